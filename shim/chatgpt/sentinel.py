@@ -1,0 +1,34 @@
+"""The sentinel's two answers: requirements (protocol.md 2.1) and the two-step form (2.2)."""
+
+import msgspec
+
+
+class Required(msgspec.Struct, frozen=True):
+    """A check that may be asked for. `dx` is Arkose's blob."""
+
+    required: bool = False
+    dx: str | None = None
+
+
+class ProofOfWork(msgspec.Struct, frozen=True):
+    """The puzzle, where `required`."""
+
+    required: bool = False
+    seed: str | None = None
+    difficulty: str | None = None
+
+
+class Requirements(msgspec.Struct, frozen=True):
+    """What the turn has to bring. A missing object asks for nothing."""
+
+    token: str | None = None
+    prepare_token: str | None = None
+    persona: str | None = None
+    arkose: Required | None = None
+    turnstile: Required | None = None
+    so: Required | None = None
+    proofofwork: ProofOfWork | None = None
+    force_login: bool | None = None
+
+
+requirements_decoder = msgspec.json.Decoder(Requirements)

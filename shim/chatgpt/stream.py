@@ -1,0 +1,123 @@
+"""What arrives on the answer stream: snapshots, delta operations, typed events (protocol.md 5.1 to 5.3).
+
+Rule: tolerant. A field whose type upstream might vary is `Any` and is checked where it is read, so that an unknown
+content type, a null or a new field is never a decoding error.
+"""
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+T = TypeVar("T")
+
+
+class Operation(msgspec.Struct, frozen=True, gc=False):
+    """One delta event's data: `{"p":..,"o":..,"v":..,"c":..}`, every field optional on the wire."""
+
+    p: str | UnsetType = UNSET
+    o: str | UnsetType = UNSET
+    v: Any = UNSET
+    c: int | UnsetType = UNSET
+
+
+class Author(msgspec.Struct, frozen=True, gc=False):
+    """Who wrote a message. `name` is the tool's, where the role is `tool`."""
+
+    role: Any = None
+    name: Any = None
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A message's content, all known content types in one: the fields of others are simply absent."""
+
+    content_type: Any = None
+    parts: Any = None
+    text: Any = None
+    language: Any = None
+    thoughts: Any = None
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """The metadata keys the gateway acts on."""
+
+    model_slug: Any = None
+    resolved_model_slug: Any = None
+    finish_details: Any = None
+    is_visually_hidden_from_conversation: Any = None
+    is_thinking_preamble_message: Any = None
+    initial_text: Any = None
+    finished_text: Any = None
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of the conversation tree, whole or still growing."""
+
+    id: Any = None
+    author: Author = Author()
+    content: Content = Content()
+    end_turn: Any = None
+    weight: Any = None
+    metadata: Metadata = Metadata()
+    recipient: Any = None
+    channel: Any = None
+
+
+class StreamItem(msgspec.Struct, frozen=True):
+    """The object in one data line that is not an operation: a snapshot, a typed event or an error, told apart by
+    which fields are there. The root that delta operations build has the same shape."""
+
+    message: Message | None = None
+    conversation_id: Any = None
+    error: Any = None
+    error_code: Any = None
+    detail: Any = None
+    type: Any = None
+    moderation_response: Any = None
+    metadata: Any = None
+
+
+def decode_operation(data: bytes) -> Operation | None:
+    """The operation in a delta event's data, or None where it is JSON of another shape.
+
+    Raises ValueError where it is not JSON.
+    """
+    try:
+        return _operation_decoder.decode(data)
+    except msgspec.DecodeError:
+        return _decode_again(_operation_decoder, data)
+
+
+def decode_item(data: bytes) -> StreamItem | None:
+    """The object in an unnamed event's data, or None where it is JSON of another shape.
+
+    Raises ValueError where it is not JSON.
+    """
+    try:
+        return _item_decoder.decode(data)
+    except msgspec.DecodeError:
+        return _decode_again(_item_decoder, data)
+
+
+def item_of(root: Any) -> StreamItem | None:
+    """The same view of a root that delta operations built, or None where it is of another shape."""
+    try:
+        return msgspec.convert(root, StreamItem)
+    except msgspec.ValidationError:
+        return None
+
+
+def _decode_again(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:
+    """JSON with half a surrogate pair is refused by msgspec but not by every sender: such halves become U+FFFD. JSON of
+    another shape is None."""
+    loose = json.dumps(json.loads(data), ensure_ascii=False)
+    clean = loose.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    try:
+        return decoder.decode(clean)
+    except msgspec.ValidationError:
+        return None
+
+
+_operation_decoder = msgspec.json.Decoder(Operation)
+_item_decoder = msgspec.json.Decoder(StreamItem)

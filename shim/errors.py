@@ -1,0 +1,129 @@
+"""The exception tree, and the one OpenAI error envelope every failure leaves in.
+
+    GatewayError                      status  type
+     ├─ RequestError                   400    invalid_request_error    the client's request; also 404, 413, 422
+     ├─ CredentialError                401    authentication_error     no key, a wrong key, a dead token
+     ├─ RefusedError                   403    upstream_error           upstream (or its challenge) said no
+     ├─ LimitError                     429    rate_limit_error         carries `retry_after`
+     ├─ UpstreamError                  502    upstream_error           upstream broke, or broke the protocol
+     │   └─ DeadlineError              504    upstream_error           one of the deadlines passed
+     └─ ConfigurationError             500    configuration_error      the operator has to change a setting
+
+Rule: an error says what happened and what to do; it never carries a token, a cookie or message text.
+Statuses, types and codes: protocol.md 9.2.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The inside of `{"error": ...}`, as the OpenAI API sends it."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True):
+    """`{"error": {...}}`: the whole body of an error answer, and of an in-band error line."""
+
+    error: ErrorBody
+
+
+class GatewayError(Exception):
+    """Any failure a client is told of. `status` is a hint: after the first byte it can no longer be sent."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: str | None = None
+    transient: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        status: int | None = None,
+        type: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.param = param
+        self.retry_after = retry_after
+        self.http_status = status or self.status
+        self.error_type = type or self.type
+
+    def envelope(self) -> bytes:
+        """The JSON body for this error."""
+        return _encode(ErrorEnvelope(ErrorBody(self.message, self.error_type, self.param, self.code)))
+
+    def headers(self) -> dict[str, str]:
+        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey."""
+        headers = {"x-should-retry": "true" if self.transient else "false"}
+        if self.retry_after is not None:
+            headers["retry-after"] = str(max(1, round(self.retry_after)))
+        return headers
+
+
+class RequestError(GatewayError):
+    """The request can't be served as it stands; `param` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class CredentialError(GatewayError):
+    """No credential, a wrong one, or one that upstream no longer takes."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class RefusedError(GatewayError):
+    """Upstream refused the turn, or asked for something this gateway does not do."""
+
+    status = 403
+    type = "upstream_error"
+    code = "upstream_forbidden"
+
+
+class LimitError(GatewayError):
+    """A rate or usage limit. It is honoured: the client waits, nothing routes around it."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    transient = True
+
+
+class UpstreamError(GatewayError):
+    """Upstream failed, or sent what the protocol does not allow."""
+
+    status = 502
+    type = "upstream_error"
+    code = "upstream_error"
+    transient = True
+
+
+class DeadlineError(UpstreamError):
+    """Upstream did not answer in time."""
+
+    status = 504
+    code = "timeout"
+
+
+class ConfigurationError(GatewayError):
+    """Only the operator can mend this: a setting is missing or wrong."""
+
+    type = "configuration_error"
+    code = "configuration_error"
+
+
+_encode = msgspec.json.Encoder().encode

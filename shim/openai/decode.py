@@ -1,0 +1,50 @@
+"""Request bytes to structs, and msgspec's complaints to the OpenAI API's (`param` names the field)."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from shim.errors import RequestError
+from shim.openai.chat import ChatRequest
+
+T = TypeVar("T")
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
+_MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
+
+
+def chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
+    """The request, and the names of the fields in it that are ignored.
+
+    Raises RequestError (400) naming the `param` where the body is not JSON or a field is missing or mistyped.
+    """
+    request = decode(_chat_request, body)
+    return request, sorted(_keys.decode(body).keys() - _CHAT_FIELDS)
+
+
+def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """`decoder.decode`, with its errors as the client's mistake."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise mistyped(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
+
+
+def mistyped(complaint: str) -> RequestError:
+    """msgspec's ``Expected `str`, got `int` - at `$.messages[0].content` `` as an error naming the parameter."""
+    match = _PLACE.match(complaint)
+    what, path = (match["what"], match["path"] or "") if match else (complaint, "")
+    missing = _MISSING.search(what)
+    if missing:
+        param = f"{path}.{missing['field']}".lstrip(".")
+        return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    place = path.replace("[...]", "[]") or None
+    named = f" for '{place}'" if place else ""
+    return RequestError(f"Invalid value{named}: {what}.", param=place, code="invalid_type")
+
+
+_CHAT_FIELDS = set(ChatRequest.__struct_fields__)
+_chat_request = msgspec.json.Decoder(ChatRequest)
+_keys: "msgspec.json.Decoder[dict[str, Any]]" = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,0 +1,51 @@
+"""What the handshake asks of the world, and what it is told back (the two thin drivers perform these).
+
+Rule: a command is data. It names no library, and everything a driver needs to perform it is in it.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from pow import Challenge
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """One upstream call. Header names are lower case; `url` is absolute."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class HttpReply(msgspec.Struct, frozen=True):
+    """A whole upstream answer. Header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Make the call and read all of the answer. Reply: HttpReply."""
+
+    request: HttpRequest
+
+
+class SolvePow(msgspec.Struct, frozen=True):
+    """Solve the challenge, off the event loop. Reply: the proof token, or None where the bound was reached."""
+
+    challenge: Challenge
+    config: list[object]
+
+
+class FetchArkose(msgspec.Struct, frozen=True):
+    """Ask the operator's token service. Reply: the token."""
+
+    blob: str | None
+    method: Literal["chat35", "chat4"]
+
+
+Command = Send | SolvePow | FetchArkose
+Reply = HttpReply | str | None

@@ -1,0 +1,110 @@
+"""Public model names and upstream slugs, both ways by one table (protocol.md 4.3).
+
+Rule: nothing is served under a false name. A name maps to a slug only if the account's list has that slug; what does
+not is unknown, and is an error unless DEFAULT_MODEL names what answers instead.
+"""
+
+import re
+from collections.abc import Collection
+
+import msgspec
+
+from shim.errors import RequestError
+
+AUTO = "auto"
+
+
+class ModelName(msgspec.Struct, frozen=True):
+    """One row: names that match `pattern` (whole) mean `slug`; `slug` is listed as `public`."""
+
+    pattern: re.Pattern[str]
+    slug: str
+    public: str
+
+
+def _row(pattern: str, slug: str, public: str | None = None) -> ModelName:
+    return ModelName(re.compile(pattern), slug, public or slug)
+
+
+_DATE = r"(-\d{4}-\d{2}-\d{2}|-\d{4})?"
+
+# Only names that the dot-to-dash rule and the list itself do not already settle.
+TABLE = (
+    _row(rf"gpt-3\.5(-turbo)?(-16k|-instruct)?{_DATE}", "text-davinci-002-render-sha", "gpt-3.5-turbo"),
+    _row(rf"gpt-4o-mini{_DATE}", "gpt-4o-mini"),
+    _row(rf"(chat)?gpt-4o(-latest)?{_DATE}", "gpt-4o"),
+    _row(r"gpt-4-mobile", "gpt-4-mobile"),
+    _row(rf"gpt-4(-turbo|-32k)?(-vision)?{_DATE}(-preview|-vision-preview)?", "gpt-4"),
+    _row(rf"o1-preview{_DATE}", "o1-preview"),
+    _row(rf"o1-mini{_DATE}", "o1-mini"),
+    _row(rf"(o[1-9](?:-mini|-pro)?){_DATE}", r"\1", ""),
+    _row(rf"(gpt-\d+(?:\.\d+)?(?:-[a-z]+)*){_DATE}", r"\1", ""),
+)
+_DOTTED = re.compile(r"\bgpt-(\d+)-(\d)(?=-|$)")
+
+
+def slug_candidates(model: str) -> list[str]:
+    """The slugs `model` could mean, best first: by the table, by dots to dashes, as it stands."""
+    candidates = []
+    for row in TABLE:
+        match = row.pattern.fullmatch(model)
+        if match:
+            candidates.append(_dashed(match.expand(row.slug)))
+            break
+    return [*candidates, _dashed(model), model]
+
+
+def slug_for(model: str, listed: Collection[str]) -> str | None:
+    """The slug for a public name, or None where the account does not have it. `auto` is always there.
+
+    An empty `listed` means that the list could not be had: then the best guess is taken and upstream decides.
+    """
+    if model == AUTO:
+        return AUTO
+    candidates = slug_candidates(model)
+    if not listed:
+        return candidates[0]
+    return next((slug for slug in candidates if slug in listed), None)
+
+
+def public_name(slug: str) -> str:
+    """The name a slug is listed under: the table read backwards, else dashes to dots."""
+    for row in TABLE:
+        if row.slug == slug:
+            return row.public
+    return _DOTTED.sub(r"gpt-\1.\2", slug)
+
+
+def resolve(model: str, listed: Collection[str], default: str | None) -> tuple[str, str]:
+    """(the name the answer carries, the slug that goes up).
+
+    Raises RequestError 404 `model_not_found` where neither `model` nor `default` is in the account's list.
+    """
+    slug = slug_for(model, listed)
+    if slug is not None:
+        return model, slug
+    if default is not None and (fallback := slug_for(default, listed)) is not None:
+        return default, fallback
+    raise model_not_found(model)
+
+
+def answered_model(asked: str, sent: str, answered: str | None) -> str:
+    """The name the answer carries when upstream says which slug really answered: the one asked for, unless upstream
+    put another model in its place."""
+    if answered is None or sent in {AUTO, answered}:
+        return asked
+    return public_name(answered)
+
+
+def model_not_found(model: str) -> RequestError:
+    """The real API's sentence for a model that is not there."""
+    return RequestError(
+        f"The model `{model[:100]}` does not exist or you do not have access to it.",
+        status=404,
+        code="model_not_found",
+        param="model",
+    )
+
+
+def _dashed(model: str) -> str:
+    return model.replace(".", "-")

@@ -1,0 +1,219 @@
+"""Delta encoding v1: operations applied to the message being built (protocol.md 5.2).
+
+Rule: the same three rules for every operation. Missing `c`, `p`, `o` come from the previous operation; `v` never does;
+the items of a `patch` inherit nothing and leave nothing behind. A path that can't be followed is upstream's mistake
+(`PatchError`), never a silent no-op, because everything after it would be wrong too.
+"""
+
+from typing import Any
+
+from msgspec import UNSET
+
+from shim.chatgpt.stream import Operation
+
+
+class PatchError(ValueError):
+    """An operation that can't be applied. The text names the operation and the path, never a value."""
+
+
+class Patcher:
+    """The decoder's state: one root a channel, and the last `(c, p, o)`."""
+
+    __slots__ = ("_channel", "_cursor", "_op", "_path", "_root", "_roots")
+
+    def __init__(self) -> None:
+        self._roots: dict[int, Any] = {}
+        self._channel = 0
+        self._path = ""
+        self._op = "add"
+        self._root: Any = None
+        self._cursor: tuple[Any, Any] | None = None
+
+    def apply(self, operation: Operation) -> tuple[Any, str | None]:
+        """Apply one operation.
+
+        Returns the root it touched (shared, not a copy: read it before the next call) and, where all it did was to
+        append text, the path it appended to. The second value is what lets the answer skip re-reading the message.
+        """
+        if operation.p is UNSET and self._cursor is not None and _is_plain_append(operation):
+            # Nearly every operation of an answer: more text where the last one put some. Same as the long way round.
+            parent, key = self._cursor
+            text, parent[key] = parent[key], None
+            text += operation.v
+            parent[key] = text
+            return self._root, self._path
+        return self._apply(operation)
+
+    def _apply(self, operation: Operation) -> tuple[Any, str | None]:
+        self._cursor = None
+        if operation.c is not UNSET:
+            self._channel = operation.c
+        if operation.p is not UNSET:
+            self._path = operation.p
+        if operation.o is not UNSET:
+            self._op = operation.o
+        root = self._roots.get(self._channel)
+        if root is None and self._is_noise(operation):
+            return None, None
+        root = _perform(root, self._path, self._op, operation.v)
+        self._roots[self._channel] = self._root = root
+        if self._op != "append" or type(operation.v) is not str:
+            return root, None
+        self._cursor = _text_cursor(root, self._path)
+        return root, self._path
+
+    def _is_noise(self, operation: Operation) -> bool:
+        """A bare string before any root means nothing (protocol.md 10, "default `o`")."""
+        return isinstance(operation.v, str) and not self._path
+
+
+def _is_plain_append(operation: Operation) -> bool:
+    return operation.o is UNSET and operation.c is UNSET and type(operation.v) is str
+
+
+def _text_cursor(root: Any, path: str) -> tuple[Any, Any] | None:
+    """Where the text at `path` is held: (container, key or index)."""
+    parent, key = _locate(root, path)
+    place: Any = _index(key) if isinstance(parent, list) else key
+    return (parent, place) if type(parent[place]) is str else None
+
+
+def _perform(root: Any, path: str, op: str, value: Any) -> Any:
+    """The root after one operation. `path` is a JSON Pointer; "" is the root itself."""
+    if op == "patch":
+        return _perform_batch(root, value)
+    if op not in _AT_KEY:
+        raise PatchError(f"unknown operation {op!r}")
+    if value is UNSET and op != "remove":
+        raise PatchError(f"operation {op!r} without a value")
+    if not path:
+        return _AT_ROOT[op](root, value)
+    parent, key = _locate(root, path)
+    try:
+        _AT_KEY[op](parent, key, value)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise PatchError(f"cannot {op} at {path!r}") from error
+    return root
+
+
+def _perform_batch(root: Any, items: Any) -> Any:
+    if not isinstance(items, list):
+        raise PatchError("patch without a list")
+    for item in items:
+        if not isinstance(item, dict):
+            raise PatchError("patch item is not an object")
+        value = item.get("v", UNSET)
+        # An item without `o`: text appends, all else is set (protocol.md 5.2, our judgement).
+        op = item.get("o") or ("append" if isinstance(value, str) else "replace")
+        root = _perform(root, item.get("p", ""), op, value)
+    return root
+
+
+def _locate(root: Any, path: str) -> tuple[Any, str]:
+    """The container that holds the last token of `path`, and that token unescaped."""
+    tokens = path.split("/")
+    node = root
+    try:
+        for token in tokens[1:-1]:
+            node = node[_index(token)] if isinstance(node, list) else node[_unescape(token)]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise PatchError(f"no such path {path!r}") from error
+    return node, _unescape(tokens[-1])
+
+
+def _index(token: str) -> int:
+    """An array index: decimal digits only, so that Python's negative indexes stay out of the wire."""
+    if not token.isdecimal():
+        raise ValueError(token)
+    return int(token)
+
+
+def _unescape(token: str) -> str:
+    return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
+
+
+def _add(parent: Any, key: str, value: Any) -> None:
+    if isinstance(parent, list):
+        parent.insert(len(parent) if key == "-" else _index(key), value)
+    else:
+        parent[key] = value
+
+
+def _replace(parent: Any, key: str, value: Any) -> None:
+    parent[_index(key) if isinstance(parent, list) else key] = value
+
+
+def _append(parent: Any, key: str, value: Any) -> None:
+    index: Any = key
+    if isinstance(parent, list):
+        index = _index(key)
+        if index == len(parent):
+            parent.append(value)
+            return
+    elif key not in parent:
+        parent[key] = value
+        return
+    target = parent[index]
+    if isinstance(target, str):
+        # Dropping the tree's own reference lets CPython grow the string in place: linear, not quadratic.
+        parent[index] = None
+        target += value
+        parent[index] = target
+    else:
+        parent[index] = _merged(target, value)
+
+
+def _merged(target: Any, value: Any) -> Any:
+    """`append` to something that is not text: lists grow, objects merge shallowly, null takes the value."""
+    match target:
+        case None:
+            return value
+        case list():
+            target.extend(value) if isinstance(value, list) else target.append(value)
+            return target
+        case dict() if isinstance(value, dict):
+            target.update(value)
+            return target
+        case str() if isinstance(value, str):
+            return target + value
+        case _:
+            raise TypeError("append needs text, a list or an object")
+
+
+def _remove(parent: Any, key: str, _value: Any) -> None:
+    del parent[_index(key) if isinstance(parent, list) else key]
+
+
+def _truncate(parent: Any, key: str, value: Any) -> None:
+    index: Any = _index(key) if isinstance(parent, list) else key
+    parent[index] = _cut(parent[index], value)
+
+
+def _cut(target: Any, length: Any) -> Any:
+    if not isinstance(target, str | list) or not isinstance(length, int) or length < 0:
+        raise PatchError("truncate needs text or a list, and a length")
+    return target[:length]
+
+
+def _set_root(_root: Any, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise PatchError("a root is an object")
+    return value
+
+
+def _root_append(root: Any, value: Any) -> Any:
+    try:
+        return _merged(root, value)
+    except TypeError as error:
+        raise PatchError("cannot append to the root") from error
+
+
+# What each operation does at a key of a container, and what it does to the root (path "").
+_AT_KEY = {"add": _add, "replace": _replace, "append": _append, "remove": _remove, "truncate": _truncate}
+_AT_ROOT = {
+    "add": _set_root,
+    "replace": _set_root,
+    "append": _root_append,
+    "remove": lambda _root, _value: None,
+    "truncate": _cut,
+}

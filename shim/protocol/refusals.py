@@ -1,0 +1,179 @@
+"""What upstream says when it says no, and what the client is told (protocol.md 9).
+
+Rule: two tables, first by code or sentence, then by status. Upstream's own sentence is passed on, shortened and without
+anything that looks like a token.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from shim.errors import CredentialError, GatewayError, LimitError, RefusedError, RequestError, UpstreamError
+
+_MAX_SENTENCE = 300
+_TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w-]{45,}")
+_CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
+_CONTENT_TYPE_HTML = "text/html"
+
+TURNSTILE_REQUIRED = "The upstream asked for a Turnstile check, which this gateway does not perform"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An upstream error taken apart: where from, and the `detail` in whichever of its forms it came."""
+
+    status: int
+    message: str = ""
+    code: str | None = None
+    clears_in: float | None = None
+
+
+def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
+    """The error for an upstream HTTP answer that is not the expected one. `headers` has lower-case names."""
+    if _is_challenge(headers, body):
+        return RefusedError("Upstream answered with a browser check page instead of the API", code="cf-please-wait")
+    refusal = _read(status, body)
+    if refusal.clears_in is None and (after := headers.get("retry-after", "")).isdecimal():
+        refusal = msgspec.structs.replace(refusal, clears_in=float(after))
+    return _by_sentence(refusal) or _by_status(refusal)
+
+
+def failure_of(error: Any, code: Any = None) -> GatewayError:
+    """The error for an `error` or `detail` inside the stream (protocol.md 9.4): text, or an object."""
+    refusal = _of_detail(502, error)
+    if refusal.code is None and isinstance(code, str):
+        refusal = msgspec.structs.replace(refusal, code=code)
+    return _by_sentence(refusal) or UpstreamError(
+        _sentence("Upstream broke off with an error", refusal), code=refusal.code or "upstream_error"
+    )
+
+
+def turnstile_required() -> GatewayError:
+    """The one answer to a challenge this project does not solve (protocol.md 2.7)."""
+    return RefusedError(TURNSTILE_REQUIRED, type="upstream_challenge", code="turnstile_required")
+
+
+def _is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
+    if not headers.get("content-type", "").lower().startswith(_CONTENT_TYPE_HTML):
+        return False
+    return any(marker in body for marker in _CHALLENGE)
+
+
+def _read(status: int, body: bytes) -> Refusal:
+    try:
+        answer = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return Refusal(status)
+    return _of_detail(status, answer.get("detail") if isinstance(answer, dict) else None)
+
+
+def _of_detail(status: int, detail: Any) -> Refusal:
+    match detail:
+        case str():
+            return Refusal(status, detail)
+        case {"message": message, **rest}:
+            code, clears_in = rest.get("code"), rest.get("clears_in")
+            return Refusal(
+                status,
+                message if isinstance(message, str) else "",
+                code if isinstance(code, str) else None,
+                float(clears_in) if isinstance(clears_in, int | float) else None,
+            )
+        case {"code": str(code)}:
+            return Refusal(status, code=code)
+        case [{"msg": str(message), "loc": list(place)}, *_]:
+            return Refusal(status, f"{message} at {'.'.join(str(step) for step in place)}")
+        case _:
+            return Refusal(status)
+
+
+def _sentence(lead: str, refusal: Refusal) -> str:
+    said = _TOKEN.sub("…", refusal.message)[:_MAX_SENTENCE].strip()
+    return f"{lead}: {said}" if said else lead
+
+
+def _limit(refusal: Refusal) -> GatewayError:
+    return LimitError(
+        _sentence("Upstream's limit is reached", refusal),
+        code=refusal.code or "rate_limit_exceeded",
+        retry_after=refusal.clears_in,
+    )
+
+
+def _too_long(refusal: Refusal) -> GatewayError:
+    return RequestError(
+        _sentence("The conversation is too long for upstream", refusal),
+        status=413,
+        code="context_length_exceeded",
+        param="messages",
+    )
+
+
+def _policy(refusal: Refusal) -> GatewayError:
+    return RequestError(
+        _sentence("Upstream's content policy refused this", refusal), code="content_policy_violation", param="messages"
+    )
+
+
+def _no_model(refusal: Refusal) -> GatewayError:
+    return RequestError(
+        _sentence("Upstream does not offer this model here", refusal), status=404, code="model_not_found", param="model"
+    )
+
+
+def _no_conversation(refusal: Refusal) -> GatewayError:
+    return RequestError(
+        _sentence("Upstream does not know this conversation", refusal), status=404, code="conversation_not_found"
+    )
+
+
+def _credential(refusal: Refusal) -> GatewayError:
+    return CredentialError(_sentence("Upstream did not accept the access token", refusal))
+
+
+def _forbidden(refusal: Refusal) -> GatewayError:
+    return RefusedError(_sentence("Upstream refused this request", refusal))
+
+
+def _invalid(refusal: Refusal) -> GatewayError:
+    return RequestError(_sentence("Upstream did not accept the request", refusal), code=refusal.code)
+
+
+def _broken(refusal: Refusal) -> GatewayError:
+    return UpstreamError(_sentence(f"Upstream answered {refusal.status}", refusal), code=f"upstream_{refusal.status}")
+
+
+# A word that decides whatever the status (found in the code or in the sentence), and what it means.
+_BY_SENTENCE = (
+    (re.compile(r"content_policy", re.I), _policy),
+    (re.compile(r"conversation_too_large|message_length_exceeds_limit", re.I), _too_long),
+    (re.compile(r"model_cap_exceeded|work_usage_limit_exceeded|too many|only one message at a time", re.I), _limit),
+    (re.compile(r"rate.?limit|usage limit|reached .{0,40}limit", re.I), _limit),
+    (re.compile(r"model_not_found", re.I), _no_model),
+    (re.compile(r"conversation_not_found|conversation not found|can't load conversation", re.I), _no_conversation),
+    (re.compile(r"token_(expired|invalidated|revoked)|invalid_jwt|account_deactivated", re.I), _credential),
+)
+
+_BY_STATUS = {
+    400: _invalid,
+    401: _credential,
+    403: _forbidden,
+    404: _invalid,
+    409: _limit,
+    413: _too_long,
+    422: _invalid,
+    429: _limit,
+}
+
+
+def _by_sentence(refusal: Refusal) -> GatewayError | None:
+    text = f"{refusal.code or ''} {refusal.message}"
+    for pattern, build in _BY_SENTENCE:
+        if pattern.search(text):
+            return build(refusal)
+    return None
+
+
+def _by_status(refusal: Refusal) -> GatewayError:
+    return _BY_STATUS.get(refusal.status, _broken)(refusal)

@@ -1,0 +1,66 @@
+"""Where upstream is and how we introduce ourselves: prefixes and headers (protocol.md 1).
+
+Rule: one honest client profile per installation. A bearer goes only where an access token is at hand, and an
+anonymous caller is its device id.
+"""
+
+import msgspec
+
+from pow import ClientProfile
+from shim.protocol.commands import HttpRequest
+
+_JSON = "application/json"
+_EVENT_STREAM = "text/event-stream"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who asks. Without an access token the caller is anonymous. `account_id` is a team workspace."""
+
+    device_id: str
+    access_token: str | None = None
+    account_id: str | None = None
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """Builds calls to one base URL (no trailing slash) for one identity."""
+
+    base_url: str
+    identity: Identity
+    profile: ClientProfile
+
+    @property
+    def prefix(self) -> str:
+        """`/backend-api` with an access token, `/backend-anon` without."""
+        return "/backend-api" if self.identity.access_token else "/backend-anon"
+
+    def get(self, path: str) -> HttpRequest:
+        """A GET below the prefix."""
+        return HttpRequest("GET", self._url(path), self._headers(_JSON))
+
+    def post(self, path: str, body: bytes, extra: dict[str, str] | None = None, *, stream: bool = False) -> HttpRequest:
+        """A POST of JSON below the prefix; `stream` says that the answer is an event stream."""
+        headers = self._headers(_EVENT_STREAM if stream else _JSON)
+        headers["content-type"] = _JSON
+        return HttpRequest("POST", self._url(path), headers | (extra or {}), body)
+
+    def _url(self, path: str) -> str:
+        return f"{self.base_url}{self.prefix}/{path}"
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        identity = self.identity
+        headers = {
+            "accept": accept,
+            "accept-language": self.profile.languages,
+            "oai-device-id": identity.device_id,
+            "oai-language": self.profile.language,
+            "origin": self.base_url,
+            "referer": f"{self.base_url}/",
+            "user-agent": self.profile.user_agent,
+        }
+        if identity.access_token:
+            headers["authorization"] = f"Bearer {identity.access_token}"
+        else:
+            headers["cookie"] = f"oai-did={identity.device_id}"
+        if identity.account_id:
+            headers["chatgpt-account-id"] = identity.account_id
+        return headers
