@@ -1,0 +1,115 @@
+"""`POST /v1/chat/completions`, streamed and whole."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.response import Stream
+
+from shim.accounts.credentials import account_hash
+from shim.exchange import Exchange, Gateway
+from shim.openai.chat import ChatRequest
+from shim.openai.decode import chat_request
+from shim.protocol.events import Event, Finished
+from shim.protocol.render import ChatChunks, Completion, Transcript
+from shim.protocol.upstream import Identity
+from shim.routes.answers import answer_headers, json_response, request_id
+from shim.routes.presence import while_present
+
+log = logging.getLogger("chat2api.exchange")
+
+
+@post("/v1/chat/completions", status_code=200)
+async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gateway) -> Response[bytes] | Stream:
+    """One chat completion."""
+    began = time.perf_counter()
+    identity = gateway.identify(request.headers.get("authorization"))
+    wanted, ignored = chat_request(await request.body())
+    exchange = await while_present(request, gateway.open(wanted, identity))
+    told = _Told(request_id(request), identity, wanted, exchange, began)
+    headers = {"x-chat2api-ignored": ", ".join(ignored)} if ignored else {}
+    if wanted.stream:
+        headers |= {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        return Stream(_stream(exchange, told), media_type="text/event-stream", headers=answer_headers(request, headers))
+    body = await while_present(request, _whole(exchange, told))
+    return json_response(request, body, headers=headers)
+
+
+async def _stream(exchange: Exchange, told: "_Told") -> AsyncIterator[bytes]:
+    """The body of a streamed answer. Its end is in the last bytes, good or bad."""
+    options = exchange.request.stream_options
+    chunks = ChatChunks(
+        id=exchange.id,
+        created=exchange.created,
+        model=exchange.model,
+        count=exchange.usage,
+        include_usage=bool(options and options.include_usage),
+    )
+    try:
+        lines = chunks.head()
+        async for events in exchange.events():
+            lines += await _render(chunks, events, exchange)
+            if lines:
+                yield lines
+            lines = b""
+    finally:
+        exchange.close()
+        told.end(chunks.transcript)
+
+
+async def _render(chunks: ChatChunks, events: list[Event], exchange: Exchange) -> bytes:
+    if isinstance(events[-1], Finished) and exchange.is_large(chunks.transcript.size):
+        return await asyncio.to_thread(chunks.render, events)
+    return chunks.render(events)
+
+
+async def _whole(exchange: Exchange, told: "_Told") -> bytes:
+    """The body of an answer in one piece."""
+    completion = Completion(id=exchange.id, created=exchange.created, model=exchange.model, count=exchange.usage)
+    try:
+        async for events in exchange.events():
+            completion.add(events)
+        if exchange.is_large(completion.transcript.size):
+            return await asyncio.to_thread(completion.body)
+        return completion.body()
+    finally:
+        exchange.close()
+        told.end(completion.transcript)
+
+
+class _Told:
+    """The one log line of an exchange."""
+
+    def __init__(
+        self, identifier: str, identity: Identity, wanted: ChatRequest, exchange: Exchange, began: float
+    ) -> None:
+        self._identifier = identifier
+        self._account = account_hash(identity)
+        self._wanted = wanted
+        self._exchange = exchange
+        self._began = began
+
+    def end(self, transcript: Transcript) -> None:
+        """Write it. `status` is what became of the answer, `ms` from the request to the last byte."""
+        if not log.isEnabledFor(logging.INFO):
+            return
+        log.info(
+            "%s model=%s slug=%s account=%s stream=%s status=%s ms=%d characters=%d",
+            self._identifier,
+            self._exchange.model,
+            self._exchange.slug,
+            self._account,
+            bool(self._wanted.stream),
+            _status(transcript),
+            (time.perf_counter() - self._began) * 1000,
+            transcript.size,
+        )
+
+
+def _status(transcript: Transcript) -> str:
+    if transcript.error is not None:
+        return transcript.error.code or "error"
+    return transcript.finish_reason or "client_gone"

@@ -1,0 +1,61 @@
+"""Running the application on Granian: `chat2api serve`."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+
+from shim.settings import Settings, as_environment, load_settings
+
+_LEVELS = {
+    "debug": LogLevels.debug,
+    "info": LogLevels.info,
+    "warning": LogLevels.warning,
+    "error": LogLevels.error,
+}
+
+
+def serve(flags: Mapping[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises SettingError for a setting that can't be used, OSError where the port is taken.
+    """
+    settings = load_settings(flags=flags)
+    _check_port(settings)
+    # The workers are processes of their own: what flags said reaches them through the environment.
+    os.environ.update(as_environment(flags))
+    granian(settings).serve()
+
+
+def granian(settings: Settings) -> Granian:
+    """The server for these settings, not yet running."""
+    return Granian(
+        "shim.app:from_environment",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=settings.workers,
+        websockets=False,
+        log_level=_LEVELS[settings.log_level],
+        respawn_failed_workers=True,
+        workers_kill_timeout=settings.shutdown_timeout,
+        backpressure=4096,
+        backlog=4096,
+    )
+
+
+def _check_port(settings: Settings) -> None:
+    """A clear sentence before Granian starts, instead of a traceback from a worker."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise OSError(f"can't listen on {settings.host}:{settings.port}: {error.strerror} (HOST, PORT)") from error

@@ -1,0 +1,205 @@
+"""Settings: the environment, a `.env` file and flags, into one frozen struct, checked once at start.
+
+Rule: nothing is read at import time. A flag beats the environment, the environment beats `.env`, an empty value means
+the default, and a bad value stops the start with its name, itself and what is allowed. Each field carries the sentence
+the README's table shows; a test keeps the two equal.
+"""
+
+import os
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+# Settings whose value is never shown, not even when it is wrong.
+SECRET = frozenset({"AUTHORIZATION", "ADMIN_KEY", "PROXY_URL", "REDIS_URL", "ARKOSE_TOKEN_URL"})
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Words = tuple[str, ...]
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Every setting. Names on the outside are the upper-case field names."""
+
+    host: Annotated[str, Meta(description="Address to listen on. A public one needs AUTHORIZATION.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on.")] = 5005
+    workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
+    api_prefix: Annotated[str, Meta(description="Hides every path below `/{prefix}`.")] = ""
+    authorization: Annotated[Words, Meta(description="Keys clients must send as bearer, separated by commas.")] = ()
+    admin_key: Annotated[str, Meta(description="Key of the admin pages (none: loopback only).")] = ""
+    chatgpt_base_url: Annotated[Words, Meta(description="Upstream's origin; several by comma.")] = (
+        "https://chatgpt.com",
+    )
+    oauth_url: Annotated[str, Meta(description="Where refresh tokens are exchanged.")] = (
+        "https://auth0.openai.com/oauth/token"
+    )
+    proxy_url: Annotated[Words, Meta(description="Proxies towards upstream (http, https, socks5), by comma.")] = ()
+    arkose_token_url: Annotated[str, Meta(description="Your own Arkose token service.")] = ""
+    history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True
+    pow_difficulty: Annotated[
+        str,
+        Meta(pattern="^[0-9a-f]{1,64}$", description="Proofs of work harder (smaller) than this are refused untried."),
+    ] = "000032"
+    pow_workers: Annotated[int, Meta(ge=1, le=64, description="Processes that solve proofs of work.")] = 1
+    sentinel: Annotated[
+        Literal["one-step", "two-step"], Meta(description="Which form of the requirements call is used.")
+    ] = "one-step"
+    turnstile: Annotated[
+        Literal["pass", "refuse"],
+        Meta(description="When upstream asks for a check not done here: go on without it, or refuse at once."),
+    ] = "pass"
+    conversation_only: Annotated[bool, Meta(description="Send bare conversations: upstream is a gateway too.")] = False
+    retry_times: Annotated[int, Meta(ge=0, le=20, description="Further tries before the first byte went out.")] = 3
+    enable_gateway: Annotated[bool, Meta(description="Serve the web page and the gateway endpoints.")] = True
+    default_model: Annotated[str, Meta(description="Answers names of unknown models (none: 404).")] = ""
+    public_base_url: Annotated[str, Meta(description="The address clients reach this gateway at.")] = ""
+    data_dir: Annotated[str, Meta(description="Where state is kept.")] = "data"
+    redis_url: Annotated[str, Meta(description="Redis or Valkey shared by several machines.")] = ""
+    cors_origins: Annotated[Words, Meta(description="Web origins that may call, by comma (`*`: any).")] = ()
+    allow_private_urls: Annotated[Words, Meta(description="`host[:port]` that file URLs may name though private.")] = ()
+    ca_file: Annotated[str, Meta(description="File of certificates trusted upstream (none: built in).")] = ""
+    user_agent: Annotated[
+        str, Meta(min_length=1, max_length=300, description="How we introduce ourselves upstream.")
+    ] = "chat2api/0.1"
+    connect_timeout: Annotated[Seconds, Meta(description="Seconds to reach upstream.")] = 10.0
+    first_byte_timeout: Annotated[Seconds, Meta(description="Seconds until upstream begins to answer.")] = 60.0
+    idle_timeout: Annotated[Seconds, Meta(description="Seconds upstream may be silent within an answer.")] = 120.0
+    total_timeout: Annotated[Seconds, Meta(description="Seconds for a whole answer.")] = 1800.0
+    arkose_timeout: Annotated[Seconds, Meta(description="Seconds the Arkose service may take.")] = 15.0
+    shutdown_timeout: Annotated[int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")] = 10
+    max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"
+
+    @property
+    def is_public(self) -> bool:
+        """Whether HOST lets other machines in."""
+        if self.host == "localhost":
+            return False
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return True
+
+    @property
+    def root_path(self) -> str:
+        """What every path begins with: "" or "/prefix"."""
+        prefix = self.api_prefix.strip("/")
+        return f"/{prefix}" if prefix else ""
+
+
+class SettingError(ValueError):
+    """A setting can't be used. The text is for the person who starts the server."""
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None, *, dotenv: Path | None = None
+) -> Settings:
+    """Settings from flags (by field name), then the environment, then a `.env` file (default: in this folder).
+
+    Raises SettingError naming the variable, its value and what is allowed.
+    """
+    given = {name: value for name, value in dotenv_values(dotenv or Path(".env")).items() if value}
+    given |= {name: value for name, value in (os.environ if environment is None else environment).items() if value}
+    given |= {name.upper(): str(value) for name, value in (flags or {}).items() if value is not None}
+    values = {}
+    for field, kind in _FIELDS.items():
+        name = field.upper()
+        if text := given.get(name, "").strip():
+            values[field] = _parse(name, text, kind)
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def as_environment(flags: Mapping[str, Any]) -> dict[str, str]:
+    """Flags as environment variables, for the worker processes to read."""
+    return {name.upper(): str(value) for name, value in flags.items() if value is not None}
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """(variable, default, what it is) for every setting, in order: the README's table."""
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        meta = next(one for one in field.type.__metadata__ if isinstance(one, Meta) and one.description)
+        rows.append((field.name.upper(), _shown(field.default), str(meta.description)))
+    return rows
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def _parse(name: str, text: str, kind: Any) -> Any:
+    plain = kind.__origin__
+    value: Any = text
+    if get_origin(plain) is tuple:
+        value = tuple(word for part in text.split(",") if (word := part.strip()))
+    elif plain is bool:
+        value = _FLAGS.get(text.lower(), text)
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _wrong(name, text, _allowed(plain, str(error))) from None
+
+
+def _allowed(plain: Any, complaint: str) -> str:
+    if plain is bool:
+        return "allowed are true and false"
+    if get_origin(plain) is Literal:
+        return f"allowed are {', '.join(plain.__args__)}"
+    return complaint.replace("`", "")
+
+
+def _wrong(name: str, text: str, allowed: str) -> SettingError:
+    shown = "(not shown)" if name in SECRET else repr(text)
+    return SettingError(f"{name} is {shown}: {allowed}")
+
+
+def _check(settings: Settings) -> None:
+    """What one field alone can't tell."""
+    for name in ("chatgpt_base_url", "proxy_url"):
+        for url in getattr(settings, name):
+            _check_url(name.upper(), url, _PROXY_SCHEMES if name == "proxy_url" else _HTTP)
+    for name in ("oauth_url", "arkose_token_url", "public_base_url"):
+        if url := getattr(settings, name):
+            _check_url(name.upper(), url, _HTTP)
+    if not all(_is_path_word(word) for word in settings.root_path.split("/")[1:]):
+        raise _wrong("API_PREFIX", settings.api_prefix, "letters, digits, '-', '_' and '.' only")
+    if settings.is_public and not settings.authorization:
+        raise SettingError(
+            f"HOST is {settings.host!r}, which other machines can reach, and AUTHORIZATION is empty: "
+            "set AUTHORIZATION to one or more keys, or HOST to 127.0.0.1"
+        )
+
+
+def _check_url(name: str, url: str, schemes: frozenset[str]) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise _wrong(name, url, f"a URL with a host is needed ({', '.join(sorted(schemes))})")
+
+
+def _is_path_word(word: str) -> bool:
+    return word not in {"", ".", ".."} and all(letter.isalnum() or letter in "-_." for letter in word)
+
+
+_HTTP = frozenset({"http", "https"})
+_PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_FIELDS = get_type_hints(Settings, include_extras=True)

@@ -1,0 +1,7 @@
+"""The seam to the network: one method, `Transport.send`. The curl driver behind it is the only code that opens a socket
+to upstream; the replay driver plays cassettes instead.
+"""
+
+from shim.transport.base import Deadlines, Lane, Response, Transport
+
+__all__ = ["Deadlines", "Lane", "Response", "Transport"]

@@ -1,0 +1,268 @@
+"""The curl_cffi driver: one multi handle (a session of connections) per lane, one easy handle per call.
+
+It sits on curl_cffi's low-level `AsyncCurl` and `Curl`, not on its `AsyncSession`, for three reasons measured before:
+leaving a streamed `AsyncSession` response early waits for upstream's end, its queue has no bound, and its time-outs do
+not apply between reads. Here cancelling is `remove_handle` (immediate), the bound is libcurl's own pause, and the
+deadlines are one timer per call.
+
+Rule: libcurl's callbacks only note what happened; whatever calls back into libcurl runs outside of them.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from curl_cffi import AsyncCurl, Curl, CurlError
+from curl_cffi.const import CurlOpt
+from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
+
+from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.protocol.commands import HttpRequest
+from shim.transport.base import Deadlines, Lane
+from shim.transport.failures import failure_of_curl
+
+_DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds before upstream is told to wait
+_MAX_SPARE_HANDLES = 64  # easy handles kept per lane; each holds about 130 KB
+_MAX_LANES = 512
+_MAX_HEADER_BYTES = 64 * 1024
+
+
+class CurlTransport:
+    """`send` over libcurl. Use inside one event loop; `close` ends every call and connection."""
+
+    def __init__(
+        self, deadlines: Deadlines, *, ca_file: str | None = None, max_buffered: int = _DEFAULT_MAX_BUFFERED
+    ) -> None:
+        self._deadlines = deadlines
+        self._ca_file = ca_file
+        self._max_buffered = max_buffered
+        self._sessions: OrderedDict[Lane, _Session] = OrderedDict()
+
+    async def send(self, request: HttpRequest, lane: Lane) -> "CurlResponse":
+        """See `Transport.send`."""
+        session = await self._session(lane)
+        response = CurlResponse(session, request, self._deadlines, self._max_buffered)
+        try:
+            await response.head()
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def close(self) -> None:
+        """Close all sessions; calls under way fail."""
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            await session.close()
+
+    async def _session(self, lane: Lane) -> "_Session":
+        session = self._sessions.get(lane)
+        if session is None:
+            session = self._sessions[lane] = _Session(lane.proxy, self._ca_file)
+            await self._evict()
+        self._sessions.move_to_end(lane)
+        return session
+
+    async def _evict(self) -> None:
+        """Close the sessions longest unused where there are too many; those with calls under way stay."""
+        idle = [lane for lane, session in self._sessions.items() if not session.active]
+        for lane in idle[: max(0, len(self._sessions) - _MAX_LANES)]:
+            await self._sessions.pop(lane).close()
+
+
+class _Session:
+    """The connections of one lane."""
+
+    def __init__(self, proxy: str | None, ca_file: str | None) -> None:
+        self._multi = AsyncCurl()
+        self._proxy = proxy
+        self._ca_file = ca_file
+        self._spare: deque[Curl] = deque(maxlen=_MAX_SPARE_HANDLES)
+        self.active: set[CurlResponse] = set()
+
+    def start(self, response: "CurlResponse", request: HttpRequest, connect_timeout: float) -> "asyncio.Future[None]":
+        """Hand a call to libcurl; the future ends with it."""
+        self.active.add(response)
+        self._prepare(response.easy, request, connect_timeout)
+        future: asyncio.Future[None] = self._multi.add_handle(response.easy)
+        return future
+
+    def take(self) -> Curl:
+        """An easy handle with nothing set."""
+        return self._spare.pop() if self._spare else Curl(cacert=self._ca_file or "")
+
+    def stop(self, response: "CurlResponse", *, running: bool) -> None:
+        """Take a call back, ended or not: a running one is closed towards upstream at once."""
+        if response not in self.active:
+            return
+        self.active.discard(response)
+        if running:
+            self._multi.remove_handle(response.easy)
+        response.easy.clean_handles_and_buffers()
+        response.easy.reset()
+        self._spare.append(response.easy)
+
+    async def close(self) -> None:
+        """End every call and connection."""
+        for response in list(self.active):
+            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down"))
+        await self._multi.close()  # type: ignore[no-untyped-call]
+
+    def _prepare(self, easy: Curl, request: HttpRequest, connect_timeout: float) -> None:
+        easy.setopt(CurlOpt.URL, request.url)
+        easy.setopt(CurlOpt.CUSTOMREQUEST, request.method)
+        headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
+        if request.body or request.method in {"POST", "PUT", "PATCH"}:
+            easy.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(request.body))
+            easy.setopt(CurlOpt.POSTFIELDS, request.body)
+            headers.append(b"expect:")
+        easy.setopt(CurlOpt.HTTPHEADER, headers)
+        easy.setopt(CurlOpt.ACCEPT_ENCODING, "gzip, deflate, br")
+        easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(connect_timeout * 1000))
+        easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
+        easy.setopt(CurlOpt.NOSIGNAL, 1)
+        easy.setopt(CurlOpt.PROXY, self._proxy or "")
+
+
+class CurlResponse:
+    """One call: its head, its body as it arrives, and its deadlines."""
+
+    def __init__(self, session: _Session, request: HttpRequest, deadlines: Deadlines, max_buffered: int) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.easy = session.take()
+        self._session = session
+        self._max_buffered = max_buffered
+        self._buffered: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._head_done = False
+        self._head_bytes = 0
+        self._ended = False
+        self._error: GatewayError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = deadlines
+        self._began = self._touched = self._loop.time()
+        self._timer = self._loop.call_at(self._began + deadlines.first_byte, self._check_deadlines)
+        self.easy.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
+        self.easy.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        self._call = session.start(self, request, deadlines.connect)
+        self._call.add_done_callback(self._on_end)
+
+    # --- towards the reader -----------------------------------------------------------------------------------------
+
+    async def head(self) -> None:
+        """Wait until `status` and `headers` are known."""
+        while not self._head_done:
+            self._raise_error()
+            if self._ended:
+                raise UpstreamError("Upstream closed the connection without an answer", code="upstream_connection")
+            await self._wait()
+
+    async def chunk(self) -> bytes:
+        """See `Response.chunk`."""
+        while not self._buffered:
+            self._raise_error()
+            if self._ended:
+                return b""
+            await self._wait()
+        taken = self._buffered[0] if len(self._buffered) == 1 else b"".join(self._buffered)
+        self._buffered.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self._touched = self._loop.time()
+            self.easy.pause(CURLPAUSE_CONT)
+        return taken
+
+    def close(self) -> None:
+        """See `Response.close`."""
+        self._timer.cancel()
+        self._session.stop(self, running=not self._call.done())
+        self._ended = True
+        self._buffered.clear()
+
+    def fail(self, error: GatewayError) -> None:
+        """Give the call up with an error for whoever reads it."""
+        if not self._ended and self._error is None:
+            self._error = error
+            self.close()
+            self._wake()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- from libcurl (notes only) ----------------------------------------------------------------------------------
+
+    def _on_header(self, line: bytes) -> int:
+        self._touched = self._loop.time()
+        self._head_bytes += len(line)
+        if self._head_bytes > _MAX_HEADER_BYTES:
+            return CURL_WRITEFUNC_ERROR
+        if line.startswith(b"HTTP/"):
+            self.status, self.headers = int(line.split(None, 2)[1]), {}
+        elif line in {b"\r\n", b"\n"}:
+            self._head_done = self.status >= 200
+            self._wake()
+        else:
+            name, _, value = line.decode("latin-1").partition(":")
+            self.headers[name.strip().lower()] = value.strip()
+        return len(line)
+
+    def _on_body(self, data: bytes) -> int:
+        if self._size >= self._max_buffered:
+            self._paused = True
+            return CURL_WRITEFUNC_PAUSE
+        self._buffered.append(data)
+        self._size += len(data)
+        self._touched = self._loop.time()
+        self._wake()
+        return len(data)
+
+    def _on_end(self, call: "asyncio.Future[None]") -> None:
+        self._timer.cancel()
+        error = None if call.cancelled() else call.exception()
+        if isinstance(error, CurlError) and self._error is None:
+            self._error = failure_of_curl(error)
+        elif error is not None and self._error is None:
+            self._error = UpstreamError("Upstream's answer could not be read", code="upstream_connection")
+        self._ended = True
+        self._wake()
+
+    # --- deadlines --------------------------------------------------------------------------------------------------
+
+    def _check_deadlines(self) -> None:
+        """Runs when a deadline may have passed; sets itself again where it has not."""
+        due, error = self._next_deadline()
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._check_deadlines)
+        else:
+            self.fail(error())
+
+    def _next_deadline(self) -> tuple[float, Callable[[], GatewayError]]:
+        limits = self._deadlines
+        if not self._head_done:
+            return self._began + limits.first_byte, lambda: _late("did not begin to answer", limits.first_byte)
+        total = self._began + limits.total
+        # Where nobody is waiting it is the client that is slow, not upstream.
+        idle = limits.idle + (self._loop.time() if self._waiter is None else self._touched)
+        if total < idle:
+            return total, lambda: _late("did not finish", limits.total)
+        return idle, lambda: _late("fell silent", limits.idle)
+
+
+def _late(what: str, seconds: float) -> GatewayError:
+    return DeadlineError(f"Upstream {what} within {seconds:g} s")

@@ -1,0 +1,76 @@
+"""Performs the core's commands: the one loop between a handshake and the world. Both drivers use it.
+
+Rule: a failure of the world (pow, arkose, transport) becomes a GatewayError here or before; the handshake only sees
+replies.
+"""
+
+from typing import Literal, Protocol, TypeVar
+
+from arkose import ArkoseError
+from pow import Challenge, PowError, ProofNotSolvedError
+from shim.errors import RefusedError, UpstreamError
+from shim.protocol.commands import Command, FetchArkose, Reply, Send, SolvePow
+from shim.protocol.handshake import Handshake
+from shim.transport.base import Lane, Transport, read_reply
+
+T = TypeVar("T")
+
+
+class SolvesProofs(Protocol):
+    """What the driver needs of `pow.Solver`."""
+
+    async def solve(self, challenge: Challenge, config: list[object]) -> str:
+        """The proof token; PowError where there is none."""
+        ...
+
+
+class FetchesTokens(Protocol):
+    """What the driver needs of `arkose.ArkoseClient`."""
+
+    async def fetch(self, *, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
+        """The token; ArkoseError where there is none."""
+        ...
+
+
+class Driver:
+    """The world a handshake runs in."""
+
+    def __init__(self, transport: Transport, solver: SolvesProofs, arkose: FetchesTokens) -> None:
+        self.transport = transport
+        self._solver = solver
+        self._arkose = arkose
+
+    async def run(self, handshake: Handshake[T], lane: Lane) -> T:
+        """Perform every command the handshake yields; returns what it returns."""
+        reply: Reply = None
+        try:
+            while True:
+                reply = await self._perform(handshake.send(reply), lane)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            handshake.close()
+
+    async def _perform(self, command: Command, lane: Lane) -> Reply:
+        match command:
+            case Send(request=request):
+                return await read_reply(await self.transport.send(request, lane))
+            case SolvePow(challenge=challenge, config=config):
+                return await self._solve(challenge, config)
+            case FetchArkose(blob=blob, method=method):
+                return await self._fetch(blob, method)
+
+    async def _solve(self, challenge: Challenge, config: list[object]) -> str | None:
+        try:
+            return await self._solver.solve(challenge, config)
+        except ProofNotSolvedError:
+            return None
+        except PowError as error:
+            raise UpstreamError("The gateway is busy with proofs of work", code="proof_of_work_busy") from error
+
+    async def _fetch(self, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
+        try:
+            return await self._arkose.fetch(blob=blob, method=method)
+        except ArkoseError as error:
+            raise RefusedError(str(error), code="arkose_failed") from error
