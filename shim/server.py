@@ -8,6 +8,7 @@ from typing import Any
 from granian import Granian
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
+from granian.server.common import AbstractServer
 
 from shim.settings import Settings, as_environment, load_settings
 
@@ -25,15 +26,15 @@ def serve(flags: Mapping[str, Any]) -> None:
     Raises SettingError for a setting that can't be used, OSError where the port is taken.
     """
     settings = load_settings(flags=flags)
-    _check_port(settings)
+    check_port(settings)
     # The workers are processes of their own: what flags said reaches them through the environment.
     os.environ.update(as_environment(flags))
     granian(settings).serve()
 
 
-def granian(settings: Settings) -> Granian:
+def granian(settings: Settings) -> AbstractServer[Any]:
     """The server for these settings, not yet running."""
-    return Granian(
+    server: AbstractServer[Any] = Granian(
         "shim.app:from_environment",
         factory=True,
         address=settings.host,
@@ -48,9 +49,10 @@ def granian(settings: Settings) -> Granian:
         backpressure=4096,
         backlog=4096,
     )
+    return server
 
 
-def _check_port(settings: Settings) -> None:
+def check_port(settings: Settings) -> None:
     """A clear sentence before Granian starts, instead of a traceback from a worker."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:

@@ -4,7 +4,6 @@ It is the device id of login-free chats and the seed of the accounts' device ids
 each time. It is never rotated.
 """
 
-import contextlib
 import os
 import uuid
 from pathlib import Path
@@ -15,18 +14,25 @@ _FILE = "installation-id"
 def installation_id(data_dir: Path) -> uuid.UUID:
     """The id, made at the first call. Several processes that start at once agree on one.
 
-    Raises OSError where DATA_DIR can't be written.
+    Raises OSError where DATA_DIR can't be written, ValueError where the file there holds something else.
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = data_dir / _FILE
-    with contextlib.suppress(ValueError, FileNotFoundError):
-        return uuid.UUID(path.read_text().strip())
-    fresh = path.with_name(f"{_FILE}.{os.getpid()}")
+    if not path.exists():
+        _make(path)
+    text = path.read_text().strip()
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ValueError(f"{path} does not hold a UUID; delete it to become a new installation") from None
+
+
+def _make(path: Path) -> None:
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.write_text(f"{uuid.uuid4()}\n")
     try:
-        os.link(fresh, path)  # fails where another process was first: then its id counts
+        os.link(fresh, path)  # all or nothing; where another process was first, its id counts
     except FileExistsError:
         pass
     finally:
         fresh.unlink()
-    return uuid.UUID(path.read_text().strip())

@@ -1,0 +1,120 @@
+"""`chat2api demo`: the real gateway on its embedded upstream, in one process, with one call made as a client would.
+
+Rule: nothing is faked on the gateway's side. Only upstream is the stand-in, and it says so itself.
+"""
+
+import asyncio
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import msgspec
+import uvloop
+
+from shim.app import create_app
+from shim.settings import Settings
+from shim.standin import StandinOptions, serve_standin
+from shim.standin.server import claimed_port, serve_app
+
+_HOST = "127.0.0.1"
+_TRIED_PORTS = 50
+_CHUNK_SECONDS = 0.02  # slow enough to be seen
+_QUESTION = "What happens to a request on its way through chat2api?"
+_MODEL = "auto"
+
+
+def run(*, port: int, once: bool) -> int:
+    """Run the demo; returns the exit code (0: the call went well). Ends after the call with `once`."""
+    with TemporaryDirectory(prefix="chat2api-demo-") as data_dir:
+        return uvloop.run(_demo(port, Path(data_dir), once=once))
+
+
+async def _demo(port: int, data_dir: Path, *, once: bool) -> int:
+    stop = _stop_on_signal()
+    async with serve_standin(StandinOptions(delay=_CHUNK_SECONDS)) as upstream:
+        port = _free_port(port)
+        settings = Settings(port=port, chatgpt_base_url=(upstream.base_url,), data_dir=str(data_dir))
+        async with serve_app(create_app(settings), port, _HOST):
+            _say(_BANNER.format(upstream=upstream.base_url, gateway=f"http://{_HOST}:{port}"))
+            answered = await _call(port)
+            if once or not answered:
+                return 0 if answered else 1
+            _say(_PASTE.format(port=port, model=_MODEL))
+            await stop.wait()
+    return 0
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _free_port(first: int) -> int:
+    """`first`, or the next one nobody listens on."""
+    for port in range(first, min(first + _TRIED_PORTS, 65536)):
+        with suppress(OSError), claimed_port(_HOST, port):
+            return port
+    raise OSError(f"no free port from {first} to {first + _TRIED_PORTS - 1}")
+
+
+async def _call(port: int) -> bool:
+    """One streamed call over HTTP; whether it was answered to its end."""
+    body = {"model": _MODEL, "stream": True, "messages": [{"role": "user", "content": _QUESTION}]}
+    _say(f"> {_QUESTION}\n\n")
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        url = f"http://{_HOST}:{port}/v1/chat/completions"
+        async with client.stream("POST", url, json=body) as response:
+            if response.status_code != 200:
+                _say(f"the gateway answered {response.status_code}: {(await response.aread()).decode()}\n")
+                return False
+            async for line in response.aiter_lines():
+                if line == "data: [DONE]":
+                    _say("\n\n")
+                    return True
+                _say(_text_of(line))
+    return False
+
+
+def _text_of(line: str) -> str:
+    """What a client would show for one line of the stream."""
+    if not line.startswith("data: "):
+        return ""
+    chunk = msgspec.json.decode(line[len("data: ") :])
+    if "error" in chunk:
+        return f"\n{chunk['error']['message']}\n"
+    return "".join(choice["delta"].get("content", "") for choice in chunk["choices"])
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+_BANNER = """\
+chat2api demo
+  upstream  {upstream}  (embedded: no account, nothing leaves this machine)
+  gateway   {gateway}
+
+"""
+
+_PASTE = """\
+It keeps serving. In another terminal:
+
+  curl http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}' --no-buffer
+
+or in Python, with the OpenAI SDK:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="http://127.0.0.1:{port}/v1", api_key="none")
+  for chunk in client.chat.completions.create(model="{model}", stream=True,
+                                              messages=[{{"role": "user", "content": "Hello"}}]):
+      print(chunk.choices[0].delta.content or "", end="", flush=True)
+
+Ctrl-C ends it.
+"""

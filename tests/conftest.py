@@ -1,0 +1,151 @@
+"""What the tests that speak to a running gateway share: the real server on the stand-in upstream, as processes.
+
+Rule: loopback only, every process started here is ended here by its own handle, and nothing outlives a test run.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Users run the runtime environment, which has no test tools in it; so do the tests, where it has been made.
+RUNTIME = ROOT / ".venv" / "bin" / "python"
+PYTHON = str(RUNTIME) if RUNTIME.exists() else sys.executable
+START_SECONDS = 30
+
+
+class Running:
+    """A server process: where it listens, and what it has written."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", base_url: str, log: Path) -> None:
+        self.process, self.base_url, self._log = process, base_url, log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.base_url + path, trust_env=False, timeout=20)
+
+    def post(self, path: str, body: object = None, **headers: str) -> httpx.Response:
+        return httpx.post(self.base_url + path, json=body, headers=headers, trust_env=False, timeout=60)
+
+    def stop(self) -> int:
+        """End it as an operator would, and hard if it does not; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait(5)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """This machine's environment without anything that is a setting of ours or a proxy."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    return kept | {"PYTHONPATH": str(ROOT), "NO_PROXY": "*"} | more
+
+
+def start(arguments: list[str], base_url: str, ready_path: str, folder: Path, environment: dict[str, str]) -> Running:
+    """Start `python ARGUMENTS` in `folder` and wait until `ready_path` answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.txt"
+    with log.open("wb") as out:
+        process = subprocess.Popen([PYTHON, *arguments], cwd=folder, env=environment, stdout=out, stderr=out)
+    running = Running(process, base_url, log)
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise AssertionError(f"the server ended with {process.returncode}:\n{running.log}")
+        try:
+            if running.get(ready_path).status_code < 500:
+                return running
+        except httpx.TransportError:
+            time.sleep(0.05)
+    running.stop()
+    raise AssertionError(f"the server did not start:\n{running.log}")
+
+
+@pytest.fixture(scope="session")
+def start_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`start_standin("--flag", ...)`: a stand-in upstream in a process of its own."""
+    started: list[Running] = []
+
+    def make(*flags: str) -> Running:
+        port = free_port()
+        arguments = ["-m", "shim.standin", "--port", str(port), *flags]
+        folder = tmp_path_factory.mktemp("standin")
+        started.append(start(arguments, f"http://127.0.0.1:{port}", "/standin/stats", folder, clean_environment()))
+        return started[-1]
+
+    yield make
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`start_gateway(NAME="value", ...)`: a real `chat2api serve` with these settings, health checked at `health`."""
+    started: list[Running] = []
+
+    def make(health: str = "/healthz", **settings: str) -> Running:
+        port = free_port()
+        folder = tmp_path_factory.mktemp("gateway")
+        environment = clean_environment(PORT=str(port), DATA_DIR=str(folder / "data"), **settings)
+        started.append(start(["-m", "shim", "serve"], f"http://127.0.0.1:{port}", health, folder, environment))
+        return started[-1]
+
+    yield make
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def shared_standin(start_standin: Callable[..., Running]) -> Running:
+    return start_standin()
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(start_gateway: Callable[..., Running], shared_standin: Running) -> Running:
+    """One gateway with default settings for every test that needs nothing special."""
+    return start_gateway(CHATGPT_BASE_URL=shared_standin.base_url)
+
+
+@pytest.fixture
+def upstream(shared_standin: Running) -> Running:
+    """The stand-in, forgetting what earlier tests did to it."""
+    shared_standin.post("/standin/reset")
+    return shared_standin
+
+
+@pytest.fixture
+def gateway(shared_gateway: Running, upstream: Running) -> Running:
+    """The shared gateway, upstream reset."""
+    return shared_gateway
+
+
+@pytest.fixture
+def make_account(upstream: Running) -> Callable[..., str]:
+    """`make_account("name", plan="plus", arkose=True, ...)`: its access token."""
+
+    def make(name: str, **switches: object) -> str:
+        token: str = upstream.post("/standin/accounts", {"name": name, **switches}).json()["access_token"]
+        return token
+
+    return make

@@ -1,0 +1,248 @@
+"""The plain wire, as curl sees it: framing, headers, statuses, parameters, limits."""
+
+import asyncio
+import itertools
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from openai.types.chat import ChatCompletionChunk
+
+CHAT = "/v1/chat/completions"
+
+
+def ask(text="hi", **more):
+    return {"model": "auto", "messages": [{"role": "user", "content": text}], **more}
+
+
+def lines_of(response):
+    assert b"\r" not in response.content
+    blocks = response.text.split("\n\n")
+    assert blocks.pop() == ""
+    assert all(block.startswith("data: ") and "\n" not in block for block in blocks)
+    return [block.removeprefix("data: ") for block in blocks]
+
+
+def test_a_stream_is_unnamed_data_lines_with_lf_and_ends_in_done(gateway):
+    response = gateway.post(CHAT, ask(stream=True))
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["x-request-id"].startswith("req_")
+    assert response.headers["cache-control"] == "no-cache"
+    *chunks, done = lines_of(response)
+    assert done == "[DONE]"
+    decoded = [json.loads(chunk) for chunk in chunks]
+    assert decoded[0]["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+    assert [chunk["choices"][0]["finish_reason"] for chunk in decoded] == [None] * (len(decoded) - 1) + ["stop"]
+    assert all("usage" not in chunk for chunk in decoded)
+    for chunk in decoded:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+
+
+def test_an_in_band_error_is_the_last_line(gateway):
+    response = gateway.post(CHAT, ask("[[script=error]]", stream=True))
+    assert response.status_code == 200
+    *chunks, last = lines_of(response)
+    assert set(json.loads(last)) == {"error"}
+    assert chunks
+    assert "[DONE]" not in chunks
+
+
+def test_what_is_ignored_is_said(gateway):
+    response = gateway.post(CHAT, ask(temperature=0.1, seed=3, user="me", store=False, metadata={"a": "b"}))
+    assert response.headers["x-chat2api-ignored"] == "seed, temperature"
+    assert "x-chat2api-ignored" not in gateway.post(CHAT, ask()).headers
+
+
+BAD = [
+    (b"{", None, "invalid_json"),
+    (b"", None, "invalid_json"),
+    (b"\xff", None, "invalid_json"),
+    (b"[]", None, "invalid_type"),
+    (b'{"messages": []}', "model", "missing_required_parameter"),
+    (b'{"model": "auto"}', "messages", "missing_required_parameter"),
+    (b'{"model": "auto", "messages": []}', "messages", "empty_array"),
+    (b'{"model": 3, "messages": []}', "model", "invalid_type"),
+    (b'{"model": "auto", "messages": {}}', "messages", "invalid_type"),
+    (b'{"model": "auto", "messages": [{"content": "x"}]}', "messages[0].role", "missing_required_parameter"),
+    (b'{"model": "auto", "messages": [{"role": "king", "content": "x"}]}', "messages[0].role", "invalid_type"),
+    (b'{"model": "auto", "messages": [{"role": "user", "content": 3}]}', "messages[0].content", "invalid_type"),
+    (
+        b'{"model": "auto", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]}',
+        "messages[0].content[0].type",
+        "invalid_type",
+    ),
+    (
+        b'{"model": "auto", "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}',
+        "messages[0].content[0].type",
+        "unsupported_content",
+    ),
+    (b'{"model": "auto", "messages": [], "stream": "yes"}', "stream", "invalid_type"),
+]
+
+
+@pytest.mark.parametrize(("body", "param", "code"), BAD)
+def test_bad_input_is_a_400_that_names_the_parameter(gateway, upstream, body, param, code):
+    before = upstream.get("/standin/stats").json()["turns"]
+    response = httpx.post(gateway.base_url + CHAT, content=body, trust_env=False)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", param, code)
+    assert error["message"]
+    assert response.headers["x-should-retry"] == "false"
+    assert upstream.get("/standin/stats").json()["turns"] == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/", 404), ("GET", "/v1/nothing", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
+)
+def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path, status):
+    response = httpx.request(method, gateway.base_url + path, trust_env=False)
+    assert response.status_code == status
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+    assert response.headers["x-request-id"]
+
+
+def test_an_unknown_model_is_not_answered_by_another_one(gateway):
+    response = gateway.post(CHAT, ask() | {"model": "gpt-99-ultra"})
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "model_not_found"
+
+
+def test_default_model_answers_unknown_names_under_its_own(start_gateway, shared_standin, upstream):
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, DEFAULT_MODEL="gpt-3.5-turbo")
+    answer = gateway.post(CHAT, ask() | {"model": "gpt-99-ultra"}).json()
+    assert answer["model"] == "gpt-3.5-turbo"
+    sent = upstream.get("/standin/stats").json()["recent_turns"][-1]["conversation"]["model"]
+    assert sent == "text-davinci-002-render-sha"
+
+
+def test_a_body_over_the_limit_is_413(start_gateway, shared_standin):
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, MAX_REQUEST_BYTES="4096")
+    response = gateway.post(CHAT, ask("x" * 5000))
+    assert response.status_code == 413
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_keys(start_gateway, shared_standin, make_account):
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, AUTHORIZATION="key-1,key-2")
+    for path in ("/v1/models", "/v1/models/auto"):
+        assert gateway.get(path).status_code == 401
+    refused = gateway.post(CHAT, ask())
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert gateway.post(CHAT, ask(), Authorization="Bearer key-3").status_code == 401
+    assert gateway.post(CHAT, ask(), Authorization="Bearer key-2").status_code == 200
+    assert gateway.post(CHAT, ask(), Authorization=f"Bearer {make_account('alice')}").status_code == 200
+    assert gateway.get("/healthz").json()["status"] == "ok"
+
+
+def test_a_prefix_hides_everything_else(start_gateway, shared_standin):
+    gateway = start_gateway("/secret/healthz", CHATGPT_BASE_URL=shared_standin.base_url, API_PREFIX="secret")
+    assert gateway.post("/secret" + CHAT, ask()).status_code == 200
+    assert gateway.get("/secret/v1/models").status_code == 200
+    answers = [gateway.get(path) for path in ("/healthz", "/v1/models", "/nothing", "/secretx/healthz")]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.json()["error"]["message"].partition(" (")[0] for answer in answers}) == 1
+
+
+def test_no_web_page_may_read_answers_unless_allowed(gateway, start_gateway, shared_standin):
+    origin = {"Origin": "https://evil.example"}
+    assert "access-control-allow-origin" not in gateway.post(CHAT, ask(), **origin).headers
+    friendly = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, CORS_ORIGINS="https://good.example")
+    allowed = friendly.post(CHAT, ask(), Origin="https://good.example")
+    assert allowed.headers["access-control-allow-origin"] == "https://good.example"
+    assert "access-control-allow-origin" not in friendly.post(CHAT, ask(), **origin).headers
+
+
+def test_the_first_chunk_arrives_before_upstream_sends_its_second(gateway):
+    """Upstream sends one event every 0.2 s: were anything held back, the first text would be late by many of them."""
+    with httpx.stream(
+        "POST", gateway.base_url + CHAT, json=ask("[[delay=0.2]] hi", stream=True), trust_env=False, timeout=30
+    ) as response:
+        times = []
+        for line in response.iter_lines():
+            if '"content":"' in line and '"content":""' not in line:
+                times.append(time.monotonic())
+            if len(times) == 4:
+                break
+    assert all(later - earlier > 0.1 for earlier, later in itertools.pairwise(times))
+
+
+def gone(upstream, since):
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        ended = [one["at"] for one in upstream.get("/standin/stats").json()["client_gone"] if one["at"] > since]
+        if ended:
+            return ended[0] - since
+        time.sleep(0.02)
+    raise AssertionError("upstream did not notice that the client went away")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_away_closes_upstream(gateway, upstream, stream):
+    async def leave():
+        body = ask("[[script=long words=4000 delay=0.01]] hi", stream=stream)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            task = asyncio.create_task(client.post(gateway.base_url + CHAT, json=body))
+            await asyncio.sleep(0.6)
+            task.cancel()
+            left = time.monotonic()
+            await asyncio.gather(task, return_exceptions=True)
+            return left
+
+    left = asyncio.run(leave())
+    assert gone(upstream, left) < 0.1
+
+
+def test_200_streams_at_once_all_complete_and_none_is_mixed_up(gateway):
+    async def one(client, number):
+        said = f"answer number {number} and nothing else"
+        response = await client.post(gateway.base_url + CHAT, json=ask(f"[[say={said!r}]] {number}", stream=True))
+        *chunks, done = lines_of(response)
+        text = "".join(json.loads(chunk)["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+        return number, done, str(number) in text, response.status_code
+
+    async def all_of_them():
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
+            return await asyncio.gather(*(one(client, number) for number in range(10_000, 10_200)))
+
+    results = asyncio.run(all_of_them())
+    assert [result for result in results if result[1:] != ("[DONE]", True, 200)] == []
+
+
+def test_each_account_has_its_own_upstream_identity(gateway, upstream, make_account):
+    for name in ("alice", "bob"):
+        assert gateway.post(CHAT, ask(), Authorization=f"Bearer {make_account(name)}").status_code == 200
+    assert gateway.post(CHAT, ask()).status_code == 200
+    turns = upstream.get("/standin/stats").json()["recent_turns"]
+    assert len({turn["headers"]["oai-device-id"] for turn in turns[-3:]}) == 3
+    assert {turn["headers"]["user-agent"] for turn in turns} == {"chat2api/0.1"}
+    assert upstream.get("/standin/stats").json()["proofs"]["user_agent_differs"] == 0
+
+
+def test_an_expired_token_is_refused_here(gateway, upstream):
+    from shim.standin import make_access_token
+
+    before = requests(upstream)
+    token = make_access_token("alice", expires_at=1_600_000_000)
+    response = gateway.post(CHAT, ask(), Authorization=f"Bearer {token}")
+    assert (response.status_code, response.json()["error"]["code"]) == (401, "token_expired")
+    assert requests(upstream) == before
+
+
+def requests(upstream):
+    """What upstream was asked, without our own questions about that."""
+    counted = upstream.get("/standin/stats").json()["requests"]
+    return {route: count for route, count in counted.items() if "/standin/" not in route}
+
+
+def test_every_one_of_64_requests_brings_its_own_proof(gateway, upstream):
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda number: gateway.post(CHAT, ask(str(number))).status_code, range(64)))
+    assert set(statuses) == {200}
+    stats = upstream.get("/standin/stats").json()
+    assert (stats["proofs"]["verified"], stats["proofs"]["refused"]) == (64, 0)

@@ -1,0 +1,119 @@
+"""Settings: precedence, every bad value named, safe defaults."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shim.settings import SECRET, SettingError, Settings, describe, load_settings
+
+
+@pytest.fixture
+def dotenv(tmp_path):
+    def write(text=""):
+        path = tmp_path / ".env"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def load(environment=None, flags=None, dotenv=None):
+    return load_settings(environment or {}, flags, dotenv=dotenv or _NOWHERE)
+
+
+_NOWHERE = Path("/nonexistent/.env")
+
+
+def test_nothing_given_means_the_defaults():
+    assert load() == Settings()
+    assert Settings().host == "127.0.0.1"
+    assert Settings().port == 5005
+
+
+def test_a_flag_beats_the_environment_beats_the_file(dotenv):
+    path = dotenv("PORT=1\nWORKERS=2\nDEFAULT_MODEL=gpt-4o\n")
+    settings = load({"PORT": "3", "WORKERS": "4"}, {"port": 5, "host": None}, path)
+    assert (settings.port, settings.workers, settings.default_model) == (5, 4, "gpt-4o")
+
+
+def test_an_empty_value_means_the_default(dotenv):
+    assert (
+        load({"PORT": "", "AUTHORIZATION": " ", "HISTORY_DISABLED": ""}, dotenv=dotenv("IDLE_TIMEOUT=\n")) == Settings()
+    )
+
+
+def test_lists_are_separated_by_commas():
+    assert load({"AUTHORIZATION": " a, b ,,c"}).authorization == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(("text", "meant"), [("true", True), ("1", True), ("Yes", True), ("off", False), ("0", False)])
+def test_flags_are_read_as_people_write_them(text, meant):
+    assert load({"CONVERSATION_ONLY": text}).conversation_only is meant
+
+
+BAD = [
+    ("PORT", "abc", "int"),
+    ("PORT", "65536", "65535"),
+    ("WORKERS", "0", "1"),
+    ("SENTINEL", "three-step", "one-step, two-step"),
+    ("TURNSTILE", "solve", "pass, refuse"),
+    ("HISTORY_DISABLED", "maybe", "true and false"),
+    ("POW_DIFFICULTY", "00003Z", "regex"),
+    ("CHATGPT_BASE_URL", "chatgpt.com", "URL"),
+    ("CHATGPT_BASE_URL", "ftp://chatgpt.com", "http"),
+    ("PUBLIC_BASE_URL", "http://", "URL"),
+    ("IDLE_TIMEOUT", "0", "> 0"),
+    ("RETRY_TIMES", "-1", ">= 0"),
+    ("LOG_LEVEL", "loud", "debug, info, warning, error"),
+    ("API_PREFIX", "a b", "letters"),
+    ("API_PREFIX", "../x", "letters"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD)
+def test_a_bad_value_is_named_with_what_is_allowed(name, value, allowed):
+    with pytest.raises(SettingError) as caught:
+        load({name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name} is ")
+    assert repr(value) in message
+    assert allowed in message
+
+
+def test_a_bad_secret_is_named_but_not_shown():
+    with pytest.raises(SettingError) as caught:
+        load({"PROXY_URL": "nonsense://user:hunter2@host"})
+    assert "PROXY_URL" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert {name.lower() for name in SECRET} <= set(Settings.__struct_fields__)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example"])
+def test_a_public_host_without_a_key_does_not_start(host):
+    with pytest.raises(SettingError, match="AUTHORIZATION"):
+        load({"HOST": host})
+    assert load({"HOST": host, "AUTHORIZATION": "key"}).is_public
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_none(host):
+    assert not load({"HOST": host}).is_public
+
+
+def test_the_prefix_is_one_path_however_it_is_written():
+    assert {load({"API_PREFIX": one}).root_path for one in ("abc", "/abc", "abc/", "/abc/")} == {"/abc"}
+    assert load({"API_PREFIX": "a/b-c"}).root_path == "/a/b-c"
+    assert load().root_path == ""
+
+
+def test_every_setting_is_described():
+    rows = describe()
+    assert [name.lower() for name, _, _ in rows] == list(Settings.__struct_fields__)
+    assert all(text.endswith((".", ")")) and len(text) > 10 for _, _, text in rows)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        Settings().port = 1
+    assert isinstance(Settings(), msgspec.Struct)
