@@ -1,0 +1,258 @@
+"""Who may call: accounts with their switches, the tokens that name them, and what each plan may use.
+
+Rule: credentials made here have the right shape and no secret. An access token is an unsigned JWT (protocol.md 8)
+that says whose it is; whoever holds one is that account.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any, Literal
+from uuid import NAMESPACE_DNS, UUID, uuid5
+
+import msgspec
+
+from .failures import PlannedFailure, RefusedError, refused
+from .memory import remember
+
+ISSUER = "https://auth.openai.com"
+AUTH_CLAIM = "https://api.openai.com/auth"
+PROFILE_CLAIM = "https://api.openai.com/profile"
+ANONYMOUS = "anonymous"
+
+Clock = Callable[[], float]
+TokenMaker = Callable[[str], str]
+Plan = Literal["anonymous", "free", "plus", "pro", "team"]
+# "asked": the requirements say it is required, nobody checks. "enforced": a turn without the header is refused.
+Check = Literal["off", "asked", "enforced"]
+
+PERSONAS: dict[str, str] = {"anonymous": "chatgpt-noauth", "free": "chatgpt-freeaccount"}
+PAID_PERSONA = "chatgpt-paid"
+
+# Slugs of protocol.md 4.3; thinking models think before they answer.
+ANONYMOUS_MODELS = ("auto", "gpt-4o-mini", "gpt-5-mini", "text-davinci-002-render-sha")
+FREE_MODELS = (*ANONYMOUS_MODELS, "gpt-4o", "gpt-5", "gpt-5-2", "gpt-5-2-instant", "o4-mini")
+PAID_MODELS = (
+    *FREE_MODELS,
+    "gpt-4",
+    "gpt-4-1",
+    "gpt-5-instant",
+    "gpt-5-thinking",
+    "gpt-5-2-thinking",
+    "gpt-5-2-pro",
+    "gpt-5-3",
+    "gpt-5-3-mini",
+    "gpt-5-5",
+    "gpt-5-5-instant",
+    "gpt-5-5-thinking",
+    "o1",
+    "o1-mini",
+    "o3",
+    "o4-mini-high",
+    "research",
+)
+MODELS: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_MODELS, "free": FREE_MODELS}
+# What `auto` turns into.
+AUTO_SLUG: dict[str, str] = {"anonymous": "gpt-5-mini"}
+PAID_AUTO_SLUG = "gpt-5-2"
+
+
+class Account(msgspec.Struct, forbid_unknown_fields=True):
+    """One ChatGPT user as the stand-in sees it, with the switches a test may turn.
+
+    difficulty: hex string of the proof, "" = the server's default; proof False = none asked for.
+    force_login: how many more requirements answers say so (-1 = always). max_parallel: open turns allowed, 0 = any.
+    models: slugs of this account; empty = those of its plan. team_ids: what chatgpt-account-id may say besides its own.
+    """
+
+    name: str
+    plan: Plan = "plus"
+    proof: bool = True
+    difficulty: str = ""
+    arkose: bool = False
+    turnstile: Check = "off"
+    so: Check = "off"
+    force_login: int = 0
+    max_parallel: int = 0
+    models: tuple[str, ...] = ()
+    team_ids: tuple[str, ...] = ()
+    failures: list[PlannedFailure] = []
+
+    @property
+    def persona(self) -> str:
+        """The persona of protocol.md 2.1."""
+        return PERSONAS.get(self.plan, PAID_PERSONA)
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The slugs this account may ask for."""
+        return self.models or MODELS.get(self.plan, PAID_MODELS)
+
+    @property
+    def account_id(self) -> str:
+        """The personal account UUID, always the same for a name."""
+        return str(uuid5(NAMESPACE_DNS, f"{self.name}.account.standin"))
+
+    @property
+    def user_id(self) -> str:
+        """The user id, always the same for a name."""
+        return "user-" + hashlib.sha256(self.name.encode()).hexdigest()[:24]
+
+    def resolve_slug(self, slug: str) -> str:
+        """The model that answers when `slug` is asked for; refuses what the account cannot use (404)."""
+        if slug not in self.slugs:
+            raise refused("model_not_found")
+        return AUTO_SLUG.get(self.plan, PAID_AUTO_SLUG) if slug == "auto" else slug
+
+    def take_failure(self, where: str) -> RefusedError | None:
+        """The next planned failure of this step, used up by taking it; None when there is none."""
+        for planned in self.failures:
+            if planned.where == where and planned.times != 0:
+                planned.times -= planned.times > 0
+                return RefusedError(planned.resolve())
+        return None
+
+    def take_force_login(self) -> bool:
+        """Whether this requirements answer says force_login; counts down."""
+        said = self.force_login != 0
+        self.force_login -= self.force_login > 0
+        return said
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who sent a request: `identity` is the account's name, or the device of an anonymous caller."""
+
+    account: Account
+    identity: str
+
+
+def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 4102444800) -> str:
+    """An unsigned JWT with the claims of protocol.md 8 for `name`; expires_at in Unix seconds (default: 2100)."""
+    account = Account(name, plan)
+    claims = {
+        "iss": ISSUER,
+        "aud": ["https://api.openai.com/v1"],
+        "sub": f"auth0|{name}",
+        "iat": int(expires_at) - 864000,
+        "exp": int(expires_at),
+        "scp": ["openid", "email", "profile", "offline_access", "model.request", "model.read"],
+        PROFILE_CLAIM: {"email": f"{name}@example.test", "email_verified": True},
+        AUTH_CLAIM: {
+            "chatgpt_account_id": account.account_id,
+            "chatgpt_user_id": account.user_id,
+            "user_id": account.user_id,
+            "chatgpt_plan_type": plan,
+            "poid": f"org-{account.user_id[5:]}",
+        },
+    }
+    head = {"alg": "none", "typ": "JWT"}
+    return ".".join((*(_base64url(msgspec.json.encode(part)) for part in (head, claims)), "unsigned"))
+
+
+def make_refresh_token(name: str) -> str:
+    """The refresh token of account `name`: 45 characters (protocol.md 8, bearer forms)."""
+    return ("v1." + hashlib.sha256(f"refresh:{name}".encode()).hexdigest())[:45]
+
+
+def make_session_token(name: str) -> str:
+    """The session cookie value of account `name`."""
+    return f"session.{name}"
+
+
+class Accounts:
+    """The accounts a stand-in knows. A well-formed token of an unknown name makes that account known."""
+
+    def __init__(self, accounts: tuple[Account, ...], clock: Clock) -> None:
+        self._clock = clock
+        self._by_name = {ANONYMOUS: Account(ANONYMOUS, plan="anonymous")}
+        for account in accounts:
+            # A copy: the switches count down and the options must stay as they were given.
+            self._by_name[account.name] = msgspec.convert(msgspec.to_builtins(account), Account)
+
+    def __getitem__(self, name: str) -> Account:
+        return self._by_name[name]
+
+    def patch(self, changes: dict[str, Any]) -> Account:
+        """Add or change the account that `changes["name"]` names; raises msgspec.ValidationError on a bad change."""
+        known = self._by_name.get(str(changes.get("name", "")))
+        fields = (msgspec.to_builtins(known) if known else {}) | changes
+        account = msgspec.convert(fields, Account)
+        self._by_name[account.name] = account
+        return account
+
+    def by_refresh_token(self, token: str) -> Account | None:
+        """The account whose refresh token this is."""
+        return self._find(make_refresh_token, token)
+
+    def by_session_token(self, token: str) -> Account | None:
+        """The account whose session cookie this is."""
+        return self._find(make_session_token, token)
+
+    def _find(self, make: TokenMaker, token: str) -> Account | None:
+        named = (account for name, account in self._by_name.items() if name != ANONYMOUS)
+        return next((account for account in named if make(account.name) == token), None)
+
+    def logged_in(self, authorization: str | None, workspace: str | None = None) -> Caller:
+        """The caller behind an `authorization` header; refuses with the 401 rows of protocol.md 9.1.
+
+        workspace: the chatgpt-account-id header; another one than the account's own or a team's is refused (403).
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise refused("unauthorized")
+        claims = _read_claims(token)
+        if claims.exp <= self._clock():
+            raise refused("token_expired")
+        name = claims.sub.removeprefix("auth0|")
+        if name not in self._by_name:
+            remember(self._by_name, name, Account(name, claims.auth.chatgpt_plan_type))
+        account = self._by_name[name]
+        if workspace is not None and workspace not in (account.account_id, *account.team_ids):
+            raise refused("wrong_workspace")
+        return Caller(account, name)
+
+    def anonymous(self, authorization: str | None, device_id: str | None) -> Caller:
+        """An anonymous caller is its device id; a bearer token has no place here (protocol.md 1)."""
+        if authorization is not None or not _is_uuid(device_id):
+            raise refused("unauthorized")
+        return Caller(self._by_name[ANONYMOUS], f"{ANONYMOUS}:{device_id}")
+
+
+class _AuthClaim(msgspec.Struct):
+    chatgpt_account_id: str
+    chatgpt_user_id: str
+    chatgpt_plan_type: Plan
+
+
+class _Claims(msgspec.Struct):
+    iss: str
+    sub: str
+    exp: float
+    auth: _AuthClaim = msgspec.field(name=AUTH_CLAIM)
+
+
+def _read_claims(token: str) -> _Claims:
+    """The claims of an access token; a token of another shape or issuer is refused as invalid_jwt."""
+    try:
+        _, payload, _ = token.split(".")
+        claims = _claims_decoder.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, msgspec.DecodeError) as error:
+        raise refused("invalid_jwt") from error
+    if claims.iss != ISSUER:
+        raise refused("invalid_jwt")
+    return claims
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _is_uuid(text: str | None) -> bool:
+    try:
+        UUID(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+_claims_decoder = msgspec.json.Decoder(_Claims)

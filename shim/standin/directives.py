@@ -1,0 +1,83 @@
+"""How a test or a user steers one answer: `[[name=value ...]]` in the prompt, or a plan made beforehand.
+
+Rule: only names listed here are directives; any other text in double brackets is just text.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from .chunks import Chunking
+from .encode import Encoding, Escapes
+from .failures import FAILURES, Failure, RefusedError, failure_for_status, page_for_status, with_clears_in
+from .scripts import SCRIPTS
+
+
+class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What may be asked of one turn; None means "as the options say".
+
+    status, html, failure, clears_in: refuse with a row of protocol.md 9.1. delay: seconds after each event.
+    say: the exact answer text. words: length of script long. stall: seconds of silence in script stall.
+    """
+
+    script: str | None = None
+    status: int | None = None
+    html: int | None = None
+    failure: str | None = None
+    clears_in: int | None = None
+    delay: float | None = None
+    chunks: Chunking | None = None
+    encoding: Encoding | None = None
+    escapes: Escapes | None = None
+    words: int | None = None
+    stall: float | None = None
+    seed: int | None = None
+    say: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.script is not None and self.script not in SCRIPTS:
+            raise ValueError(f"unknown script {self.script!r}; known: {', '.join(SCRIPTS)}")
+        if self.failure is not None and self.failure not in FAILURES:
+            raise ValueError(f"unknown failure {self.failure!r}; known: {', '.join(FAILURES)}")
+
+    def refusal(self) -> Failure | None:
+        """The refusal asked for, if one is."""
+        found = self._row()
+        return with_clears_in(found, self.clears_in) if found and self.clears_in is not None else found
+
+    def _row(self) -> Failure | None:
+        if self.failure is not None:
+            return FAILURES[self.failure]
+        if self.html is not None:
+            return page_for_status(self.html)
+        return None if self.status is None else failure_for_status(self.status)
+
+    def over(self, planned: "Directives | None") -> "Directives":
+        """These, completed by what was planned."""
+        if planned is None:
+            return self
+        return msgspec.convert(msgspec.to_builtins(planned) | msgspec.to_builtins(self), Directives)
+
+
+_names = "|".join(Directives.__struct_fields__)
+_DIRECTIVE = re.compile(rf"\[\[\s*((?:{_names})=.*?)\]\]", re.DOTALL)
+
+
+def read_directives(prompt: str) -> tuple[Directives, str]:
+    """The directives in a prompt, and the prompt without them; refuses a wrong value with 400 and says why."""
+    fields: dict[str, Any] = {}
+    for found in _DIRECTIVE.findall(prompt):
+        fields |= _pairs(found)
+    try:
+        directives = msgspec.convert(fields, Directives, strict=False)
+    except msgspec.ValidationError as error:
+        raise RefusedError(Failure(400, f"stand-in directive: {error}")) from error
+    return directives, _DIRECTIVE.sub("", prompt).strip()
+
+
+def _pairs(found: str) -> dict[str, str]:
+    """`say=` takes the rest of the brackets as it is; other values end at a space."""
+    before, say, text = found.partition("say=")
+    pairs = dict(pair.partition("=")[::2] for pair in before.split())
+    return pairs | ({"say": text} if say else {})

@@ -1,0 +1,167 @@
+"""Every refusal of protocol.md 9.1 as a table, and the one exception that carries a refusal to the edge.
+
+Rule: a row is data. Handlers raise `RefusedError(FAILURES["name"])`; only the app turns that into a response.
+"""
+
+from typing import Any, Literal
+from uuid import uuid4
+
+import msgspec
+
+# The words a client looks for in an HTML block page (protocol.md 9.1, status 403).
+BLOCK_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><title>Just a moment...</title></head>
+<body><div id="cf-please-wait" class="cf-spinner-please-wait">Checking your browser before access.</div>
+<script src="/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1"></script></body></html>
+"""
+ERROR_PAGE = """<!DOCTYPE html>
+<html><head><title>{status}</title></head><body><h1>Error {status}</h1>
+<p>The web server is not available.</p></body></html>
+"""
+HTML = "text/html"
+JSON = "application/json"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One way of saying no: a status and the `detail` value, or the text of a page when it is not JSON."""
+
+    status: int
+    detail: Any
+    media_type: str = JSON
+
+    def content(self) -> bytes:
+        """The response body; `<uuid>` in a sentence becomes a fresh one, as in the sentinel refusal."""
+        if self.media_type != JSON:
+            return str(self.detail).encode()
+        detail = self.detail.replace("<uuid>", str(uuid4())) if isinstance(self.detail, str) else self.detail
+        return msgspec.json.encode({"detail": detail})
+
+
+class RefusedError(Exception):
+    """The stand-in refuses the request; `failure` is what the client gets to see."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.status, failure.detail)
+        self.failure = failure
+
+
+def coded(status: int, code: str, message: str, **more: object) -> Failure:
+    """A refusal whose detail is an object with code and message."""
+    return Failure(status, {"message": message, "code": code, **more})
+
+
+def _token(code: str, message: str) -> Failure:
+    return coded(401, code, message, type="invalid_request_error", param=None)
+
+
+ONE_AT_A_TIME = (
+    "Only one message at a time. Please allow any other responses to complete before sending another message, "
+    "or wait one minute."
+)
+
+# Name -> refusal. The first row of a status is the one `[[status=N]]` means.
+FAILURES: dict[str, Failure] = {
+    "bad_request": Failure(400, "Invalid request"),
+    "content_policy": coded(400, "content_policy_violation", "This request may violate our content policies."),
+    "unauthorized": Failure(401, "Unauthorized"),
+    "token_expired": _token("token_expired", "Your authentication token has expired. Please try signing in again."),
+    "token_invalidated": _token("token_invalidated", "Your authentication token has been invalidated."),
+    "token_revoked": _token("token_revoked", "Encountered invalidated oauth token for user, failing request"),
+    "invalid_jwt": _token("invalid_jwt", "Could not parse your authentication token. Please try signing in again."),
+    "account_deactivated": _token("account_deactivated", "Your account has been deactivated."),
+    "unusual_activity": Failure(
+        403, "Our systems have detected unusual activity coming from your system. Please try again later."
+    ),
+    "sentinel": Failure(403, "Unusual activity has been detected from your device. Try again later. (<uuid>)"),
+    "something_wrong": Failure(403, "Something went wrong. If this issue persists please contact us."),
+    "cloudflare": Failure(403, BLOCK_PAGE, HTML),
+    "wrong_workspace": Failure(403, "You do not have access to this workspace."),
+    "not_found": Failure(404, "Not Found"),
+    "conversation_not_found": Failure(404, "Conversation not found"),
+    "model_not_found": coded(404, "model_not_found", "The model does not exist or you do not have access to it."),
+    "method_not_allowed": Failure(405, "Method Not Allowed"),
+    "not_acceptable": Failure(406, "Not Acceptable"),
+    "parallel": Failure(409, ONE_AT_A_TIME),
+    "work_usage_limit": coded(409, "work_usage_limit_exceeded", "You have reached the usage limit of your plan."),
+    "too_long": coded(
+        413,
+        "message_length_exceeds_limit",
+        "The message you submitted was too long, please reload the conversation and submit something shorter.",
+    ),
+    "conversation_too_large": coded(413, "conversation_too_large", "This conversation is too large to continue."),
+    "invalid_body": Failure(422, "Invalid conversation body"),
+    "missing_messages": Failure(
+        422, [{"loc": ["body", "messages"], "msg": "field required", "type": "value_error.missing"}]
+    ),
+    "model_cap": coded(
+        429,
+        "model_cap_exceeded",
+        "You have sent too many messages to the model. Please try again later.",
+        clears_in=5400,
+    ),
+    "too_many_requests": Failure(429, "Too many requests in 1 hour. Try again later."),
+    "one_at_a_time": Failure(429, ONE_AT_A_TIME),
+    "limit_page": Failure(429, ERROR_PAGE.format(status=429), HTML),
+    "limit_text": Failure(429, "Too many requests", "text/plain"),
+    "internal": Failure(500, "Internal server error"),
+    "bad_gateway": Failure(502, "Bad gateway"),
+    "unavailable": Failure(503, "Service unavailable"),
+    "gateway_timeout": Failure(504, "Gateway timeout"),
+    **{f"edge_{status}": Failure(status, ERROR_PAGE.format(status=status), HTML) for status in range(520, 525)},
+}
+
+
+def refused(name: str) -> RefusedError:
+    """The exception for one row of the table."""
+    return RefusedError(FAILURES[name])
+
+
+def failure_for_status(status: int) -> Failure:
+    """The usual refusal with this status; a plain detail for a status the table does not know."""
+    rows = (failure for failure in FAILURES.values() if failure.status == status)
+    return next(rows, Failure(status, "Error"))
+
+
+def page_for_status(status: int) -> Failure:
+    """An HTML page with this status: the block page for 403 and 503, an outage page otherwise."""
+    return Failure(status, BLOCK_PAGE if status in (403, 503) else ERROR_PAGE.format(status=status), HTML)
+
+
+def missing_field(*where: str) -> Failure:
+    """The FastAPI form of 422 for one missing field (protocol.md 9.1)."""
+    return Failure(422, [{"loc": ["body", *where], "msg": "field required", "type": "value_error.missing"}])
+
+
+class PlannedFailure(msgspec.Struct, forbid_unknown_fields=True):
+    """A refusal waiting to happen to one account: by name, or by status, `times` times (-1 = for ever).
+
+    `where` is the step that refuses: "sentinel" (requirements, prepare, finalize), "turn" or
+    "refresh" (the token endpoint).
+    """
+
+    where: Literal["sentinel", "turn", "refresh"] = "turn"
+    failure: str = ""
+    status: int = 500
+    html: bool = False
+    clears_in: int | None = None
+    detail: Any = msgspec.UNSET
+    times: int = 1
+
+    def resolve(self) -> Failure:
+        """The refusal this plan stands for; `clears_in` and `detail` override what the row says."""
+        if self.detail is not msgspec.UNSET:
+            return Failure(self.status, self.detail)
+        if self.html:
+            return page_for_status(self.status)
+        row = FAILURES[self.failure] if self.failure else failure_for_status(self.status)
+        return row if self.clears_in is None else with_clears_in(row, self.clears_in)
+
+    def __post_init__(self) -> None:
+        if self.failure and self.failure not in FAILURES:
+            raise ValueError(f"unknown failure {self.failure!r}; known: {', '.join(FAILURES)}")
+
+
+def with_clears_in(failure: Failure, clears_in: int) -> Failure:
+    """The same refusal telling that it ends in `clears_in` seconds."""
+    detail = dict(failure.detail) if isinstance(failure.detail, dict) else {"message": failure.detail}
+    return Failure(failure.status, detail | {"clears_in": clears_in})

@@ -1,0 +1,187 @@
+"""The conversation request as the upstream accepts it (protocol.md 4.1 and 4.2).
+
+Rule: strict in the fields that matter, blind to those it does not know. Malformed JSON is 400; a wrong shape is 422.
+"""
+
+from typing import Any, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from .failures import RefusedError, missing_field, refused
+
+CLIENT_CREATED_ROOT = "client-created-root"
+# Models that do not think refuse the field thinking_effort (protocol.md 4.1).
+PLAIN_MODEL_PREFIXES = ("gpt-4", "text-davinci")
+
+
+class IncomingAuthor(msgspec.Struct):
+    """Who wrote a message."""
+
+    role: Literal["system", "user", "assistant", "tool", "critic"]
+    name: str | None = None
+
+
+class IncomingContent(msgspec.Struct):
+    """The two forms of content a client sends: plain strings, or strings and pointers."""
+
+    content_type: Literal["text", "multimodal_text"]
+    parts: list[str | dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("parts must not be empty")
+        objects = [part for part in self.parts if isinstance(part, dict)]
+        if objects and self.content_type == "text":
+            raise ValueError("parts of a text are plain strings")
+        if not all(_is_image_pointer(part) for part in objects):
+            raise ValueError("a part that is an object must be an image_asset_pointer")
+
+    @property
+    def text(self) -> str:
+        """The string parts, one per line."""
+        return "\n".join(part for part in self.parts if isinstance(part, str))
+
+
+class IncomingMessage(msgspec.Struct):
+    """One message to append to the conversation."""
+
+    id: UUID
+    author: IncomingAuthor
+    content: IncomingContent
+    metadata: dict[str, Any] = {}
+    create_time: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.id.version != 4:
+            raise ValueError("a message id is a UUID v4")
+
+
+class ConversationMode(msgspec.Struct):
+    """What answers: the assistant, or a GPT (then with its id)."""
+
+    kind: Literal["primary_assistant", "gizmo_interaction"]
+    gizmo_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == "gizmo_interaction" and not (self.gizmo_id or "").startswith("g-"):
+            raise ValueError("gizmo_interaction needs a gizmo_id")
+
+
+class ConversationRequest(msgspec.Struct):
+    """The body of a turn. Fields not named here are ignored."""
+
+    action: Literal["next", "continue", "variant"]
+    model: str
+    parent_message_id: str
+    messages: list[IncomingMessage] | None = None
+    conversation_id: UUID | None = None
+    conversation_mode: ConversationMode | None = None
+    history_and_training_disabled: bool = False
+    timezone_offset_min: int | None = None
+    system_hints: list[str] = []
+    supported_encodings: list[str] = []
+    thinking_effort: Literal["standard", "extended", "max", "min"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.parent_message_id != CLIENT_CREATED_ROOT:
+            UUID(self.parent_message_id)
+        if self.action == "continue":
+            if self.messages or self.conversation_id is None:
+                raise ValueError("continue takes a conversation and no messages")
+        elif self.messages is not None and not self.messages:
+            raise ValueError("messages must not be empty")
+        if self.thinking_effort and self.model.startswith(PLAIN_MODEL_PREFIXES):
+            raise ValueError("this model takes no thinking_effort")
+
+    @property
+    def last_user_message(self) -> IncomingMessage | None:
+        """The newest message of role user."""
+        mine = (message for message in reversed(self.messages or []) if message.author.role == "user")
+        return next(mine, None)
+
+
+class RequirementsRequest(msgspec.Struct):
+    """Body of chat-requirements and of its prepare step (protocol.md 2.1, 2.2)."""
+
+    p: str | None = None
+
+
+class PrepareRequest(msgspec.Struct):
+    """Body of f/conversation/prepare: a turn without messages (protocol.md 4.4)."""
+
+    action: Literal["next", "continue", "variant"]
+    model: str
+    parent_message_id: str
+    messages: msgspec.UnsetType = msgspec.UNSET
+
+
+class ResumeRequest(msgspec.Struct):
+    """Body of f/conversation/resume: `offset` events have been read already (protocol.md 5.6)."""
+
+    conversation_id: str
+    offset: int = 0
+
+
+class FinalizeRequest(msgspec.Struct):
+    """Body of the finalize step (protocol.md 2.2)."""
+
+    prepare_token: str
+    proofofwork: str | None = None
+
+
+class ArkoseRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """What a gateway asks of the operator's token service (protocol.md 3)."""
+
+    blob: str | None
+    method: Literal["chat35", "chat4"]
+
+
+class RefreshRequest(msgspec.Struct):
+    """Body of POST /oauth/token (protocol.md 8)."""
+
+    grant_type: Literal["refresh_token"]
+    refresh_token: str
+    client_id: str
+    redirect_uri: str
+
+
+Body = TypeVar("Body")
+
+
+def read_conversation(body: bytes, content_type: str) -> ConversationRequest:
+    """Decode and check a turn's body; refuses with 400 or 422 (protocol.md 9.1)."""
+    if not content_type.startswith("application/json"):
+        raise refused("invalid_body")
+    conversation = read_body(body, ConversationRequest)
+    if conversation.messages is None and conversation.action != "continue":
+        raise refused("missing_messages")
+    return conversation
+
+
+def read_body(body: bytes, kind: type[Body]) -> Body:
+    """Decode a JSON body into `kind`: 400 when it is no JSON, 422 when the shape is wrong."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise RefusedError(missing_field(_missing(error))) if _missing(error) else refused("invalid_body") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise refused("bad_request") from error
+
+
+def read_requirements(body: bytes) -> RequirementsRequest:
+    """The body of chat-requirements; absent is allowed (protocol.md 2.1)."""
+    return read_body(body, RequirementsRequest) if body else RequirementsRequest()
+
+
+def _missing(error: msgspec.ValidationError) -> str:
+    """The top-level field a validation error complains is missing, or nothing."""
+    text = str(error)
+    _, found, field = text.partition("Object missing required field `")
+    return field.rstrip("`") if found and " - at " not in text else ""
+
+
+def _is_image_pointer(part: dict[str, Any]) -> bool:
+    pointer = part.get("asset_pointer")
+    known_scheme = isinstance(pointer, str) and pointer.startswith(("file-service://", "sediment://"))
+    return part.get("content_type") == "image_asset_pointer" and known_scheme

@@ -1,0 +1,39 @@
+"""What a stand-in is told when it is created."""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from .accounts import Account
+from .chunks import Chunking
+from .encode import Encoding, Escapes
+
+
+class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """All knobs of one stand-in; each turn may override some with directives.
+
+    script: what to play; "auto" = reasoning for thinking models, citations with the search hint, else text.
+    delay: seconds after each event. encoding None = as the turn asks. words: length of script long.
+    expire_after: life of a requirement token in seconds. seed None = different every time.
+    reuse: make the stream of equal turns only once, ids included, so that a bench pays for sending alone.
+    check_p: whether a `p` is checked (protocol.md 2.4). control: directives and /standin/* are honoured.
+    """
+
+    accounts: tuple[Account, ...] = ()
+    difficulty: str = "0fffff"
+    expire_after: int = 540
+    require_sentinel: bool = True
+    check_p: bool = True
+    script: str = "auto"
+    words: int = 3000
+    delay: float = 0.0
+    chunks: Chunking = "event"
+    encoding: Encoding | None = None
+    escapes: Escapes = "mixed"
+    noise: bool = True
+    seed: int | None = None
+    max_characters: int = 500_000
+    reuse: bool = False
+    control: bool = True
+    clock: Callable[[], float] = time.time

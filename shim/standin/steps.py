@@ -1,0 +1,153 @@
+"""What a script is made of: steps that start a message, change it, say something typed, fail, wait or break off.
+
+Rule: a script knows nothing of encodings. `encode` turns the same steps into snapshots or into deltas.
+"""
+
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+Json = dict[str, Any]
+
+
+class Op(msgspec.Struct, frozen=True):
+    """One change at a JSON Pointer below the root (protocol.md 5.2): o is append, replace, add or remove."""
+
+    p: str
+    o: str
+    v: Any = None
+
+
+class Start(msgspec.Struct, frozen=True):
+    """A new message, on its own channel number."""
+
+    message: Json
+    channel: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Changes to the message of one channel that become visible together."""
+
+    ops: tuple[Op, ...]
+    channel: int
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """A typed event (protocol.md 5.3); `name` is the rarely used SSE event name."""
+
+    event: Json
+    name: str | None = None
+
+
+class StreamError(msgspec.Struct, frozen=True):
+    """An error inside the stream; `form` is one of the shapes of protocol.md 9.4: root, patched, detail, typed."""
+
+    error: Any
+    form: str = "root"
+    code: str | None = None
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Silence for that many seconds."""
+
+    seconds: float
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """The body ends here, without [DONE]."""
+
+
+Step = Start | Change | Typed | StreamError | Pause | Cut
+
+
+class Turn(msgspec.Struct):
+    """One turn being answered: what was asked, by which plan, and the source of ids, time and chance."""
+
+    question: str
+    slug: str
+    plan: str
+    conversation_id: str
+    parent_id: str
+    user_message: Json | None
+    rng: Random
+    now: float
+    words: int = 60
+    say: str | None = None
+    stall: float = 3600.0
+    resumed: str | None = None
+    channels: int = 0
+    rest: str | None = None
+    exchange_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.exchange_id = self.exchange_id or self.new_id()
+
+    def new_id(self) -> str:
+        """A UUID v4 that the turn's seed decides."""
+        return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def start(self, message: Json) -> Start:
+        """Begin a message on the next channel; it becomes the parent of the one after it."""
+        self.parent_id = message["id"]
+        self.channels += 1
+        return Start(message, self.channels - 1)
+
+    def message(self, role: str, content: Json, **fields: Any) -> Json:
+        """A message object of protocol.md 5.1; `metadata` in fields is merged into the usual one."""
+        author = {"role": role, "name": fields.pop("name", None), "metadata": {}}
+        metadata = {"parent_id": self.parent_id, "turn_exchange_id": self.exchange_id} | fields.pop("metadata", {})
+        return {
+            "id": fields.pop("id", None) or self.new_id(),
+            "author": author,
+            "create_time": round(self.now + self.channels * 0.25, 6),
+            "update_time": None,
+            "content": content,
+            "status": "in_progress",
+            "end_turn": None,
+            "weight": 1.0,
+            "metadata": metadata,
+            "recipient": "all",
+            "channel": None,
+        } | fields
+
+    def answer(self, content: Json, **fields: Any) -> Json:
+        """A message of the assistant with the metadata of one."""
+        metadata = {
+            "citations": [],
+            "content_references": [],
+            "message_type": "next",
+            "model_slug": self.slug,
+            "default_model_slug": "auto",
+            "model_switcher_deny": [],
+        }
+        return self.message("assistant", content, metadata=metadata | fields.pop("metadata", {}), **fields)
+
+
+PART = "/message/content/parts/0"
+CODE = "/message/content/text"
+
+
+def append(path: str, text: Any) -> Op:
+    """Append to a string or a list, or merge into an object."""
+    return Op(path, "append", text)
+
+
+def replace(path: str, value: Any) -> Op:
+    """Set a value."""
+    return Op(path, "replace", value)
+
+
+def finish(
+    kind: str = "stop", *, status: str = "finished_successfully", end_turn: bool | None = True
+) -> tuple[Op, ...]:
+    """The last changes of a message: status, end_turn and finish_details (protocol.md 5.1)."""
+    details: Json = {"type": kind}
+    if kind == "stop":
+        details["stop_tokens"] = [200002 if end_turn else 200012]
+    return (
+        replace("/message/status", status),
+        replace("/message/end_turn", end_turn),
+        append("/message/metadata", {"finish_details": details, "is_complete": kind == "stop"}),
+    )

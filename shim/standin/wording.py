@@ -1,0 +1,96 @@
+"""The words of the stand-in: what it answers, and how a text falls into the pieces a model would say.
+
+Rule: every answer says that it is the demo; nothing here pretends to be a model.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator
+from random import Random
+
+QUOTED_CHARACTERS = 300
+
+DEMO = """Hello! This is the chat2api demo upstream: a stand-in for the ChatGPT web backend that runs next to the \
+gateway, so no account was used and nothing left this machine.
+
+You asked: “{question}”
+
+I am not a language model, so this is a prepared reply. It took the same road a real answer takes, through the \
+sentinel, the proof of work and the event stream. With your own account in place of the demo, the model {slug} \
+would answer here."""
+
+# Sentences for answers of any length; the words are about what the reader is testing.
+SENTENCES = (
+    "This is the chat2api demo upstream, and it goes on for as long as you asked it to.",
+    "Each sentence travels as a handful of small events, just as a model would send them.",
+    "The gateway joins them again and hands them to your program in the shape it expects.",
+    "Some events are padded, some are comments, and some are about other things entirely.",
+    "If every word arrives once and in order, the stream was read correctly.",
+    "A slow reader makes the writer wait, and a reader that leaves stops it at once.",
+    "None of this text was written by a model, so please do not look for a deeper meaning.",
+    "Numbers such as 3.14, 1,000 and 42 % are here to keep the splitting honest.",
+)
+
+# Scripts, joiners, marks, directions and separators that break careless readers; and every JSON escape.
+UNICODE = (
+    "The chat2api demo upstream says hello in many ways.\n"
+    "CJK: 你好，世界。日本語のテスト、한국어도 됩니다. Rare: \U00020bb7\U0002a6d6\n"
+    "Emoji: 👋🏽 👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 ❤️‍🔥 1️⃣\n"
+    "Combining: e\u0301 n\u0303 Z\u0351\u036b\u0343 \u0928\u093f \u1112\u1161\u11ab\n"
+    "Right to left: שלום עולם, مرحبا بالعالم \u200f(\u202bRTL\u202c)\n"
+    "Separators: line\u2028paragraph\u2029next\u0085end,"
+    " no-break\u00a0space, zero\u200bwidth, tab\there, form\x0cfeed\n"
+    "Quotes and slashes: \"double\" 'single' \\back\\slash\\ /forward/ \\n is not a newline, \\u0041 is not A\n"
+    "Controls: [\x01][\x1f][\x7f]; angle <b>&amp;</b>; dollar ${x}; data: [DONE] event: delta\n"
+    'Braces: {"v": "not a delta"} ]]> -->\r\nCarriage return above, blank line below.\n\n'
+    "The end \N{WAVING WHITE FLAG}."
+)
+
+CODE_SOURCE = (
+    "import math\n\nvalues = [math.sqrt(n) for n in range(1, 4)]\nprint('\\t'.join(f'{v:.3f}' for v in values))\n"
+)
+CODE_OUTPUT = "1.000\t1.414\t1.732\n"
+CODE_ANSWER = """I am the chat2api demo upstream, and I pretended to run this:
+
+```python
+{source}```
+
+It printed `{output}`. The fence above must survive as it is, backticks included."""
+
+THOUGHTS = (
+    ("Reading the question", "The demo has been asked something. It has no model, so a prepared answer is honest. "),
+    ("Choosing the words", "It should say what it is, repeat the question and stay short."),
+)
+
+PIECE = re.compile(r"\s*[!-~]+\s?|\s+|[^\s!-~]{1,3}")
+
+
+def demo_answer(question: str, slug: str) -> str:
+    """The friendly paragraph that repeats the question, shortened when it is long."""
+    quoted = " ".join(question.split()) or "(nothing)"
+    if len(quoted) > QUOTED_CHARACTERS:
+        quoted = quoted[:QUOTED_CHARACTERS] + "…"
+    return DEMO.format(question=quoted, slug=slug)
+
+
+def long_answer(words: int) -> str:
+    """A text of exactly that many words, in paragraphs of four sentences."""
+    sentences = itertools.cycle(SENTENCES)
+    chosen: list[str] = []
+    counted = 0
+    while counted < words:
+        sentence = next(sentences)
+        chosen.append(sentence)
+        counted += len(sentence.split())
+    extra = counted - words
+    if extra:
+        chosen[-1] = " ".join(chosen[-1].split()[:-extra])
+    paragraphs = (" ".join(chosen[start : start + 4]) for start in range(0, len(chosen), 4))
+    return "\n\n".join(paragraphs)
+
+
+def pieces(text: str, rng: Random) -> Iterator[str]:
+    """The text in pieces of one to three tokens; splits words of scripts without spaces, and emoji sequences too."""
+    tokens = (found[0] for found in PIECE.finditer(text))
+    while piece := "".join(itertools.islice(tokens, rng.randint(1, 3))):
+        yield piece
