@@ -1,10 +1,14 @@
-"""Responses: bytes that are ready, with the headers every answer carries."""
+"""Responses: bytes that are ready or still to come, with the headers every answer carries."""
 
 import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
-from litestar import Request, Response
-from litestar.datastructures import State
+from litestar import Request
+from litestar.response.base import ASGIResponse
+from litestar.response.streaming import ASGIStreamingResponse
+from litestar.types import Receive, Send
 
 _ID = "chat2api_request_id"
 
@@ -23,11 +27,34 @@ def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None
     return {"x-request-id": request_id(request), **(extra or {})}
 
 
-def json_response(
-    request: Request[Any, Any, Any], body: bytes, *, status: int = 200, headers: dict[str, str] | None = None
-) -> Response[bytes]:
-    """A body that is JSON already."""
-    return Response(body, status_code=status, media_type="application/json", headers=answer_headers(request, headers))
+def json_answer(request: Request[Any, Any, Any], body: bytes, *, headers: dict[str, str] | None = None) -> ASGIResponse:
+    """A body that is JSON already, with status 200."""
+    return ASGIResponse(body=body, media_type="application/json", headers=answer_headers(request, headers))
 
 
-ApiRequest = Request[Any, Any, State]
+class EventStream(ASGIStreamingResponse):
+    """Server-sent events. However it ends (also when the client is gone before the first line), `lines` is closed and
+    then `finish` is called, once: Litestar leaves a generator alone that stands at a `yield`, or never began."""
+
+    def __init__(
+        self,
+        request: Request[Any, Any, Any],
+        lines: AsyncGenerator[bytes],
+        finish: Callable[[], None],
+        *,
+        headers: dict[str, str],
+    ) -> None:
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"} | headers
+        super().__init__(
+            iterator=lines, media_type="text/event-stream", headers=answer_headers(request, headers), status_code=200
+        )
+        self._lines = lines
+        self._finish = finish
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Stream until the end or until the client leaves."""
+        try:
+            async with aclosing(self._lines):
+                await super().send_body(send, receive)
+        finally:
+            self._finish()

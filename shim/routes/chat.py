@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
-from litestar import Request, Response, post
-from litestar.response import Stream
+from litestar import Request, post
+from litestar.response.base import ASGIResponse
 
 from shim.accounts.credentials import account_hash
 from shim.exchange import Exchange, Gateway
@@ -16,14 +16,14 @@ from shim.openai.decode import chat_request
 from shim.protocol.events import Event, Finished
 from shim.protocol.render import ChatChunks, Completion, Transcript
 from shim.protocol.upstream import Identity
-from shim.routes.answers import answer_headers, json_response, request_id
+from shim.routes.answers import EventStream, json_answer, request_id
 from shim.routes.presence import while_present
 
 log = logging.getLogger("chat2api.exchange")
 
 
 @post("/v1/chat/completions", status_code=200)
-async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gateway) -> Response[bytes] | Stream:
+async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gateway) -> ASGIResponse:
     """One chat completion."""
     began = time.perf_counter()
     identity = gateway.identify(request.headers.get("authorization"))
@@ -32,32 +32,35 @@ async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gatew
     told = _Told(request_id(request), identity, wanted, exchange, began)
     headers = {"x-chat2api-ignored": ", ".join(ignored)} if ignored else {}
     if wanted.stream:
-        headers |= {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        return Stream(_stream(exchange, told), media_type="text/event-stream", headers=answer_headers(request, headers))
-    body = await while_present(request, _whole(exchange, told))
-    return json_response(request, body, headers=headers)
+        chunks = _chunks(exchange)
+        return EventStream(request, _lines(exchange, chunks), lambda: told.end(chunks.transcript), headers=headers)
+    completion = Completion(id=exchange.id, created=exchange.created, model=exchange.model, count=exchange.usage)
+    try:
+        body = await while_present(request, _whole(exchange, completion))
+    finally:
+        told.end(completion.transcript)
+    return json_answer(request, body, headers=headers)
 
 
-async def _stream(exchange: Exchange, told: "_Told") -> AsyncIterator[bytes]:
-    """The body of a streamed answer. Its end is in the last bytes, good or bad."""
+def _chunks(exchange: Exchange) -> ChatChunks:
     options = exchange.request.stream_options
-    chunks = ChatChunks(
+    return ChatChunks(
         id=exchange.id,
         created=exchange.created,
         model=exchange.model,
         count=exchange.usage,
         include_usage=bool(options and options.include_usage),
     )
-    try:
-        lines = chunks.head()
-        async for events in exchange.events():
-            lines += await _render(chunks, events, exchange)
-            if lines:
-                yield lines
-            lines = b""
-    finally:
-        exchange.close()
-        told.end(chunks.transcript)
+
+
+async def _lines(exchange: Exchange, chunks: ChatChunks) -> AsyncGenerator[bytes]:
+    """The body of a streamed answer. Its end is in the last bytes, good or bad."""
+    lines = chunks.head()
+    async for events in exchange.events():
+        lines += await _render(chunks, events, exchange)
+        if lines:
+            yield lines
+        lines = b""
 
 
 async def _render(chunks: ChatChunks, events: list[Event], exchange: Exchange) -> bytes:
@@ -66,22 +69,17 @@ async def _render(chunks: ChatChunks, events: list[Event], exchange: Exchange) -
     return chunks.render(events)
 
 
-async def _whole(exchange: Exchange, told: "_Told") -> bytes:
+async def _whole(exchange: Exchange, completion: Completion) -> bytes:
     """The body of an answer in one piece."""
-    completion = Completion(id=exchange.id, created=exchange.created, model=exchange.model, count=exchange.usage)
-    try:
-        async for events in exchange.events():
-            completion.add(events)
-        if exchange.is_large(completion.transcript.size):
-            return await asyncio.to_thread(completion.body)
-        return completion.body()
-    finally:
-        exchange.close()
-        told.end(completion.transcript)
+    async for events in exchange.events():
+        completion.add(events)
+    if exchange.is_large(completion.transcript.size):
+        return await asyncio.to_thread(completion.body)
+    return completion.body()
 
 
 class _Told:
-    """The one log line of an exchange."""
+    """The end of an exchange: upstream is let go, and its one log line is written."""
 
     def __init__(
         self, identifier: str, identity: Identity, wanted: ChatRequest, exchange: Exchange, began: float
@@ -93,7 +91,8 @@ class _Told:
         self._began = began
 
     def end(self, transcript: Transcript) -> None:
-        """Write it. `status` is what became of the answer, `ms` from the request to the last byte."""
+        """`status` is what became of the answer, `ms` from the request to the last byte."""
+        self._exchange.close()
         if not log.isEnabledFor(logging.INFO):
             return
         log.info(

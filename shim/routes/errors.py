@@ -11,7 +11,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from shim.errors import GatewayError, RequestError
-from shim.routes.answers import json_response
+from shim.routes.answers import answer_headers
 
 log = logging.getLogger("chat2api")
 
@@ -24,21 +24,26 @@ _TEXTS = {
 
 def on_gateway_error(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
     """A failure with a name."""
-    return json_response(request, error.envelope(), status=error.http_status, headers=error.headers())
+    return _response(request, error)
 
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What Litestar itself refuses: unknown paths and methods, bodies too large."""
     text = _TEXTS.get(error.status_code, error.detail).format(method=request.method, path=request.url.path[:200])
-    mapped = RequestError(text, status=error.status_code)
-    return json_response(request, mapped.envelope(), status=error.status_code, headers=mapped.headers())
+    return _response(request, RequestError(text, status=error.status_code))
 
 
 def on_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """What nobody foresaw."""
     log.error("unexpected failure on %s %s", request.method, request.url.path, exc_info=error)
-    unknown = GatewayError("The gateway failed while processing this request; its log says more", code="internal_error")
-    return json_response(request, unknown.envelope(), status=500, headers=unknown.headers())
+    return _response(
+        request, GatewayError("The gateway failed on this request; its log says more", code="internal_error")
+    )
+
+
+def _response(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
+    headers = answer_headers(request, error.headers())
+    return Response(error.envelope(), status_code=error.http_status, media_type="application/json", headers=headers)
 
 
 EXCEPTION_HANDLERS: Any = {GatewayError: on_gateway_error, HTTPException: on_http_exception, Exception: on_exception}

@@ -3,13 +3,14 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
 
 from shim import __version__
-from shim.routes.answers import json_response
+from shim.routes.answers import json_answer
 
 
 @get("/healthz")
-async def healthz(request: Request[Any, Any, Any]) -> Response[bytes]:
+async def healthz(request: Request[Any, Any, Any]) -> ASGIResponse:
     """Alive."""
-    return json_response(request, msgspec.json.encode({"status": "ok", "version": __version__}))
+    return json_answer(request, msgspec.json.encode({"status": "ok", "version": __version__}))

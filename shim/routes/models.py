@@ -3,30 +3,31 @@
 from typing import Any
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Request, get
+from litestar.response.base import ASGIResponse
 
 from shim.accounts.model_lists import ModelList as Listed
 from shim.exchange import Gateway
 from shim.openai.models import Model, ModelList
 from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
-from shim.routes.answers import json_response
+from shim.routes.answers import json_answer
 
 
 @get("/v1/models")
-async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> Response[bytes]:
+async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> ASGIResponse:
     """All of them, `auto` first."""
     listed = await gateway.models(gateway.identify(request.headers.get("authorization")))
     names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs)))
-    return json_response(request, _encode(ModelList([Model(name, listed.fetched) for name in names])))
+    return json_answer(request, _encode(ModelList([Model(name, listed.fetched) for name in names])))
 
 
 @get("/v1/models/{model_id:str}")
-async def get_model(request: Request[Any, Any, Any], gateway: Gateway, model_id: str) -> Response[bytes]:
+async def get_model(request: Request[Any, Any, Any], gateway: Gateway, model_id: str) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.models(gateway.identify(request.headers.get("authorization")))
     if not _has(listed, model_id):
         raise model_not_found(model_id)
-    return json_response(request, _encode(Model(model_id, listed.fetched)))
+    return json_answer(request, _encode(Model(model_id, listed.fetched)))
 
 
 def _has(listed: Listed, model: str) -> bool:
