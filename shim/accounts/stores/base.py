@@ -1,0 +1,87 @@
+"""The one interface of the stores. Both pass the same test suite.
+
+Rules:
+* when `add`, `save_account`, `save_condition` or `remove` returns, a `kill -9` loses nothing of it;
+* a credential is saved by compare-and-set on its version, so that a late writer never brings back a token that has
+  been rotated away; a condition is last writer wins; uses are added up;
+* claims and locks are leases: they end by themselves, so that a machine that died holds nothing for ever;
+* a store that can't be reached raises StoreError; whoever holds the pool goes on from memory and tries again.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from shim.accounts.account import Account, Condition
+
+
+class StoreError(Exception):
+    """The store can't be reached or read. The text names it without credentials."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What another process did to one account: its new state, or None for both where it is gone."""
+
+    id: str
+    account: Account | None
+    condition: Condition | None
+
+
+class Store(Protocol):
+    """Accounts that outlive the process. All times are in seconds."""
+
+    async def open(self) -> None:
+        """Connect, and bring an older format up to date. Raises StoreError."""
+        ...
+
+    async def close(self) -> None:
+        """Let go. Safe to call twice, and without `open`."""
+        ...
+
+    async def load(self) -> list[tuple[Account, Condition]]:
+        """Everything, in the order it was added."""
+        ...
+
+    async def add(self, accounts: Sequence[Account]) -> list[bool]:
+        """Keep new accounts; for each whether it was new. One that is there already stays as it is."""
+        ...
+
+    async def save_account(self, account: Account) -> bool:
+        """Put `account` (whose version is one more than the one kept) in place. False where somebody was first, or it
+        is gone: then nothing has changed."""
+        ...
+
+    async def save_condition(self, id: str, condition: Condition) -> None:
+        """Put how an account is doing in place (all but `last_used` and `turns`). Nothing happens where it is gone."""
+        ...
+
+    async def add_uses(self, uses: Mapping[str, tuple[float, int]]) -> None:
+        """For each id: (last used, further turns). Need not survive a kill."""
+        ...
+
+    async def remove(self, ids: Sequence[str] | None) -> int:
+        """Forget these accounts, or all of them (None); how many there were."""
+        ...
+
+    async def changes(self) -> list[Change]:
+        """What other processes have changed since the last call (or since `load`), oldest first; [] where nothing.
+        Cheap enough to be asked several times a second."""
+        ...
+
+    async def claim(self, id: str, lease: str, limit: int, seconds: float) -> bool:
+        """Atomically: one more lease on an account that has fewer than `limit`, over all processes. The claim ends by
+        itself after `seconds`."""
+        ...
+
+    async def release(self, id: str, lease: str) -> None:
+        """Give a claim back. Nothing happens where it has ended."""
+        ...
+
+    async def lock(self, name: str, holder: str, seconds: float) -> bool:
+        """Atomically: `holder` has `name` for `seconds`, if nobody else has."""
+        ...
+
+    async def unlock(self, name: str, holder: str) -> None:
+        """Give `name` back, if `holder` still has it."""
+        ...
