@@ -93,8 +93,11 @@ class Exchange:
         return sum(len(text_of(message)) for message in self.request.messages)
 
     def close(self) -> None:
-        """Let go of upstream, at once. What is still to come is not wanted."""
-        self._response.close()
+        """Let go of upstream: at once where the answer is still under way, else so that the connection lives on."""
+        if self._answer.done:
+            self._response.release()
+        else:
+            self._response.close()
 
 
 class Gateway:

@@ -4,16 +4,21 @@ import msgspec
 
 
 class Required(msgspec.Struct, frozen=True):
-    """A check that may be asked for. `dx` is Arkose's blob."""
+    """A check that may be asked for."""
 
-    required: bool = False
+    required: bool | None = None
+
+
+class Arkose(Required, frozen=True):
+    """Arkose's check. `dx` is its blob."""
+
     dx: str | None = None
 
 
 class ProofOfWork(msgspec.Struct, frozen=True):
     """The puzzle, where `required`."""
 
-    required: bool = False
+    required: bool | None = None
     seed: str | None = None
     difficulty: str | None = None
 
@@ -24,7 +29,7 @@ class Requirements(msgspec.Struct, frozen=True):
     token: str | None = None
     prepare_token: str | None = None
     persona: str | None = None
-    arkose: Required | None = None
+    arkose: Arkose | None = None
     turnstile: Required | None = None
     so: Required | None = None
     proofofwork: ProofOfWork | None = None

@@ -1,7 +1,7 @@
 """What arrives on the answer stream: snapshots, delta operations, typed events (protocol.md 5.1 to 5.3).
 
-Rule: tolerant. A field whose type upstream might vary is `Any` and is checked where it is read, so that an unknown
-content type, a null or a new field is never a decoding error.
+Rule: tolerant. A field whose type upstream might vary is `Any` and is checked where it is read (it may be a list, so
+never hash it unchecked); an unknown content type, a null or a new field is thus never a decoding error.
 """
 
 import json
@@ -55,13 +55,28 @@ class Message(msgspec.Struct, frozen=True):
     """One message of the conversation tree, whole or still growing."""
 
     id: Any = None
-    author: Author = Author()
-    content: Content = Content()
+    maybe_author: Author | None = msgspec.field(default=None, name="author")
+    maybe_content: Content | None = msgspec.field(default=None, name="content")
     end_turn: Any = None
     weight: Any = None
-    metadata: Metadata = Metadata()
+    maybe_metadata: Metadata | None = msgspec.field(default=None, name="metadata")
     recipient: Any = None
     channel: Any = None
+
+    @property
+    def author(self) -> Author:
+        """Who wrote it; nobody where upstream does not say."""
+        return self.maybe_author or _NOBODY
+
+    @property
+    def content(self) -> Content:
+        """Its content; nothing where there is none."""
+        return self.maybe_content or _NOTHING
+
+    @property
+    def metadata(self) -> Metadata:
+        """Its metadata; empty where there are none."""
+        return self.maybe_metadata or _NO_METADATA
 
 
 class StreamItem(msgspec.Struct, frozen=True):
@@ -106,6 +121,9 @@ def item_of(root: Any) -> StreamItem | None:
         return msgspec.convert(root, StreamItem)
     except msgspec.ValidationError:
         return None
+
+
+_NOBODY, _NOTHING, _NO_METADATA = Author(), Content(), Metadata()
 
 
 def _decode_again(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:

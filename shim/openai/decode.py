@@ -10,16 +10,20 @@ from shim.openai.chat import ChatRequest
 
 T = TypeVar("T")
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
+_HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_UNPRINTABLE = "?"
+_MAX_IGNORED = 32
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 
 
 def chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
-    """The request, and the names of the fields in it that are ignored.
+    """The request, and the names of the fields in it that are ignored (they become a header: what can't be one is "?").
 
     Raises RequestError (400) naming the `param` where the body is not JSON or a field is missing or mistyped.
     """
     request = decode(_chat_request, body)
-    return request, sorted(_keys.decode(body).keys() - _CHAT_FIELDS)
+    ignored = _keys.decode(body).keys() - _CHAT_FIELDS
+    return request, sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
@@ -28,7 +32,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise mistyped(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
 
 

@@ -15,6 +15,8 @@ import enum
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from shim.chatgpt.stream import Message, StreamItem, decode_item, decode_operation, item_of
 from shim.errors import GatewayError, UpstreamError
 from shim.protocol.events import CodeDelta, Delta, Event, Failed, Finished, ReasoningDelta, Started, TextDelta
@@ -26,6 +28,7 @@ from shim.protocol.visibility import Reading, is_progress, read_message
 # finish_details.type -> finish_reason. What is not here (also "interrupted") is a stop.
 _FINISH_REASONS = {"max_tokens": "length"}
 _MAX_IGNORED_KINDS = 64
+_MAX_KIND_LENGTH = 64
 
 
 class Phase(enum.Enum):
@@ -69,12 +72,18 @@ class Answer:
         self._conversation_id: str | None = None
         self._reason: str | None = None
         self._text_given = False
+        self._done = False
         self._handed_off = False
 
     @property
     def ended(self) -> bool:
         """Whether the last event has been given."""
         return self.phase is Phase.ENDED
+
+    @property
+    def done(self) -> bool:
+        """Whether upstream itself said `[DONE]`, so that nothing but the end of the body can follow."""
+        return self._done
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -84,7 +93,7 @@ class Answer:
         if self.ended:
             return events
         for sse in self._sse.decode(chunk):
-            self._on_sse(sse, events)
+            self._on_sse(sse, events, unfinished=not chunk)
             if self.ended:
                 break
         if not chunk and not self.ended:
@@ -100,25 +109,30 @@ class Answer:
 
     # --- one server-sent event --------------------------------------------------------------------------------------
 
-    def _on_sse(self, sse: ServerSentEvent, events: list[Event]) -> None:
+    def _on_sse(self, sse: ServerSentEvent, events: list[Event], *, unfinished: bool) -> None:
+        """`unfinished`: it ended with the input, without its blank line, so it may be half an event."""
         handler = _BY_NAME.get(sse.name)
         try:
             if sse.data == b"[DONE]":
+                self._done = True
                 self._finish(events)
             elif handler is not None:
                 handler(self, sse.data, events)
             else:
                 self._ignore(sse.name.decode(errors="replace"))
         except PatchError as error:
-            self._fail(
+            self._break_off(
                 events, UpstreamError(f"Upstream sent a delta that does not fit: {error}", code="upstream_delta")
             )
-        except ValueError:
-            self._fail(events, UpstreamError("Upstream sent an event that is not JSON", code="upstream_json"))
+        except (ValueError, RecursionError):  # nested deeper than can be read is as good as not JSON
+            if not unfinished:
+                self._break_off(events, UpstreamError("Upstream sent an event that is not JSON", code="upstream_json"))
 
     def _on_encoding(self, data: bytes, events: list[Event]) -> None:
-        if data.strip(b'"') != b"v1":
-            self._fail(events, UpstreamError("Upstream speaks an unknown delta encoding", code="upstream_encoding"))
+        if data != b"v1" and msgspec.json.decode(data) != "v1":
+            self._break_off(
+                events, UpstreamError("Upstream speaks an unknown delta encoding", code="upstream_encoding")
+            )
 
     def _on_operation(self, data: bytes, events: list[Event]) -> None:
         operation = decode_operation(data)
@@ -131,8 +145,9 @@ class Answer:
             return
         item = item_of(root)
         if item is None:
-            return
-        self._on_stream_item(item, events, root)
+            self._ignore("delta without a message" if root is None else "malformed message")
+        else:
+            self._on_stream_item(item, events, root)
 
     def _on_object(self, data: bytes, events: list[Event]) -> None:
         item = decode_item(data)
@@ -157,7 +172,11 @@ class Answer:
     def _on_moderation(self, item: StreamItem, events: list[Event]) -> None:
         """Only `blocked` matters (protocol.md 10)."""
         verdict = item.moderation_response
-        if isinstance(verdict, dict) and verdict.get("blocked") is True:
+        if not isinstance(verdict, dict) or verdict.get("blocked") is not True:
+            return
+        if self.phase is Phase.WAITING:
+            self._fail(events, failure_of(None, "content_policy_violation"))  # still in time to be a status (9.2)
+        else:
             self._reason = "content_filter"
             self._finish(events)
 
@@ -170,19 +189,20 @@ class Answer:
             case "error":
                 self._break_off(events, failure_of(None))
             case _:
-                self._ignore(str(item.type))
+                self._ignore(item.type if isinstance(item.type, str) else "untyped")
 
     def _ignore(self, kind: str) -> None:
+        kind = kind[:_MAX_KIND_LENGTH]
         if kind in self.ignored or len(self.ignored) < _MAX_IGNORED_KINDS:
-            self.ignored[kind[:64]] += 1
+            self.ignored[kind] += 1
 
     # --- one message ------------------------------------------------------------------------------------------------
 
     def _on_message(self, message: Message, events: list[Event], root: Any) -> None:
         self._live_root = None
-        if self.phase is Phase.WAITING and is_progress(message):
-            self._start(message, events)
         reading = read_message(message)
+        if self.phase is Phase.WAITING and (reading is not None or is_progress(message)):
+            self._start(message, events)
         if reading is not None:
             self._show(message, reading, events, root)
         if message.author.role == "assistant":
@@ -200,16 +220,16 @@ class Answer:
         )
 
     def _show(self, message: Message, reading: Reading, events: list[Event], root: Any) -> None:
-        key = (message.id, message.author.role)
+        key = (message.id if isinstance(message.id, str) else None, message.author.role)
         shown = self._shown.get(key)
         if shown is None or shown.kind is not reading.kind:
             shown = self._shown[key] = _Shown(reading.kind)
         before = shown.so_far()
-        more = _after(before, reading.text)
-        if more:
-            self._give(shown, more, events, opens=not before, language=reading.language)
-        shown.text = reading.text
-        self._live, self._live_root, self._live_path = shown, root, reading.grows_at if reading.text else None
+        if not before.startswith(reading.text):  # else it is old news, or text taken back, which can't be
+            self._give(shown, _after(before, reading.text), events, opens=not before, language=reading.language)
+            shown.text = reading.text
+        grows = bool(reading.text) and len(shown.text) == len(reading.text)
+        self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
 
     def _grow(self, text: str, events: list[Event]) -> None:
         """The hot path: an append to the message that is being shown, with nothing else to look at."""
@@ -226,9 +246,10 @@ class Answer:
     def _note_finish(self, message: Message, reading: Reading | None) -> None:
         details = message.metadata.finish_details
         kind = details.get("type") if isinstance(details, dict) else None
-        ends_cut = kind in _FINISH_REASONS and reading is not None and reading.kind is TextDelta
+        reason = _FINISH_REASONS.get(kind) if isinstance(kind, str) else None
+        ends_cut = reason is not None and reading is not None and reading.kind is TextDelta
         if message.end_turn is True or ends_cut:
-            self._reason = _FINISH_REASONS.get(kind, "stop") if isinstance(kind, str) else "stop"
+            self._reason = reason or "stop"
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -242,15 +263,19 @@ class Answer:
 
     def _finish(self, events: list[Event]) -> None:
         reason = self._reason or "stop"
-        if not self._text_given and reason == "stop":
+        if not self._says_something(reason):
             self._fail(events, self._nothing_said())
             return
         self.phase = Phase.ENDED
         events.append(Finished(reason))
 
+    def _says_something(self, reason: str) -> bool:
+        """Whether an answer that ends for `reason` is one: without text it has to have been stopped from outside."""
+        return self._text_given or reason != "stop"
+
     def _break_off(self, events: list[Event], error: GatewayError) -> None:
         """Something failed; an answer that had already ended well keeps its end."""
-        if self._reason is not None:
+        if self._reason is not None and self._says_something(self._reason):
             self._finish(events)
         else:
             self._fail(events, error)

@@ -104,21 +104,26 @@ def _requirements(upstream: Upstream, config: list[object], *, two_step: bool) -
 
 def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> Handshake[Requirements]:
     """Step two: the proof is handed in and the token comes back; what was asked for stays asked for."""
-    body: dict[str, str | None] = {"prepare_token": prepared.prepare_token}
+    if not prepared.prepare_token:
+        raise UpstreamError("Upstream gave no prepare token", code="upstream_sentinel")
+    body = {"prepare_token": prepared.prepare_token}
     if proof is not None:
         body["proofofwork"] = proof
-    final = yield from _ask(upstream.post("sentinel/chat-requirements/finalize", _encode(body)))
+    request = upstream.post("sentinel/chat-requirements/finalize", _encode(body))
+    final = yield from _ask(request, challenged=_challenged(prepared))
     return msgspec.structs.replace(prepared, token=final.token, persona=final.persona or prepared.persona)
 
 
-def _ask(request: HttpRequest) -> Handshake[Requirements]:
+def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Requirements]:
     reply = yield Send(request)
     assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    if reply.status == 403 and challenged:
+        raise turnstile_required()
     if reply.status != 200:
         raise refusal_of(reply.status, reply.headers, reply.body)
     try:
         return requirements_decoder.decode(reply.body)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested beyond the decoder's depth
         raise UpstreamError(
             "Upstream's requirements are not what the protocol says", code="upstream_sentinel"
         ) from error

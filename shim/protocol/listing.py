@@ -16,5 +16,5 @@ def list_models(upstream: Upstream) -> Handshake[tuple[str, ...]]:
         raise refusal_of(reply.status, reply.headers, reply.body)
     try:
         return tuple(model.slug for model in listing_decoder.decode(reply.body).models)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UpstreamError("Upstream's model list can't be read", code="upstream_models") from error

@@ -60,7 +60,7 @@ class Patcher:
         if self._op != "append" or type(operation.v) is not str:
             return root, None
         self._cursor = _text_cursor(root, self._path)
-        return root, self._path
+        return root, self._path if self._cursor is not None else None
 
     def _is_noise(self, operation: Operation) -> bool:
         """A bare string before any root means nothing (protocol.md 10, "default `o`")."""
@@ -105,16 +105,21 @@ def _perform_batch(root: Any, items: Any) -> Any:
         value = item.get("v", UNSET)
         # An item without `o`: text appends, all else is set (protocol.md 5.2, our judgement).
         op = item.get("o") or ("append" if isinstance(value, str) else "replace")
-        root = _perform(root, item.get("p", ""), op, value)
+        path = item.get("p", "")
+        if not isinstance(op, str) or not isinstance(path, str):
+            raise PatchError("patch item whose `p` or `o` is not text")
+        root = _perform(root, path, op, value)
     return root
 
 
 def _locate(root: Any, path: str) -> tuple[Any, str]:
     """The container that holds the last token of `path`, and that token unescaped."""
-    tokens = path.split("/")
+    start, *tokens = path.split("/")
+    if start or not tokens:
+        raise PatchError(f"not a JSON Pointer {path!r}")
     node = root
     try:
-        for token in tokens[1:-1]:
+        for token in tokens[:-1]:
             node = node[_index(token)] if isinstance(node, list) else node[_unescape(token)]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PatchError(f"no such path {path!r}") from error
@@ -123,7 +128,7 @@ def _locate(root: Any, path: str) -> tuple[Any, str]:
 
 def _index(token: str) -> int:
     """An array index: decimal digits only, so that Python's negative indexes stay out of the wire."""
-    if not token.isdecimal():
+    if not (token.isascii() and token.isdecimal()):
         raise ValueError(token)
     return int(token)
 
@@ -133,10 +138,13 @@ def _unescape(token: str) -> str:
 
 
 def _add(parent: Any, key: str, value: Any) -> None:
-    if isinstance(parent, list):
-        parent.insert(len(parent) if key == "-" else _index(key), value)
-    else:
+    if not isinstance(parent, list):
         parent[key] = value
+        return
+    index = len(parent) if key == "-" else _index(key)
+    if index > len(parent):  # `insert` would put it at the end without a word
+        raise IndexError(key)
+    parent.insert(index, value)
 
 
 def _replace(parent: Any, key: str, value: Any) -> None:
@@ -202,10 +210,9 @@ def _set_root(_root: Any, value: Any) -> Any:
 
 
 def _root_append(root: Any, value: Any) -> Any:
-    try:
-        return _merged(root, value)
-    except TypeError as error:
-        raise PatchError("cannot append to the root") from error
+    if not isinstance(value, dict):
+        raise PatchError("only an object can be appended to the root")
+    return _merged(root, value)
 
 
 # What each operation does at a key of a container, and what it does to the root (path "").

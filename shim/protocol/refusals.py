@@ -16,6 +16,8 @@ _MAX_SENTENCE = 300
 _TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w-]{45,}")
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
 _CONTENT_TYPE_HTML = "text/html"
+_CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_MAX_WAIT = 31 * 86400  # seconds; no limit of upstream's lasts longer than a month
 
 TURNSTILE_REQUIRED = "The upstream asked for a Turnstile check, which this gateway does not perform"
 
@@ -35,15 +37,15 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayE
         return RefusedError("Upstream answered with a browser check page instead of the API", code="cf-please-wait")
     refusal = _read(status, body)
     if refusal.clears_in is None and (after := headers.get("retry-after", "")).isdecimal():
-        refusal = msgspec.structs.replace(refusal, clears_in=float(after))
+        refusal = msgspec.structs.replace(refusal, clears_in=_seconds_of(float(after)))
     return _by_sentence(refusal) or _by_status(refusal)
 
 
 def failure_of(error: Any, code: Any = None) -> GatewayError:
     """The error for an `error` or `detail` inside the stream (protocol.md 9.4): text, or an object."""
     refusal = _of_detail(502, error)
-    if refusal.code is None and isinstance(code, str):
-        refusal = msgspec.structs.replace(refusal, code=code)
+    if refusal.code is None:
+        refusal = msgspec.structs.replace(refusal, code=_code_of(code))
     return _by_sentence(refusal) or UpstreamError(
         _sentence("Upstream broke off with an error", refusal), code=refusal.code or "upstream_error"
     )
@@ -63,7 +65,7 @@ def _is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
 def _read(status: int, body: bytes) -> Refusal:
     try:
         answer = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested beyond the decoder's depth
         return Refusal(status)
     return _of_detail(status, answer.get("detail") if isinstance(answer, dict) else None)
 
@@ -77,15 +79,24 @@ def _of_detail(status: int, detail: Any) -> Refusal:
             return Refusal(
                 status,
                 message if isinstance(message, str) else "",
-                code if isinstance(code, str) else None,
-                float(clears_in) if isinstance(clears_in, int | float) else None,
+                _code_of(code),
+                _seconds_of(clears_in),
             )
         case {"code": str(code)}:
-            return Refusal(status, code=code)
+            return Refusal(status, code=_code_of(code))
         case [{"msg": str(message), "loc": list(place)}, *_]:
             return Refusal(status, f"{message} at {'.'.join(str(step) for step in place)}")
         case _:
             return Refusal(status)
+
+
+def _code_of(code: Any) -> str | None:
+    """A code is a short word; anything else, and anything that looks like a token, is not passed on."""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) and not _TOKEN.search(code) else None
+
+
+def _seconds_of(value: Any) -> float | None:
+    return float(min(max(value, 0), _MAX_WAIT)) if isinstance(value, int | float) else None
 
 
 def _sentence(lead: str, refusal: Refusal) -> str:

@@ -4,6 +4,7 @@ Rule: one room decides what the answer's text is (`Transcript`); the two rendere
 one finish reason, usage last, then `[DONE]`; or one in-band error and nothing after it.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +28,9 @@ DONE = b"data: [DONE]\n\n"
 CountUsage = Callable[[str, str], Usage]
 """(answer text, reasoning text) -> usage"""
 
+# NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR: JSON lets them stand as they are. (The ASCII ones it does not.)
+_ESCAPED = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}
+_LINE_ENDS = re.compile(b"|".join(_ESCAPED))
 _CONTENT = "content"
 _REASONING = "reasoning_content"
 
@@ -96,7 +100,7 @@ class ChatChunks:
             said = add(event)
             if said is not None:
                 before, after = around[said[0]]
-                lines += before, _encode(said[1]), after
+                lines += before, _encode_text(said[1]), after
             if isinstance(event, Finished | Failed):
                 lines.append(self._end())
         return b"".join(lines)
@@ -146,6 +150,12 @@ class Completion:
         usage = self._count(transcript.text, transcript.reasoning)
         choice = Choice(message, transcript.finish_reason)
         return _encode(ChatCompletion(self._id, self._created, self._model, [choice], usage))
+
+
+def _encode_text(text: str) -> bytes:
+    """`text` as JSON in which no character ends a line for anybody: many clients split as `str.splitlines` does."""
+    encoded = _encode(text)
+    return encoded if text.isascii() else _LINE_ENDS.sub(lambda match: _ESCAPED[match[0]], encoded)
 
 
 def _data(chunk: ChatChunk) -> bytes:

@@ -20,23 +20,25 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 class SSEDecoder:
     """Push parser: `decode(chunk)` returns the events that chunk completed, `flush()` those the end of input does."""
 
-    __slots__ = ("_at_start", "_pending")
+    __slots__ = ("_at_start", "_held", "_pending")
 
     def __init__(self) -> None:
-        self._pending: list[bytes] = []
+        self._pending: list[bytes] = []  # clean text of the event that is not over yet
+        self._held = b""  # raw bytes that can't be told from their beginning: a CR, half a byte order mark
         self._at_start = True
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
         """Events completed by `chunk`. `b""` is the end of input."""
         if not chunk:
             return self.flush()
-        if self._pending:
-            self._pending.append(chunk)
-            if b"\n" not in chunk:
-                return []  # no line ends here: joining can wait, so that byte-sized chunks stay linear
-            chunk = b"".join(self._pending)
+        text = self._clean(chunk)
+        if self._pending and text:
+            self._pending.append(text)
+            if not self._ends_block(text):
+                return []  # no event ends here: joining can wait, so that byte-sized chunks stay linear
+            text = b"".join(self._pending)
             self._pending.clear()
-        blocks = self._clean(chunk).split(b"\n\n")
+        blocks = text.split(b"\n\n")
         if rest := blocks.pop():
             self._pending.append(rest)
         return [event for block in blocks if (event := _event(block)) is not None]
@@ -44,22 +46,37 @@ class SSEDecoder:
     def flush(self) -> list[ServerSentEvent]:
         """Events completed by the end of input. The W3C text drops an unfinished event; a last `[DONE]` without its
         blank line has been seen, so here the end of input ends an event."""
-        event = _event(self._clean(b"".join(self._pending)).rstrip(b"\r"))
+        event = _event(b"".join(self._pending))
         self._pending.clear()
+        self._held = b""
         return [] if event is None else [event]
 
-    def _clean(self, text: bytes) -> bytes:
-        """LF line ends, and no byte order mark at the very beginning. A CR at the end waits for its LF."""
-        if self._at_start and len(text) >= len(_BOM):
-            text = text.removeprefix(_BOM)
+    def _ends_block(self, text: bytes) -> bool:
+        """Whether a blank line ends within `text`, the last of what is pending."""
+        return b"\n\n" in text or (text.startswith(b"\n") and self._pending[-2].endswith(b"\n"))
+
+    def _clean(self, chunk: bytes) -> bytes:
+        """LF line ends, and no byte order mark at the very beginning. Every byte is looked at once, in order."""
+        if self._held:
+            chunk, self._held = self._held + chunk, b""
+        if self._at_start:
+            if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
+                self._held = chunk
+                return b""
             self._at_start = False
-        return text.replace(b"\r\n", b"\n") if b"\r" in text else text
+            chunk = chunk.removeprefix(_BOM)
+        if b"\r" not in chunk:
+            return chunk
+        if chunk.endswith(b"\r"):
+            chunk, self._held = chunk[:-1], b"\r"
+        return chunk.replace(b"\r\n", b"\n")
 
 
 def _event(block: bytes) -> ServerSentEvent | None:
     """The event in the lines between two blank lines, or None where they say nothing."""
-    if block.startswith(_DELTA) and b"\n" not in (data := block[len(_DELTA) :]):
-        return ServerSentEvent(b"delta", data.rstrip(b" "))  # nearly every block of an answer looks like this
+    if block.startswith(_DELTA) and b"\n" not in block[len(_DELTA) :]:
+        data = block[len(_DELTA) :].strip(b" ")  # nearly every block of an answer looks like this
+        return ServerSentEvent(b"delta", data) if data else None
     name = b""
     lines: list[bytes] = []
     for line in block.split(b"\n"):

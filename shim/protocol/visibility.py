@@ -12,7 +12,6 @@ import msgspec
 from shim.chatgpt.stream import Content, Message
 from shim.protocol.events import CodeDelta, Delta, ReasoningDelta, TextDelta, ToolOutput
 
-_TEXT_PATH = "/message/content/parts/0"
 _CODE_PATH = "/message/content/text"
 
 
@@ -30,7 +29,10 @@ def read_message(message: Message) -> Reading | None:
     """How `message` is shown, or None where it is not."""
     if message.weight == 0 or message.metadata.is_visually_hidden_from_conversation is True:
         return None
-    read = _READINGS.get((message.author.role, message.content.content_type))
+    role, content_type = message.author.role, message.content.content_type
+    if not isinstance(role, str) or not isinstance(content_type, str):
+        return None
+    read = _READINGS.get((role, content_type))
     return read(message) if read else None
 
 
@@ -38,28 +40,28 @@ def is_progress(message: Message) -> bool:
     """Whether `message` shows that the assistant is at work, be it with something that is not shown."""
     return (
         message.author.role == "assistant"
-        and message.content.content_type not in _CONTEXT
+        and message.content.content_type not in _CONTEXT  # a tuple: what is compared may not be text
         and message.metadata.is_visually_hidden_from_conversation is not True
     )
 
 
 def _answer(message: Message) -> Reading | None:
-    if message.recipient not in {None, "all"}:
+    if message.recipient not in (None, "all"):
         return None
     if message.metadata.is_thinking_preamble_message is True or message.channel == "commentary":
-        return Reading(ReasoningDelta, _text_of(message.content), _TEXT_PATH)
-    if message.channel not in {None, "final"}:
+        return _text_as(ReasoningDelta, message.content)
+    if message.channel not in (None, "final"):
         return None
-    parts = message.content.parts
-    grows_at = _TEXT_PATH if isinstance(parts, list) and len(parts) == 1 else None
-    return Reading(TextDelta, _text_of(message.content), grows_at)
+    return _text_as(TextDelta, message.content)
 
 
-def _text_of(content: Content) -> str:
-    """All text parts joined. Parts that are objects (pictures, audio) are not text."""
-    if not isinstance(content.parts, list):
-        return ""
-    return "".join(part for part in content.parts if isinstance(part, str))
+def _text_as(kind: type[Delta], content: Content) -> Reading:
+    """All text parts joined; it grows where the last of them does. Parts that are objects (pictures, audio) are not
+    text."""
+    parts = content.parts if isinstance(content.parts, list) else []
+    texts = [(place, part) for place, part in enumerate(parts) if isinstance(part, str)]
+    grows_at = f"/message/content/parts/{texts[-1][0]}" if texts else None
+    return Reading(kind, "".join(part for _, part in texts), grows_at)
 
 
 def _code(message: Message) -> Reading | None:
@@ -79,7 +81,7 @@ def _old_thoughts(message: Message) -> Reading | None:
     """The o1 era: a tool's text is reasoning where its metadata has the two captions, else it is for the model."""
     if message.metadata.initial_text is None and message.metadata.finished_text is None:
         return None
-    return Reading(ReasoningDelta, _text_of(message.content), _TEXT_PATH)
+    return _text_as(ReasoningDelta, message.content)
 
 
 def _thoughts(message: Message) -> Reading:
@@ -99,9 +101,9 @@ def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-_CONTEXT = frozenset({"model_editable_context", "user_editable_context", "developer_content"})
+_CONTEXT = ("model_editable_context", "user_editable_context", "developer_content")
 
-_READINGS: dict[tuple[Any, Any], Callable[[Message], Reading | None]] = {
+_READINGS: dict[tuple[str, str], Callable[[Message], Reading | None]] = {
     ("assistant", "text"): _answer,
     ("assistant", "multimodal_text"): _answer,
     ("assistant", "code"): _code,

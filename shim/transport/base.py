@@ -47,6 +47,11 @@ class Response(Protocol):
         """Give the answer up: upstream sees the connection (or stream) closed at once."""
         ...
 
+    def release(self) -> None:
+        """Done with an answer that is as good as over (`[DONE]` came, the body's end has not): its end is awaited for
+        a moment, unseen, so that the connection serves the next call. Then as `close`."""
+        ...
+
 
 class Transport(Protocol):
     """One method."""

@@ -12,8 +12,8 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from curl_cffi import AsyncCurl, Curl, CurlError
-from curl_cffi.const import CurlOpt
+from curl_cffi import AsyncCurl, Curl, CurlError, ffi, lib
+from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
 from shim.errors import DeadlineError, GatewayError, UpstreamError
@@ -25,6 +25,9 @@ _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds before upstream is told
 _MAX_SPARE_HANDLES = 64  # easy handles kept per lane; each holds about 130 KB
 _MAX_LANES = 512
 _MAX_HEADER_BYTES = 64 * 1024
+_SET_COOKIE = "set-cookie"
+_MAX_IDLE_CONNECTIONS = 128  # per lane; libcurl's own rule (4 x calls under way) closes most of them between bursts
+_LINGER_SECONDS = 1.0
 
 
 class CurlTransport:
@@ -75,6 +78,8 @@ class _Session:
 
     def __init__(self, proxy: str | None, ca_file: str | None) -> None:
         self._multi = AsyncCurl()
+        # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
+        lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
         self._proxy = proxy
         self._ca_file = ca_file
         self._spare: deque[Curl] = deque(maxlen=_MAX_SPARE_HANDLES)
@@ -139,6 +144,7 @@ class CurlResponse:
         self._head_done = False
         self._head_bytes = 0
         self._ended = False
+        self._released = False
         self._error: GatewayError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -183,6 +189,19 @@ class CurlResponse:
         self._ended = True
         self._buffered.clear()
 
+    def release(self) -> None:
+        """See `Response.release`."""
+        if self._ended or self._error is not None:
+            self.close()
+            return
+        self._buffered.clear()
+        self._released = True
+        self._timer.cancel()
+        self._timer = self._loop.call_later(_LINGER_SECONDS, self.close)
+        if self._paused:
+            self._paused = False
+            self.easy.pause(CURLPAUSE_CONT)
+
     def fail(self, error: GatewayError) -> None:
         """Give the call up with an error for whoever reads it."""
         if not self._ended and self._error is None:
@@ -218,11 +237,21 @@ class CurlResponse:
             self._head_done = self.status >= 200
             self._wake()
         else:
-            name, _, value = line.decode("latin-1").partition(":")
-            self.headers[name.strip().lower()] = value.strip()
+            self._note_header(line)
         return len(line)
 
+    def _note_header(self, line: bytes) -> None:
+        """Keep a header; the last of a name counts. Cookies come one a line and a comma may be part of each, so that
+        (as RFC 9110 5.3 says of them) they can't be joined by commas: here they are joined by newlines."""
+        name, _, value = line.decode("latin-1").partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if name == _SET_COOKIE and name in self.headers:
+            value = f"{self.headers[name]}\n{value}"
+        self.headers[name] = value
+
     def _on_body(self, data: bytes) -> int:
+        if self._released:
+            return len(data)
         if self._size >= self._max_buffered:
             self._paused = True
             return CURL_WRITEFUNC_PAUSE
@@ -240,6 +269,8 @@ class CurlResponse:
         elif error is not None and self._error is None:
             self._error = UpstreamError("Upstream's answer could not be read", code="upstream_connection")
         self._ended = True
+        if self._released:
+            self.close()
         self._wake()
 
     # --- deadlines --------------------------------------------------------------------------------------------------

@@ -63,3 +63,7 @@ class ReplayResponse:
     def close(self) -> None:
         """See `Response.close`."""
         self.closed = True
+
+    def release(self) -> None:
+        """See `Response.release`."""
+        self.close()

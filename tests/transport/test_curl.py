@@ -417,3 +417,49 @@ def test_every_code_the_library_tells_apart_has_its_own_sentence():
     }
     timeouts = {CurlECode.OPERATION_TIMEDOUT}
     assert set(CODE2ERROR) - generic - timeouts - set(failures._CODES) == set()
+
+
+async def test_a_released_call_keeps_its_connection(raw_upstream, transport):
+    async def script(connection):
+        await connection.send_head()
+        await connection.send_chunk(b"data: [DONE]\n\n")
+        await asyncio.sleep(0.05)
+        await connection.send_chunk(b"trailing noise")
+        await connection.send_end()
+
+    async with raw_upstream(script) as upstream:
+        for _ in range(3):
+            response = await transport.send(post(upstream.base_url), LANE)
+            assert await response.chunk() == b"data: [DONE]\n\n"
+            response.release()
+            await asyncio.sleep(0.15)
+        assert upstream.connections == 1
+        assert not upstream.gone.is_set()
+
+
+async def test_a_released_call_that_does_not_end_is_closed_after_a_moment(raw_upstream, transport):
+    async def script(connection):
+        await connection.send_head()
+        await connection.send_chunk(b"data: [DONE]\n\n")
+        await asyncio.sleep(30)
+
+    async with raw_upstream(script) as upstream:
+        response = await transport.send(post(upstream.base_url), LANE)
+        await response.chunk()
+        response.release()
+        await asyncio.wait_for(upstream.gone.wait(), 3)
+
+
+async def test_connections_of_a_burst_are_there_for_the_next_one(raw_upstream, transport):
+    async def slow_hello(connection):
+        await asyncio.sleep(0.05)
+        await hello(connection)
+
+    async def ask(url):
+        await read_reply(await transport.send(post(url), LANE))
+
+    async with raw_upstream(slow_hello) as upstream:
+        for _ in range(3):
+            await asyncio.gather(*(ask(upstream.base_url) for _ in range(40)))
+            await ask(upstream.base_url)
+        assert upstream.connections == 40
