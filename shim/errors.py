@@ -79,11 +79,15 @@ class RequestError(GatewayError):
 
 
 class CredentialError(GatewayError):
-    """No credential, a wrong one, or one that upstream no longer takes."""
+    """No credential, a wrong one, or one that upstream no longer takes: then `cause` is upstream's own code."""
 
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
+
+    def __init__(self, message: str, *, code: str | None = None, cause: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.cause = cause
 
 
 class RefusedError(GatewayError):

@@ -71,7 +71,9 @@ class Settings(msgspec.Struct, frozen=True):
     idle_timeout: Annotated[Seconds, Meta(description="Seconds upstream may be silent within an answer.")] = 120.0
     total_timeout: Annotated[Seconds, Meta(description="Seconds for a whole answer.")] = 1800.0
     arkose_timeout: Annotated[Seconds, Meta(description="Seconds the Arkose service may take.")] = 15.0
-    shutdown_timeout: Annotated[int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")] = 10
+    shutdown_timeout: Annotated[
+        int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")
+    ] = 10
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"
 

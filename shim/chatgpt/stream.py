@@ -83,7 +83,7 @@ class StreamItem(msgspec.Struct, frozen=True):
     """The object in one data line that is not an operation: a snapshot, a typed event or an error, told apart by
     which fields are there. The root that delta operations build has the same shape."""
 
-    message: Message | None = None
+    message: Message | str | None = None
     conversation_id: Any = None
     error: Any = None
     error_code: Any = None

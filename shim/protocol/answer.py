@@ -92,7 +92,11 @@ class Answer:
         events: list[Event] = []
         if self.ended:
             return events
-        for sse in self._sse.decode(chunk):
+        try:
+            arrived = self._sse.decode(chunk)
+        except OverflowError as error:
+            return self.abort(UpstreamError(f"Upstream's answer can't be read: {error}", code="upstream_too_large"))
+        for sse in arrived:
             self._on_sse(sse, events, unfinished=not chunk)
             if self.ended:
                 break
@@ -164,7 +168,7 @@ class Answer:
             self._break_off(events, failure_of(item.error or item.detail, item.error_code))
         elif item.moderation_response is not None:
             self._on_moderation(item, events)
-        elif item.message is not None and item.type is None:
+        elif isinstance(item.message, Message) and item.type is None:
             self._on_message(item.message, events, root)
         else:
             self._on_typed(item, events)
@@ -187,7 +191,7 @@ class Answer:
             case "stream_handoff":
                 self._handed_off = True
             case "error":
-                self._break_off(events, failure_of(None))
+                self._break_off(events, failure_of(item.message if isinstance(item.message, str) else None))
             case _:
                 self._ignore(item.type if isinstance(item.type, str) else "untyped")
 

@@ -140,7 +140,9 @@ def _no_conversation(refusal: Refusal) -> GatewayError:
 
 
 def _credential(refusal: Refusal) -> GatewayError:
-    return CredentialError(_sentence("Upstream did not accept the access token", refusal))
+    return CredentialError(
+        _sentence("Upstream did not accept the access token", refusal), cause=refusal.code or "unauthorized"
+    )
 
 
 def _forbidden(refusal: Refusal) -> GatewayError:
@@ -170,7 +172,6 @@ _BY_STATUS = {
     400: _invalid,
     401: _credential,
     403: _forbidden,
-    404: _invalid,
     409: _limit,
     413: _too_long,
     422: _invalid,

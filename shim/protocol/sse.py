@@ -7,6 +7,8 @@ data lines are padding and are trimmed.
 
 import msgspec
 
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+"""How long one event may be, and one read: a snapshot repeats a whole answer, so this is generous."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -20,18 +22,22 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 class SSEDecoder:
     """Push parser: `decode(chunk)` returns the events that chunk completed, `flush()` those the end of input does."""
 
-    __slots__ = ("_at_start", "_held", "_pending")
+    __slots__ = ("_at_start", "_held", "_pending", "_size")
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []  # clean text of the event that is not over yet
         self._held = b""  # raw bytes that can't be told from their beginning: a CR, half a byte order mark
         self._at_start = True
+        self._size = 0  # of what is pending
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Events completed by `chunk`. `b""` is the end of input."""
+        """Events completed by `chunk`. `b""` is the end of input. Raises OverflowError for an event without an end."""
         if not chunk:
             return self.flush()
         text = self._clean(chunk)
+        self._size += len(text)
+        if self._size > MAX_EVENT_BYTES:
+            raise OverflowError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
         if self._pending and text:
             self._pending.append(text)
             if not self._ends_block(text):
@@ -39,6 +45,7 @@ class SSEDecoder:
             text = b"".join(self._pending)
             self._pending.clear()
         blocks = text.split(b"\n\n")
+        self._size = len(blocks[-1])
         if rest := blocks.pop():
             self._pending.append(rest)
         return [event for block in blocks if (event := _event(block)) is not None]

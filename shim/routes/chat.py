@@ -96,7 +96,7 @@ class _Told:
         if not log.isEnabledFor(logging.INFO):
             return
         log.info(
-            "%s model=%s slug=%s account=%s stream=%s status=%s ms=%d characters=%d",
+            "%s model=%.100r slug=%s account=%s stream=%s status=%s ms=%d characters=%d",
             self._identifier,
             self._exchange.model,
             self._exchange.slug,

@@ -25,7 +25,7 @@ def test_json_of_another_shape_is_no_operation(data: bytes) -> None:
     assert decode_operation(data) is None
 
 
-@pytest.mark.parametrize("data", [b"[]", b"1", b'"v1"', b"null", b'{"message": "x"}', b'{"message": {"author": 1}}'])
+@pytest.mark.parametrize("data", [b"[]", b"1", b'"v1"', b"null", b'{"message": 3}', b'{"message": {"author": 1}}'])
 def test_json_of_another_shape_is_no_item(data: bytes) -> None:
     assert decode_item(data) is None
 
@@ -59,7 +59,7 @@ def test_a_root_reads_like_a_snapshot() -> None:
     assert item_of(root) == decode_item(data)
 
 
-@pytest.mark.parametrize("root", [None, [], "x", 1, {"message": "x"}, {"message": {"metadata": []}}])
+@pytest.mark.parametrize("root", [None, [], "x", 1, {"message": 3}, {"message": {"metadata": []}}])
 def test_a_root_of_another_shape_is_none(root: Any) -> None:
     assert item_of(root) is None
 

@@ -405,7 +405,7 @@ def test_requirements_nobody_can_read(body: bytes, two_step: bool) -> None:
         (401, {"detail": "Unauthorized"}, 401),
         (403, {"detail": "Unusual activity has been detected from your device."}, 403),
         (403, b"<html>Just a moment...</html>", 403),
-        (404, {"detail": "Not Found"}, 400),
+        (404, {"detail": "Not Found"}, 502),
         (413, {"detail": "x"}, 413),
         (422, {"detail": "x"}, 400),
         (429, {"detail": "Too many requests"}, 429),

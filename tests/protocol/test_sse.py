@@ -172,3 +172,25 @@ def test_events_that_are_over_are_not_kept() -> None:
         assert len(decoder.decode(b"data: %s\n\nda" % (b"x" * 1000))) == 1
         assert sum(map(len, decoder._pending)) == 2
         decoder.decode(b"ta: y\n\n")
+
+
+def test_an_event_without_an_end_is_not_held_for_ever(monkeypatch):
+    from shim.protocol import sse
+    from shim.protocol.answer import Answer
+    from shim.protocol.events import Failed
+
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    answer = Answer()
+    seen = []
+    for _ in range(30):
+        seen += answer.receive(b"data: " + b"x" * 60)
+    assert [type(event) for event in seen] == [Failed]
+    assert seen[0].error.code == "upstream_too_large"
+
+
+def test_many_events_below_the_bound_are_never_too_many(monkeypatch):
+    from shim.protocol import sse
+
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    decoder = sse.SSEDecoder()
+    assert sum(len(decoder.decode(b"data: " + b"x" * 60 + b"\n\n")) for _ in range(200)) == 200
