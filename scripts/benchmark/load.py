@@ -1,0 +1,173 @@
+"""The load: a process of its own that makes calls on loopback, bounded in number and time, and prints what it saw.
+
+Rule: cheap. It finds where an answer ends and counts words; it parses nothing else, and keeps connections open.
+"""
+
+import asyncio
+import sys
+import time
+from typing import cast
+
+import msgspec
+import uvloop
+
+from scripts.benchmark.upstream import WORD
+
+_WORD = WORD.encode()
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_LENGTH = b"content-length: "
+_TAIL = 64  # bytes of an answer that are remembered
+
+
+class Order(msgspec.Struct, frozen=True):
+    """`connections` at once make `rounds` calls each, one after the other. `chunks`, `block` and `every` are what
+    upstream shall do.
+
+    `hold`: one round; say "ready" when every answer has begun, then keep them open until standard input ends.
+    """
+
+    port: int
+    path: str
+    connections: int = 1
+    rounds: int = 1
+    stream: bool = True
+    chunks: int = 8
+    block: int = 1
+    every: float = 0.0
+    hold: bool = False
+    deadline: float = 120.0
+
+    @property
+    def requests(self) -> int:
+        """How many calls this is."""
+        return self.connections * self.rounds
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """Words that arrived, and for each call the seconds until the first of them."""
+
+    words: int
+    first: list[float]
+
+
+class AnswerError(Exception):
+    """An answer was not what the bench expects; the text says what arrived instead."""
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection, one call at a time."""
+
+    def __init__(self) -> None:
+        self.words = 0
+        self.begun = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._done: asyncio.Future[None] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self.first: float | None = None
+        self.tail = b""
+        self._head: bytes | None = b""
+        self._left: int | None = None
+
+    async def call(self, request: bytes) -> float:
+        """Seconds until the first word; returns when the answer has ended. Raises AnswerError."""
+        assert self._transport is not None
+        self._start()
+        self._done = asyncio.get_running_loop().create_future()
+        began = time.perf_counter()
+        self._transport.write(request)
+        await self._done
+        if self.first is None:
+            raise AnswerError(f"an answer without a word: {self.tail!r}")
+        return self.first - began
+
+    def close(self) -> None:
+        """Hang up."""
+        assert self._transport is not None
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one without inheriting from it
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(AnswerError(f"the connection was lost ({exc}) after {self.tail!r}"))
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        # A word that is split by two reads is made whole by the last bytes of the read before.
+        self.words += (self.tail[1 - len(_WORD) :] + data).count(_WORD)
+        if self.first is None and self.words and _WORD in self.tail + data:
+            self.first = time.perf_counter()
+            self.begun.set()
+        self.tail = (self.tail + data)[-_TAIL:]
+        if self._head is not None:
+            data = self._on_head(self._head + data)
+        if self._left is None:
+            ended = self.tail.endswith(_LAST_CHUNK)
+        else:
+            self._left -= len(data)
+            ended = self._left == 0
+        if ended and self._done is not None:
+            self._done.set_result(None)
+
+    def _on_head(self, data: bytes) -> bytes:
+        """The part of `data` that is body; nothing while the head is not complete."""
+        head, end, body = data.partition(b"\r\n\r\n")
+        self._head = None if end else data
+        if end and (at := head.lower().find(_LENGTH)) >= 0:
+            self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
+        return body
+
+
+def request_bytes(order: Order) -> bytes:
+    """The whole HTTP request."""
+    prompt = f"chunks={order.chunks} block={order.block} every={order.every}"
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": prompt}], "stream": order.stream}
+    encoded = msgspec.json.encode(body)
+    head = f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(encoded)}\r\n\r\n".encode() + encoded
+
+
+async def run(order: Order) -> Outcome:
+    """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
+    request = request_bytes(order)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(order.deadline):
+        made = [await loop.create_connection(Connection, "127.0.0.1", order.port) for _ in range(order.connections)]
+        connections = [connection for _transport, connection in made]
+        if order.hold:
+            return await _hold(connections, request)
+        lists = await asyncio.gather(*(_calls(connection, request, order.rounds) for connection in connections))
+    return Outcome(sum(connection.words for connection in connections), [first for some in lists for first in some])
+
+
+async def _calls(connection: Connection, request: bytes, rounds: int) -> list[float]:
+    firsts = [await connection.call(request) for _ in range(rounds)]
+    connection.close()
+    return firsts
+
+
+async def _hold(connections: list[Connection], request: bytes) -> Outcome:
+    calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
+    await asyncio.gather(*(connection.begun.wait() for connection in connections))
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    for call, connection in zip(calls, connections, strict=True):
+        call.cancel()
+        connection.close()
+    return Outcome(sum(connection.words for connection in connections), [])
+
+
+def main() -> None:
+    """The order is the only argument, as JSON; the outcome goes to standard output."""
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(msgspec.json.encode(runner.run(run(order))).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The part about proof of work: how fast the search is, and how late it makes an event loop.
+
+Rule: the loop's lateness is read with `time.perf_counter`, because uvloop's own clock is only good to a millisecond.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import uvloop
+
+from pow import Challenge, ClientProfile, PowError, Solver, encode, proof_config, search
+from scripts.benchmark.report import Row
+from scripts.benchmark.sizes import Sizes
+
+_TICK = 0.005
+_SEED = "0.6180339887"
+_UNSOLVABLE = Challenge(_SEED, "0" * 128)
+_DIFFICULTY = "000032"
+_CONFIG = proof_config(
+    ClientProfile(), now=datetime(2024, 1, 1, tzinfo=UTC), performance_ms=1234.5, session_id=f"{0:032x}"
+)
+_LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+
+
+def proofs(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
+    """Attempts per second against bare hashing, and lateness while proofs are solved against idling."""
+    rows = [_rate(sizes, tell)]
+    for name, new_loop in _LOOPS.items():
+        tell(f"lateness of {name}")
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            idle, solving = runner.run(_lateness(sizes.solving_seconds))
+        rows += [
+            Row(
+                part="pow",
+                name=f"{name} late while solving {_DIFFICULTY}, {label}",
+                unit="ms",
+                baseline=_quantile(idle, share) * 1000,
+                baseline_name="idle loop",
+                measured=_quantile(solving, share) * 1000,
+                aim=aim,
+            )
+            for label, share, aim in (("median", 0.5, None), ("p99", 0.99, 3.0))
+        ]
+    return rows
+
+
+def _rate(sizes: Sizes, tell: Callable[[str], None]) -> Row:
+    found, plain = [], []
+    for turn in range(sizes.repeats):
+        tell(f"attempts per second, {turn + 1} of {sizes.repeats}")
+        found.append(_per_second(sizes.attempts, lambda: search(_UNSOLVABLE, _CONFIG, attempts=sizes.attempts)))
+        plain.append(_per_second(sizes.attempts, lambda: _hash(sizes.attempts)))
+    return Row(
+        part="pow",
+        name="Attempts per second (pow.search)",
+        unit="1/s",
+        baseline=max(plain),
+        baseline_name="bare sha3_512",
+        measured=max(found),
+    )
+
+
+def _per_second(attempts: int, work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return attempts / (time.perf_counter() - began)
+
+
+def _hash(attempts: int) -> None:
+    message = (_SEED + encode(_CONFIG)).encode()
+    for _ in range(attempts):
+        hashlib.sha3_512(message).digest()
+
+
+async def _lateness(seconds: float) -> tuple[list[float], list[float]]:
+    """How late each tick came, without and with proofs being solved all the while."""
+    solver = Solver(workers=1)
+    await solver.start()
+    try:
+        idle = await _ticks(seconds)
+        solving = asyncio.create_task(_solve(solver))
+        late = await _ticks(seconds)
+        solving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await solving
+        return idle, late
+    finally:
+        await solver.close()
+
+
+async def _ticks(seconds: float) -> list[float]:
+    late = []
+    end = time.perf_counter() + seconds
+    while (before := time.perf_counter()) < end:
+        await asyncio.sleep(_TICK)
+        late.append(time.perf_counter() - before - _TICK)
+    return late
+
+
+async def _solve(solver: Solver) -> None:
+    """One proof after the other, as long as it is let."""
+    for number in range(1_000_000):
+        with contextlib.suppress(PowError):
+            await solver.solve(Challenge(f"0.{number}", _DIFFICULTY), _CONFIG)
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]

@@ -1,0 +1,131 @@
+"""What the bench found: rows, a table of them on the terminal, and the same as JSON.
+
+Rule: a row always has a baseline from the same run beside what was measured; targets are from another machine.
+"""
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from scripts.benchmark.sizes import Sizes
+
+PASS_THROUGH = "pass-through"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure, in `unit`. `upstream` is the upstream called directly, `baseline` what `baseline_name` says.
+
+    `original` and `aim` were measured and set elsewhere, where a pass-through needed `reference`. `spread` is
+    (largest - smallest) / median of the repeats of `measured`.
+    """
+
+    part: str
+    name: str
+    unit: str
+    measured: float
+    baseline: float
+    baseline_name: str = PASS_THROUGH
+    upstream: float | None = None
+    reference: float | None = None
+    original: float | None = None
+    aim: float | None = None
+    spread: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """Measured to baseline, where both are there."""
+        return self.measured / self.baseline if self.baseline > 0 and self.measured > 0 else None
+
+    def beside_reference(self, value: float | None) -> float | None:
+        """`original` or `aim` to the pass-through they were measured beside."""
+        return value / self.reference if value and self.reference else None
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All rows of one run and where it ran."""
+
+    rows: list[Row]
+    sizes: Sizes
+    python: str = platform.python_version()
+    machine: str = platform.machine()
+
+
+def write_json(report: Report, path: Path) -> None:
+    """The report, with each row's ratio."""
+    told = msgspec.to_builtins(report)
+    for row, fields in zip(report.rows, told["rows"], strict=True):
+        fields["ratio"] = row.ratio
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+
+
+def print_tables(report: Report, console: Console) -> None:
+    """One table against the pass-through, one for what has another baseline."""
+    against = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
+    others = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
+    if against:
+        console.print(_against_pass_through(against))
+        console.print(
+            "[dim]original, aim: on another machine, in brackets to its pass-through. spread: of repeats[/dim]"
+        )
+    if others:
+        console.print(_with_own_baseline(others))
+
+
+def _against_pass_through(rows: Iterable[Row]) -> Table:
+    table = _table("chat2api against a pass-through of the same bytes", PASS_THROUGH, "chat2api", "ratio", "spread")
+    for name in ("upstream", "original", "aim"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        figures = (
+            _figure(row.baseline),
+            f"[bold]{_figure(row.measured)}[/bold]",
+            _times(row.ratio),
+            _percent(row.spread),
+        )
+        table.add_row(_label(row), *figures, _figure(row.upstream), _target(row, row.original), _target(row, row.aim))
+    return table
+
+
+def _with_own_baseline(rows: Iterable[Row]) -> Table:
+    table = _table("Proof of work", "baseline", "measured", "ratio", "aim")
+    for row in rows:
+        baseline = f"{row.baseline_name} {_figure(row.baseline)}"
+        table.add_row(
+            _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
+        )
+    return table
+
+
+def _table(title: str, *figures: str) -> Table:
+    table = Table(title=title)
+    table.add_column()
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _label(row: Row) -> str:
+    return f"{row.name} ({row.unit})" if row.unit else row.name
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _target(row: Row, value: float | None) -> str:
+    times = row.beside_reference(value)
+    return _figure(value) if times is None else f"{_figure(value)} ({_times(times)})"
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2g} x" if ratio < 10 else f"{ratio:.0f} x"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

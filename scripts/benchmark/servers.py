@@ -1,0 +1,158 @@
+"""The processes of the bench: started here, measured from outside, ended by the ids they were started under.
+
+Rule: one worker each, on a free port of loopback, in a folder of its own, so that no `.env` is read by chance.
+"""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+PROJECT = Path(__file__).parents[2]
+GATEWAY = PROJECT / ".venv/bin/chat2api"
+
+_START_SECONDS = 30.0
+_STOP_SECONDS = 15.0
+
+
+class ServerError(Exception):
+    """A server of the bench did not start."""
+
+
+class Server:
+    """A running server and all processes below it."""
+
+    def __init__(self, name: str, command: list[str], port: int, folder: Path, environment: dict[str, str]) -> None:
+        self.name = name
+        self.port = port
+        self.log = folder / f"{name}.log"
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=folder, env=environment_of(environment), stdout=log, stderr=subprocess.STDOUT
+            )
+        self._root = psutil.Process(self._process.pid)
+
+    def wait(self) -> None:
+        """Return when it answers. Raises ServerError with the end of its log."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.get("/healthz")
+                return
+            time.sleep(0.02)
+        raise ServerError(f"{self.name} did not start: {self.log.read_text(errors='replace')[-2000:]}")
+
+    def get(self, path: str) -> bytes:
+        """The body of an answer to GET, whatever its status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    def cpu(self) -> float:
+        """Seconds of CPU, user and system, that its processes have used so far."""
+        return sum(map(_cpu_seconds, self._processes()))
+
+    def memory(self) -> int:
+        """Bytes its processes have resident."""
+        return sum(process.memory_info().rss for process in self._processes())
+
+    def stop(self) -> None:
+        """End it, and whatever it left."""
+        processes = self._processes() if self._process.poll() is None else []
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()  # psutil checks that the id has not been given to another process
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self._root, *self._root.children(recursive=True)]
+
+
+@contextlib.contextmanager
+def running(name: str, command: list[str], folder: Path, environment: dict[str, str], port: int) -> Iterator[Server]:
+    """A server that answers while the block runs. Raises ServerError."""
+    server = Server(name, command, port, folder, environment)
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def upstream(folder: Path) -> Iterator[Server]:
+    """The scripted upstream."""
+    port = free_port()
+    with running(
+        "upstream", _granian("scripts.benchmark.upstream:app", port), folder, {"PYTHONPATH": str(PROJECT)}, port
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def pass_through(folder: Path, upstream_port: int) -> Iterator[Server]:
+    """The bare pass-through in front of it."""
+    port = free_port()
+    command = [*_granian("scripts.benchmark.passthrough:app", port), "--factory"]
+    url = f"http://127.0.0.1:{upstream_port}/backend-anon/conversation"
+    environment = {"PYTHONPATH": str(PROJECT), "BENCH_UPSTREAM": url}
+    with running("pass-through", command, folder, environment, port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def gateway(folder: Path, upstream_port: int, *, prefix: str = "", name: str = "chat2api") -> Iterator[Server]:
+    """The gateway as users run it, in front of the upstream's paths below `prefix`."""
+    port = free_port()
+    environment = {"CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}", "DATA_DIR": str(folder / "data")}
+    command = [str(GATEWAY), "serve", "--port", str(port)]
+    with running(name, command, folder, environment, port) as server:
+        yield server
+
+
+def free_port() -> int:
+    """A port of loopback nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _granian(app: str, port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
+        *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
+        *("--log-level", "warning", app),
+    ]
+
+
+def environment_of(extra: dict[str, str]) -> dict[str, str]:
+    """What a process of the bench sees: none of the settings the caller may have exported."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ} | extra
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")

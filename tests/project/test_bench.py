@@ -1,0 +1,40 @@
+"""The bench runs and reports every figure it promises. How large they are is no test's business."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PARTS = {"memory", "small", "bursts", "paced", "latency", "pow"}
+DIFFERENCES = ("Added", "Memory")  # of two measurements, so with tiny sizes noise may make them zero or less
+
+pytestmark = pytest.mark.skipif(
+    not (PROJECT / ".venv/bin/chat2api").exists(), reason="the bench needs the runtime environment: scripts/setup"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bench")
+    command = [sys.executable, "-m", "scripts.benchmark", "--quick", "--out", str(out)]
+    ran = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=100)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "chat2api against a pass-through" in ran.stdout
+    return out
+
+
+def test_every_part_is_reported_in_positive_numbers(folder: Path) -> None:
+    rows = json.loads((folder / "bench.json").read_text())["rows"]
+    assert {row["part"] for row in rows} == PARTS
+    for row in rows:
+        figures = [row["measured"], row["baseline"]] + ([] if row["upstream"] is None else [row["upstream"]])
+        assert all(map(math.isfinite, figures)), row
+        assert row["name"].startswith(DIFFERENCES) or min(figures) > 0, row
+
+
+def test_a_picture_is_drawn(folder: Path) -> None:
+    assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
