@@ -13,6 +13,7 @@ from arkose import ArkoseClient
 from pow import Solver
 from shim import tokenizer
 from shim.accounts.installation import installation_id
+from shim.accounts.opening import GUESTS, open_roster
 from shim.exchange import Clock, Gateway
 from shim.routes.chat import create_chat_completion
 from shim.routes.errors import EXCEPTION_HANDLERS
@@ -60,6 +61,7 @@ def from_environment() -> Litestar:
 
 @asynccontextmanager
 async def _gateway(settings: Settings, transport: Transport | None, clock: Clock | None) -> AsyncIterator[Gateway]:
+    clock = clock or Clock()
     network = CurlTransport(_deadlines(settings), ca_file=settings.ca_file or None)
     solver = Solver(workers=settings.pow_workers)
     arkose = ArkoseClient(settings.arkose_token_url or None, timeout=settings.arkose_timeout)
@@ -67,7 +69,9 @@ async def _gateway(settings: Settings, transport: Transport | None, clock: Clock
     await solver.start()
     try:
         driver = Driver(transport or network, solver, arkose)
-        yield Gateway(settings, driver, installation_id(Path(settings.data_dir)), clock)
+        async with open_roster(settings, driver) as pool, open_roster(settings, driver, name=GUESTS) as guests:
+            installation = installation_id(Path(settings.data_dir))
+            yield Gateway(settings, driver, pool=pool, guests=guests, installation=installation, clock=clock)
     finally:
         await solver.close()
         await arkose.close()

@@ -18,29 +18,35 @@ import msgspec
 
 from pow import ClientProfile
 from shim import tokenizer
-from shim.accounts.credentials import identify
-from shim.accounts.model_lists import ModelList, ModelLists
-from shim.chatgpt.conversation import Conversation
-from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.accounts.credentials import Caller, caller_of
+from shim.accounts.outcomes import Attempt, Tries, event_of
+from shim.accounts.roster import Roster
+from shim.accounts.seats import Seat, Seats, is_shortage, list_key
+from shim.accounts.views import AccountView
+from shim.errors import GatewayError, UpstreamError
 from shim.openai.chat import ChatRequest, Usage
 from shim.protocol.answer import Answer
-from shim.protocol.conversation import conversation_for, text_of
-from shim.protocol.events import Event, Failed, Started
+from shim.protocol.conversation import check_messages, conversation_for, text_of
+from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.handshake import HandshakeOptions, Moment, Turn, open_turn
 from shim.protocol.listing import list_models
-from shim.protocol.models import answered_model, resolve
+from shim.protocol.models import AUTO, answered_model
+from shim.protocol.renewal import DeadCredentialError
 from shim.protocol.upstream import Identity, Upstream
 from shim.protocol.usage import prompt_tokens, usage_of
 from shim.settings import Settings
 from shim.transport.base import Lane, Response, read_reply
 from shim.transport.driver import Driver
+from shim.transport.ways import Ways
 
 log = logging.getLogger("chat2api")
 
-_BACKOFF_SECONDS = 0.25  # doubles with every try
-_MAX_BACKOFF_SECONDS = 4.0
 _LARGE = 100_000  # characters; the tokenizer does some 30 a microsecond
 _EVENT_STREAM = "text/event-stream"
+_PROXY_FAILURES = frozenset({"upstream_proxy", "upstream_unreachable", "connect_timeout"})
+_ORIGIN_FAILURES = frozenset(
+    {"upstream_unreachable", "upstream_tls", "connect_timeout", "timeout", "upstream_connection"}
+) | {f"upstream_{status}" for status in (500, 502, 503, 504, *range(520, 525))}
 
 
 class Clock(msgspec.Struct, frozen=True):
@@ -51,35 +57,31 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """One answer under way. `model` is the name it carries, `first` the events that came with the head."""
+    """One answer under way. `first` are the events that came with the head."""
 
     def __init__(
-        self,
-        response: Response,
-        answer: Answer,
-        first: list[Event],
-        request: ChatRequest,
-        *,
-        model: str,
-        slug: str,
-        clock: Clock,
+        self, response: Response, answer: Answer, first: list[Event], *, request: ChatRequest, seat: Seat, clock: Clock
     ) -> None:
+        started = next((event for event in first if isinstance(event, Started)), None)
         self.request = request
-        self.model = model
-        self.slug = slug
+        self.seat = seat
+        self.model = answered_model(seat.model, seat.slug, started.slug if started else None)
         self.id = f"chatcmpl-{clock.new_id().replace('-', '')}"
         self.created = int(clock.now())
         self._response = response
         self._answer = answer
         self._first = first
+        self._last: Event | None = None
+        self._now = clock.now
 
     async def events(self) -> AsyncIterator[list[Event]]:
         """The events, in the batches they arrived in; the last one is Finished or Failed."""
-        if self._first:
-            yield self._first
-        while not self._answer.ended:
-            if batch := await _next_events(self._response, self._answer):
+        batch = self._first
+        while batch or not self._answer.ended:
+            if batch:
+                self._last = batch[-1]
                 yield batch
+            batch = [] if self._answer.ended else await _next_events(self._response, self._answer)
 
     def usage(self, text: str, reasoning: str) -> Usage:
         """Token counts for the answer so far."""
@@ -87,29 +89,59 @@ class Exchange:
 
     def is_large(self, answer_size: int) -> bool:
         """Whether counting tokens (of an answer this many characters long) should stay off the event loop."""
-        return answer_size + self._prompt_size() > _LARGE
-
-    def _prompt_size(self) -> int:
-        return sum(len(text_of(message)) for message in self.request.messages)
+        return answer_size + sum(len(text_of(message)) for message in self.request.messages) > _LARGE
 
     def close(self) -> None:
-        """Let go of upstream: at once where the answer is still under way, else so that the connection lives on."""
+        """Let go of upstream (at once where the answer is still under way, else so that the connection lives on) and of
+        the account."""
         if self._answer.done:
             self._response.release()
         else:
             self._response.close()
+        match self._last:
+            case Finished():
+                self.seat.succeeded()
+            case Failed(error=error):
+                self.seat.failed(error, self._now())
+            case _:
+                self.seat.left()
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How upstream is reached in one attempt."""
+
+    origin: str
+    lane: Lane
 
 
 class Gateway:
     """Everything an exchange needs, made once per worker."""
 
-    def __init__(self, settings: Settings, driver: Driver, installation: uuid.UUID, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        driver: Driver,
+        *,
+        pool: Roster,
+        guests: Roster,
+        installation: uuid.UUID,
+        clock: Clock,
+    ) -> None:
         self.settings = settings
-        self.clock = clock or Clock()
+        self.clock = clock
+        self.seats = Seats(
+            pool,
+            guests,
+            fetch=self._fetch_models,
+            installation=installation,
+            clock=clock.now,
+            default_model=settings.default_model or None,
+            conversation_only=settings.conversation_only,
+        )
         self._driver = driver
-        self._installation = installation
-        self._lists = ModelLists(self.clock.now)
-        self._began = self.clock.now()
+        self._origins = Ways(settings.chatgpt_base_url)
+        self._proxies = Ways(settings.proxy_url)
+        self._began = clock.now()
         self._options = HandshakeOptions(
             profile=ClientProfile(user_agent=settings.user_agent),
             two_step=settings.sentinel == "two-step",
@@ -118,60 +150,120 @@ class Gateway:
             pow_floor=settings.pow_difficulty,
         )
 
-    def identify(self, authorization: str | None) -> Identity:
+    def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
-        return identify(authorization, self.settings.authorization, self._installation, self.clock.now())
+        return caller_of(authorization, self.settings.authorization)
 
-    async def models(self, identity: Identity) -> ModelList:
-        """The models `identity` may use. Raises CredentialError where upstream refuses the token."""
-        return await self._lists.get(_key(identity), lambda: self._fetch_models(identity))
+    async def open(self, request: ChatRequest, caller: Caller) -> Exchange:
+        """Begin the exchange; it is at its head when this returns.
 
-    async def open(self, request: ChatRequest, identity: Identity) -> Exchange:
-        """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
-        listed = (await self.models(identity)).slugs
-        model, slug = resolve(request.model, listed, self.settings.default_model or None)
+        Where it fails before upstream has taken the turn, another account is tried at once (or, where there is none,
+        the same way again after a pause), up to RETRY_TIMES and within the deadline for the first byte. Raises
+        GatewayError.
+        """
+        check_messages(request)
+        until = self.clock.now() + self.settings.first_byte_timeout
+        alone = caller.own is not None or not len(self.seats.pool)
+        tries = Tries(self.settings.retry_times, until, alone=alone)
+        while True:
+            seat = await self._seat(caller, request.model, tries)
+            attempt = Attempt()
+            try:
+                return await self._attempt(request, seat, attempt)
+            except GatewayError as error:
+                seat.failed(error, self.clock.now())
+                tries.note(error, attempt, seat.account_id, self.clock.now())
+                log.info("turn failed (%s), trying again", error.code)
+            except BaseException:
+                seat.left()
+                raise
+
+    async def probe(self, id: str) -> AccountView | None:
+        """Try an account of the pool: renew it where that can be done, and ask for its models. None where it is not
+        there. What that showed is in the view."""
+        pool = self.seats.pool
+        try:
+            account = await pool.renew(id)
+            if account is None:
+                return None
+            identity = self.seats.identity_of(account)
+            pool.learn(id, await self._fetch_models(identity))
+            await pool.reset(id)
+        except DeadCredentialError:
+            pass  # the renewal has parked it
+        except GatewayError as error:
+            pool.report(id, event_of(error, slug=AUTO, renewable=False, now=self.clock.now()))
+        return pool.view(id)
+
+    # --- one attempt ------------------------------------------------------------------------------------------------
+
+    async def _seat(self, caller: Caller, model: str, tries: Tries) -> Seat:
+        """The next seat; what failed before decides whether to wait first, and what is told where there is none."""
+        while True:
+            if tries.alone and isinstance(tries.failure, UpstreamError):
+                await asyncio.sleep(tries.pause())
+            try:
+                return await self.seats.take(caller, model, tries.tried)
+            except GatewayError as error:
+                if not is_shortage(error):
+                    tries.note(error, Attempt(), None, self.clock.now())
+                elif isinstance(tries.failure, UpstreamError) and tries.tried:
+                    await asyncio.sleep(tries.pause())
+                    tries.tried = frozenset()
+                else:
+                    raise tries.failure if tries.failure is not None and caller.own is not None else error from error
+
+    async def _attempt(self, request: ChatRequest, seat: Seat, attempt: Attempt) -> Exchange:
+        now = self.clock.now()
+        key = list_key(seat.identity)
+        origin, proxy = self._origins.pick(key, now) or "", self._proxies.pick(key, now)
+        try:
+            exchange = await self._converse(request, seat, attempt, Way(origin, Lane(key, proxy)))
+        except UpstreamError as error:
+            self._note_failed(error, origin, proxy)
+            raise
+        self._origins.worked(origin)
+        if proxy is not None:
+            self._proxies.worked(proxy)
+        return exchange
+
+    async def _converse(self, request: ChatRequest, seat: Seat, attempt: Attempt, way: Way) -> Exchange:
+        upstream = Upstream(way.origin, seat.identity, self._options.profile)
         conversation = conversation_for(
             request,
-            slug,
+            seat.slug,
             temporary=self.settings.history_disabled,
             now=self.clock.now(),
             new_id=self.clock.new_id,
         )
-        turn = await self._handshake(self._upstream(identity), conversation, identity)
-        response = await self._driver.transport.send(turn.request, self._lane(identity))
+        handshake = open_turn(upstream, conversation, self._options, self._moment(seat.identity))
+        turn = await self._driver.run(handshake, way.lane)
+        attempt.sent = True
+        response = await self._driver.transport.send(turn.request, way.lane)
         try:
-            answer, first = await _head(response, turn)
+            answer, first = await _head(response, turn, attempt)
+            return Exchange(response, answer, first, request=request, seat=seat, clock=self.clock)
         except BaseException:
             response.close()
             raise
-        started = next((event for event in first if isinstance(event, Started)), None)
-        named = answered_model(model, slug, started.slug if started else None)
-        return Exchange(response, answer, first, request, model=named, slug=slug, clock=self.clock)
-
-    async def _handshake(self, upstream: Upstream, conversation: Conversation, identity: Identity) -> Turn:
-        for attempt in range(self.settings.retry_times + 1):
-            try:
-                handshake = open_turn(upstream, conversation, self._options, self._moment(identity))
-                return await self._driver.run(handshake, self._lane(identity))
-            except UpstreamError as error:
-                if attempt == self.settings.retry_times or isinstance(error, DeadlineError):
-                    raise
-                log.info("handshake failed (%s), trying again", error.code)
-                await asyncio.sleep(min(_BACKOFF_SECONDS * 2**attempt, _MAX_BACKOFF_SECONDS))
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
-        if self.settings.conversation_only:
-            return ()
-        return await self._driver.run(list_models(self._upstream(identity)), self._lane(identity))
+        now, key = self.clock.now(), list_key(identity)
+        origin, proxy = self._origins.pick(key, now) or "", self._proxies.pick(key, now)
+        try:
+            upstream = Upstream(origin, identity, self._options.profile)
+            return await self._driver.run(list_models(upstream), Lane(key, proxy))
+        except UpstreamError as error:
+            self._note_failed(error, origin, proxy)
+            raise
 
-    def _upstream(self, identity: Identity) -> Upstream:
-        origins = self.settings.chatgpt_base_url
-        return Upstream(_pick(origins, identity).rstrip("/"), identity, self._options.profile)
-
-    def _lane(self, identity: Identity) -> Lane:
-        proxies = self.settings.proxy_url
-        return Lane(_key(identity), _pick(proxies, identity) if proxies else None)
+    def _note_failed(self, error: UpstreamError, origin: str, proxy: str | None) -> None:
+        """A dead proxy and a failing gateway are left out for a while, where there are others."""
+        now = self.clock.now()
+        if proxy is not None and error.code in _PROXY_FAILURES:
+            self._proxies.failed(proxy, now)
+        elif len(self._origins) > 1 and error.code in _ORIGIN_FAILURES:
+            self._origins.failed(origin, now)
 
     def _moment(self, identity: Identity) -> Moment:
         now = self.clock.now()
@@ -179,10 +271,11 @@ class Gateway:
         return Moment(datetime.fromtimestamp(now, UTC), elapsed, identity.device_id)
 
 
-async def _head(response: Response, turn: Turn) -> tuple[Answer, list[Event]]:
+async def _head(response: Response, turn: Turn, attempt: Attempt) -> tuple[Answer, list[Event]]:
     """The answer at its first event. Raises what the client gets as a status."""
     if response.status != 200 or not response.headers.get("content-type", "").lower().startswith(_EVENT_STREAM):
         raise turn.refused(await read_reply(response))
+    attempt.accepted = True
     answer = Answer()
     first: list[Event] = []
     while not first:
@@ -197,12 +290,3 @@ async def _next_events(response: Response, answer: Answer) -> list[Event]:
         return answer.receive(await response.chunk())
     except GatewayError as error:
         return answer.abort(error)
-
-
-def _key(identity: Identity) -> str:
-    return f"{identity.device_id},{identity.account_id or ''}"
-
-
-def _pick(choices: tuple[str, ...], identity: Identity) -> str:
-    """The same choice for the same identity, always."""
-    return choices[int(identity.device_id.replace("-", ""), 16) % len(choices)]

@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 from msgspec import Meta
 
 # Settings whose value is never shown, not even when it is wrong.
-SECRET = frozenset({"AUTHORIZATION", "ADMIN_KEY", "PROXY_URL", "REDIS_URL", "ARKOSE_TOKEN_URL"})
+SECRET = frozenset({"AUTHORIZATION", "ADMIN_KEY", "PROXY_URL", "REDIS_URL", "STORE_KEY", "ARKOSE_TOKEN_URL"})
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Words = tuple[str, ...]
@@ -58,8 +58,12 @@ class Settings(msgspec.Struct, frozen=True):
     enable_gateway: Annotated[bool, Meta(description="Serve the web page and the gateway endpoints.")] = True
     default_model: Annotated[str, Meta(description="Answers names of unknown models (none: 404).")] = ""
     public_base_url: Annotated[str, Meta(description="The address clients reach this gateway at.")] = ""
+    account_limit: Annotated[int, Meta(ge=1, le=100, description="Turns one account may have at once.")] = 4
     data_dir: Annotated[str, Meta(description="Where state is kept.")] = "data"
     redis_url: Annotated[str, Meta(description="Redis or Valkey shared by several machines.")] = ""
+    store_key: Annotated[
+        Words, Meta(description="Keys (Fernet) that seal stored tokens; the first seals, all open.")
+    ] = ()
     cors_origins: Annotated[Words, Meta(description="Web origins that may call, by comma (`*`: any).")] = ()
     allow_private_urls: Annotated[Words, Meta(description="`host[:port]` that file URLs may name though private.")] = ()
     ca_file: Annotated[str, Meta(description="File of certificates trusted upstream (none: built in).")] = ""

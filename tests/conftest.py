@@ -3,6 +3,7 @@
 Rule: loopback only, every process started here is ended here by its own handle, and nothing outlives a test run.
 """
 
+import itertools
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / ".venv" / "bin" / "python"
 PYTHON = str(RUNTIME) if RUNTIME.exists() else sys.executable
 START_SECONDS = 30
+_numbers = itertools.count(1)
 
 
 class Running:
@@ -142,9 +144,11 @@ def gateway(shared_gateway: Running, upstream: Running) -> Running:
 
 @pytest.fixture
 def make_account(upstream: Running) -> Callable[..., str]:
-    """`make_account("name", plan="plus", arkose=True, ...)`: its access token."""
+    """`make_account("name", plan="plus", arkose=True, ...)`: its access token. No two tests share an account, because the
+    gateway remembers what became of it."""
 
     def make(name: str, **switches: object) -> str:
+        name = f"{name}-{next(_numbers)}"
         token: str = upstream.post("/standin/accounts", {"name": name, **switches}).json()["access_token"]
         return token
 

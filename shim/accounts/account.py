@@ -3,41 +3,44 @@
 Rule: no I/O and no clock. Secrets are in fields whose names end in `_token`, and `repr` never shows them.
 """
 
-import base64
-import binascii
 import hashlib
 import re
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
+from shim.chatgpt.token import Claims, Guarded, fingerprint, read_claims
+
+__all__ = [
+    "EVERY_MODEL",
+    "Account",
+    "Claims",
+    "Condition",
+    "Credential",
+    "CredentialKind",
+    "account_id",
+    "account_of",
+    "fingerprint",
+    "parse_credential",
+    "read_claims",
+    "read_lines",
+]
+
 CredentialKind = Literal["access", "refresh", "session"]
 
-AUTH_CLAIM = "https://api.openai.com/auth"
 EVERY_MODEL = "*"
 """The key under which a cool-down counts for all models."""
 
 
-class Credential(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+class Credential(Guarded, frozen=True):
     """One line a person gives us: a secret of one of the three kinds, and the team workspace it is meant for."""
 
     kind: CredentialKind
     secret_token: str
     team: str | None = None
 
-    def __repr__(self) -> str:
-        return f"Credential({self.kind}, {fingerprint(self.secret_token)}, team={self.team is not None})"
 
-
-class Claims(msgspec.Struct, frozen=True):
-    """What is read of an access token (protocol.md 8). Times are in seconds since 1970."""
-
-    user: str | None = None
-    expires: float | None = None
-    plan: str | None = None
-
-
-class Account(msgspec.Struct, frozen=True):
+class Account(Guarded, frozen=True):
     """What an account is: who, and with which credentials.
 
     `id` is stable and no secret. Times are in seconds since 1970. `version` rises with every change of a credential, so
@@ -55,9 +58,6 @@ class Account(msgspec.Struct, frozen=True):
     added: float = 0.0
     version: int = 0
 
-    def __repr__(self) -> str:
-        return f"Account({self.id}, plan={self.plan}, version={self.version})"
-
     @property
     def renewable(self) -> bool:
         """Whether a new access token can be had without a person."""
@@ -72,13 +72,15 @@ class Condition(msgspec.Struct, frozen=True):
     """How an account is doing. Kept apart from what it is, so that a late cool-down never overwrites a new token.
 
     `parked` is the reason why it is not used any more, or None. `cooling` maps a slug (or `EVERY_MODEL`) to when it is
-    usable again, `reasons` says why under the same keys. `expired` tells that upstream refused the access token (or its
-    time ran out). `retry_at` is when a failed renewal may be tried again. `last_used` is 0.0 where it never was.
+    usable again; under the same keys `reasons` says why, and `since` when that was learned. `expired` tells that
+    upstream refused the access token (or its time ran out). `retry_at` is when a failed renewal may be tried again.
+    `last_used` is 0.0 where it never was.
     """
 
     parked: str | None = None
     cooling: dict[str, float] = {}
     reasons: dict[str, str] = {}
+    since: dict[str, float] = {}
     expired: bool = False
     retry_at: float = 0.0
     last_used: float = 0.0
@@ -88,9 +90,14 @@ class Condition(msgspec.Struct, frozen=True):
 def parse_credential(line: str) -> Credential:
     """The credential on a line (protocol.md 8, bearer forms), with `,account_id` after it for a team workspace.
 
-    Raises ValueError saying what is wrong, without the line's content.
+    What people paste along is left out: quotes, `Bearer `, the session cookie's name. The JSON of /api/auth/session
+    stands for the access token in it. Raises ValueError saying what is wrong, without the line's content.
     """
-    secret, _, team = (part.strip() for part in line.partition(","))
+    text = _bare(line)
+    if text.startswith("{"):
+        text = _pasted_token(text)
+    secret, _, team = text.partition(",")
+    secret, team = _bare(secret), team.strip()
     if team and not _TEAM.fullmatch(team):
         raise ValueError("what follows the comma is not a workspace id")
     return Credential(_kind_of(secret), secret, team or None)
@@ -99,38 +106,24 @@ def parse_credential(line: str) -> Credential:
 def read_lines(text: str) -> tuple[list[tuple[int, Credential]], list[tuple[int, str]]]:
     """([(line number, credential)], [(line number, what is wrong with it)]) of a text with one credential a line.
 
-    Empty lines and lines that begin with `#` are passed over. Numbers begin at 1.
+    Empty lines and lines that begin with `#` are passed over; an account that an earlier line has already is wrong.
+    Numbers begin at 1. JSON over several lines is one credential, at line 1.
     """
     good: list[tuple[int, Credential]] = []
     bad: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
+    seen: dict[str, int] = {}
+    for number, line in _lines(text):
         try:
-            good.append((number, parse_credential(stripped)))
+            credential = parse_credential(line)
+            first = seen.setdefault(_identity(credential), number)
         except ValueError as error:
             bad.append((number, str(error)))
+            continue
+        if first == number:
+            good.append((number, credential))
+        else:
+            bad.append((number, f"it is the same account as on line {first}"))
     return good, bad
-
-
-def read_claims(access_token: str) -> Claims:
-    """The claims of an access token, unverified (upstream verifies). Raises ValueError where it is not a JWT."""
-    parts = access_token.split(".")
-    if len(parts) != 3:
-        raise ValueError("it is not a JWT")
-    try:
-        claims = _decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("it is not a JWT") from error
-    auth = claims.auth if isinstance(claims.auth, dict) else {}
-    plan = auth.get("chatgpt_plan_type", claims.plan)
-    user = auth.get("chatgpt_user_id") or auth.get("user_id") or claims.sub
-    return Claims(
-        user if isinstance(user, str) else None,
-        float(claims.exp) if isinstance(claims.exp, int | float) else None,
-        plan if isinstance(plan, str) else None,
-    )
 
 
 def account_id(user: str | None, team: str | None, secret: str) -> str:
@@ -139,15 +132,9 @@ def account_id(user: str | None, team: str | None, secret: str) -> str:
     return hashlib.sha256(f"{who},{team or ''}".encode()).hexdigest()[:16]
 
 
-def fingerprint(secret: str) -> str:
-    """Eight hex digits to tell secrets apart without showing any of them."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:8]
-
-
 def account_of(credential: Credential, now: float) -> Account:
     """The account a new credential stands for. Raises ValueError for an access token that can't be read."""
-    secret, team = credential.secret_token, credential.team
-    claims = read_claims(secret) if credential.kind == "access" and secret.startswith("eyJ") else Claims()
+    secret, team, claims = credential.secret_token, credential.team, _claims_of(credential)
     return Account(
         account_id(claims.user, team, secret),
         user=claims.user,
@@ -161,42 +148,77 @@ def account_of(credential: Credential, now: float) -> Account:
     )
 
 
+def _identity(credential: Credential) -> str:
+    return account_id(_claims_of(credential).user, credential.team, credential.secret_token)
+
+
+def _claims_of(credential: Credential) -> Claims:
+    """The claims, where the credential has any to be read: a JWT has, an `fk-` token and the other kinds have not."""
+    readable = credential.kind == "access" and credential.secret_token.startswith("eyJ")
+    return read_claims(credential.secret_token) if readable else Claims()
+
+
+def _lines(text: str) -> list[tuple[int, str]]:
+    """The lines with something on them, numbered as an editor numbers them (str.splitlines knows more line ends)."""
+    text = text.removeprefix(_BOM)
+    if text.lstrip().startswith("{") and _is_json(text):
+        return [(1, text)]
+    stripped = (line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    return [(number, line) for number, line in enumerate(stripped, 1) if line and not line.startswith("#")]
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _decode_pasted(text)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _bare(text: str) -> str:
+    """Without spaces, one pair of quotes, `Bearer ` and the cookie's name around it."""
+    text = text.strip().removeprefix(_BOM).strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return _BEFORE.sub("", text)
+
+
+def _pasted_token(text: str) -> str:
+    try:
+        token = _decode_pasted(text).access_token
+    except (msgspec.MsgspecError, RecursionError):
+        token = None
+    if not token:
+        raise ValueError("it is JSON, but not an answer of /api/auth/session with an accessToken")
+    return token
+
+
 def _kind_of(secret: str) -> CredentialKind:
     """By form: JWT = access token, JWE = session token, `fk-` = access token, else long enough = refresh token."""
     if not secret:
         raise ValueError("there is no token before the comma")
-    if secret.startswith("eyJ"):
-        return _JWT_KINDS.get(secret.count("."), _unknown)(secret)
-    if secret.startswith("fk-"):
-        return "access"
     if secret.startswith("sk-"):
         raise ValueError("this is an API key of the OpenAI platform, not a ChatGPT token")
-    if _REFRESH.fullmatch(secret):
-        return "refresh"
-    return _unknown(secret)
-
-
-def _access(secret: str) -> CredentialKind:
-    read_claims(secret)
-    return "access"
-
-
-def _session(_secret: str) -> CredentialKind:
-    return "session"
-
-
-def _unknown(_secret: str) -> CredentialKind:
+    for form, kind in _FORMS:
+        if form.fullmatch(secret):
+            if kind == "access" and secret.startswith("eyJ"):
+                read_claims(secret)
+            return kind
     raise ValueError("it is neither an access, a refresh nor a session token")
 
 
-class _JwtBody(msgspec.Struct, frozen=True):
-    sub: Any = None
-    exp: Any = None
-    plan: Any = msgspec.field(name="chatgpt_plan_type", default=None)
-    auth: Any = msgspec.field(name=AUTH_CLAIM, default=None)
+class _Pasted(Guarded, frozen=True):
+    access_token: str | None = msgspec.field(name="accessToken", default=None)
 
 
-_JWT_KINDS = {2: _access, 4: _session}
-_TEAM = re.compile(r"[\w-]{1,64}")
-_REFRESH = re.compile(r"[\w.~+/=-]{45,4096}")
-_decode = msgspec.json.Decoder(_JwtBody).decode
+_BOM = "\ufeff"
+_BEFORE = re.compile(r"(?:bearer\s+|__Secure-next-auth\.session-token=)", re.I)
+_TEAM = re.compile(r"[\w-]{1,64}", re.ASCII)
+# Only what may stand in a header: these go upstream as they are. A chunked session cookie is its pieces, joined.
+_FORMS: tuple[tuple[re.Pattern[str], CredentialKind], ...] = (
+    (re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII), "access"),
+    (re.compile(r"eyJ[\w-]*(?:\.[\w-]*){4}", re.ASCII), "session"),
+    (re.compile(r"fk-[\w.-]{8,4096}", re.ASCII), "access"),
+    (re.compile(r"(?!eyJ|fk-)[\w.~+/=-]{45,4096}", re.ASCII), "refresh"),
+)
+_decode_pasted = msgspec.json.Decoder(_Pasted).decode

@@ -1,47 +1,63 @@
-"""From a client's bearer to the identity that goes upstream (protocol.md 8).
+"""From a client's bearer to who calls (protocol.md 8).
 
 Rule: keys are compared in constant time; a token is read, never verified (upstream does that) and never logged.
 """
 
-import base64
-import binascii
 import hashlib
 import hmac
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
+from shim.accounts.account import Account, Credential, account_of, parse_credential
 from shim.errors import CredentialError
 from shim.protocol.upstream import Identity
 
 _BEARER = "bearer "
 _ANONYMOUS = "anonymous"
+_REFRESH_LENGTH = 45
+_LONG = 80
 _NO_KEY = "No API key provided: send one as 'Authorization: Bearer KEY'"
-_WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway (AUTHORIZATION) nor an access token"
+_WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway (AUTHORIZATION) nor a token of an account"
 
 
-class Claims(msgspec.Struct, frozen=True):
-    """What is read of an access token."""
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool."""
 
-    sub: Any = None
-    exp: Any = None
+    own: Credential | None = None
 
 
-def identify(authorization: str | None, keys: Sequence[str], installation: uuid.UUID, now: float) -> Identity:
-    """The identity for an `Authorization` header (None: there was none).
+def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
+    """Who an `Authorization` header (None: there was none) speaks for.
 
-    An access token stands for its own account. A key from `keys`, or anything where there are no keys, is login-free.
-    `now` is in seconds since 1970. Raises CredentialError (401) for a wrong key and for an expired token.
+    A token stands for its own account. A key from `keys`, or anything where there are no keys, stands for the pool, and
+    is login-free where that is empty. Raises CredentialError (401) for a wrong key and for what only seems a token.
     """
     bearer = _bearer(authorization)
-    token, _, account = bearer.partition(",")
-    if _is_access_token(token):
-        return _token_identity(token, account.strip() or None, installation, now)
-    if keys and not _matches(bearer, keys):
+    if bearer and keys and _matches(bearer, keys):
+        return Caller()
+    if _looks_like_token(bearer):
+        return Caller(_credential(bearer))
+    if keys:
         raise CredentialError(_WRONG_KEY if bearer else _NO_KEY)
-    return Identity(device_id=str(installation))
+    return Caller()
+
+
+def own_account(credential: Credential, now: float) -> Account:
+    """The account of a caller's own credential. Raises CredentialError for a token whose time is over."""
+    account = account_of(credential, now)
+    if account.access_token is not None and not account.is_fresh(now):
+        raise CredentialError("The access token has expired: sign in again and take a new one", code="token_expired")
+    return account
+
+
+def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
+    """Who goes upstream: the account, always as the same device, or nobody in particular."""
+    if account is None or account.access_token is None:
+        return Identity(str(installation))
+    who = account.user or account.id
+    return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.team)
 
 
 def account_hash(identity: Identity) -> str:
@@ -62,24 +78,17 @@ def _matches(bearer: str, keys: Sequence[str]) -> bool:
     return sum(hmac.compare_digest(given, key.encode()) for key in keys) > 0
 
 
-def _is_access_token(token: str) -> bool:
-    return token.startswith("eyJ") and token.count(".") == 2
+def _looks_like_token(bearer: str) -> bool:
+    """By form alone: `eyJ…` (JWT or session), `fk-…`, and of refresh tokens the 45-character form and the long ones.
+    Not all that is long: a mistyped key of ours must not be sent upstream as if it were a refresh token."""
+    token = bearer.partition(",")[0].strip()
+    if token.startswith(("eyJ", "fk-", "rt_")):
+        return True
+    return (len(token) == _REFRESH_LENGTH or len(token) >= _LONG) and not token.startswith("sk-")
 
 
-def _token_identity(token: str, account: str | None, installation: uuid.UUID, now: float) -> Identity:
-    claims = _claims(token)
-    if isinstance(claims.exp, int | float) and claims.exp <= now:
-        raise CredentialError("The access token has expired: sign in again and take a new one", code="token_expired")
-    who = claims.sub if isinstance(claims.sub, str) else hashlib.sha256(token.encode()).hexdigest()
-    return Identity(str(uuid.uuid5(installation, who)), token, account)
-
-
-def _claims(token: str) -> Claims:
-    body = token.split(".")[1]
+def _credential(bearer: str) -> Credential:
     try:
-        return _decode(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    except (binascii.Error, ValueError) as error:
-        raise CredentialError("The access token can't be read: it is not a JWT") from error
-
-
-_decode = msgspec.json.Decoder(Claims).decode
+        return parse_credential(bearer)
+    except ValueError as error:
+        raise CredentialError(f"The token can't be used: {error}") from None

@@ -29,8 +29,6 @@ def conversation_for(
     `now` is in seconds since 1970, `new_id` makes a UUID v4. Raises RequestError (400) with the `param` of a message
     that can't be sent.
     """
-    if not request.messages:
-        raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
     messages = [
         SentMessage(
             new_id(), SentAuthor(_ROLES[message.role]), SentContent([text_of(message, f"messages[{place}]")]), now
@@ -44,6 +42,14 @@ def conversation_for(
         history_and_training_disabled=temporary,
         websocket_request_id=new_id(),
     )
+
+
+def check_messages(request: ChatRequest) -> None:
+    """Raises RequestError (400) where the messages can't be sent, before anything is asked of upstream for them."""
+    if not request.messages:
+        raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
+    for place, message in enumerate(request.messages):
+        text_of(message, f"messages[{place}]")
 
 
 def encode_conversation(conversation: Conversation) -> bytes:

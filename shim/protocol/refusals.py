@@ -13,7 +13,7 @@ import msgspec
 from shim.errors import CredentialError, GatewayError, LimitError, RefusedError, RequestError, UpstreamError
 
 _MAX_SENTENCE = 300
-_TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w-]{45,}")
+_TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w.~+/=-]{45,}")
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
 _CONTENT_TYPE_HTML = "text/html"
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)

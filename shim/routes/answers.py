@@ -2,13 +2,15 @@
 
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from litestar import Request
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
+
+from shim.routes.presence import ClientGoneError, present
 
 _ID = "chat2api_request_id"
 
@@ -34,7 +36,8 @@ def json_answer(request: Request[Any, Any, Any], body: bytes, *, headers: dict[s
 
 class EventStream(ASGIStreamingResponse):
     """Server-sent events. However it ends (also when the client is gone before the first line), `lines` is closed and
-    then `finish` is called, once: Litestar leaves a generator alone that stands at a `yield`, or never began."""
+    then `finish` is called, once. Litestar's own stream leaves a generator alone that stands at a `yield`, or never
+    began."""
 
     def __init__(
         self,
@@ -54,7 +57,10 @@ class EventStream(ASGIStreamingResponse):
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
         try:
-            async with aclosing(self._lines):
-                await super().send_body(send, receive)
+            with suppress(ClientGoneError), present(receive):
+                async with aclosing(self._lines):
+                    async for lines in self._lines:
+                        await send({"type": "http.response.body", "body": lines, "more_body": True})
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._finish()

@@ -15,7 +15,6 @@ from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
 from shim.protocol.events import Event, Finished
 from shim.protocol.render import ChatChunks, Completion, Transcript
-from shim.protocol.upstream import Identity
 from shim.routes.answers import EventStream, json_answer, request_id
 from shim.routes.presence import while_present
 
@@ -26,10 +25,10 @@ log = logging.getLogger("chat2api.exchange")
 async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gateway) -> ASGIResponse:
     """One chat completion."""
     began = time.perf_counter()
-    identity = gateway.identify(request.headers.get("authorization"))
+    caller = gateway.caller(request.headers.get("authorization"))
     wanted, ignored = chat_request(await request.body())
-    exchange = await while_present(request, gateway.open(wanted, identity))
-    told = _Told(request_id(request), identity, wanted, exchange, began)
+    exchange = await while_present(request, gateway.open(wanted, caller))
+    told = _Told(request_id(request), wanted, exchange, began)
     headers = {"x-chat2api-ignored": ", ".join(ignored)} if ignored else {}
     if wanted.stream:
         chunks = _chunks(exchange)
@@ -81,11 +80,9 @@ async def _whole(exchange: Exchange, completion: Completion) -> bytes:
 class _Told:
     """The end of an exchange: upstream is let go, and its one log line is written."""
 
-    def __init__(
-        self, identifier: str, identity: Identity, wanted: ChatRequest, exchange: Exchange, began: float
-    ) -> None:
+    def __init__(self, identifier: str, wanted: ChatRequest, exchange: Exchange, began: float) -> None:
         self._identifier = identifier
-        self._account = account_hash(identity)
+        self._account = account_hash(exchange.seat.identity)
         self._wanted = wanted
         self._exchange = exchange
         self._began = began
@@ -99,7 +96,7 @@ class _Told:
             "%s model=%.100r slug=%s account=%s stream=%s status=%s ms=%d characters=%d",
             self._identifier,
             self._exchange.model,
-            self._exchange.slug,
+            self._exchange.seat.slug,
             self._account,
             bool(self._wanted.stream),
             _status(transcript),

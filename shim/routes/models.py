@@ -16,7 +16,7 @@ from shim.routes.answers import json_answer
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> ASGIResponse:
     """All of them, `auto` first."""
-    listed = await gateway.models(gateway.identify(request.headers.get("authorization")))
+    listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
     names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs)))
     return json_answer(request, _encode(ModelList([Model(name, listed.fetched) for name in names])))
 
@@ -24,7 +24,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> ASGI
 @get("/v1/models/{model_id:str}")
 async def get_model(request: Request[Any, Any, Any], gateway: Gateway, model_id: str) -> ASGIResponse:
     """One of them, by any name it answers to."""
-    listed = await gateway.models(gateway.identify(request.headers.get("authorization")))
+    listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
     if not _has(listed, model_id):
         raise model_not_found(model_id)
     return json_answer(request, _encode(Model(model_id, listed.fetched)))

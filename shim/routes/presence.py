@@ -1,14 +1,17 @@
 """Work that is worth doing only as long as the client is there.
 
-Litestar cancels a stream when its client goes, but leaves a handler running that has not answered yet.
+Rule: one watcher, which cancels the handler's own task when the client disconnects. Litestar does as much for its own
+streams, with a task group each; this is the same at a fraction of the cost, and serves handlers that have not answered
+yet, too.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from litestar import Request
+from litestar.types import Receive
 
 from shim.errors import GatewayError
 
@@ -22,25 +25,32 @@ class ClientGoneError(GatewayError):
     code = "client_gone"
 
 
-async def while_present(request: Request[Any, Any, Any], work: Coroutine[Any, Any, T]) -> T:
+async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> T:
     """The result of `work`, which is cancelled at once when the client disconnects (then ClientGoneError).
 
     Call it after the request body has been read: from then on the only message left is the disconnect.
     """
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_disconnected(request))
+    with present(request.receive):
+        return await work
+
+
+@contextmanager
+def present(receive: Receive) -> Iterator[None]:
+    """The block is cancelled when the client disconnects, and ClientGoneError raised in its place."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  only coroutines get here
+    watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
     try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGoneError("The client closed the connection")
+        yield
+    except asyncio.CancelledError:
+        if not watcher.done() or watcher.cancelled() or task.uncancel() > 0:
+            raise
+        raise ClientGoneError("The client closed the connection") from None
     finally:
-        for one in (task, watch):
-            one.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        watcher.cancel()
 
 
-async def _disconnected(request: Request[Any, Any, Any]) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _cancel_when_gone(receive: Receive, task: "asyncio.Task[Any]") -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
+    task.cancel()

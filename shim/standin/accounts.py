@@ -21,7 +21,6 @@ PROFILE_CLAIM = "https://api.openai.com/profile"
 ANONYMOUS = "anonymous"
 
 Clock = Callable[[], float]
-TokenMaker = Callable[[str], str]
 Plan = Literal["anonymous", "free", "plus", "pro", "team"]
 # "asked": the requirements say it is required, nobody checks. "enforced": a turn without the header is refused.
 Check = Literal["off", "asked", "enforced"]
@@ -63,6 +62,8 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     difficulty: hex string of the proof, "" = the server's default; proof False = none asked for.
     force_login: how many more requirements answers say so (-1 = always). max_parallel: open turns allowed, 0 = any.
     models: slugs of this account; empty = those of its plan. team_ids: what chatgpt-account-id may say besides its own.
+    rotates: a refresh or session token serves once, then its successor does. lifetime: seconds of a new access token.
+    session_length: characters of a renewed session cookie, which is cut into several above 3933.
     """
 
     name: str
@@ -76,6 +77,9 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     max_parallel: int = 0
     models: tuple[str, ...] = ()
     team_ids: tuple[str, ...] = ()
+    rotates: bool = False
+    lifetime: int = 864_000
+    session_length: int = 400
     failures: list[PlannedFailure] = []
 
     @property
@@ -126,14 +130,14 @@ class Caller(msgspec.Struct, frozen=True):
     identity: str
 
 
-def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 4102444800) -> str:
+def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 4102444800, lifetime: float = 864_000) -> str:
     """An unsigned JWT with the claims of protocol.md 8 for `name`; expires_at in Unix seconds (default: 2100)."""
     account = Account(name, plan)
     claims = {
         "iss": ISSUER,
         "aud": ["https://api.openai.com/v1"],
         "sub": f"auth0|{name}",
-        "iat": int(expires_at) - 864000,
+        "iat": int(expires_at - lifetime),
         "exp": int(expires_at),
         "scp": ["openid", "email", "profile", "offline_access", "model.request", "model.read"],
         PROFILE_CLAIM: {"email": f"{name}@example.test", "email_verified": True},
@@ -149,14 +153,18 @@ def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 410244
     return ".".join((*(_base64url(msgspec.json.encode(part)) for part in (head, claims)), "unsigned"))
 
 
-def make_refresh_token(name: str) -> str:
-    """The refresh token of account `name`: 45 characters (protocol.md 8, bearer forms)."""
-    return ("v1." + hashlib.sha256(f"refresh:{name}".encode()).hexdigest())[:45]
+def make_refresh_token(name: str, generation: int = 0) -> str:
+    """A refresh token of account `name`: 45 characters (protocol.md 8, bearer forms). Generation 0 is the first one."""
+    later = f":{generation}" if generation else ""
+    return ("v1." + hashlib.sha256(f"refresh:{name}{later}".encode()).hexdigest())[:45]
 
 
-def make_session_token(name: str) -> str:
-    """The session cookie value of account `name`."""
-    return f"session.{name}"
+def make_session_token(name: str, generation: int = 0, length: int = 400) -> str:
+    """A session cookie value of account `name`: the five parts of a JWE, in at least `length` characters."""
+    head = _base64url(msgspec.json.encode({"alg": "dir", "enc": "A256GCM"}))
+    sealed = _base64url(msgspec.json.encode([name, generation]))
+    bare = f"{head}..standin.{sealed}."
+    return bare + "t" * max(16, length - len(bare))
 
 
 class Accounts:
@@ -180,17 +188,13 @@ class Accounts:
         self._by_name[account.name] = account
         return account
 
-    def by_refresh_token(self, token: str) -> Account | None:
-        """The account whose refresh token this is."""
-        return self._find(make_refresh_token, token)
+    def get(self, name: str) -> Account | None:
+        """The account of this name; the anonymous one has none."""
+        return self._by_name.get(name) if name != ANONYMOUS else None
 
-    def by_session_token(self, token: str) -> Account | None:
-        """The account whose session cookie this is."""
-        return self._find(make_session_token, token)
-
-    def _find(self, make: TokenMaker, token: str) -> Account | None:
-        named = (account for name, account in self._by_name.items() if name != ANONYMOUS)
-        return next((account for account in named if make(account.name) == token), None)
+    def by_first_refresh_token(self, token: str) -> Account | None:
+        """The account whose refresh token this is, never exchanged."""
+        return next((account for name, account in self._by_name.items() if make_refresh_token(name) == token), None)
 
     def logged_in(self, authorization: str | None, workspace: str | None = None) -> Caller:
         """The caller behind an `authorization` header; refuses with the 401 rows of protocol.md 9.1.
@@ -216,6 +220,16 @@ class Accounts:
         if authorization is not None or not _is_uuid(device_id):
             raise refused("unauthorized")
         return Caller(self._by_name[ANONYMOUS], f"{ANONYMOUS}:{device_id}")
+
+
+def read_session_token(token: str) -> tuple[str, int] | None:
+    """(name, generation) of a session cookie; None for another shape."""
+    parts = token.split(".")
+    try:
+        sealed = base64.urlsafe_b64decode(parts[3] + "=" * (-len(parts[3]) % 4))
+        return msgspec.json.decode(sealed, type=tuple[str, int])
+    except (ValueError, IndexError):
+        return None
 
 
 class _AuthClaim(msgspec.Struct):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from litestar import Litestar, MediaType, Request, Response, Router, get, post
-from litestar.datastructures import State
+from litestar.datastructures import Cookie, State
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.params import SkipValidation
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 API = "/backend-api"
 ANON = "/backend-anon"
-SESSION_COOKIE = "__Secure-next-auth.session-token"
+SESSION_COOKIES: Json = {"secure": True, "httponly": True, "samesite": "lax", "max_age": 7_776_000}
 DEVICE_COOKIES = ("oai-did", "oai-device-id")
 CONDUIT_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJjb25kdWl0In0.standin"  # noqa: S105  not a secret
 
@@ -153,23 +153,16 @@ async def accounts_check(caller: TheCaller) -> Json:
 
 
 @get("/api/auth/session")
-async def session(request: AnyRequest, upstream: TheUpstream) -> Json:
-    """Session cookie to access token (protocol.md 8)."""
-    account = upstream.accounts.by_session_token(request.cookies.get(SESSION_COOKIE, ""))
-    return listings.session(account, upstream.options.clock())
+async def session(request: AnyRequest, upstream: TheUpstream) -> Response[Json]:
+    """Session cookie to access token; the next cookie comes with it (protocol.md 8)."""
+    body, cookies = upstream.logins.session(request.cookies)
+    return Response(body, cookies=[Cookie(key, value=value, **SESSION_COOKIES) for key, value in cookies.items()])
 
 
 @post("/oauth/token", status_code=200)
-async def oauth_token(request: AnyRequest, upstream: TheUpstream) -> Response[Json]:
-    """Refresh token to access token (protocol.md 8); its errors have their own envelope."""
-    asked = read_body(await request.body(), RefreshRequest)
-    account = upstream.accounts.by_refresh_token(asked.refresh_token)
-    if account is None:
-        words = "Unknown or invalid refresh token."
-        return Response({"error": "invalid_grant", "error_description": words}, status_code=403)
-    if failure := account.take_failure("refresh"):
-        raise failure
-    return Response(listings.refreshed(account, upstream.options.clock()))
+async def oauth_token(request: AnyRequest, upstream: TheUpstream) -> Json:
+    """Refresh token to access token (protocol.md 8)."""
+    return upstream.logins.refresh(read_body(await request.body(), RefreshRequest).refresh_token)
 
 
 @post("/arkose/token", status_code=200)

@@ -23,16 +23,22 @@ JSON = "application/json"
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """One way of saying no: a status and the `detail` value, or the text of a page when it is not JSON."""
+    """One way of saying no: a status and the `detail` value, or the text of a page when it is not JSON.
+
+    `bare`: the value is all of the body, as where one logs in, which knows no `detail`.
+    """
 
     status: int
     detail: Any
     media_type: str = JSON
+    bare: bool = False
 
     def content(self) -> bytes:
         """The response body; `<uuid>` in a sentence becomes a fresh one, as in the sentinel refusal."""
         if self.media_type != JSON:
             return str(self.detail).encode()
+        if self.bare:
+            return msgspec.json.encode(self.detail)
         detail = self.detail.replace("<uuid>", str(uuid4())) if isinstance(self.detail, str) else self.detail
         return msgspec.json.encode({"detail": detail})
 
@@ -111,9 +117,37 @@ FAILURES: dict[str, Failure] = {
 }
 
 
+def _oauth(status: int, error: str, description: str) -> Failure:
+    return Failure(status, {"error": error, "error_description": description}, bare=True)
+
+
+def _newer_oauth(code: str, message: str) -> Failure:
+    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+    return Failure(401, body, bare=True)
+
+
+# What the token endpoint and the session endpoint say (protocol.md 8); the session's are no HTTP errors.
+LOGIN_FAILURES: dict[str, Failure] = {
+    "invalid_grant": _oauth(403, "invalid_grant", "Unknown or invalid refresh token."),
+    "access_denied": _oauth(401, "access_denied", "Unauthorized"),
+    "refresh_token_reused": _newer_oauth(
+        "refresh_token_reused", "Your refresh token has already been used to generate a new access token."
+    ),
+    "refresh_token_expired": _newer_oauth("refresh_token_expired", "Your refresh token has expired."),
+    "refresh_token_invalidated": _newer_oauth("refresh_token_invalidated", "Your session has ended."),
+    "refresh_request_expired": _newer_oauth("token_expired", "Could not validate your token."),
+    "logged_out": Failure(200, {}, bare=True),
+    "session_failed": Failure(200, {"error": "RefreshAccessTokenError"}, bare=True),
+}
+
+
 def refused(name: str) -> RefusedError:
-    """The exception for one row of the table."""
-    return RefusedError(FAILURES[name])
+    """The exception for one row of the tables."""
+    return RefusedError(_row(name))
+
+
+def _row(name: str) -> Failure:
+    return FAILURES[name] if name in FAILURES else LOGIN_FAILURES[name]
 
 
 def failure_for_status(status: int) -> Failure:
@@ -135,11 +169,11 @@ def missing_field(*where: str) -> Failure:
 class PlannedFailure(msgspec.Struct, forbid_unknown_fields=True):
     """A refusal waiting to happen to one account: by name, or by status, `times` times (-1 = for ever).
 
-    `where` is the step that refuses: "sentinel" (requirements, prepare, finalize), "turn" or
-    "refresh" (the token endpoint).
+    `where` is the step that refuses: "sentinel" (requirements, prepare, finalize), "turn", "refresh" (the token
+    endpoint) or "session" (the session endpoint).
     """
 
-    where: Literal["sentinel", "turn", "refresh"] = "turn"
+    where: Literal["sentinel", "turn", "refresh", "session"] = "turn"
     failure: str = ""
     status: int = 500
     html: bool = False
@@ -153,12 +187,13 @@ class PlannedFailure(msgspec.Struct, forbid_unknown_fields=True):
             return Failure(self.status, self.detail)
         if self.html:
             return page_for_status(self.status)
-        row = FAILURES[self.failure] if self.failure else failure_for_status(self.status)
+        row = _row(self.failure) if self.failure else failure_for_status(self.status)
         return row if self.clears_in is None else with_clears_in(row, self.clears_in)
 
     def __post_init__(self) -> None:
-        if self.failure and self.failure not in FAILURES:
-            raise ValueError(f"unknown failure {self.failure!r}; known: {', '.join(FAILURES)}")
+        known = FAILURES | LOGIN_FAILURES
+        if self.failure and self.failure not in known:
+            raise ValueError(f"unknown failure {self.failure!r}; known: {', '.join(known)}")
 
 
 def with_clears_in(failure: Failure, clears_in: int) -> Failure:

@@ -5,10 +5,9 @@ Rule: the objects hold the keys the reference lists and nothing a client could m
 
 from datetime import UTC, datetime
 
-from .accounts import Account, make_access_token, make_refresh_token
+from .accounts import Account, make_access_token
 from .steps import Json
 
-TOKEN_LIFETIME = 864_000
 TITLES = {"auto": "Auto", "text-davinci-002-render-sha": "Default (GPT-3.5)", "research": "Research"}
 HOME_PAGE = """<!DOCTYPE html>
 <html lang="en-US" data-build="prod-standin0000000000000000000000000000000000">
@@ -115,10 +114,8 @@ def _membership(account: Account, account_id: str, *, personal: bool) -> Json:
     }
 
 
-def session(account: Account | None, now: float) -> Json:
-    """GET /api/auth/session (protocol.md 8); an empty object when nobody is logged in."""
-    if account is None:
-        return {}
+def session(account: Account, now: float) -> Json:
+    """GET /api/auth/session of somebody who is logged in (protocol.md 8)."""
     user: Json = {
         "id": account.user_id,
         "name": account.name,
@@ -131,19 +128,22 @@ def session(account: Account | None, now: float) -> Json:
         "groups": [],
         "intercom_hash": "",
     }
-    expires = datetime.fromtimestamp(now + TOKEN_LIFETIME, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    token = make_access_token(account.name, account.plan, now + TOKEN_LIFETIME)
-    return {"user": user, "expires": expires, "accessToken": token, "authProvider": "auth0"}
+    expires = datetime.fromtimestamp(now + account.lifetime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return {"user": user, "expires": expires, "accessToken": _access_token(account, now), "authProvider": "auth0"}
 
 
-def refreshed(account: Account, now: float) -> Json:
+def refreshed(account: Account, now: float, refresh_token: str) -> Json:
     """The 200 of POST /oauth/token (protocol.md 8)."""
-    token = make_access_token(account.name, account.plan, now + TOKEN_LIFETIME)
+    token = _access_token(account, now)
     return {
         "access_token": token,
-        "refresh_token": make_refresh_token(account.name),
+        "refresh_token": refresh_token,
         "id_token": token,
         "token_type": "Bearer",
-        "expires_in": TOKEN_LIFETIME,
+        "expires_in": account.lifetime,
         "scope": "openid email profile offline_access model.request model.read",
     }
+
+
+def _access_token(account: Account, now: float) -> str:
+    return make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime)

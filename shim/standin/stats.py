@@ -46,6 +46,7 @@ class Stats:
         self.refusals: Counter[str] = Counter()
         self.turns: Counter[str] = Counter()
         self.proofs: Counter[str] = Counter(verified=0, refused=0, missing=0, user_agent_differs=0)
+        self.exchanges: Counter[str] = Counter()  # by "refresh:NAME:GENERATION" or "session:NAME:GENERATION"
         self.arkose: Counter[str] = Counter(issued=0, accepted=0)
         self.open: list[OpenStream] = []
         self.ended: deque[EndedStream] = deque(maxlen=1000)
@@ -75,6 +76,7 @@ class Stats:
             "refusals": dict(self.refusals),
             "turns": dict(self.turns),
             "proofs": dict(self.proofs),
+            "exchanges": dict(self.exchanges),
             "arkose": dict(self.arkose),
             "open_streams": len(self.open),
             "ended_streams": dict(Counter(ended.end for ended in self.ended)),

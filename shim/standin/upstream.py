@@ -20,6 +20,7 @@ from .encode import Deltas, Encoder, Encoding, Snapshots, encode
 from .failures import RefusedError, refused
 from .incoming import ConversationRequest, ResumeRequest, read_body, read_conversation
 from .listings import is_thinking
+from .logins import Logins
 from .memory import remember
 from .options import StandinOptions
 from .sentinel import Sentinel
@@ -54,6 +55,7 @@ class Upstream:
         self.stats = Stats()
         self.rng = Random(self.options.seed)  # noqa: S311  chance for scripts, not for secrets
         self.accounts = Accounts(self.options.accounts, self.options.clock)
+        self.logins = Logins(self.accounts, self.stats, self.options.clock)
         self.sentinel = Sentinel(self.options, self.rng, self.stats)
         self.conversations = Conversations()
         self.plans: deque[Plan] = deque()

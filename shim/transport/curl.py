@@ -28,6 +28,7 @@ _MAX_HEADER_BYTES = 64 * 1024
 _SET_COOKIE = "set-cookie"
 _MAX_IDLE_CONNECTIONS = 128  # per lane; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class CurlTransport:
@@ -61,7 +62,7 @@ class CurlTransport:
     async def _session(self, lane: Lane) -> "_Session":
         session = self._sessions.get(lane)
         if session is None:
-            session = self._sessions[lane] = _Session(lane.proxy, self._ca_file)
+            session = self._sessions[lane] = _Session(lane.proxy, self._ca_file, self._deadlines.connect)
             await self._evict()
         self._sessions.move_to_end(lane)
         return session
@@ -76,25 +77,26 @@ class CurlTransport:
 class _Session:
     """The connections of one lane."""
 
-    def __init__(self, proxy: str | None, ca_file: str | None) -> None:
+    def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float) -> None:
         self._multi = AsyncCurl()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
         self._proxy = proxy
         self._ca_file = ca_file
+        self._connect_timeout = connect_timeout
         self._spare: deque[Curl] = deque(maxlen=_MAX_SPARE_HANDLES)
         self.active: set[CurlResponse] = set()
 
-    def start(self, response: "CurlResponse", request: HttpRequest, connect_timeout: float) -> "asyncio.Future[None]":
+    def start(self, response: "CurlResponse", request: HttpRequest) -> "asyncio.Future[None]":
         """Hand a call to libcurl; the future ends with it."""
         self.active.add(response)
-        self._prepare(response.easy, request, connect_timeout)
+        _ask(response.easy, request)
         future: asyncio.Future[None] = self._multi.add_handle(response.easy)
         return future
 
     def take(self) -> Curl:
-        """An easy handle with nothing set."""
-        return self._spare.pop() if self._spare else Curl(cacert=self._ca_file or "")
+        """An easy handle with what all calls of the lane have in common."""
+        return self._spare.pop() if self._spare else self._dressed(Curl(cacert=self._ca_file or ""))
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
         """Take a call back, ended or not: a running one is closed towards upstream at once."""
@@ -104,7 +106,9 @@ class _Session:
         if running:
             self._multi.remove_handle(response.easy)
         response.easy.clean_handles_and_buffers()
-        response.easy.reset()
+        if running or response.failed:
+            response.easy.reset()
+            self._dressed(response.easy)
         self._spare.append(response.easy)
 
     async def close(self) -> None:
@@ -113,20 +117,28 @@ class _Session:
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down"))
         await self._multi.close()  # type: ignore[no-untyped-call]
 
-    def _prepare(self, easy: Curl, request: HttpRequest, connect_timeout: float) -> None:
-        easy.setopt(CurlOpt.URL, request.url)
-        easy.setopt(CurlOpt.CUSTOMREQUEST, request.method)
-        headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
-        if request.body or request.method in {"POST", "PUT", "PATCH"}:
-            easy.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(request.body))
-            easy.setopt(CurlOpt.POSTFIELDS, request.body)
-            headers.append(b"expect:")
-        easy.setopt(CurlOpt.HTTPHEADER, headers)
+    def _dressed(self, easy: Curl) -> Curl:
         easy.setopt(CurlOpt.ACCEPT_ENCODING, "gzip, deflate, br")
-        easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(connect_timeout * 1000))
+        easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
         easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
         easy.setopt(CurlOpt.NOSIGNAL, 1)
         easy.setopt(CurlOpt.PROXY, self._proxy or "")
+        return easy
+
+
+def _ask(easy: Curl, request: HttpRequest) -> None:
+    """Set everything in which calls differ: whatever is set here is set for every call."""
+    headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
+    if request.body or request.method in _WITH_BODY:
+        easy.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(request.body))
+        easy.setopt(CurlOpt.POSTFIELDS, request.body)
+        easy.setopt(CurlOpt.POST, 1)
+        headers.append(b"expect:")
+    else:
+        easy.setopt(CurlOpt.HTTPGET, 1)
+    easy.setopt(CurlOpt.URL, request.url)
+    easy.setopt(CurlOpt.CUSTOMREQUEST, request.method)
+    easy.setopt(CurlOpt.HTTPHEADER, headers)
 
 
 class CurlResponse:
@@ -153,8 +165,13 @@ class CurlResponse:
         self._timer = self._loop.call_at(self._began + deadlines.first_byte, self._check_deadlines)
         self.easy.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
         self.easy.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
-        self._call = session.start(self, request, deadlines.connect)
+        self._call = session.start(self, request)
         self._call.add_done_callback(self._on_end)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error."""
+        return self._error is not None
 
     # --- towards the reader -----------------------------------------------------------------------------------------
 

@@ -463,3 +463,14 @@ async def test_connections_of_a_burst_are_there_for_the_next_one(raw_upstream, t
             await asyncio.gather(*(ask(upstream.base_url) for _ in range(40)))
             await ask(upstream.base_url)
         assert upstream.connections == 40
+
+
+async def test_every_cookie_that_is_set_arrives(raw_upstream, transport):
+    async def script(connection):
+        cookies = [b"Set-Cookie: a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT", b"x-a: 1", b"set-cookie: b=2", b"x-a: 2"]
+        await connection.send(b"\r\n".join([b"HTTP/1.1 200 OK", *cookies, b"content-length: 0", b"", b""]))
+
+    async with raw_upstream(script) as upstream:
+        reply = await read_reply(await transport.send(post(upstream.base_url), LANE))
+        assert reply.headers["set-cookie"] == "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT\nb=2"
+        assert reply.headers["x-a"] == "2"

@@ -32,7 +32,7 @@ class Store(Protocol):
     """Accounts that outlive the process. All times are in seconds."""
 
     async def open(self) -> None:
-        """Connect, and bring an older format up to date. Raises StoreError."""
+        """Connect, and bring an older format up to date. Raises StoreError; it may then be called again."""
         ...
 
     async def close(self) -> None:
@@ -49,7 +49,8 @@ class Store(Protocol):
 
     async def save_account(self, account: Account) -> bool:
         """Put `account` (whose version is one more than the one kept) in place. False where somebody was first, or it
-        is gone: then nothing has changed."""
+        is gone: then nothing has changed. True where exactly this is kept already, so that a call whose answer was lost
+        can be made again."""
         ...
 
     async def save_condition(self, id: str, condition: Condition) -> None:
@@ -66,12 +67,13 @@ class Store(Protocol):
 
     async def changes(self) -> list[Change]:
         """What other processes have changed since the last call (or since `load`), oldest first; [] where nothing.
-        Cheap enough to be asked several times a second."""
+        Uses alone are no change. Cheap enough to be asked several times a second."""
         ...
 
     async def claim(self, id: str, lease: str, limit: int, seconds: float) -> bool:
         """Atomically: one more lease on an account that has fewer than `limit`, over all processes. The claim ends by
-        itself after `seconds`."""
+        itself after `seconds`; a lease that has one gets it prolonged. Of a call that failed or was cancelled it is not
+        known whether it claimed: release it."""
         ...
 
     async def release(self, id: str, lease: str) -> None:
@@ -79,7 +81,7 @@ class Store(Protocol):
         ...
 
     async def lock(self, name: str, holder: str, seconds: float) -> bool:
-        """Atomically: `holder` has `name` for `seconds`, if nobody else has."""
+        """Atomically: `holder` has `name` for `seconds` from now, if nobody else has."""
         ...
 
     async def unlock(self, name: str, holder: str) -> None:

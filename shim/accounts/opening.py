@@ -1,0 +1,92 @@
+"""Putting a roster together from the settings: store, renewals, pool. The server, the command line and tests use it."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from arkose import ArkoseClient
+from pow import ClientProfile, Solver
+from shim.accounts.account import Account
+from shim.accounts.credentials import identity_of
+from shim.accounts.installation import installation_id
+from shim.accounts.renewal import RunsHandshakes, exchange_by
+from shim.accounts.roster import Roster, RosterOptions
+from shim.accounts.seats import list_key
+from shim.accounts.stores.choose import open_store
+from shim.protocol.renewal import Places
+from shim.settings import Settings
+from shim.transport import Deadlines, Lane
+from shim.transport.curl import CurlTransport
+from shim.transport.driver import Driver
+from shim.transport.ways import Ways
+
+POOL = "accounts"
+GUESTS = "guests"
+
+
+@asynccontextmanager
+async def open_roster(
+    settings: Settings, driver: RunsHandshakes | None = None, *, name: str = POOL, background: bool = True
+) -> AsyncIterator[Roster]:
+    """The roster called `name`, loaded. Without a `driver` it makes connections of its own. Raises StoreError."""
+    if driver is None:
+        async with (
+            own_driver(settings) as made,
+            open_roster(settings, made, name=name, background=background) as roster,
+        ):
+            yield roster
+        return
+    roster = make_roster(settings, driver, name)
+    try:
+        await roster.open(background=background)
+        yield roster
+    finally:
+        await roster.close()
+
+
+def make_roster(settings: Settings, driver: RunsHandshakes, name: str) -> Roster:
+    """A roster that is not loaded yet."""
+    profile = ClientProfile(user_agent=settings.user_agent)
+    installation = installation_id(Path(settings.data_dir))
+    origins, proxies = Ways(settings.chatgpt_base_url), Ways(settings.proxy_url)
+
+    def places(account: Account) -> Places:
+        origin = origins.pick(account.id, time.time()) or ""
+        return Places(settings.oauth_url, origin, profile)
+
+    def lane(account: Account) -> Lane:
+        key = list_key(identity_of(account, installation))
+        return Lane(key, proxies.pick(key, time.time()))
+
+    store = open_store(
+        redis_url=settings.redis_url, data_dir=Path(settings.data_dir), keys=settings.store_key, name=name
+    )
+    options = RosterOptions(
+        limit=settings.account_limit,
+        shared=bool(settings.redis_url) or settings.workers > 1,
+        patience=min(settings.first_byte_timeout, 30.0),
+        claim=settings.total_timeout + 60.0,
+    )
+    return Roster(
+        store,
+        exchange_by(driver, places, lane, time.time),
+        options,
+        holder=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        clock=time.time,
+        new_id=lambda: uuid.uuid4().hex,
+    )
+
+
+@asynccontextmanager
+async def own_driver(settings: Settings) -> AsyncIterator[Driver]:
+    """A driver for commands of the terminal, which renew accounts but make no turns."""
+    deadlines = Deadlines(connect=settings.connect_timeout, first_byte=30, idle=30, total=60)
+    transport = CurlTransport(deadlines, ca_file=settings.ca_file or None)
+    try:
+        yield Driver(transport, Solver(), ArkoseClient(None))
+    finally:
+        await transport.close()

@@ -1,0 +1,441 @@
+"""The pool in use: memory decides, the store remembers, renewals keep tokens good.
+
+    Roster ── lease, end ──> Pool (memory)
+       ├── claims, saves ──> Store            in the background: changes of others in, conditions and uses out
+       └── renews ─────────> Renewals         in the background: tokens that will soon be over
+
+Rules:
+* what a person or a rotation brought is stored before it is acknowledged; how accounts are doing is written behind;
+* while the store is away the pool goes on from memory, says so in `health`, and catches up by itself;
+* claims in the store are only asked for where other processes share it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from shim.accounts.account import Account, Condition, account_of, read_lines
+from shim.accounts.lease import Lease, NoAccountError, Shortage
+from shim.accounts.pool import Pool
+from shim.accounts.renewal import Exchange, Renewals
+from shim.accounts.states import (
+    RenewalBegan,
+    RenewalDropped,
+    RenewalFailed,
+    RenewalRefused,
+    Renewed,
+    Reset,
+    State,
+    Supplied,
+    TurnEvent,
+    Unused,
+)
+from shim.accounts.stores import Store, StoreError
+from shim.accounts.views import AccountView
+from shim.errors import GatewayError
+from shim.protocol.renewal import DeadCredentialError
+
+log = logging.getLogger("chat2api")
+
+_SYNC_SECONDS = 0.25
+_AHEAD_SECONDS = 30.0
+_RETRY_SECONDS = 30.0
+_CLAIM_POLL_SECONDS = 0.05
+_MAX_HOSTED = 10_000
+_SUPPLY_TRIES = 5
+
+
+class RosterOptions(msgspec.Struct, frozen=True):
+    """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
+    wait for an account that is busy, `claim` that a turn may last before its claim in the store ends."""
+
+    limit: int = 4
+    shared: bool = False
+    patience: float = 30.0
+    claim: float = 1900.0
+
+
+class AddReport(msgspec.Struct, frozen=True):
+    """What became of the lines of an upload: ids of new and of changed accounts, and by line number what was not
+    taken."""
+
+    added: tuple[str, ...]
+    updated: tuple[str, ...]
+    duplicates: tuple[int, ...]
+    invalid: tuple[tuple[int, str], ...]
+
+
+class Roster:
+    """One of these a process. `new_id` makes ids for leases; `holder` names this process among all that share the
+    store."""
+
+    def __init__(
+        self,
+        store: Store,
+        exchange: Exchange,
+        options: RosterOptions,
+        *,
+        holder: str,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._clock = clock
+        self._new_id = new_id
+        self._pool = Pool(options.limit)
+        self._renewals = Renewals(
+            store,
+            exchange,
+            latest=self._pool.account,
+            tell=self._told,
+            catch_up=self._catch_up,
+            holder=holder,
+            clock=clock,
+            jitter=random.random,
+        )
+        self._renewing: dict[str, asyncio.Task[Account]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claimed: set[str] = set()
+        self._freed = asyncio.Event()
+        self._catching_up = asyncio.Lock()
+        self._away: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self, *, background: bool = True) -> None:
+        """Load everything. Raises StoreError where the store can't be had at the start."""
+        await self._store.open()
+        now = self._clock()
+        for account, condition in await self._store.load():
+            self._pool.add(account, condition, now)
+        if background:
+            self._spawn(self._every(_SYNC_SECONDS, self._sync))
+            self._spawn(self._every(_AHEAD_SECONDS, self._renew_ahead))
+
+    async def close(self) -> None:
+        """Store what is left to store, and let go."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._renewals.close()
+        await asyncio.gather(*self._renewing.values(), return_exceptions=True)
+        with suppress(StoreError):
+            await self._write_behind()
+        await self._store.close()
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    async def lease(
+        self, slugs: tuple[str, ...], *, exclude: frozenset[str] = frozenset(), owner: str | None = None
+    ) -> Lease:
+        """A turn with an account that may have one of `slugs`, waiting where all are busy. Raises NoAccountError."""
+        until = asyncio.get_running_loop().time() + self._options.patience
+        taken: frozenset[str] = frozenset()  # at their limit by the turns of other processes
+        while True:
+            self._freed.clear()
+            try:
+                lease = self._pool.lease(
+                    slugs, self._clock(), lease_id=self._new_id(), exclude=exclude | taken, owner=owner
+                )
+            except NoAccountError as shortage:
+                if not shortage.busy and not taken:
+                    raise
+                await self._wait_for_end(until, poll=bool(taken))
+                taken = frozenset()
+                continue
+            if await self._claim(lease):
+                return lease
+            self._pool.end(lease, Unused(), self._clock())
+            taken |= {lease.account.id}
+
+    async def ready(self, lease: Lease) -> Account:
+        """The account of a lease with a good access token. Raises GatewayError (DeadCredentialError: it was parked)."""
+        account = self._pool.leased(lease)
+        if account is None:
+            raise DeadCredentialError("account_removed")
+        condition = self._pool.condition(account.id) or Condition()
+        if condition.expired or not account.is_fresh(self._clock()):
+            return await self._renewed(account)
+        return account
+
+    def end(self, lease: Lease, event: TurnEvent) -> None:
+        """Give a lease back with what its turn showed. Ending it again does nothing."""
+        self._pool.end(lease, event, self._clock())
+        self._freed.set()
+        if lease.id in self._claimed:
+            self._claimed.discard(lease.id)
+            self._spawn(self._release(lease))
+
+    def learn(self, id: str, slugs: Iterable[str]) -> None:
+        """Tell which models an account has."""
+        self._pool.learn(id, slugs)
+
+    # --- for people -------------------------------------------------------------------------------------------------
+
+    async def add(self, text: str) -> AddReport:
+        """Take in credentials, one a line. What is reported as added or updated is stored. Raises StoreError."""
+        lines, invalid = read_lines(text)
+        now = self._clock()
+        fresh: list[Account] = []
+        updated: list[str] = []
+        duplicates: list[int] = []
+        for number, credential in lines:
+            account = account_of(credential, now)
+            known = self._pool.find(account)
+            if known is None:
+                fresh.append(account)
+            elif await self._supply(known, account):
+                updated.append(known)
+            else:
+                duplicates.append(number)
+        added = await self._store.add(fresh)
+        for account, _new in zip(fresh, added, strict=True):
+            self._pool.add(account, Condition(), now)
+        self._freed.set()
+        return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(duplicates), tuple(invalid))
+
+    async def host(self, account: Account) -> str:
+        """Take in the account of a caller who brought their own credential; its id. Raises StoreError."""
+        known = self._pool.find(account)
+        if known is not None:
+            await self._supply(known, account)
+            return known
+        if len(self._pool) >= _MAX_HOSTED:
+            await self.remove(self.page(limit=1)[0].id)
+        await self._store.add([account])
+        self._pool.add(account, Condition(), self._clock())
+        return account.id
+
+    async def remove(self, id: str) -> bool:
+        """Forget one account; whether it was there. Raises StoreError."""
+        await self._store.remove([id])
+        return self._pool.remove(id)
+
+    async def clear(self) -> int:
+        """Forget all accounts; how many there were. Raises StoreError."""
+        await self._store.remove(None)
+        return self._pool.clear()
+
+    async def reset(self, id: str) -> bool:
+        """Forget what is known against an account; whether it is there. Raises StoreError."""
+        if id not in self._pool:
+            return False
+        self._pool.report(id, Reset(), self._clock())
+        await self._write_behind()
+        self._freed.set()
+        return True
+
+    async def renew(self, id: str) -> Account | None:
+        """The account with a good access token, renewed where it can be; None where it is not there.
+
+        Raises GatewayError.
+        """
+        account = self._pool.account(id)
+        if account is None or not account.renewable:
+            return account
+        return await self._renewed(account)
+
+    def report(self, id: str, event: TurnEvent) -> None:
+        """Tell what a probe showed."""
+        self._pool.report(id, event, self._clock())
+        self._freed.set()
+
+    def view(self, id: str) -> AccountView | None:
+        """One account, as people are shown it."""
+        return self._pool.view(id, self._clock())
+
+    def page(self, *, offset: int = 0, limit: int | None = None, state: State | None = None) -> list[AccountView]:
+        """A page of accounts in the order they were added, without secrets."""
+        return self._pool.snapshot(self._clock(), offset=offset, limit=limit, state=state)
+
+    def counts(self) -> dict[State, int]:
+        """How many accounts are in each state."""
+        return self._pool.counts(self._clock())
+
+    def health(self) -> dict[str, object]:
+        """What an operator wants to know at a glance."""
+        counts = {state.value: number for state, number in self.counts().items() if number}
+        return {"accounts": counts, "store": self._away or "ok", "unsaved": self._renewals.unsaved}
+
+    # --- renewals ---------------------------------------------------------------------------------------------------
+
+    async def _renewed(self, account: Account) -> Account:
+        """One renewal at a time for each account, whoever waits for it and whoever leaves."""
+        task = self._renewing.get(account.id)
+        if task is None:
+            task = self._renewing[account.id] = asyncio.create_task(self._renew(account))
+            task.add_done_callback(partial(self._renewal_ended, account.id))
+        return await asyncio.shield(task)
+
+    def _renewal_ended(self, id: str, task: "asyncio.Task[Account]") -> None:
+        """Also looks at the outcome, as nobody else may be there to do it."""
+        self._renewing.pop(id, None)
+        if not task.cancelled():
+            task.exception()
+
+    async def _renew(self, account: Account) -> Account:
+        id = account.id
+        if not account.renewable:
+            raise DeadCredentialError("token_expired")
+        self._pool.report(id, RenewalBegan(), self._clock())
+        try:
+            newer = await self._renewals.renew(account)
+        except GatewayError as error:
+            self._note_renewal_failure(id, error)
+            raise
+        except BaseException:
+            self._pool.report(id, RenewalDropped(), self._clock())
+            raise
+        await self._forget(self._pool.report(id, Renewed(newer), self._clock()))
+        return newer
+
+    def _told(self, account: Account) -> None:
+        """A renewal has been stored: from here on it counts."""
+        vanished = self._pool.report(account.id, Supplied(account), self._clock())
+        if vanished is not None:
+            self._spawn(self._forget(vanished))
+
+    async def _renew_ahead(self) -> None:
+        due = [self._pool.account(id) for id in self._pool.due(self._clock(), 2 * 3600)]
+        failed = await self._renewals.keep_fresh([account for account in due if account is not None], pause=1.0)
+        for id, error in failed.items():
+            if id not in self._renewing:
+                self._pool.report(id, RenewalBegan(), self._clock())
+                self._note_renewal_failure(id, error)
+
+    def _note_renewal_failure(self, id: str, error: GatewayError) -> None:
+        if isinstance(error, DeadCredentialError):
+            self._pool.report(id, RenewalRefused(error.reason), self._clock())
+        else:
+            retry_at = self._clock() + (error.retry_after or _RETRY_SECONDS)
+            self._pool.report(id, RenewalFailed(error.code or "failed", retry_at), self._clock())
+
+    async def _supply(self, id: str, given: Account) -> bool:
+        """New credentials for an account that is there; False where they are no better than the ones it has."""
+        for _ in range(_SUPPLY_TRIES):
+            known = self._pool.account(id)
+            if known is None or (merged := _merged(known, given)) == known:
+                return False
+            if await self._store.save_account(merged):
+                await self._forget(self._pool.report(id, Supplied(merged), self._clock()))
+                return True
+            await self._catch_up()  # somebody was first
+        raise StoreError("the account is being changed by others all the time; try again")
+
+    async def _forget(self, vanished: str | None) -> None:
+        """An account turned out to be the same as another one: its old entry goes from the store, too."""
+        if vanished is not None:
+            await self._guarded(self._store.remove([vanished]))
+
+    # --- the store --------------------------------------------------------------------------------------------------
+
+    async def _claim(self, lease: Lease) -> bool:
+        if not self._options.shared:
+            return True
+        try:
+            granted = await self._store.claim(lease.account.id, lease.id, self._options.limit, self._options.claim)
+        except StoreError as error:
+            self._note_away(error)
+            return True  # on our own: the limit is kept within this process
+        if granted:
+            self._claimed.add(lease.id)
+        return granted
+
+    async def _release(self, lease: Lease) -> None:
+        await self._guarded(self._store.release(lease.account.id, lease.id))
+
+    async def _sync(self) -> None:
+        """What others changed comes in, what is new here goes out."""
+        try:
+            await self._catch_up()
+            await self._write_behind()
+        except StoreError as error:
+            self._note_away(error)
+        else:
+            self._note_back()
+
+    async def _catch_up(self) -> None:
+        """Take in what other processes have changed. Raises StoreError. One at a time, so that whoever has waited for it
+        knows all that was stored before."""
+        async with self._catching_up:
+            for change in await self._store.changes():
+                if change.account is None:
+                    self._pool.remove(change.id)
+                else:
+                    condition = change.condition or Condition()
+                    await self._forget(self._pool.replace(change.account, condition, self._clock()))
+                self._freed.set()
+
+    async def _write_behind(self) -> None:
+        dirty = self._pool.take_dirty()
+        try:
+            while dirty:
+                id, condition = next(iter(dirty.items()))
+                await self._store.save_condition(id, condition)
+                del dirty[id]
+            uses = self._pool.take_uses()
+            if uses:
+                await self._store.add_uses(uses)
+        finally:
+            self._pool.mark_dirty(dirty)
+
+    async def _guarded(self, call: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await call
+        except StoreError as error:
+            self._note_away(error)
+
+    def _note_away(self, error: StoreError) -> None:
+        if self._away is None:
+            log.warning("the store of accounts is away, going on from memory: %s", error)
+        self._away = str(error)
+
+    def _note_back(self) -> None:
+        if self._away is not None:
+            log.warning("the store of accounts is back")
+        self._away = None
+
+    # --- tasks ------------------------------------------------------------------------------------------------------
+
+    async def _wait_for_end(self, until: float, *, poll: bool) -> None:
+        """Until a turn ends here; with `poll` no longer than a moment, as turns end elsewhere, too."""
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise NoAccountError(Shortage.BUSY)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left, _CLAIM_POLL_SECONDS) if poll else left):
+                await self._freed.wait()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await work()
+
+
+def _merged(known: Account, given: Account) -> Account:
+    """`known`, one version on, with the access token of `given` where that one lasts longer. A refresh or session token
+    by which an account is found is the one it came with, and may have been rotated away: it is never taken back."""
+    if given.access_token in {None, known.access_token} or (given.expires or 0.0) <= (known.expires or 0.0):
+        return known
+    return msgspec.structs.replace(
+        known,
+        access_token=given.access_token,
+        expires=given.expires,
+        plan=given.plan or known.plan,
+        version=known.version + 1,
+    )

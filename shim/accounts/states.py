@@ -1,0 +1,349 @@
+"""The states of an account, and what may lead from one to another. Pure functions over (Account, Condition).
+
+    READY ──limited──> COOLING ──time, success──> READY        (a limit on one model leaves an account READY)
+      ├──token expired──> EXPIRED ──renewal began──> REFRESHING ──renewed──> READY
+      └──refused──> PARKED <────────────renewal refused────┘
+
+Rules:
+* the state is never stored: `state_of` derives it, so that nothing can disagree with the condition that is kept;
+* TRANSITIONS says which event may come in which state and where it may lead; what is not in it raises PoolError;
+* limits belong to the user and outlive a new token; refusals and expiries belong to the token and end with it;
+* how a turn ended may be told in every state, because turns end whenever they like.
+"""
+
+import enum
+import heapq
+import math
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+
+from shim.accounts.account import EVERY_MODEL, Account, Condition
+
+RENEWAL = "!renewal"
+"""The key in `Condition.reasons` under which a failed renewal says why. No slug begins with `!`."""
+_MAX_COOLING = 64
+_MAX_REASON = 300
+
+replace = msgspec.structs.replace
+
+
+class PoolError(Exception):
+    """The pool was told something that can't be: a mistake of the caller, not of a client or of upstream."""
+
+
+class State(enum.Enum):
+    """How an account is. Where several hold at once, the first of these in the order of `state_of` is it."""
+
+    READY = "ready"
+    COOLING = "cooling"
+    PARKED = "parked"
+    EXPIRED = "expired"
+    REFRESHING = "refreshing"
+
+    __hash__ = object.__hash__  # members are single; the one of Enum is written in Python, and slow
+
+
+# --- what can happen to an account ----------------------------------------------------------------------------------
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened. All times are in seconds since 1970; reasons carry no token, cookie or message text."""
+
+
+class Succeeded(Event, frozen=True):
+    """A turn on `model` (a slug) that began at `begun` went well: limits learned before it began are over."""
+
+    model: str
+    begun: float
+
+
+class Limited(Event, frozen=True):
+    """Upstream will not serve `model` (a slug; None: any) before `until`. Of two limits the later one counts."""
+
+    until: float
+    model: str | None = None
+    reason: str = "limited"
+
+
+class Refused(Event, frozen=True):
+    """Upstream refused the account for good: it is parked until a person resets it or it gets a new token."""
+
+    reason: str
+
+
+class TokenExpired(Event, frozen=True):
+    """Upstream says the access token's time is over, whatever the token says itself."""
+
+
+class Released(Event, frozen=True):
+    """A turn ended in a way that says nothing about its account: broken off, or upstream failed."""
+
+
+class Unused(Event, frozen=True):
+    """A lease came to no turn at all, so it is not counted as one."""
+
+
+class RenewalBegan(Event, frozen=True):
+    """Somebody has gone for a new access token. Only one at a time may."""
+
+
+class Renewed(Event, frozen=True):
+    """The renewal brought new credentials. They are already stored."""
+
+    account: Account
+
+
+class Supplied(Event, frozen=True):
+    """A person, or another process, brought new credentials. They are already stored. A renewal goes on."""
+
+    account: Account
+
+
+class RenewalFailed(Event, frozen=True):
+    """The renewal failed, but not for good: it may be tried again at `retry_at`."""
+
+    reason: str
+    retry_at: float
+
+
+class RenewalRefused(Event, frozen=True):
+    """What the account is renewed with is dead."""
+
+    reason: str
+
+
+class RenewalDropped(Event, frozen=True):
+    """The renewal ended without an answer (cancelled, or another process was first)."""
+
+
+class Reset(Event, frozen=True):
+    """A person says: forget what is known against it."""
+
+
+TurnEvent = Succeeded | Limited | Refused | TokenExpired | Released | Unused
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+_R, _C, _P, _E, _F = ({state} for state in State)
+Transitions = dict[State, dict[type[Event], set[State]]]
+
+TRANSITIONS: Transitions = {
+    State.READY: {
+        Succeeded: _R,
+        Limited: _R | _C,  # of one model, or of all
+        Refused: _P,
+        TokenExpired: _E,
+        Released: _R,
+        Unused: _R,
+        RenewalBegan: _F,  # ahead of time
+        Supplied: _R | _E,  # a token whose time is already over is possible, if useless
+        Reset: _R,
+    },
+    State.COOLING: {
+        Succeeded: _R | _C,  # it may have begun before the limit was learned
+        Limited: _C,
+        Refused: _P,
+        TokenExpired: _E,
+        Released: _C,
+        Unused: _C,
+        RenewalBegan: _F,
+        Supplied: _C | _E,
+        Reset: _R,
+    },
+    State.PARKED: {
+        Succeeded: _P,  # an older turn ended
+        Limited: _P,
+        Refused: _P,
+        TokenExpired: _P,
+        Released: _P,
+        Unused: _P,
+        RenewalBegan: _F,  # a person probes it
+        Supplied: _R | _C | _E,
+        Reset: _R | _E,
+    },
+    State.EXPIRED: {
+        Succeeded: _E,
+        Limited: _E,
+        Refused: _P,
+        TokenExpired: _E,
+        Released: _E,
+        Unused: _E,
+        RenewalBegan: _F,
+        Supplied: _R | _C | _E,
+        Reset: _R | _E,
+    },
+    State.REFRESHING: {  # turns that end meanwhile leave their mark, and the renewal's outcome shows it
+        Succeeded: _F,
+        Limited: _F,
+        Refused: _F,
+        TokenExpired: _F,
+        Released: _F,
+        Unused: _F,
+        Renewed: _R | _C | _E,
+        RenewalFailed: _R | _C | _P | _E,  # READY and COOLING where it was ahead of time
+        RenewalRefused: _P,
+        RenewalDropped: _R | _C | _P | _E,
+        Supplied: _F,
+        Reset: _F,
+    },
+}
+
+# Where the mere passing of time leads.
+BY_TIME: dict[State, set[State]] = {
+    State.READY: _R | _E,
+    State.COOLING: _R | _C | _E,
+    State.PARKED: _P,
+    State.EXPIRED: _E,
+    State.REFRESHING: _F,
+}
+
+
+def check(state: State, event: Event) -> None:
+    """Raises PoolError where `event` can't come in `state`."""
+    if type(event) not in TRANSITIONS[state]:
+        raise PoolError(f"{type(event).__name__} can't happen to an account that is {state.value}")
+
+
+# --- what follows from (Account, Condition) -------------------------------------------------------------------------
+
+
+def is_expired(account: Account, condition: Condition, now: float) -> bool:
+    """Whether it has no access token that is good at `now`."""
+    return condition.expired or not account.is_fresh(now)
+
+
+def state_of(account: Account, condition: Condition, renewing: bool, now: float) -> State:
+    """The state at `now`. A cool-down ends, and a token expires, exactly at its time."""
+    if renewing:
+        return State.REFRESHING
+    if condition.parked is not None:
+        return State.PARKED
+    if is_expired(account, condition, now):
+        return State.EXPIRED
+    if condition.cooling.get(EVERY_MODEL, 0.0) > now:
+        return State.COOLING
+    return State.READY
+
+
+def usable_from(account: Account, condition: Condition, renewing: bool, slug: str, now: float) -> float:
+    """When a turn on `slug` may begin, as things stand: `now`, later, or `math.inf` where time alone does not help.
+
+    An expired account is usable where it can be renewed (then a turn waits for that) and no failed renewal forbids it.
+    """
+    if condition.parked is not None:
+        return math.inf
+    cooling = condition.cooling
+    start = max(now, cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) if cooling else now
+    if renewing or not is_expired(account, condition, start):
+        return start
+    return max(start, condition.retry_at) if account.renewable else math.inf
+
+
+def after(condition: Condition, event: Event, now: float) -> Condition:
+    """The condition once `event` has happened; the same object where it changes nothing."""
+    change = _CHANGES.get(type(event))
+    return change(condition, event, now) if change is not None else condition
+
+
+def united(one: Condition, other: Condition) -> Condition:
+    """The condition of an account that was known twice: every limit counts, and all its turns. What is held against a
+    token is `one`'s."""
+    keys = one.cooling.keys() | other.cooling.keys()
+    later = {key: max(one, other, key=lambda each: each.cooling.get(key, 0.0)) for key in keys}
+    reasons = {key: each.reasons[key] for key, each in later.items() if key in each.reasons}
+    return replace(
+        one,
+        cooling={key: each.cooling[key] for key, each in later.items()},
+        reasons=reasons | {key: one.reasons[key] for key in one.reasons.keys() & {RENEWAL}},
+        since={key: each.since.get(key, 0.0) for key, each in later.items()},
+        last_used=max(one.last_used, other.last_used),
+        turns=one.turns + other.turns,
+    )
+
+
+def _succeeded(condition: Condition, event: Succeeded, _now: float) -> Condition:
+    """A turn that began before a limit was learned says nothing about it."""
+    cooling, since = condition.cooling, condition.since
+    if not cooling:
+        return condition
+    over = {key for key in (event.model, EVERY_MODEL) if key in cooling and since.get(key, 0.0) < event.begun}
+    return _only(condition, cooling.keys() - over) if over else condition
+
+
+def _limited(condition: Condition, event: Limited, now: float) -> Condition:
+    key = event.model or EVERY_MODEL
+    before = condition.cooling.get(key, 0.0)
+    if max(event.until, before) <= now:
+        return condition
+    reason = event.reason[:_MAX_REASON] if event.until > before else condition.reasons.get(key, "")
+    learned = replace(
+        condition,
+        cooling=condition.cooling | {key: max(event.until, before)},
+        reasons=condition.reasons | {key: reason},
+        since=condition.since | {key: now},
+    )
+    return _only(learned, _lasting(learned.cooling, now))
+
+
+def _refused(condition: Condition, event: Refused, _now: float) -> Condition:
+    return condition if condition.parked is not None else replace(condition, parked=event.reason[:_MAX_REASON])
+
+
+def _token_expired(condition: Condition, _event: TokenExpired, _now: float) -> Condition:
+    return condition if condition.expired else replace(condition, expired=True)
+
+
+def _renewed(condition: Condition, _event: Event, _now: float) -> Condition:
+    if condition.parked is None and not condition.expired and not condition.retry_at:
+        return condition
+    reasons = {key: reason for key, reason in condition.reasons.items() if key != RENEWAL}
+    return replace(condition, parked=None, expired=False, retry_at=0.0, reasons=reasons)
+
+
+def _renewal_failed(condition: Condition, event: RenewalFailed, _now: float) -> Condition:
+    reasons = condition.reasons | {RENEWAL: event.reason[:_MAX_REASON]}
+    return replace(condition, reasons=reasons, retry_at=event.retry_at)
+
+
+def _renewal_refused(condition: Condition, event: RenewalRefused, _now: float) -> Condition:
+    return replace(condition, parked=event.reason[:_MAX_REASON])
+
+
+def _reset(condition: Condition, _event: Reset, _now: float) -> Condition:
+    return Condition(last_used=condition.last_used, turns=condition.turns)
+
+
+def _lasting(cooling: dict[str, float], now: float) -> Collection[str]:
+    """The cool-downs that are worth keeping: not over yet, and of too many those that end last."""
+    lasting = {key: until for key, until in cooling.items() if until > now}
+    if len(lasting) <= _MAX_COOLING:
+        return lasting
+    every = lasting.keys() & {EVERY_MODEL}
+    return {*heapq.nlargest(_MAX_COOLING, lasting, key=lasting.__getitem__), *every}
+
+
+def _only(condition: Condition, keys: Collection[str]) -> Condition:
+    """`condition` with the cool-downs of `keys` alone."""
+    return replace(
+        condition,
+        cooling={key: condition.cooling[key] for key in condition.cooling if key in keys},
+        reasons={key: condition.reasons[key] for key in condition.reasons if key in keys or key == RENEWAL},
+        since={key: condition.since[key] for key in condition.since if key in keys},
+    )
+
+
+# What an event changes; an event that is not here changes nothing that is kept.
+_CHANGES: dict[type[Event], Callable[[Condition, Any, float], Condition]] = {
+    Succeeded: _succeeded,
+    Limited: _limited,
+    Refused: _refused,
+    TokenExpired: _token_expired,
+    Renewed: _renewed,
+    Supplied: _renewed,
+    RenewalFailed: _renewal_failed,
+    RenewalRefused: _renewal_refused,
+    Reset: _reset,
+}

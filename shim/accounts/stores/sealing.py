@@ -1,0 +1,92 @@
+"""Tokens at rest: sealed with a key of the operator's where there is one, else as they are.
+
+Rules:
+* the first key seals, every key opens (Fernet: AES-128-CBC with an HMAC), so that a key is replaced by putting the new
+  one in front; sealed and plain tokens may be mixed, because a token is sealed when it is next written;
+* what can't be opened is an error that says what to do, and never shows the token or the key;
+* everything else about an account (user id, plan, times) is kept readable.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from shim.accounts.account import Account
+from shim.accounts.stores.base import StoreError
+
+TOKENS = tuple(name for name in Account.__struct_fields__ if name.endswith("_token"))
+_SEALED = "sealed:"
+_PLAIN = "plain:"  # goes before a plain token that would be taken for a marked one
+
+
+class Sealing:
+    """Seals and opens the tokens of accounts. Without keys it opens plain ones only.
+
+    Raises StoreError for a key that is none.
+    """
+
+    def __init__(self, keys: Sequence[str] = ()) -> None:
+        self._box = _box(keys) if keys else None
+
+    def seal(self, account: Account) -> Account:
+        """The account as it is written."""
+        return _with_tokens(account, {name: self._sealed(token) for name, token in _tokens(account)})
+
+    def unseal(self, account: Account) -> Account:
+        """The account as it was before `seal`. Raises StoreError where no key fits."""
+        return _with_tokens(account, {name: self._opened(kept) for name, kept in _tokens(account)})
+
+    def _sealed(self, token: str) -> str:
+        if self._box is not None:
+            return _SEALED + self._box.encrypt(token.encode()).decode("ascii")
+        return _PLAIN + token if token.startswith((_SEALED, _PLAIN)) else token
+
+    def _opened(self, kept: str) -> str:
+        if kept.startswith(_SEALED):
+            return self._decrypted(kept.removeprefix(_SEALED))
+        return kept.removeprefix(_PLAIN)
+
+    def _decrypted(self, sealed: str) -> str:
+        if self._box is None:
+            raise StoreError("the tokens in the store are sealed: set STORE_KEY to the key they were sealed with")
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415  only where there are keys
+
+        try:
+            return self._box.decrypt(sealed).decode()
+        except (InvalidToken, UnicodeDecodeError):
+            raise StoreError(
+                "a token in the store is sealed with another key, or damaged: add the key it was sealed with to STORE_KEY"
+            ) from None
+
+
+def new_key() -> str:
+    """A fresh random key, in the form a setting takes."""
+    from cryptography.fernet import Fernet  # noqa: PLC0415  only where it is asked for
+
+    return Fernet.generate_key().decode("ascii")
+
+
+class _Box(Protocol):
+    """What MultiFernet does for us."""
+
+    def encrypt(self, msg: bytes) -> bytes: ...
+
+    def decrypt(self, msg: str) -> bytes: ...
+
+
+def _box(keys: Sequence[str]) -> _Box:
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  only where there are keys
+
+    try:
+        return MultiFernet([Fernet(key) for key in keys])
+    except ValueError:
+        raise StoreError("a key in STORE_KEY is not a Fernet key (44 characters of URL-safe base64)") from None
+
+
+def _tokens(account: Account) -> list[tuple[str, str]]:
+    return [(name, token) for name in TOKENS if (token := getattr(account, name)) is not None]
+
+
+def _with_tokens(account: Account, tokens: dict[str, str]) -> Account:
+    return msgspec.structs.replace(account, **tokens)

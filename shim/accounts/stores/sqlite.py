@@ -1,0 +1,387 @@
+"""The store in a file: SQLite in DATA_DIR, shared by the server's processes and the command line of one machine.
+
+Rules:
+* every call runs in the store's one thread, in the order it was made, so neither the event loop nor SQLite waits for
+  the other;
+* what must last is committed with `synchronous=FULL`. WAL with NORMAL would survive `kill -9` too, but not a power
+  failure, and a rotated refresh token that is lost is a lost account: upstream has forgotten the one before.
+  Claims, locks and uses may be lost with the power, so they do without the wait for the disk;
+* the file and its `-wal` and `-shm` are for their owner only, and what is deleted in it is overwritten;
+* it must be on a local disk: SQLite's shared memory does not work over a network file system.
+"""
+
+import asyncio
+import os
+import sqlite3
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+
+from shim.accounts.account import Account, Condition
+from shim.accounts.stores.base import Change, StoreError
+from shim.accounts.stores.records import (
+    Known,
+    decode_account,
+    decode_condition,
+    encode_account,
+    encode_condition,
+)
+from shim.accounts.stores.sealing import Sealing
+
+BUSY_SECONDS = 5.0
+KEPT_CHANGES = 10_000
+"""A process that has missed more than these compares everything instead."""
+
+# Each entry brings a file one version on (PRAGMA user_version). Entries are never changed, only added.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE accounts (
+            place INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            version INTEGER NOT NULL,
+            account TEXT NOT NULL,
+            condition TEXT NOT NULL,
+            last_used REAL NOT NULL DEFAULT 0,
+            turns INTEGER NOT NULL DEFAULT 0
+        )""",
+        "CREATE TABLE changes (sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, writer TEXT NOT NULL)",
+        """CREATE TABLE claims (
+            id TEXT NOT NULL, lease TEXT NOT NULL, until REAL NOT NULL, PRIMARY KEY (id, lease)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX claims_by_end ON claims (until)",
+        "CREATE TABLE locks (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID",
+    ),
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = tuple[Account, Condition]
+
+
+class SqliteStore:
+    """Accounts in `data_dir`/`name`.sqlite3."""
+
+    def __init__(
+        self, data_dir: str | os.PathLike[str], sealing: Sealing | None = None, *, name: str = "accounts"
+    ) -> None:
+        self._path = Path(data_dir) / f"{name}.sqlite3"
+        self._file = _File(self._path, sealing or Sealing())
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        await self.close()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="accounts-store")
+        try:
+            await self._run(_File.open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            closing = thread.submit(self._file.close)
+            thread.shutdown(wait=False)  # after what was asked before
+            await asyncio.wrap_future(closing)
+
+    async def load(self) -> list[Row]:
+        return await self._run(_File.load)
+
+    async def add(self, accounts: Sequence[Account]) -> list[bool]:
+        return await self._run(_File.add, list(accounts))
+
+    async def save_account(self, account: Account) -> bool:
+        return await self._run(_File.save_account, account)
+
+    async def save_condition(self, id: str, condition: Condition) -> None:
+        await self._run(_File.save_condition, id, condition)
+
+    async def add_uses(self, uses: Mapping[str, tuple[float, int]]) -> None:
+        await self._run(_File.add_uses, dict(uses))
+
+    async def remove(self, ids: Sequence[str] | None) -> int:
+        return await self._run(_File.remove, None if ids is None else list(ids))
+
+    async def changes(self) -> list[Change]:
+        return await self._run(_File.changes)
+
+    async def claim(self, id: str, lease: str, limit: int, seconds: float) -> bool:
+        return await self._run(_File.claim, id, lease, limit, seconds)
+
+    async def release(self, id: str, lease: str) -> None:
+        await self._run(_File.release, id, lease)
+
+    async def lock(self, name: str, holder: str, seconds: float) -> bool:
+        return await self._run(_File.lock, name, holder, seconds)
+
+    async def unlock(self, name: str, holder: str) -> None:
+        await self._run(_File.unlock, name, holder)
+
+    async def _run(self, step: "Callable[Concatenate[_File, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._thread is None:
+            raise StoreError(f"{self._path} is not open")
+        work = partial(step, self._file, *args, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self._path} {_complaint(error)}") from None  # its text may quote a row
+
+
+class _File:
+    """The same, synchronous, for the one thread it lives in."""
+
+    def __init__(self, path: Path, sealing: Sealing) -> None:
+        self._path = path
+        self._sealing = sealing
+        self._connection: sqlite3.Connection | None = None
+        self._start_over()
+
+    def open(self) -> None:
+        _make_private(self._path)
+        self._start_over()
+        self._connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        _use_wal(self._connection)
+        self._connection.execute("PRAGMA secure_delete = ON")  # no removed or since sealed token stays in free pages
+        self._migrate()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def load(self) -> list[Row]:
+        version = self._number("PRAGMA data_version")
+        with self._transaction("BEGIN"):
+            seen, rows = self._number("SELECT max(sequence) FROM changes"), self._rows()
+        self._known.reset(rows)
+        self._data_version, self._seen = version, seen
+        return rows
+
+    def add(self, accounts: Sequence[Account]) -> list[bool]:
+        with self._writing(durable=True):
+            added = [self._insert(account) for account in accounts]
+            self._note(account.id for account, new in zip(accounts, added, strict=True) if new)
+        for account, new in zip(accounts, added, strict=True):
+            if new:
+                self._known.put_account(account)
+        return added
+
+    def save_account(self, account: Account) -> bool:
+        with self._writing(durable=True):
+            statement = "UPDATE accounts SET account = ?, version = ? WHERE id = ? AND version = ?"
+            text = encode_account(self._sealing.seal(account))
+            saved = self._change(statement, text, account.version, account.id, account.version - 1) == 1
+            if saved:
+                self._note([account.id])
+            else:
+                saved = any(account == kept for kept, _ in self._rows(account.id))
+        if saved:
+            self._known.put_account(account)
+        return saved
+
+    def save_condition(self, id: str, condition: Condition) -> None:
+        with self._writing(durable=True):
+            if self._change("UPDATE accounts SET condition = ? WHERE id = ?", encode_condition(condition), id):
+                self._note([id])
+        self._known.put_condition(id, condition)
+
+    def add_uses(self, uses: Mapping[str, tuple[float, int]]) -> None:
+        statement = "UPDATE accounts SET last_used = max(last_used, ?), turns = turns + ? WHERE id = ?"
+        with self._writing():
+            self._db.executemany(statement, [(last, turns, id) for id, (last, turns) in uses.items()])
+
+    def remove(self, ids: Sequence[str] | None) -> int:
+        with self._writing(durable=True):
+            if ids is None:
+                ids = [id for (id,) in self._db.execute("SELECT id FROM accounts ORDER BY place")]
+            gone = [id for id in ids if self._change("DELETE FROM accounts WHERE id = ?", id)]
+            self._note(gone)
+        self._known.drop(gone)
+        return len(gone)
+
+    def changes(self) -> list[Change]:
+        version = self._number("PRAGMA data_version")
+        if version == self._data_version:
+            return []  # no other connection has committed anything
+        with self._transaction("BEGIN"):
+            news = self._news()
+        self._data_version = version
+        return news
+
+    def claim(self, id: str, lease: str, limit: int, seconds: float) -> bool:
+        now = time.time()
+        with self._writing():
+            self._change("DELETE FROM claims WHERE until <= ?", now)
+            prolonged = self._change("UPDATE claims SET until = ? WHERE id = ? AND lease = ?", now + seconds, id, lease)
+            if prolonged:
+                return True
+            if self._number("SELECT count(*) FROM claims WHERE id = ?", id) >= limit:
+                return False
+            self._change("INSERT INTO claims VALUES (?, ?, ?)", id, lease, now + seconds)
+            return True
+
+    def release(self, id: str, lease: str) -> None:
+        with self._writing():
+            self._change("DELETE FROM claims WHERE id = ? AND lease = ?", id, lease)
+
+    def lock(self, name: str, holder: str, seconds: float) -> bool:
+        now = time.time()
+        statement = """INSERT INTO locks VALUES (?, ?, ?) ON CONFLICT (name)
+            DO UPDATE SET until = excluded.until WHERE holder = excluded.holder"""
+        with self._writing():
+            self._change("DELETE FROM locks WHERE until <= ?", now)
+            return self._change(statement, name, holder, now + seconds) == 1
+
+    def unlock(self, name: str, holder: str) -> None:
+        with self._writing():
+            self._change("DELETE FROM locks WHERE name = ? AND holder = ?", name, holder)
+
+    # --- the pieces ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StoreError(f"{self._path} is not open")
+        return self._connection
+
+    def _start_over(self) -> None:
+        """As who knows nothing and has written nothing yet."""
+        self._writer = uuid.uuid4().hex
+        self._known = Known()
+        self._seen = 0
+        self._data_version = -1
+        self._synchronous = ""
+
+    def _migrate(self) -> None:
+        with self._writing(durable=True):
+            version = self._number("PRAGMA user_version")
+            if version > len(MIGRATIONS):
+                raise StoreError(f"{self._path} was written by a newer chat2api (format {version}): update this one")
+            for statement in (one for steps in MIGRATIONS[version:] for one in steps):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    def _insert(self, account: Account) -> bool:
+        statement = "INSERT OR IGNORE INTO accounts (id, version, account, condition) VALUES (?, ?, ?, ?)"
+        text = encode_account(self._sealing.seal(account))
+        return self._change(statement, account.id, account.version, text, _NEW) == 1
+
+    def _note(self, ids: Iterable[str]) -> None:
+        """Tell the other processes, and forget what is long ago."""
+        self._db.executemany("INSERT INTO changes (id, writer) VALUES (?, ?)", [(id, self._writer) for id in ids])
+        oldest = self._number("SELECT max(sequence) FROM changes") - KEPT_CHANGES
+        self._change("DELETE FROM changes WHERE sequence <= ?", oldest)
+
+    def _news(self) -> list[Change]:
+        first, last = self._db.execute("SELECT min(sequence), max(sequence) FROM changes").fetchone()
+        if first is not None and first > self._seen + 1:
+            news = self._known.news_of_all(self._rows())
+        else:
+            ids = [id for (id,) in self._db.execute(_CHANGED_BY_OTHERS, (self._seen, self._writer))]
+            news = self._known.news(ids, [row for id in ids for row in self._rows(id)])
+        self._seen = last or 0
+        return news
+
+    def _rows(self, id: str | None = None) -> list[Row]:
+        # Closed even where a row can't be read: an open cursor would go on looking at the file as it was.
+        with closing(self._db.execute(_ALL) if id is None else self._db.execute(_ONE, (id,))) as rows:
+            return [
+                (self._sealing.unseal(decode_account(account)), decode_condition(condition, last_used, turns))
+                for account, condition, last_used, turns in rows
+            ]
+
+    @contextmanager
+    def _writing(self, *, durable: bool = False) -> Iterator[None]:
+        wanted = "FULL" if durable else "NORMAL"
+        if self._synchronous != wanted:
+            self._db.execute(f"PRAGMA synchronous = {wanted}")
+            self._synchronous = wanted
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def _transaction(self, begin: Literal["BEGIN", "BEGIN IMMEDIATE"]) -> Iterator[None]:
+        self._db.execute(begin)
+        try:
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _change(self, statement: str, *values: str | float) -> int:
+        """How many rows it changed."""
+        return self._db.execute(statement, values).rowcount
+
+    def _number(self, statement: str, *values: str) -> int:
+        (number,) = self._db.execute(statement, values).fetchone()
+        return int(number or 0)
+
+
+def _make_private(path: Path) -> None:
+    """An empty file for its owner only, or an existing one made so. SQLite gives `-wal` and `-shm` the file's mode.
+
+    An existing file is not opened here: closing it would drop the locks that this process has on it (POSIX).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(one.stat().st_mode) & 0o077:
+                one.chmod(0o600)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turning WAL on does not wait for others that do the same (busy_timeout is not heeded), so it is tried again."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _complaint(error: sqlite3.Error | OSError) -> str:
+    """What is wrong and what to do, after the file's name."""
+    if isinstance(error, OSError):
+        return f"can't be used: {error.strerror}"
+    return _COMPLAINTS.get(_code(error), f"can't be used ({_name(error)})")
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
+
+
+def _name(error: sqlite3.Error) -> Any:
+    return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+_ALL = "SELECT account, condition, last_used, turns FROM accounts ORDER BY place"
+_ONE = "SELECT account, condition, last_used, turns FROM accounts WHERE id = ?"
+_CHANGED_BY_OTHERS = """SELECT id FROM changes WHERE sequence > ? AND writer <> ?
+    GROUP BY id ORDER BY max(sequence)"""
+_NEW = encode_condition(Condition())
+_DAMAGED = (
+    "is damaged or no SQLite file: stop all processes that use it, move it and its -wal and -shm away, "
+    "and put a copy back or add the accounts again"
+)
+_COMPLAINTS = {
+    sqlite3.SQLITE_BUSY: f"is kept busy by another process for more than {BUSY_SECONDS:g} s",
+    sqlite3.SQLITE_CANTOPEN: "can't be opened: look at the folder's owner and mode",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_FULL: "can't be written: the disk is full",
+    sqlite3.SQLITE_IOERR: "can't be read or written: the disk fails",
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_READONLY: "can't be written: look at its owner and mode",
+}

@@ -1,0 +1,72 @@
+"""Accounts as people are shown them: how each is doing and why, and never a secret."""
+
+import msgspec
+
+from shim.accounts.account import EVERY_MODEL, Account, Condition
+from shim.accounts.states import RENEWAL, State, state_of
+
+_EXPIRED = "the access token has expired"
+
+
+class ModelCooling(msgspec.Struct, frozen=True):
+    """One model that upstream will not serve to an account before `until`."""
+
+    slug: str
+    until: float
+    why: str
+
+
+class AccountView(msgspec.Struct, frozen=True):
+    """One account at one moment. Times are in seconds since 1970; `why` and `until` are None where there is nothing to
+    say. `cooling` has one entry a model; a limit on all models is the state itself."""
+
+    id: str
+    state: State
+    plan: str | None
+    why: str | None
+    until: float | None
+    last_used: float
+    turns: int
+    active: int
+    cooling: tuple[ModelCooling, ...]
+    renewable: bool
+
+
+def view_of(account: Account, condition: Condition, renewing: bool, active: int, now: float) -> AccountView:
+    """The view of one account, with `active` turns under way."""
+    state = state_of(account, condition, renewing, now)
+    why, until = _explained(state, condition, now)
+    return AccountView(
+        id=account.id,
+        state=state,
+        plan=account.plan,
+        why=why,
+        until=until,
+        last_used=condition.last_used,
+        turns=condition.turns,
+        active=active,
+        cooling=_cooling(condition, now),
+        renewable=account.renewable,
+    )
+
+
+def _explained(state: State, condition: Condition, now: float) -> tuple[str | None, float | None]:
+    reasons = condition.reasons
+    match state:
+        case State.PARKED:
+            return condition.parked, None
+        case State.EXPIRED:
+            return reasons.get(RENEWAL, _EXPIRED), condition.retry_at if condition.retry_at > now else None
+        case State.COOLING:
+            return reasons.get(EVERY_MODEL), condition.cooling[EVERY_MODEL]
+        case _:
+            return None, None
+
+
+def _cooling(condition: Condition, now: float) -> tuple[ModelCooling, ...]:
+    reasons = condition.reasons
+    return tuple(
+        ModelCooling(slug, until, reasons.get(slug, ""))
+        for slug, until in condition.cooling.items()
+        if slug != EVERY_MODEL and until > now
+    )

@@ -1,0 +1,88 @@
+"""Tokens as upstream makes them: an unverified look into an access token (protocol.md 8), structs that keep secrets.
+
+Rule: whatever holds a token is Guarded, its secrets are in fields whose names end in `_token`, and neither `repr` nor
+rich shows those. No error says what was in a token.
+"""
+
+import base64
+import binascii
+import hashlib
+import math
+import re
+from typing import Any
+
+import msgspec
+
+AUTH_CLAIM = "https://api.openai.com/auth"
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """A struct that shows all of its fields but those ending in `_token`; of these it shows a fingerprint."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What `repr` and rich (which would else read the fields itself) are told."""
+        return [(name, _shown(name, getattr(self, name))) for name in self.__struct_fields__]
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What is read of an access token (protocol.md 8). Times are in seconds since 1970."""
+
+    user: str | None = None
+    expires: float | None = None
+    plan: str | None = None
+    issued: float | None = None
+
+
+def read_claims(access_token: str) -> Claims:
+    """The claims of an access token, unverified (upstream verifies). Raises ValueError where it is not a JWT.
+
+    The plan is looked for under OpenAI's claim and at the top level; a claim of an unexpected type counts as absent.
+    """
+    if not _JWT.fullmatch(access_token):
+        raise ValueError("it is not a JWT")
+    part = access_token.split(".")[1]
+    try:
+        claims = _decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        raise ValueError("it is not a JWT") from None
+    auth = claims.auth if isinstance(claims.auth, dict) else {}
+    user = _text(auth.get("chatgpt_user_id")) or _text(auth.get("user_id")) or _text(claims.sub)
+    plan = _text(auth.get("chatgpt_plan_type")) or _text(claims.plan)
+    return Claims(user, _seconds(claims.exp), plan, _seconds(claims.iat))
+
+
+def fingerprint(secret: str) -> str:
+    """Eight hex digits to tell secrets apart without showing any of them."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:8]
+
+
+def _shown(name: str, value: Any) -> Any:
+    return f"#{fingerprint(value)}" if name.endswith("_token") and value is not None else value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _seconds(value: Any) -> float | None:
+    """A time, unless it is none: `true` is an int in Python, and 1e999 is infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _END_OF_TIME and math.isfinite(value) else None
+
+
+class _Body(msgspec.Struct, frozen=True):
+    sub: Any = None
+    exp: Any = None
+    iat: Any = None
+    plan: Any = msgspec.field(name="chatgpt_plan_type", default=None)
+    auth: Any = msgspec.field(name=AUTH_CLAIM, default=None)
+
+
+_END_OF_TIME = 1e12
+_JWT = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
+_decode = msgspec.json.Decoder(_Body).decode

@@ -1,0 +1,86 @@
+"""Refresh tokens and session cookies: rotation, chunks, refusals (protocol.md 8)."""
+
+import pytest
+
+from shim.standin import Account, make_refresh_token, make_session_token
+from shim.standin.failures import LOGIN_FAILURES
+
+COOKIE = "__Secure-next-auth.session-token"
+
+
+async def refresh(served, token):
+    return await served.http.post(
+        "/oauth/token",
+        json={"grant_type": "refresh_token", "refresh_token": token, "client_id": "c", "redirect_uri": "r"},
+    )
+
+
+async def session(served, **cookies):
+    served.http.cookies.clear()
+    cookie = "; ".join(f"{COOKIE}{name.replace('_', '.')}={value}" for name, value in cookies.items())
+    return await served.http.get("/api/auth/session", headers={"cookie": cookie})
+
+
+async def test_a_rotated_refresh_token_serves_once(serving):
+    async with serving(accounts=(Account("alice", rotates=True, lifetime=60),)) as served:
+        answer = (await refresh(served, make_refresh_token("alice"))).json()
+        assert answer["refresh_token"] == make_refresh_token("alice", 1)
+        assert answer["expires_in"] == 60
+        again = await refresh(served, make_refresh_token("alice"))
+        assert (again.status_code, again.json()["error"]["code"]) == (401, "refresh_token_reused")
+        assert (await refresh(served, make_refresh_token("alice", 1))).status_code == 200
+        assert (await served.stats())["exchanges"] == {"refresh:alice:0": 1, "refresh:alice:1": 1}
+
+
+async def test_without_rotation_it_stays(serving):
+    async with serving(accounts=(Account("alice"),)) as served:
+        for _ in range(2):
+            answer = (await refresh(served, make_refresh_token("alice"))).json()
+            assert answer["refresh_token"] == make_refresh_token("alice")
+        assert (await served.stats())["exchanges"] == {"refresh:alice:0": 2}
+
+
+@pytest.mark.parametrize("where", ["refresh", "session"])
+async def test_every_refusal_in_its_own_form(served, where):
+    for name, failure in LOGIN_FAILURES.items():
+        await served.account(name="alice", failures=[{"where": where, "failure": name}])
+        asked = refresh(served, make_refresh_token("alice"))
+        if where == "session":
+            asked.close()
+            asked = session(served, **{"": make_session_token("alice")})
+        answer = await asked
+        assert (answer.status_code, answer.json()) == (failure.status, failure.detail)
+
+
+async def test_a_session_cookie_is_renewed(serving):
+    async with serving(accounts=(Account("alice", rotates=True),)) as served:
+        answer = await session(served, **{"": make_session_token("alice")})
+        assert answer.json()["accessToken"].startswith("eyJ")
+        lines = answer.headers.get_list("set-cookie")
+        assert len(lines) == 2
+        assert lines[1].startswith(f"{COOKIE}={make_session_token('alice', 1)};")
+        assert (await session(served, **{"": make_session_token("alice")})).json() == {}
+        assert (await session(served, **{"": make_session_token("alice", 1)})).json() != {}
+
+
+async def test_a_long_session_is_several_cookies(serving):
+    async with serving(accounts=(Account("alice", session_length=5000),)) as served:
+        token = make_session_token("alice", length=5000)
+        answer = await session(served, _0=token[:3933], _1=token[3933:])
+        names = [line.partition("=")[0] for line in answer.headers.get_list("set-cookie")]
+        assert names[1:] == [f"{COOKIE}.0", f"{COOKIE}.1"]
+
+
+async def test_a_session_has_the_five_parts_of_a_jwe():
+    token = make_session_token("alice")
+    assert token.startswith("eyJ")
+    assert token.count(".") == 4
+    assert len(make_session_token("alice", length=5000)) == 5000
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "eyJ..a.!!.c", make_session_token("nobody"), make_session_token("anonymous")]
+)
+async def test_nobody_is_logged_in(served, token):
+    answer = await session(served, **{"": token})
+    assert (answer.status_code, answer.json()) == (200, {})
