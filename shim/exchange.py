@@ -172,7 +172,7 @@ class Gateway:
                 return await self._attempt(request, seat, attempt)
             except GatewayError as error:
                 seat.failed(error, self.clock.now())
-                tries.note(error, attempt, seat.account_id, self.clock.now())
+                tries.note(error, attempt, seat.account_id, self.clock.now(), renewable=seat.renewable)
                 log.info("turn failed (%s), trying again", error.code)
             except BaseException:
                 seat.left()

@@ -109,7 +109,7 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     def make(health: str = "/healthz", **settings: str) -> Running:
         port = free_port()
         folder = tmp_path_factory.mktemp("gateway")
-        environment = clean_environment(PORT=str(port), DATA_DIR=str(folder / "data"), **settings)
+        environment = clean_environment(**{"PORT": str(port), "DATA_DIR": str(folder / "data"), **settings})
         started.append(start(["-m", "shim", "serve"], f"http://127.0.0.1:{port}", health, folder, environment))
         return started[-1]
 

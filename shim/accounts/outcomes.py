@@ -46,22 +46,35 @@ class Tries:
         self._left = times
         self._until = until
         self._pauses = 0
+        self._renewed: set[str] = set()
 
-    def note(self, error: GatewayError, attempt: Attempt, account: str | None, now: float) -> None:
-        """An attempt failed. Raises `error` where it was the last one."""
-        if attempt.accepted or now >= self._until or not self._times or not self._helps(error, attempt):
+    def note(
+        self, error: GatewayError, attempt: Attempt, account: str | None, now: float, *, renewable: bool = False
+    ) -> None:
+        """An attempt with `account` failed. Raises `error` where it was the last one. An account whose token was refused
+        may be tried again if it is `renewable`, with a new token, once."""
+        if (
+            attempt.accepted
+            or now >= self._until
+            or not self._times
+            or not self._helps(error, attempt, account, renewable)
+        ):
             raise error
         if attempt.sent or not isinstance(error, CredentialError | LimitError):
             self._left -= 1
         if self._left < 0:
             raise error
         self.failure = error
-        if account is not None:
+        if account is None:
+            return
+        if renewable and isinstance(error, CredentialError) and account not in self._renewed:
+            self._renewed.add(account)
+        else:
             self.tried |= {account}
 
-    def _helps(self, error: GatewayError, attempt: Attempt) -> bool:
-        if self.alone and not isinstance(error, UpstreamError | CredentialError):
-            return False
+    def _helps(self, error: GatewayError, attempt: Attempt, account: str | None, renewable: bool) -> bool:
+        if self.alone and not isinstance(error, UpstreamError):
+            return isinstance(error, CredentialError) and renewable and account not in self._renewed
         return may_retry(error, sent=attempt.sent)
 
     def pause(self) -> float:

@@ -115,12 +115,25 @@ class Roster:
     async def open(self, *, background: bool = True) -> None:
         """Load everything. Raises StoreError where the store can't be had at the start."""
         await self._store.open()
-        now = self._clock()
         for account, condition in await self._store.load():
-            self._pool.add(account, condition, now)
+            await self._take_in(account, condition)
         if background:
             self._spawn(self._every(_SYNC_SECONDS, self._sync))
             self._spawn(self._every(_AHEAD_SECONDS, self._renew_ahead))
+
+    async def _take_in(self, account: Account, condition: Condition) -> None:
+        """One account at the start. Where a kill came between storing a renewed account and removing the one it turned
+        out to be, both are there: the one whose token was renewed last stays."""
+        now = self._clock()
+        twin = self._pool.account(self._pool.find(account) or "")
+        if twin is None:
+            self._pool.add(account, condition, now)
+            return
+        older = twin if (twin.expires or 0.0) < (account.expires or 0.0) else account
+        await self._store.remove([older.id])
+        if older is twin:
+            self._pool.remove(twin.id)
+            self._pool.add(account, condition, now)
 
     async def close(self) -> None:
         """Store what is left to store, and let go."""

@@ -50,6 +50,11 @@ class Seat:
         """Whose seat it is."""
         return self._lease.account.id if self._lease is not None else None
 
+    @property
+    def renewable(self) -> bool:
+        """Whether its account can get a new access token."""
+        return self._lease is not None and self._lease.account.renewable
+
     def succeeded(self) -> None:
         """The turn went well."""
         if self._lease is not None:
@@ -58,8 +63,7 @@ class Seat:
     def failed(self, error: GatewayError, now: float) -> None:
         """The turn failed: what that says of the account goes back."""
         if self._lease is not None:
-            renewable = self._lease.account.renewable
-            self._end(event_of(error, slug=self.slug, renewable=renewable, now=now, own=self._own))
+            self._end(event_of(error, slug=self.slug, renewable=self.renewable, now=now, own=self._own))
 
     def left(self) -> None:
         """The turn was broken off by the client."""

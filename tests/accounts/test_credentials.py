@@ -1,79 +1,92 @@
-"""From the client's bearer to an identity."""
+"""From the client's bearer to who calls."""
 
-import base64
-import json
 import uuid
 
 import pytest
 
-from shim.accounts.credentials import account_hash, identify
+from shim.accounts.account import Account, Credential, account_of
+from shim.accounts.credentials import account_hash, caller_of, identity_of, own_account
 from shim.errors import CredentialError
+from shim.standin import make_access_token, make_refresh_token, make_session_token
 
 INSTALLATION = uuid.UUID("12345678-1234-4234-8234-123456789abc")
 NOW = 1_800_000_000.0
+KEYS = ("key-1", "key-2")
+HEX_KEY = "0123456789abcdef" * 4
 
 
-def token(**claims):
-    def part(value):
-        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
-
-    return f"{part({'alg': 'RS256'})}.{part(claims)}.sig"
-
-
-def who(header, keys=()):
-    return identify(header, keys, INSTALLATION, NOW)
-
-
-@pytest.mark.parametrize("header", [None, "", "Bearer ", "Bearer sk-anything", "Bearer x", "sk-bare"])
-def test_without_keys_whatever_is_no_token_is_login_free(header):
-    identity = who(header)
-    assert identity.access_token is None
-    assert identity.device_id == str(INSTALLATION)
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer ", "Bearer sk-anything", "Bearer x", "sk-bare", f"Bearer {HEX_KEY}"]
+)
+def test_without_keys_whatever_is_no_token_may_use_the_pool(header):
+    assert caller_of(header, ()).own is None
 
 
 @pytest.mark.parametrize("header", ["Bearer key-1", "bearer key-2", "BEARER  key-2 ", "key-1"])
 def test_a_right_key_is_let_in(header):
-    assert who(header, ("key-1", "key-2")).access_token is None
+    assert caller_of(header, KEYS).own is None
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer ", "Bearer key-", "Bearer key-11", "Bearer KEY-1", "Bearer kéy-1"]
+    "header", [None, "", "Bearer ", "Bearer key-", "Bearer key-11", "Bearer KEY-1", "Bearer kéy-1", f"Bearer {HEX_KEY}"]
 )
-def test_a_wrong_key_is_not(header):
+def test_a_wrong_key_is_not_and_is_not_taken_for_a_token(header):
     with pytest.raises(CredentialError) as caught:
-        who(header, ("key-1", "key-2"))
+        caller_of(header, KEYS)
     assert (caught.value.http_status, caught.value.code) == (401, "invalid_api_key")
     assert "key-" not in caught.value.message
 
 
-def test_an_access_token_stands_for_its_own_account_always_the_same_device():
-    first, second = token(sub="user-1", exp=NOW + 10), token(sub="user-1", exp=NOW + 999)
-    assert who(f"Bearer {first}").access_token == first
-    assert who(f"Bearer {first}", ("key",)).device_id == who(f"Bearer {second}").device_id
-    assert who(f"Bearer {first}").device_id != who(f"Bearer {token(sub='user-2')}").device_id
-    assert uuid.UUID(who(f"Bearer {first}").device_id)
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [
+        (make_access_token("alice"), "access"),
+        (make_refresh_token("alice"), "refresh"),
+        (make_session_token("alice"), "session"),
+        ("fk-share-token", "access"),
+    ],
+)
+@pytest.mark.parametrize("keys", [(), KEYS])
+def test_each_kind_of_token_stands_for_its_own_account(token, kind, keys):
+    own = caller_of(f"Bearer {token}, team-1", keys).own
+    assert own == Credential(kind, token, "team-1")
 
 
-def test_a_workspace_after_a_comma():
-    identity = who(f"Bearer {token(sub='user-1')}, acc-1")
-    assert (identity.account_id, identity.access_token) == ("acc-1", token(sub="user-1"))
+def test_a_key_that_looks_like_a_token_is_still_a_key():
+    key = make_refresh_token("nobody")
+    assert caller_of(f"Bearer {key}", (key,)).own is None
+
+
+@pytest.mark.parametrize("bad", ["eyJhbGciOi.!!!.sig", "eyJ.eyJ.eyJ", "eyJhbGciOi.W10.sig", "eyJhbGciOi..sig"])
+def test_what_only_seems_a_token(bad):
+    with pytest.raises(CredentialError) as caught:
+        caller_of(f"Bearer {bad}", ())
+    assert bad not in caught.value.message
 
 
 def test_an_expired_token_is_refused_before_upstream_sees_it():
     with pytest.raises(CredentialError) as caught:
-        who(f"Bearer {token(sub='user-1', exp=NOW)}")
+        own_account(Credential("access", make_access_token("alice", expires_at=NOW)), NOW)
     assert caught.value.code == "token_expired"
+    assert own_account(Credential("access", make_access_token("alice", expires_at=NOW + 1)), NOW).user
 
 
-@pytest.mark.parametrize("bad", ["eyJhbGciOi.!!!.sig", "eyJ.eyJ.eyJ", "eyJhbGciOi.W10.sig", "eyJhbGciOi..sig"])
-def test_what_looks_like_a_token_but_is_not_one(bad):
-    with pytest.raises(CredentialError):
-        who(f"Bearer {bad}")
+def account(name, expires_at=NOW + 10):
+    return account_of(Credential("access", make_access_token(name, expires_at=expires_at)), NOW)
+
+
+def test_an_account_is_always_the_same_device_and_nobody_is_the_installation():
+    first, later = identity_of(account("a"), INSTALLATION), identity_of(account("a", NOW + 99), INSTALLATION)
+    assert first.device_id == later.device_id
+    assert first.access_token != later.access_token
+    assert identity_of(account("b"), INSTALLATION).device_id != first.device_id
+    assert identity_of(None, INSTALLATION).device_id == str(INSTALLATION)
+    assert identity_of(Account("x"), INSTALLATION).access_token is None
 
 
 def test_the_log_name_tells_accounts_apart_and_tells_nothing_else():
-    one, two = who(f"Bearer {token(sub='user-1')}"), who(f"Bearer {token(sub='user-2')}")
+    one, two = (identity_of(account(name), INSTALLATION) for name in "ab")
     assert account_hash(one) != account_hash(two)
     assert len(account_hash(one)) == 8
-    assert account_hash(who(None)) == "anonymous"
     assert account_hash(one) not in one.device_id
+    assert account_hash(identity_of(None, INSTALLATION)) == "anonymous"

@@ -22,7 +22,7 @@ LAYERS = (
     {"transport", "accounts"},
     {"exchange"},
     {"routes", "addons"},
-    {"app", "server", "cli", "__main__", "demo", "doctor"},
+    {"app", "server", "cli", "tokens_cli", "__main__", "demo", "doctor"},
 )
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

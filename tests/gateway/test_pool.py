@@ -1,0 +1,307 @@
+"""The pool as its users see it: one key, many accounts, real servers, real stores."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections import Counter
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from shim.standin import make_access_token, make_refresh_token
+
+CHAT = "/v1/chat/completions"
+KEY = {"Authorization": "Bearer pool-key"}
+ADMIN = {"Authorization": "Bearer admin-key"}
+REDIS = shutil.which("redis-server")
+
+
+def ask(text="hi", model="auto", **more):
+    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
+
+
+@pytest.fixture
+def pool(start_gateway, shared_standin, upstream):
+    """`pool(line, ..., NAME="value")`: a gateway whose pool has these credentials."""
+
+    def make(*lines, **settings):
+        gateway = start_gateway(
+            CHATGPT_BASE_URL=shared_standin.base_url,
+            OAUTH_URL=f"{shared_standin.base_url}/oauth/token",
+            AUTHORIZATION="pool-key",
+            ADMIN_KEY="admin-key",
+            **settings,
+        )
+        upload(gateway, lines)
+        return gateway
+
+    return make
+
+
+def upload(gateway, lines):
+    body = {"text": "\n".join(lines)}
+    answer = gateway.post("/tokens/api/accounts", body, **ADMIN)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def accounts(gateway):
+    return httpx.get(f"{gateway.base_url}/tokens/api/accounts", headers=ADMIN, trust_env=False).json()["accounts"]
+
+
+def states(gateway):
+    return Counter(account["state"] for account in accounts(gateway))
+
+
+def tell(upstream, name, **switches):
+    answer = upstream.post("/standin/accounts", {"name": name, **switches})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["access_token"]
+
+
+def turns(upstream):
+    return upstream.get("/standin/stats").json()["turns"]
+
+
+def many(gateways, count, at_once, text="hi"):
+    """The statuses of `count` requests, `at_once` at a time, over these gateways in turns."""
+
+    async def all_of_them():
+        gate = asyncio.Semaphore(at_once)
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(trust_env=False, timeout=60, limits=limits) as client:
+
+            async def one(number):
+                async with gate:
+                    gateway = gateways[number % len(gateways)]
+                    answer = await client.post(gateway.base_url + CHAT, json=ask(f"{text} {number}"), headers=KEY)
+                    return answer.status_code
+
+            return Counter(await asyncio.gather(*(one(number) for number in range(count))))
+
+    return asyncio.run(all_of_them())
+
+
+def test_every_request_finds_a_good_account_and_bad_ones_are_asked_once(pool, upstream):
+    failing = {"where": "sentinel", "times": -1}
+    good = [tell(upstream, f"good-{number}") for number in range(2)]
+    limited = tell(upstream, "limited", failures=[{**failing, "failure": "model_cap"}])
+    revoked = tell(upstream, "revoked", failures=[{**failing, "failure": "token_revoked"}])
+    dead = tell(upstream, "dead", failures=[{**failing, "failure": "account_deactivated"}])
+    expired = make_access_token("expired", expires_at=1_600_000_000)
+    gateway = pool(limited, revoked, *good, dead, expired)
+    assert many([gateway], 60, 6) == {200: 60}
+    assert sum(turns(upstream).values()) == 60
+    refusals = upstream.get("/standin/stats").json()["refusals"]
+    assert refusals["429"] <= 6  # at most the turns that were under way together
+    assert refusals["401"] <= 12
+    before = refusals
+    assert many([gateway], 20, 1) == {200: 20}
+    assert upstream.get("/standin/stats").json()["refusals"] == before
+    assert states(gateway) == {"ready": 3, "parked": 2, "expired": 1}
+
+
+def test_300_requests_over_3_accounts_differ_by_at_most_one_turn(pool, upstream):
+    gateway = pool(*(tell(upstream, f"even-{number}") for number in range(3)))
+    assert many([gateway], 300, 5) == {200: 300}
+    counted = turns(upstream).values()
+    assert sum(counted) == 300
+    assert max(counted) - min(counted) <= 1
+
+
+def test_an_account_never_has_more_turns_at_once_than_its_limit(pool, upstream):
+    tokens = [tell(upstream, f"single-{number}", max_parallel=1) for number in range(2)]
+    gateway = pool(*tokens, ACCOUNT_LIMIT="1", RETRY_TIMES="0")
+    assert many([gateway], 20, 10, "[[delay=0.002]]") == {200: 20}  # the stand-in refuses a second turn at once
+
+
+def test_after_clears_in_an_account_serves_again(pool, upstream):
+    limit = {"where": "turn", "status": 429, "clears_in": 2, "times": 1}
+    gateway = pool(tell(upstream, "tired", failures=[limit]))
+    first = gateway.post(CHAT, ask(), **KEY)
+    assert (first.status_code, first.headers["retry-after"]) == (429, "2")
+    second = gateway.post(CHAT, ask(), **KEY)
+    assert second.status_code == 429
+    assert 1 <= int(second.headers["retry-after"]) <= 2
+    time.sleep(2.1)
+    assert gateway.post(CHAT, ask(), **KEY).status_code == 200
+
+
+def test_a_limit_on_one_model_leaves_the_others(pool, upstream):
+    limit = {"where": "turn", "failure": "model_cap", "times": 1}
+    gateway = pool(tell(upstream, "capped", failures=[limit]))
+    assert gateway.post(CHAT, ask(model="gpt-4"), **KEY).status_code == 429
+    assert gateway.post(CHAT, ask(model="gpt-4"), **KEY).status_code == 429
+    assert gateway.post(CHAT, ask(model="gpt-4o"), **KEY).status_code == 200
+    assert [row["slug"] for row in accounts(gateway)[0]["cooling"]] == ["gpt-4"]
+
+
+def test_a_model_goes_to_an_account_that_has_it(pool, upstream):
+    gateway = pool(tell(upstream, "poor", plan="free"), tell(upstream, "rich", plan="plus"))
+    assert [gateway.post(CHAT, ask(model="gpt-4"), **KEY).status_code for _ in range(4)] == [200] * 4
+    assert turns(upstream) == {"rich": 4}
+    refused = gateway.post(CHAT, ask(model="gpt-99"), **KEY)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_a_refresh_token_is_exchanged_once_for_fifty_requests(pool, upstream):
+    tell(upstream, "fresh")
+    gateway = pool(make_refresh_token("fresh"), ACCOUNT_LIMIT="50")
+    assert many([gateway], 50, 50) == {200: 50}
+    exchanges = upstream.get("/standin/stats").json()["exchanges"]
+    assert sum(exchanges.values()) == 1
+
+
+def test_a_token_that_upstream_refuses_is_renewed_and_the_turn_goes_on(pool, upstream):
+    gateway = pool(make_refresh_token("renewed"))
+    tell(upstream, "renewed", failures=[{"where": "sentinel", "failure": "token_expired", "times": 1}])
+    assert gateway.post(CHAT, ask(), **KEY).status_code == 200
+    assert sum(upstream.get("/standin/stats").json()["exchanges"].values()) == 2
+
+
+def test_a_dead_refresh_token_is_parked_with_the_reason(pool, upstream):
+    tell(upstream, "gone", failures=[{"where": "refresh", "failure": "invalid_grant", "times": -1}])
+    gateway = pool(make_refresh_token("gone"), tell(upstream, "alive"))
+    assert many([gateway], 6, 1) == {200: 6}
+    parked = [account for account in accounts(gateway) if account["state"] == "parked"]
+    assert [account["why"] for account in parked] == ["invalid_grant"]
+    assert sum(upstream.get("/standin/stats").json()["exchanges"].values()) <= 1
+
+
+def test_never_tried_again_400_404_413_422(pool, upstream):
+    gateway = pool(*(tell(upstream, f"strict-{number}") for number in range(3)))
+    for failure in ("bad_request", "conversation_not_found", "too_long", "invalid_body"):
+        before = sum(upstream.get("/standin/stats").json()["refusals"].values())
+        assert gateway.post(CHAT, ask(f"[[failure={failure}]]"), **KEY).status_code in {400, 404, 413}
+        assert sum(upstream.get("/standin/stats").json()["refusals"].values()) == before + 1
+
+
+def test_an_upstream_hiccup_moves_to_another_account(pool, upstream):
+    failing = [{"where": "turn", "failure": "unavailable", "times": -1}]
+    gateway = pool(tell(upstream, "shaky", failures=failing), tell(upstream, "steady"))
+    assert many([gateway], 6, 1) == {200: 6}
+    assert states(gateway) == {"ready": 2}  # a hiccup is not held against an account
+
+
+def test_direct_tokens_do_not_touch_the_pool(pool, upstream):
+    gateway = pool(tell(upstream, "pooled"))
+    mine = {"Authorization": f"Bearer {tell(upstream, 'mine')}"}
+    assert gateway.post(CHAT, ask(), **mine).status_code == 200
+    tell(upstream, "theirs")
+    refresh = {"Authorization": f"Bearer {make_refresh_token('theirs')}"}
+    assert [gateway.post(CHAT, ask(), **refresh).status_code for _ in range(3)] == [200] * 3
+    assert turns(upstream) == {"mine": 1, "theirs": 3}
+    assert len(accounts(gateway)) == 1
+    assert sum(upstream.get("/standin/stats").json()["exchanges"].values()) == 1
+
+
+def test_the_pool_survives_a_kill(pool, upstream, start_gateway, tmp_path):
+    tokens = [tell(upstream, f"kept-{number}") for number in range(5)]
+    gateway = pool(*tokens, DATA_DIR=str(tmp_path / "kept"))
+    gateway.process.send_signal(signal.SIGKILL)
+    gateway.process.wait(5)
+    again = start_gateway(
+        CHATGPT_BASE_URL=upstream.base_url,
+        AUTHORIZATION="pool-key",
+        ADMIN_KEY="admin-key",
+        DATA_DIR=str(tmp_path / "kept"),
+    )
+    assert states(again) == {"ready": 5}
+
+
+def test_a_dead_proxy_and_a_failing_gateway_are_passed_over(start_gateway, shared_standin, upstream):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        gateway = start_gateway(
+            CHATGPT_BASE_URL=f"{nowhere},{shared_standin.base_url}", CONNECT_TIMEOUT="1", RETRY_TIMES="3"
+        )
+        for name in ("one", "two", "three", "four"):
+            mine = {"Authorization": f"Bearer {tell(upstream, name)}"}
+            assert gateway.post(CHAT, ask(), **mine).status_code == 200
+
+
+@contextmanager
+def redis_server(folder, port):
+    folder.mkdir(exist_ok=True)
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
+    process = subprocess.Popen(
+        [REDIS, *arguments, "--appendfsync", "always"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait(5)
+
+
+@pytest.fixture
+def redis(tmp_path):
+    if REDIS is None:
+        pytest.skip("redis-server is not installed (Debian package redis-server)")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return port, lambda: redis_server(tmp_path / "redis", port)
+
+
+def test_two_gateways_on_one_redis(pool, redis, start_gateway, shared_standin, upstream):
+    port, running = redis
+    settings = {"REDIS_URL": f"redis://127.0.0.1:{port}/0", "ACCOUNT_LIMIT": "2"}
+    tokens = [tell(upstream, f"shared-{number}", max_parallel=2) for number in range(4)]
+    tell(upstream, "rotating", max_parallel=2, rotates=True)
+    with running():
+        one = pool(*tokens, make_refresh_token("rotating"), **settings)
+        two = pool(**settings)
+        time.sleep(0.6)
+        assert len(accounts(two)) == 5
+        assert many([one, two], 1000, 12) == {200: 1000}
+        stats = upstream.get("/standin/stats").json()
+        assert sum(stats["turns"].values()) == 1000
+        assert not stats["refusals"]  # the stand-in refuses a third turn at once
+        assert sum(stats["exchanges"].values()) == 1
+
+
+def test_a_cool_down_learned_by_one_gateway_is_respected_by_the_other(pool, redis, upstream):
+    port, running = redis
+    settings = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    limit = {"where": "turn", "status": 429, "clears_in": 600, "times": 1}
+    with running():
+        one = pool(tell(upstream, "known", failures=[limit]), **settings)
+        two = pool(**settings)
+        assert one.post(CHAT, ask(), **KEY).status_code == 429
+        time.sleep(1)
+        assert [row["slug"] for row in accounts(two)[0]["cooling"]] == ["auto"]
+        answer = two.post(CHAT, ask(), **KEY)
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) > 500
+        assert sum(upstream.get("/standin/stats").json()["refusals"].values()) == 1
+
+
+def test_redis_killed_and_back_loses_no_request_and_no_account(pool, redis, upstream):
+    port, running = redis
+    settings = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    with running():
+        gateway = pool(*(tell(upstream, f"lasting-{number}") for number in range(3)), **settings)
+        assert many([gateway], 20, 4) == {200: 20}
+    assert many([gateway], 40, 4) == {200: 40}
+    assert gateway.get("/healthz").json()["store"] != "ok"
+    with running():
+        until = time.monotonic() + 10
+        while gateway.get("/healthz").json()["store"] != "ok" and time.monotonic() < until:
+            time.sleep(0.1)
+        assert gateway.get("/healthz").json()["store"] == "ok"
+        assert many([gateway], 20, 4) == {200: 20}
+        assert states(gateway) == {"ready": 3}
+        again = pool(**settings)
+        assert states(again) == {"ready": 3}
