@@ -92,12 +92,15 @@ class Exchange:
         return answer_size + sum(len(text_of(message)) for message in self.request.messages) > _LARGE
 
     def close(self) -> None:
-        """Let go of upstream (at once where the answer is still under way, else so that the connection lives on) and of
-        the account."""
+        """Let go of upstream, at once where the answer is still under way, else so that the connection lives on; and
+        then of the account, for upstream counts its turns."""
         if self._answer.done:
-            self._response.release()
+            self._response.release(self._leave)
         else:
             self._response.close()
+            self._leave()
+
+    def _leave(self) -> None:
         match self._last:
             case Finished():
                 self.seat.succeeded()

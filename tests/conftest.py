@@ -5,6 +5,7 @@ Rule: loopback only, every process started here is ended here by its own handle,
 
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,6 +23,32 @@ RUNTIME = ROOT / ".venv" / "bin" / "python"
 PYTHON = str(RUNTIME) if RUNTIME.exists() else sys.executable
 START_SECONDS = 30
 _numbers = itertools.count(1)
+
+
+# What a token looks like: JWT and JWE, and what the stand-in makes. Also what upstream's sentinel hands out.
+SECRET = re.compile(r"eyJ[\w-]{16,}\.[\w.-]+|\bv1\.[0-9a-f]{42}\b|\brt_\w{20,}|gAAAA[\w+/=-]{16,}")
+_leaks: list[str] = []
+
+
+def secrets_in(text: str) -> list[str]:
+    """Every token in a text, cut short."""
+    return [f"{match[0][:12]}…" for match in SECRET.finditer(text)]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What a passing test has put out must not hold a token either."""
+    if report.passed and secrets_in(report.capstdout + report.capstderr + report.caplog):
+        _leaks.append(f"{report.nodeid} ({report.when})")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for leak in _leaks:
+        terminalreporter.write_line(f"a token stands in the output of {leak}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _leaks and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 class Running:
@@ -116,6 +143,7 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     yield make
     for running in started:
         running.stop()
+        assert not secrets_in(running.log), "a token stands in the gateway's log"
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +172,7 @@ def gateway(shared_gateway: Running, upstream: Running) -> Running:
 
 @pytest.fixture
 def make_account(upstream: Running) -> Callable[..., str]:
-    """`make_account("name", plan="plus", arkose=True, ...)`: its access token. No two tests share an account, because the
+    """`make_account("name", plan="plus", arkose=True, ...)`: its access token. No two tests share an account, as the
     gateway remembers what became of it."""
 
     def make(name: str, **switches: object) -> str:

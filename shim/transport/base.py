@@ -4,6 +4,7 @@ Rule: `Response.chunk` follows the core's convention (`b""` is the end), and `cl
 any time and twice.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -47,9 +48,10 @@ class Response(Protocol):
         """Give the answer up: upstream sees the connection (or stream) closed at once."""
         ...
 
-    def release(self) -> None:
+    def release(self, then: Callable[[], None]) -> None:
         """Done with an answer that is as good as over (`[DONE]` came, the body's end has not): its end is awaited for
-        a moment, unseen, so that the connection serves the next call. Then as `close`."""
+        a moment, unseen, so that the connection serves the next call. Then as `close`; `then` is called when upstream
+        has nothing to do with this call any more."""
         ...
 
 

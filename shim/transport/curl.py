@@ -156,7 +156,7 @@ class CurlResponse:
         self._head_done = False
         self._head_bytes = 0
         self._ended = False
-        self._released = False
+        self._then: Callable[[], None] | None = None  # set once the call has been released
         self._error: GatewayError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -205,14 +205,18 @@ class CurlResponse:
         self._session.stop(self, running=not self._call.done())
         self._ended = True
         self._buffered.clear()
+        then, self._then = self._then, None
+        if then is not None:
+            then()
 
-    def release(self) -> None:
+    def release(self, then: Callable[[], None]) -> None:
         """See `Response.release`."""
         if self._ended or self._error is not None:
             self.close()
+            then()
             return
         self._buffered.clear()
-        self._released = True
+        self._then = then
         self._timer.cancel()
         self._timer = self._loop.call_later(_LINGER_SECONDS, self.close)
         if self._paused:
@@ -267,7 +271,7 @@ class CurlResponse:
         self.headers[name] = value
 
     def _on_body(self, data: bytes) -> int:
-        if self._released:
+        if self._then is not None:
             return len(data)
         if self._size >= self._max_buffered:
             self._paused = True
@@ -286,7 +290,7 @@ class CurlResponse:
         elif error is not None and self._error is None:
             self._error = UpstreamError("Upstream's answer could not be read", code="upstream_connection")
         self._ended = True
-        if self._released:
+        if self._then is not None:
             self.close()
         self._wake()
 

@@ -6,6 +6,7 @@ error that names the recordings left, never a made-up answer.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from shim.errors import UpstreamError
@@ -64,6 +65,7 @@ class ReplayResponse:
         """See `Response.close`."""
         self.closed = True
 
-    def release(self) -> None:
+    def release(self, then: Callable[[], None]) -> None:
         """See `Response.release`."""
         self.close()
+        then()

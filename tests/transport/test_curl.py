@@ -431,8 +431,10 @@ async def test_a_released_call_keeps_its_connection(raw_upstream, transport):
         for _ in range(3):
             response = await transport.send(post(upstream.base_url), LANE)
             assert await response.chunk() == b"data: [DONE]\n\n"
-            response.release()
-            await asyncio.sleep(0.15)
+            ended = asyncio.Event()
+            response.release(ended.set)
+            assert not ended.is_set()
+            await asyncio.wait_for(ended.wait(), 1)
         assert upstream.connections == 1
         assert not upstream.gone.is_set()
 
@@ -446,8 +448,21 @@ async def test_a_released_call_that_does_not_end_is_closed_after_a_moment(raw_up
     async with raw_upstream(script) as upstream:
         response = await transport.send(post(upstream.base_url), LANE)
         await response.chunk()
-        response.release()
+        ended = asyncio.Event()
+        response.release(ended.set)
         await asyncio.wait_for(upstream.gone.wait(), 3)
+        assert ended.is_set()
+
+
+async def test_releasing_what_has_ended_is_at_once(raw_upstream, transport):
+    async with raw_upstream(hello) as upstream:
+        response = await transport.send(post(upstream.base_url), LANE)
+        while await response.chunk():
+            pass
+        ended = asyncio.Event()
+        response.release(ended.set)
+        assert ended.is_set()
+        response.close()
 
 
 async def test_connections_of_a_burst_are_there_for_the_next_one(raw_upstream, transport):
