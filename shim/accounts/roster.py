@@ -36,7 +36,7 @@ from shim.accounts.states import (
     TurnEvent,
     Unused,
 )
-from shim.accounts.stores import Store, StoreError
+from shim.accounts.stores import Store, StoreEmptiedError, StoreError
 from shim.accounts.views import AccountView
 from shim.errors import GatewayError
 from shim.protocol.renewal import DeadCredentialError
@@ -381,13 +381,25 @@ class Roster:
         """Take in what other processes have changed. Raises StoreError. One at a time, so that whoever has waited for it
         knows all that was stored before."""
         async with self._catching_up:
-            for change in await self._store.changes():
+            try:
+                changes = await self._store.changes()
+            except StoreEmptiedError as error:
+                await self._fill_again(error)
+                return
+            for change in changes:
                 if change.account is None:
                     self._pool.remove(change.id)
                 else:
                     condition = change.condition or Condition()
                     await self._forget(self._pool.replace(change.account, condition, self._clock()))
                 self._freed.set()
+
+    async def _fill_again(self, error: StoreError) -> None:
+        """The store lost what it had; we have it still."""
+        ids = [view.id for view in self.page()]
+        log.warning("%s; putting %d accounts back", error, len(ids))
+        await self._store.add([account for id in ids if (account := self._pool.account(id)) is not None])
+        self._pool.mark_dirty(ids)
 
     async def _write_behind(self) -> None:
         dirty = self._pool.take_dirty()

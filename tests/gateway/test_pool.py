@@ -252,7 +252,7 @@ def redis(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return port, lambda: redis_server(tmp_path / "redis", port)
+    return port, lambda folder="redis": redis_server(tmp_path / folder, port)
 
 
 def test_two_gateways_on_one_redis(pool, redis, start_gateway, shared_standin, upstream):
@@ -305,3 +305,16 @@ def test_redis_killed_and_back_loses_no_request_and_no_account(pool, redis, upst
         assert states(gateway) == {"ready": 3}
         again = pool(**settings)
         assert states(again) == {"ready": 3}
+
+
+def test_a_redis_that_comes_back_empty_is_filled_from_memory(pool, redis, upstream):
+    port, running = redis
+    settings = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    with running():
+        gateway = pool(*(tell(upstream, f"remembered-{number}") for number in range(3)), **settings)
+    time.sleep(0.5)
+    with running("another-redis"):
+        time.sleep(2)
+        assert states(gateway) == {"ready": 3}
+        assert many([gateway], 9, 3) == {200: 9}
+        assert states(pool(**settings)) == {"ready": 3}

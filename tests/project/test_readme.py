@@ -1,12 +1,12 @@
 """The README says what is: its settings table, its error table and its snippets are checked against the program."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from shim import errors
+from shim.cli import main
 from shim.settings import Settings, describe
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,4 @@ def test_every_script_named_is_there(command):
 
 @pytest.mark.parametrize("word", sorted(set(re.findall(r"chat2api ([a-z]+)(?=`| |\n)", README)) - {"is", "answers"}))
 def test_every_subcommand_named_is_there(word):
-    if word not in {"doctor", "serve", "demo"}:
-        pytest.fail(f"README names `chat2api {word}`")
-    done = subprocess.run([ROOT / ".venv-dev/bin/chat2api", word, "--help"], capture_output=True, check=False)
-    assert done.returncode == 0
+    assert word in main.commands

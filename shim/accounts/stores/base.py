@@ -20,6 +20,10 @@ class StoreError(Exception):
     """The store can't be reached or read. The text names it without credentials."""
 
 
+class StoreEmptiedError(StoreError):
+    """The store came back without anything in it, though nobody has cleared it: what is in memory is all there is."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What another process did to one account: its new state, or None for both where it is gone."""
 

@@ -53,6 +53,9 @@ class Known:
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Account, Condition]] = {}
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def reset(self, rows: Iterable[tuple[Account, Condition]]) -> None:
         """This is everything there is."""
         self._kept = {account.id: (account, without_uses(condition)) for account, condition in rows}

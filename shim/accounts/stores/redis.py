@@ -35,7 +35,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from shim.accounts.account import Account, Condition
-from shim.accounts.stores.base import Change, StoreError
+from shim.accounts.stores.base import Change, StoreEmptiedError, StoreError
 from shim.accounts.stores.records import (
     Known,
     decode_account,
@@ -137,7 +137,10 @@ class RedisStore:
         async with self._in_order():
             news = await self._run("changes", self._server, self._seen)
             if not news:
-                return self._known.news_of_all(await self._read_all())
+                everything = await self._read_all()
+                if self._seen == _NOTHING_YET and len(self._known):  # clearing leaves the sequence
+                    raise StoreEmptiedError(f"{self._name} came back empty: it does not keep its data on disk")
+                return self._known.news_of_all(everything)
             self._seen, packed = news
             if not packed:
                 return []
@@ -162,7 +165,7 @@ class RedisStore:
         """As who knows nothing and has written nothing yet."""
         self._writer = uuid.uuid4().hex
         self._known = Known()
-        self._server, self._seen = b"", b"0"
+        self._server, self._seen = b"", _NOTHING_YET
         self._order = asyncio.Lock()
 
     def _connect(self) -> Redis:
@@ -271,7 +274,7 @@ def _milliseconds(seconds: float) -> int:
 def _unpack(packed: bytes) -> list[Packed]:
     try:
         return _decode_packed(packed) if packed else []
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise StoreError("the store holds an account that can't be read") from None
 
 
@@ -298,6 +301,7 @@ _COMPLAINTS: tuple[tuple[type[Exception], str], ...] = (
 _NEW = encode_condition(Condition())
 _decode_packed = msgspec.msgpack.Decoder(list[Packed]).decode
 
+_NOTHING_YET = b"0"  # the number of changes where there has never been one
 _KEYS = ("accounts", "versions", "conditions", "used", "turns", "order", "sequence", "changes")
 
 # What the scripts on the accounts begin with. Numbers of changes stay below 2^53, which is what Lua counts exactly to.

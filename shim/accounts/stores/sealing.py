@@ -56,7 +56,7 @@ class Sealing:
             return self._box.decrypt(sealed).decode()
         except (InvalidToken, UnicodeDecodeError):
             raise StoreError(
-                "a token in the store is sealed with another key, or damaged: add the key it was sealed with to STORE_KEY"
+                "a token in the store is damaged, or sealed with another key: add that key to STORE_KEY"
             ) from None
 
 

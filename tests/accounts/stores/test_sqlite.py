@@ -199,6 +199,22 @@ async def test_processes_that_make_the_file_at_once_agree(
     assert [child.communicate()[0] for child in children] == ["opened\n"] * 6
 
 
+async def test_turning_wal_on_waits_for_a_writer(tmp_path: Path) -> None:
+    """SQLite refuses it at once; so it is when several processes make the file at the same moment."""
+    lay_down(tmp_path, "CREATE TABLE something (value)")
+    writer = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    store = SqliteStore(tmp_path)
+    opening = asyncio.create_task(store.open())
+    await asyncio.sleep(0.1)
+    assert not opening.done()
+    writer.execute("ROLLBACK")
+    writer.close()
+    await opening
+    await store.close()
+    assert ask(tmp_path, "PRAGMA journal_mode") == [("wal",)]
+
+
 async def test_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path)
     await store.open()
