@@ -14,7 +14,9 @@ from pow import Solver
 from shim import tokenizer
 from shim.accounts.installation import installation_id
 from shim.accounts.opening import GUESTS, open_roster
+from shim.accounts.roster import Roster
 from shim.exchange import Clock, Gateway
+from shim.routes.admin import admin_router
 from shim.routes.chat import create_chat_completion
 from shim.routes.errors import EXCEPTION_HANDLERS
 from shim.routes.health import healthz
@@ -34,6 +36,9 @@ def create_app(settings: Settings, *, transport: Transport | None = None, clock:
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
+    async def provide_roster() -> Roster:
+        return state["gateway"].seats.pool
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with _gateway(settings, transport, clock) as gateway:
@@ -41,8 +46,8 @@ def create_app(settings: Settings, *, transport: Transport | None = None, clock:
             yield
 
     return Litestar(
-        route_handlers=[Router(settings.root_path or "/", route_handlers=_ROUTES)],
-        dependencies={"gateway": Provide(provide_gateway)},
+        route_handlers=[Router(settings.root_path or "/", route_handlers=[*_ROUTES, admin_router(settings)])],
+        dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
         cors_config=_cors(settings),

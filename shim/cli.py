@@ -1,4 +1,4 @@
-"""The command `chat2api`: serve, demo, doctor.
+"""The command `chat2api`: serve, demo, doctor, tokens.
 
 Rule: nothing heavy is imported at the top, because every child process imports this module again.
 """
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from shim import __version__
+from shim.tokens_cli import tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,3 +59,6 @@ def doctor() -> None:
     from shim.doctor import examine  # noqa: PLC0415
 
     sys.exit(examine())
+
+
+main.add_command(tokens)

@@ -231,8 +231,8 @@ class Roster:
 
     async def remove(self, id: str) -> bool:
         """Forget one account; whether it was there. Raises StoreError."""
-        await self._store.remove([id])
-        return self._pool.remove(id)
+        removed = await self._store.remove([id])
+        return self._pool.remove(id) or removed > 0
 
     async def clear(self) -> int:
         """Forget all accounts; how many there were. Raises StoreError."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from shim.accounts.model_lists import ModelList as Listed
@@ -22,7 +23,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> ASGI
 
 
 @get("/v1/models/{model_id:str}")
-async def get_model(request: Request[Any, Any, Any], gateway: Gateway, model_id: str) -> ASGIResponse:
+async def get_model(request: Request[Any, Any, Any], gateway: Gateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
     if not _has(listed, model_id):

@@ -1,0 +1,188 @@
+"""Who may see and change the accounts: sessions, tokens against forged requests, and a limit on guesses.
+
+Rules:
+* pure: clock and ids are arguments, nothing is read from a socket, keys are compared in constant time;
+* a session is a signed cookie and is kept nowhere, so that it holds in every worker and on every machine with the same
+  ADMIN_KEY, and a restart ends none. The price: logging out makes the browser forget it and this process refuse it, but
+  a copy stolen before stays good in other processes until it ends by itself; a new ADMIN_KEY ends all of them;
+* a limit counts in one process: with N workers a guesser has N times as many tries.
+"""
+
+import hashlib
+import hmac
+from collections import OrderedDict, deque
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import msgspec
+
+LIFE_SECONDS = 12 * 3600.0
+IDLE_SECONDS = 3600.0
+RENEW_SECONDS = 60.0
+_SKEW_SECONDS = 60.0  # another machine's clock may be ahead of ours
+_MAX_ENDED = 1024
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One log-in. Times are in seconds since 1970: when it began and when a person last did something with it."""
+
+    id: str
+    began: int
+    used: int
+
+
+class Sessions:
+    """Makes and reads session cookies, and the tokens that go with them. `key` is ADMIN_KEY, or "".
+
+    Without a key a session opens nothing: it is only what a token against forged requests is bound to.
+    """
+
+    def __init__(self, key: str) -> None:
+        # A slow derivation, once: a cookie that leaks must not make the key behind it cheap to guess.
+        self._secret = hashlib.scrypt(key.encode(), salt=b"chat2api sessions 1", n=2**14, r=8, p=1, dklen=32)
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def begin(self, id: str, now: float) -> str:
+        """The cookie of a new session. `id` is random, of 256 bits, in the alphabet of base64url."""
+        return self.cookie(Session(id, int(now), int(now)))
+
+    def cookie(self, session: Session) -> str:
+        """The session as a cookie's value."""
+        told = f"{session.began}.{session.used}.{session.id}"
+        return f"{told}.{self._sign('session', told)}"
+
+    def read(self, cookie: str, now: float) -> Session | None:
+        """The session of a cookie; None where it is forged, over, or was ended here."""
+        told, _, signature = cookie.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign("session", told).encode()):
+            return None
+        began, used, id = told.split(".")
+        session = Session(id, int(began), int(used))
+        return session if id not in self._ended and _is_current(session, now) else None
+
+    def renewed(self, session: Session, now: float) -> str | None:
+        """The cookie that tells of a use just now; None where the one there is will do."""
+        if now - session.used < RENEW_SECONDS:
+            return None
+        return self.cookie(msgspec.structs.replace(session, used=int(now)))
+
+    def end(self, session: Session) -> None:
+        """Take it no more."""
+        self._ended[session.id] = None
+        if len(self._ended) > _MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def token(self, session: Session) -> str:
+        """What a request that changes something has to carry besides the cookie."""
+        return self._sign("csrf", session.id)
+
+    def has_token(self, session: Session, token: str) -> bool:
+        """Whether it is that."""
+        return is_equal(token, self.token(session))
+
+    def _sign(self, purpose: str, text: str) -> str:
+        return hmac.digest(self._secret, f"{purpose}:{text}".encode(), "sha256").hex()
+
+
+class GuessLimiter:
+    """How soon a key may be tried again, for each peer and for all together.
+
+    A peer has FREE failures; each further one makes it wait twice as long as the one before, up to LONGEST. All
+    together may fail ALL times in a minute. While one has to wait its key is not even looked at, right or wrong;
+    sessions that have begun go on. Peers behind one proxy count as one: who forwards for others is not believed.
+    """
+
+    FREE = 5
+    FIRST = 10.0
+    LONGEST = 300.0
+    ALL = 30
+    FORGOTTEN = 900.0
+    PEERS = 4096
+
+    def __init__(self) -> None:
+        self._peers: OrderedDict[str, tuple[int, float, float]] = OrderedDict()  # failures, wait until, last failure
+        self._recent: deque[float] = deque(maxlen=self.ALL)
+
+    def wait(self, peer: str, now: float) -> float:
+        """Seconds until `peer` may try; 0.0 where it may at once."""
+        _failures, until, _last = self._peers.get(peer, (0, 0.0, 0.0))
+        everyone = self._recent[0] + 60.0 if len(self._recent) == self.ALL else 0.0
+        return max(0.0, until - now, everyone - now)
+
+    def failed(self, peer: str, now: float) -> None:
+        """A wrong key."""
+        failures, _until, last = self._peers.pop(peer, (0, 0.0, now))
+        failures = 1 if now - last > self.FORGOTTEN else failures + 1
+        over = failures - self.FREE
+        until = now + min(self.LONGEST, self.FIRST * 2 ** min(over, 16)) if over >= 0 else 0.0
+        self._peers[peer] = (failures, until, now)
+        self._recent.append(now)
+        if len(self._peers) > self.PEERS:
+            self._peers.popitem(last=False)
+
+
+def is_equal(given: str, expected: str) -> bool:
+    """Compared in a time that does not tell how near it was."""
+    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(expected.encode()).digest())
+
+
+def peer_name(host: str) -> str:
+    """Who counts as one guesser: an IPv4 address, or an IPv6 network of the size one customer gets."""
+    address = _address(host)
+    if isinstance(address, IPv6Address):
+        return str(ip_network((int(address), 64), strict=False))
+    return str(address) if address is not None else "unknown"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this machine's own."""
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a Host header names this machine itself. Any other name may have been pointed here (DNS rebinding)."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or is_loopback(name)
+
+
+def is_same_origin(
+    host: str, public_url: str, *, origin: str | None, site: str | None, navigates: bool = False
+) -> bool:
+    """Whether a browser made the request from our own pages, or no browser did.
+
+    `site` is Sec-Fetch-Site, which pages can't set: where it is there, it counts alone. As a proxy may have changed
+    `host`, a page of `public_url` is ours, too. With `navigates` the address bar and bookmarks will do.
+    """
+    if site is not None:
+        return site == "same-origin" or (navigates and site == "none")
+    if origin is None:
+        return True
+    return _origin(origin) in {_origin(f"http://{host}"), _origin(f"https://{host}"), _origin(public_url)} - {None}
+
+
+def _is_current(session: Session, now: float) -> bool:
+    if session.used > now + _SKEW_SECONDS:
+        return False
+    return now < session.began + LIFE_SECONDS and now < session.used + IDLE_SECONDS
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None

@@ -1,0 +1,209 @@
+"""`chat2api tokens`: the accounts of the pool, in the terminal. Works whether or not a server runs.
+
+Rules: tokens are read from a file or from standard input, never from arguments, where other users could see them; none
+is printed. Nothing heavy is imported at the top.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from shim.accounts.roster import Roster
+    from shim.accounts.views import AccountView
+
+T = TypeVar("T")
+
+_STATES = ("ready", "cooling", "parked", "expired", "refreshing")
+_UNKNOWN = "there is no account {}"
+
+
+@click.group()
+def tokens() -> None:
+    """List and change the accounts the gateway uses.
+
+    They are in the same store as the server's (DATA_DIR or REDIS_URL): a running server follows at once.
+    """
+
+
+@tokens.command("list")
+@click.option("--state", type=click.Choice(_STATES), help="Only accounts in this state.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_accounts(*, state: str | None, as_json: bool) -> None:
+    """Show the accounts: in which state, why, and until when."""
+    import msgspec  # noqa: PLC0415
+
+    from shim.accounts.states import State  # noqa: PLC0415
+
+    async def work(roster: "Roster") -> "list[AccountView]":
+        return roster.page(state=State(state) if state else None)
+
+    views = _run(work)
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(views), indent=2))
+    else:
+        _print_table(views)
+
+
+@tokens.command()
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
+def add(file: TextIO) -> None:
+    """Add the tokens in FILE (`-`: standard input), one a line; `#` begins a comment.
+
+    Ends with 1 where a line was not taken.
+    """
+    try:
+        text = file.read()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{file.name} is not text in UTF-8") from error
+
+    async def work(roster: "Roster") -> bool:
+        report = await roster.add(text)
+        for number, why in report.invalid:
+            click.echo(f"line {number}: {why}", err=True)
+        for number in report.duplicates:
+            click.echo(f"line {number}: already here, nothing new", err=True)
+        click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {len(roster)} in all")
+        return bool(report.invalid)
+
+    sys.exit(_run(work))
+
+
+@tokens.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+def remove(ids: tuple[str, ...]) -> None:
+    """Forget accounts and their tokens."""
+
+    async def one(roster: "Roster", id: str) -> str:
+        return "removed" if await roster.remove(id) else ""
+
+    _each(ids, one)
+
+
+@tokens.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+def reset(ids: tuple[str, ...]) -> None:
+    """Forget what is known against accounts: limits, refusals, expiries."""
+
+    async def one(roster: "Roster", id: str) -> str:
+        return _state(roster, id) if await roster.reset(id) else ""
+
+    _each(ids, one)
+
+
+@tokens.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+def probe(ids: tuple[str, ...]) -> None:
+    """Renew the tokens of accounts now, which shows whether upstream still takes them.
+
+    One with nothing but an access token can't be renewed; the accounts page asks upstream about those, too.
+    """
+    from shim.errors import GatewayError  # noqa: PLC0415
+
+    async def one(roster: "Roster", id: str) -> str:
+        try:
+            account = await roster.renew(id)
+        except GatewayError as error:
+            return f"failed: {error.message}"
+        if account is None:
+            return ""
+        return _state(roster, id) if account.renewable else f"{_state(roster, id)} (nothing to renew it with)"
+
+    _each(ids, one)
+
+
+@tokens.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clear(*, yes: bool) -> None:
+    """Forget all accounts and their tokens."""
+
+    async def count(roster: "Roster") -> int:
+        return len(roster)
+
+    async def work(roster: "Roster") -> int:
+        return await roster.clear()
+
+    if not yes:
+        click.confirm(f"Remove all {_run(count)} accounts?", abort=True)
+    click.echo(f"{_run(work)} removed")
+
+
+def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") -> None:
+    """Do it to each, say what became of it, and end with 1 where one is unknown or failed."""
+
+    async def work(roster: "Roster") -> bool:
+        bad = False
+        for id in ids:
+            outcome = await one(roster, id)
+            bad |= not outcome or outcome.startswith("failed")
+            click.echo(f"{id}: {outcome}" if outcome else _UNKNOWN.format(id), err=not outcome)
+        return bad
+
+    sys.exit(_run(work))
+
+
+def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
+    """`work` on the roster of these settings. Failures with a name end as one sentence."""
+    from shim.accounts.opening import open_roster  # noqa: PLC0415
+    from shim.accounts.stores import StoreError  # noqa: PLC0415
+    from shim.errors import GatewayError  # noqa: PLC0415
+    from shim.settings import SettingError, load_settings  # noqa: PLC0415
+
+    async def run() -> T:
+        async with open_roster(load_settings(), background=False) as roster:
+            return await work(roster)
+
+    try:
+        return asyncio.run(run())
+    except (SettingError, StoreError, GatewayError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _state(roster: "Roster", id: str) -> str:
+    view = roster.view(id)
+    if view is None:
+        return ""
+    return f"{view.state.value} ({view.why})" if view.why else view.state.value
+
+
+def _print_table(views: "list[AccountView]") -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    console = Console(highlight=False, markup=False)
+    if not views:
+        console.print("no accounts")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("account", no_wrap=True)
+    for name in ("plan", "state", "why", "until", "last used"):
+        table.add_column(name, overflow="fold")
+    table.add_column("turns", justify="right")
+    for view in views:
+        table.add_row(*_cells(view))
+    console.print(table)
+    console.print(f"{len(views)} in all")
+
+
+def _cells(view: "AccountView") -> tuple[Any, ...]:
+    from rich.text import Text  # noqa: PLC0415
+
+    why = [view.why] if view.why else []
+    why += [f"{model.slug} until {_moment(model.until)}" for model in view.cooling]
+    state = Text(view.state.value, style=_STYLES[view.state.value])
+    used = _moment(view.last_used) if view.last_used else "never"
+    until = _moment(view.until) if view.until else ""
+    texts = [Text(text) for text in (view.plan or "", "; ".join(why), until, used, str(view.turns))]
+    return (Text(view.id), texts[0], state, *texts[1:])
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+_STYLES = {"ready": "green", "cooling": "yellow", "parked": "red", "expired": "magenta", "refreshing": "blue"}

@@ -1,0 +1,453 @@
+// The accounts page. Rule: what comes from the server becomes text, never markup; addresses are relative to the page,
+// so that it works below any prefix and behind any proxy.
+"use strict";
+
+const POLL_MS = 2000;
+const USE_MS = 60_000;
+const PAGE = 100;
+const STATES = ["ready", "cooling", "parked", "expired", "refreshing"];
+const NAMES = { all: "All", ready: "Ready", cooling: "Cooling", parked: "Parked", expired: "Expired", refreshing: "Refreshing" };
+
+const at = (id) => document.getElementById(id);
+const view = { state: "all", offset: 0, matching: 0, page: null, skew: 0 };
+const rows = new Map();
+let csrf = null;
+let timer = 0;
+let asked = 0; // the number of the newest request for the list: answers to older ones are late
+let used = Date.now();
+
+// --- asking the server -------------------------------------------------------------------------------------------
+
+class Refusal extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function ask(method, path, body) {
+  const headers = {};
+  if (csrf) headers["x-chat2api-csrf"] = csrf;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const options = { method, headers, credentials: "same-origin", cache: "no-store", redirect: "error" };
+  if (body !== undefined) options.body = JSON.stringify(body);
+  let answer;
+  try {
+    answer = await fetch(`tokens/${path}`, options);
+  } catch {
+    throw new Refusal(0, "The gateway can't be reached.");
+  }
+  const told = await answer.json().catch(() => ({}));
+  if (answer.ok) return told;
+  throw new Refusal(answer.status, told.error?.message ?? `The gateway answered ${answer.status}.`);
+}
+
+async function act(work, message) {
+  try {
+    const told = await work();
+    if (message) say(typeof message === "function" ? message(told) : message);
+    return told;
+  } catch (refusal) {
+    if (!leaves(refusal)) say(refusal.message, true);
+    return null;
+  } finally {
+    refresh();
+  }
+}
+
+// Whether it was said because nobody is logged in (any more): then that is what the page shows.
+function leaves(refusal) {
+  if (!(refusal instanceof Refusal)) throw refusal;
+  if (refusal.status !== 401) return false;
+  showLogin("Your log-in is over: log in again.");
+  return true;
+}
+
+// --- coming and going --------------------------------------------------------------------------------------------
+
+async function start() {
+  try {
+    const session = await ask("GET", "session");
+    session.signed_in ? showApp(session) : showLogin();
+  } catch (refusal) {
+    showLive(refusal.message, true);
+    timer = setTimeout(start, POLL_MS);
+  }
+}
+
+function showApp(session) {
+  csrf = session.csrf;
+  at("login").hidden = true;
+  at("app").hidden = false;
+  at("log-out").hidden = session.access !== "key";
+  refresh();
+}
+
+function showLogin(why = "") {
+  const first = at("login").hidden;
+  clearTimeout(timer);
+  asked += 1;
+  csrf = null;
+  at("confirm").close();
+  at("app").hidden = true;
+  at("live").hidden = true;
+  at("log-out").hidden = true;
+  at("login").hidden = false;
+  at("text").value = "";
+  rows.clear();
+  at("rows").replaceChildren();
+  at("report").replaceChildren();
+  at("login-error").textContent = why;
+  if (first) at("key").focus();
+}
+
+async function logIn(event) {
+  event.preventDefault();
+  const key = at("key");
+  at("login-error").textContent = "";
+  try {
+    const session = await ask("POST", "login", { key: key.value });
+    key.value = "";
+    showApp(session);
+    at("cards").querySelector("button")?.focus();
+  } catch (refusal) {
+    at("login-error").textContent = refusal.message;
+    key.select();
+  }
+}
+
+async function logOut() {
+  try {
+    await ask("POST", "logout");
+  } catch (refusal) {
+    if (refusal.status !== 401) return say(refusal.message, true);
+  }
+  showLogin();
+}
+
+// Watching is no use of a session; what a person does is, and once a minute the server is told.
+function noteUse() {
+  if (!csrf || Date.now() - used < USE_MS) return;
+  used = Date.now();
+  ask("GET", "session").then((session) => { csrf = session.csrf; }, () => {});
+}
+
+// --- the list ----------------------------------------------------------------------------------------------------
+
+async function refresh() {
+  clearTimeout(timer);
+  const mine = ++asked;
+  const query = new URLSearchParams({ offset: view.offset, limit: PAGE });
+  if (view.state !== "all") query.set("state", view.state);
+  try {
+    const page = await ask("GET", `api/accounts?${query}`);
+    if (mine !== asked) return;
+    show(page);
+    showLive("Live");
+  } catch (refusal) {
+    if (mine !== asked || leaves(refusal)) return;
+    showLive(refusal.message, true);
+  }
+  timer = setTimeout(tick, POLL_MS);
+}
+
+function tick() {
+  if (document.hidden) timer = setTimeout(tick, POLL_MS);
+  else refresh();
+}
+
+function show(page) {
+  const behind = page.matching > 0 && page.offset >= page.matching;
+  if (behind) {
+    view.offset = Math.floor((page.matching - 1) / PAGE) * PAGE;
+    return refresh();
+  }
+  view.page = page;
+  view.matching = page.matching;
+  view.skew = page.summary.now - Date.now() / 1000;
+  showStates(page.summary);
+  showRows(page.accounts);
+  showPager(page);
+  const away = page.summary.health.store !== "ok";
+  at("store").hidden = !away;
+  if (away) put(at("store"), `The store of accounts is away; the gateway goes on from memory. ${page.summary.health.store}`);
+}
+
+function showStates(summary) {
+  for (const state of ["all", ...STATES]) {
+    const number = state === "all" ? summary.total : summary.states[state];
+    const card = at(`card-${state}`);
+    put(card.querySelector("b"), number.toLocaleString("en"));
+    card.setAttribute("aria-pressed", String(view.state === state));
+    if (state !== "all") at(`bar-${state}`).style.flexGrow = number;
+  }
+}
+
+function showRows(accounts) {
+  const shown = new Set(accounts.map((account) => account.id));
+  for (const [id, row] of rows) {
+    if (shown.has(id)) continue;
+    row.remove();
+    rows.delete(id);
+  }
+  let before = null;
+  for (const account of accounts) {
+    const row = rows.get(account.id) ?? newRow(account.id);
+    fill(row, account);
+    const place = before ? before.nextElementSibling : at("rows").firstElementChild;
+    if (place !== row) at("rows").insertBefore(row, place);
+    before = row;
+  }
+  at("table").hidden = accounts.length === 0;
+  at("empty").hidden = accounts.length > 0;
+  at("clear").hidden = view.page.summary.total === 0;
+  put(at("empty"), view.state === "all" ? "There are no accounts yet. Add some above." : `No account is ${view.state}.`);
+}
+
+function newRow(id) {
+  const row = at("row").content.firstElementChild.cloneNode(true);
+  row.dataset.id = id;
+  put(row.querySelector(".id"), id);
+  for (const button of row.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${id}`);
+  rows.set(id, row);
+  return row;
+}
+
+function fill(row, account) {
+  const one = (name) => row.querySelector(name);
+  if (row.dataset.state && row.dataset.state !== account.state) flash(row);
+  row.dataset.state = account.state;
+  put(one(".plan"), account.plan ?? "plan unknown");
+  put(one(".state"), NAMES[account.state]);
+  put(one(".why"), account.why ?? "");
+  putTime(one(".until"), account.until);
+  put(one(".moment"), account.until ? moment(account.until) : "");
+  putTime(one(".used"), account.last_used, "never");
+  put(one(".turns"), account.turns.toLocaleString("en"));
+  put(one(".active"), account.active.toLocaleString("en"));
+  fillModels(one(".models"), account.cooling);
+}
+
+function fillModels(list, cooling) {
+  while (list.children.length > cooling.length) list.lastElementChild.remove();
+  cooling.forEach((model, index) => {
+    const item = list.children[index] ?? list.appendChild(document.createElement("li"));
+    if (!item.firstChild) item.append(document.createElement("code"), document.createTextNode(""));
+    put(item.firstChild, model.slug);
+    const text = ` cools until ${moment(model.until)} (${relative(model.until)})${model.why ? `: ${model.why}` : ""}`;
+    if (item.lastChild.data !== text) item.lastChild.data = text;
+  });
+}
+
+function flash(row) {
+  row.classList.remove("changed");
+  void row.offsetWidth; // starts the animation over
+  row.classList.add("changed");
+}
+
+function showPager({ offset, matching }) {
+  put(at("list-title"), view.state === "all" ? "All accounts" : `${NAMES[view.state]} accounts`);
+  at("pager").hidden = matching <= PAGE;
+  put(at("place"), `${(offset + 1).toLocaleString("en")}–${Math.min(offset + PAGE, matching).toLocaleString("en")} of ${matching.toLocaleString("en")}`);
+  at("first").disabled = at("previous").disabled = offset === 0;
+  at("last").disabled = at("next").disabled = offset + PAGE >= matching;
+}
+
+function turnTo(offset) {
+  const last = Math.max(0, Math.floor((view.matching - 1) / PAGE) * PAGE);
+  view.offset = Math.min(Math.max(0, offset), last);
+  refresh();
+}
+
+function filterBy(state) {
+  view.state = state;
+  view.offset = 0;
+  for (const card of at("cards").children) card.setAttribute("aria-pressed", String(card.dataset.state === state));
+  refresh();
+}
+
+// --- text --------------------------------------------------------------------------------------------------------
+
+function put(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function say(text, bad = false) {
+  at("message").hidden = false;
+  at("message").classList.toggle("bad", bad);
+  put(at("message"), text);
+}
+
+function showLive(text, off = false) {
+  at("live").hidden = false;
+  at("live").classList.toggle("off", off);
+  put(at("live"), text);
+}
+
+function putTime(element, seconds, never = "") {
+  put(element, seconds ? relative(seconds) : never);
+  if (!seconds) return element.removeAttribute("datetime");
+  const date = new Date(seconds * 1000);
+  element.dateTime = date.toISOString();
+  element.title = date.toLocaleString();
+}
+
+function relative(seconds) {
+  const left = seconds - (Date.now() / 1000 + view.skew);
+  const away = Math.abs(left);
+  const [size, unit] = away < 90 ? [1, "s"] : away < 5400 ? [60, "min"] : away < 129_600 ? [3600, "h"] : [86_400, "days"];
+  const length = `${Math.round(away / size)} ${unit}`;
+  if (away < 1) return "now";
+  return left > 0 ? `in ${length}` : `${length} ago`;
+}
+
+function moment(seconds) {
+  const date = new Date(seconds * 1000);
+  const today = date.toDateString() === new Date().toDateString();
+  const time = { hour: "2-digit", minute: "2-digit" };
+  return today ? date.toLocaleTimeString([], time) : date.toLocaleString([], { month: "short", day: "numeric", ...time });
+}
+
+function lines(numbers) {
+  return `${numbers.length === 1 ? "Line" : "Lines"} ${numbers.join(", ")}`;
+}
+
+function count(number) {
+  return `${number.toLocaleString("en")} ${number === 1 ? "account" : "accounts"}`;
+}
+
+// --- adding ------------------------------------------------------------------------------------------------------
+
+async function upload(event) {
+  event.preventDefault();
+  const field = at("text");
+  const text = field.value;
+  if (!text.trim()) return field.focus();
+  field.value = ""; // tokens stay no longer on the screen than they have to
+  nameFile("");
+  const report = await act(() => ask("POST", "api/accounts", { text }));
+  if (report) showReport(report);
+  else field.value = text;
+}
+
+function showReport(report) {
+  const list = document.createElement("ul");
+  const item = (text) => { list.appendChild(document.createElement("li")).textContent = text; };
+  for (const { line, why } of report.invalid) item(`Line ${line}: ${why}`);
+  if (report.duplicates.length) item(`${lines(report.duplicates)}: already here, nothing new`);
+  const head = document.createElement("p");
+  head.className = report.invalid.length ? "notice bad" : "notice";
+  const told = [`${count(report.added.length)} added`];
+  if (report.updated.length) told.push(`${report.updated.length.toLocaleString("en")} updated`);
+  if (report.duplicates.length) told.push(`${report.duplicates.length.toLocaleString("en")} already here`);
+  if (report.invalid.length) told.push(`${report.invalid.length.toLocaleString("en")} not taken`);
+  head.textContent = `${told.join(", ")}.`;
+  at("report").replaceChildren(head, ...(list.children.length ? [list] : []));
+}
+
+async function readFile(file) {
+  if (!file) return;
+  at("text").value = await file.text();
+  nameFile(file.name);
+  at("text").focus();
+}
+
+function nameFile(name) {
+  put(at("file-name"), name ? `${name}: look it over, then add` : "or drop one on the field");
+  at("file").value = "";
+}
+
+function watchDrops(zone) {
+  const stop = () => zone.classList.remove("dragging");
+  zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("dragging"); });
+  zone.addEventListener("dragleave", stop);
+  zone.addEventListener("drop", (event) => {
+    stop();
+    const file = event.dataTransfer.files[0];
+    if (!file) return; // dragged text goes into the field by itself
+    event.preventDefault();
+    readFile(file);
+  });
+}
+
+// --- changing ----------------------------------------------------------------------------------------------------
+
+async function onRow(event) {
+  const button = event.target.closest("button[data-act]");
+  if (!button) return;
+  const { id } = button.closest("tr").dataset;
+  button.disabled = true;
+  await ACTS[button.dataset.act](id);
+  button.disabled = false;
+  if (button.isConnected) button.focus();
+}
+
+const one = (id) => `api/accounts/${encodeURIComponent(id)}`;
+const ACTS = {
+  reset: (id) => act(() => ask("POST", `${one(id)}/reset`), `${id} was reset.`),
+  probe: (id) => act(() => ask("POST", `${one(id)}/probe`), (told) => `${id} was asked: it is ${told.state}${told.why ? ` (${told.why})` : ""}.`),
+  remove: async (id) => {
+    if (!await confirmed(`Remove ${id}?`, "The gateway forgets the account and its tokens.")) return;
+    await act(() => ask("DELETE", one(id)), `${id} was removed.`);
+  },
+};
+
+async function clearAll() {
+  const { total } = view.page.summary;
+  if (!await confirmed(`Remove ${count(total)}?`, "The gateway forgets all accounts and their tokens. This can't be undone.", "remove all")) return;
+  view.offset = 0;
+  await act(() => ask("DELETE", "api/accounts", { confirm: true }), (told) => `${count(told.removed)} removed.`);
+}
+
+function confirmed(title, text, word = "") {
+  const dialog = at("confirm");
+  put(at("confirm-title"), title);
+  put(at("confirm-text"), text);
+  at("confirm-typed").hidden = !word;
+  at("confirm-word").value = "";
+  const check = () => { at("confirm-yes").disabled = at("confirm-word").value.trim().toLowerCase() !== word; };
+  check();
+  at("confirm-word").oninput = check;
+  dialog.returnValue = "";
+  dialog.showModal();
+  (word ? at("confirm-word") : at("confirm-no")).focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+// --- at the start ------------------------------------------------------------------------------------------------
+
+function build() {
+  for (const state of ["all", ...STATES]) {
+    const card = at("cards").appendChild(document.createElement("button"));
+    card.type = "button";
+    card.id = `card-${state}`;
+    card.dataset.state = state;
+    card.append(document.createElement("b"), document.createElement("span"));
+    card.lastChild.textContent = NAMES[state];
+    card.addEventListener("click", () => filterBy(state));
+    if (state === "all") continue;
+    const piece = at("bar").appendChild(document.createElement("i"));
+    piece.id = `bar-${state}`;
+    piece.dataset.state = state;
+  }
+  at("confirm-yes").value = "yes";
+  at("login-form").addEventListener("submit", logIn);
+  at("log-out").addEventListener("click", logOut);
+  at("upload").addEventListener("submit", upload);
+  at("file").addEventListener("change", (event) => readFile(event.target.files[0]));
+  at("rows").addEventListener("click", onRow);
+  at("clear").addEventListener("click", clearAll);
+  at("confirm-no").addEventListener("click", () => at("confirm").close("no"));
+  at("first").addEventListener("click", () => turnTo(0));
+  at("previous").addEventListener("click", () => turnTo(view.offset - PAGE));
+  at("next").addEventListener("click", () => turnTo(view.offset + PAGE));
+  at("last").addEventListener("click", () => turnTo(Infinity));
+  for (const kind of ["click", "keydown"]) document.addEventListener(kind, noteUse, { passive: true });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden && !at("app").hidden) refresh(); });
+  watchDrops(at("drop"));
+}
+
+build();
+start();
