@@ -1,9 +1,13 @@
 """Running the application on Granian: `chat2api serve`."""
 
+import multiprocessing
 import os
+import signal
 import socket
+import threading
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from granian import Granian
 from granian.constants import Interfaces, Loops
@@ -11,6 +15,9 @@ from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
 from shim.settings import Settings, as_environment, load_settings
+
+if TYPE_CHECKING:
+    from litestar import Litestar
 
 _LEVELS = {
     "debug": LogLevels.debug,
@@ -35,7 +42,7 @@ def serve(flags: Mapping[str, Any]) -> None:
 def granian(settings: Settings) -> AbstractServer[Any]:
     """The server for these settings, not yet running."""
     server: AbstractServer[Any] = Granian(
-        "shim.app:from_environment",
+        "shim.server:application",
         factory=True,
         address=settings.host,
         port=settings.port,
@@ -50,6 +57,24 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         backlog=4096,
     )
     return server
+
+
+def application() -> "Litestar":
+    """What each worker process runs. Imports wait until here, so that the main process stays small."""
+    from shim.app import from_environment  # noqa: PLC0415
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return from_environment()
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would go on serving, and hold the port, with nobody to stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(load_settings().shutdown_timeout)
+        os._exit(1)
 
 
 def check_port(settings: Settings) -> None:

@@ -51,8 +51,8 @@ class Tries:
     def note(
         self, error: GatewayError, attempt: Attempt, account: str | None, now: float, *, renewable: bool = False
     ) -> None:
-        """An attempt with `account` failed. Raises `error` where it was the last one. An account whose token was refused
-        may be tried again if it is `renewable`, with a new token, once."""
+        """An attempt with `account` failed. Raises `error` where it was the last one. An account whose token was
+        refused may be tried again if it is `renewable`, with a new token, once."""
         if (
             attempt.accepted
             or now >= self._until

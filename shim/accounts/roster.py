@@ -378,8 +378,8 @@ class Roster:
             self._note_back()
 
     async def _catch_up(self) -> None:
-        """Take in what other processes have changed. Raises StoreError. One at a time, so that whoever has waited for it
-        knows all that was stored before."""
+        """Take in what other processes have changed. Raises StoreError. One at a time, so that whoever has waited for
+        it knows all that was stored before."""
         async with self._catching_up:
             try:
                 changes = await self._store.changes()

@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 import httpx
+import psutil
 import pytest
 
 from shim.standin import make_access_token, make_refresh_token
@@ -202,8 +203,11 @@ def test_direct_tokens_do_not_touch_the_pool(pool, upstream):
 def test_the_pool_survives_a_kill(pool, upstream, start_gateway, tmp_path):
     tokens = [tell(upstream, f"kept-{number}") for number in range(5)]
     gateway = pool(*tokens, DATA_DIR=str(tmp_path / "kept"))
+    below = psutil.Process(gateway.process.pid).children(recursive=True)
     gateway.process.send_signal(signal.SIGKILL)
     gateway.process.wait(5)
+    _, alive = psutil.wait_procs(below, timeout=15)
+    assert alive == []  # nobody is left who would hold the port
     again = start_gateway(
         CHATGPT_BASE_URL=upstream.base_url,
         AUTHORIZATION="pool-key",

@@ -45,8 +45,10 @@ async def make_solver() -> AsyncIterator[Callable[..., Solver]]:
 
 
 def working_children(parent: psutil.Process | None = None) -> list[psutil.Process]:
-    """The processes that hash are known by their niceness; the fork server and the resource tracker are not nice."""
-    found = (parent or psutil.Process()).children(recursive=True)
+    """The processes that hash are known by their niceness; the fork server and the resource tracker are not nice. They
+    are our children or the fork server's: what is further down belongs to servers that other tests have started."""
+    ours = (parent or psutil.Process()).children()
+    found = [*ours, *(grandchild for child in ours for grandchild in child.children())]
     return [child for child in found if child.is_running() and child.nice() == NICENESS]
 
 
