@@ -20,6 +20,7 @@ from .upstream import Upstream
 
 START_SECONDS = 10.0
 STOP_SECONDS = 2.0
+CONNECTIONS = 4096
 
 
 class RunningStandin(msgspec.Struct, frozen=True):
@@ -76,7 +77,18 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
 
 
 def _server(app: Litestar, host: str, port: int) -> Server:
-    return Server(app, address=host, port=port, interface=Interfaces.ASGI, websockets=False, log_enabled=False)
+    # Granian counts idle connections as work under way, too: its own bound is soon reached by a few clients that keep
+    # theirs open, and everybody else waits until those time out.
+    return Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        websockets=False,
+        log_enabled=False,
+        backlog=CONNECTIONS,
+        backpressure=CONNECTIONS,
+    )
 
 
 async def _accepting(host: str, port: int, serving: "asyncio.Task[None]") -> None:

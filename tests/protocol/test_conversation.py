@@ -9,7 +9,7 @@ import pytest
 from shim.errors import RequestError
 from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
-from shim.protocol.conversation import conversation_for, encode_conversation, text_of
+from shim.protocol.conversation import check_messages, conversation_for, encode_conversation, text_of
 
 NOW = 1780661199.386
 
@@ -143,6 +143,7 @@ def test_a_part_that_cannot_be_sent_is_refused_by_its_place(kind: str, part: dic
 
 
 def test_no_messages() -> None:
+    request, _ = chat_request(b'{"model": "auto", "messages": []}')
     with pytest.raises(RequestError) as caught:
-        sent()
+        check_messages(request)
     assert (caught.value.http_status, caught.value.param, caught.value.code) == (400, "messages", "empty_array")
