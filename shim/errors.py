@@ -51,14 +51,21 @@ class GatewayError(Exception):
         status: int | None = None,
         type: str | None = None,
         retry_after: float | None = None,
+        resets_at: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.code
         self.param = param
         self.retry_after = retry_after
+        self.resets_at = resets_at
         self.http_status = status or self.status
         self.error_type = type or self.type
+
+    def settle(self, now: float) -> None:
+        """Where upstream said when a limit ends (`resets_at`, seconds since 1970) and not how long it lasts."""
+        if self.retry_after is None and self.resets_at is not None:
+            self.retry_after = max(0.0, self.resets_at - now)
 
     def envelope(self) -> bytes:
         """The JSON body for this error."""

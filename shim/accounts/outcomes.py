@@ -89,6 +89,7 @@ def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own
     For a caller's `own` account only what upstream itself says is kept: nobody else is there to take the turn, so a
     rest of our making would only stand in the way.
     """
+    error.settle(now)
     match error:
         case CredentialError(cause=cause):
             return _credential_event(cause or "unauthorized", renewable=renewable)

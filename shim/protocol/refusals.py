@@ -6,6 +6,7 @@ anything that looks like a token.
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str = ""
     code: str | None = None
     clears_in: float | None = None
+    resets_at: float | None = None
 
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
@@ -81,6 +83,7 @@ def _of_detail(status: int, detail: Any) -> Refusal:
                 message if isinstance(message, str) else "",
                 _code_of(code),
                 _seconds_of(clears_in),
+                _moment_of(rest.get("resets_at")),
             )
         case {"code": str(code)}:
             return Refusal(status, code=_code_of(code))
@@ -99,6 +102,16 @@ def _seconds_of(value: Any) -> float | None:
     return float(min(max(value, 0), _MAX_WAIT)) if isinstance(value, int | float) else None
 
 
+def _moment_of(value: Any) -> float | None:
+    """A time in seconds since 1970, sent as such or as ISO text."""
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
 def _sentence(lead: str, refusal: Refusal) -> str:
     said = _TOKEN.sub("…", refusal.message)[:_MAX_SENTENCE].strip()
     return f"{lead}: {said}" if said else lead
@@ -109,6 +122,7 @@ def _limit(refusal: Refusal) -> GatewayError:
         _sentence("Upstream's limit is reached", refusal),
         code=refusal.code or "rate_limit_exceeded",
         retry_after=refusal.clears_in,
+        resets_at=refusal.resets_at,
     )
 
 

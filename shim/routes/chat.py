@@ -93,7 +93,7 @@ class _Told:
         if not log.isEnabledFor(logging.INFO):
             return
         log.info(
-            "%s model=%.100r slug=%s account=%s stream=%s status=%s ms=%d characters=%d",
+            "%s model=%.100r slug=%s account=%s stream=%s status=%s ms=%d tokens=%s",
             self._identifier,
             self._exchange.model,
             self._exchange.seat.slug,
@@ -101,8 +101,15 @@ class _Told:
             bool(self._wanted.stream),
             _status(transcript),
             (time.perf_counter() - self._began) * 1000,
-            transcript.size,
+            self._tokens(transcript),
         )
+
+    def _tokens(self, transcript: Transcript) -> str:
+        """Prompt and completion; not for what takes long to count."""
+        if self._exchange.is_large(transcript.size):
+            return "many"
+        usage = self._exchange.usage(transcript.text, transcript.reasoning)
+        return f"{usage.prompt_tokens}+{usage.completion_tokens}"
 
 
 def _status(transcript: Transcript) -> str:

@@ -43,6 +43,12 @@ def test_what_is_kept_of_each_failure(error, renewable, event):
     assert said(error, renewable=renewable) == event
 
 
+def test_a_limit_that_says_when_it_ends_is_kept_until_then():
+    error = LimitError("x", resets_at=NOW + 7)
+    assert said(error) == Limited(1007, None, "rate_limit_exceeded")
+    assert error.headers()["retry-after"] == "7"
+
+
 def test_for_a_callers_own_account_only_upstreams_word_is_kept():
     assert said(LimitError("x", retry_after=5), own=True) == Limited(1005, None, "rate_limit_exceeded")
     assert said(LimitError("x"), own=True) == Released()

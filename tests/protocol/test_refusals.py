@@ -298,3 +298,17 @@ def test_the_answer_to_a_challenge_is_word_for_word_as_in_2_7() -> None:
             "code": "turnstile_required",
         }
     }
+
+
+@pytest.mark.parametrize("moment", [1_800_000_000, "2027-01-15T08:00:00+00:00", "2027-01-15T08:00:00Z"])
+def test_a_limit_may_say_when_it_ends(moment: object) -> None:
+    body = json.dumps({"detail": {"message": "x", "code": "model_cap_exceeded", "resets_at": moment}}).encode()
+    error = refusal_of(429, {}, body)
+    assert error.resets_at == 1_800_000_000
+    error.settle(1_799_999_990.0)
+    assert error.headers()["retry-after"] == "10"
+
+
+def test_a_moment_that_is_none_is_left_out() -> None:
+    body = json.dumps({"detail": {"message": "x", "resets_at": "soon"}}).encode()
+    assert refusal_of(429, {}, body).resets_at is None
