@@ -23,10 +23,10 @@ from shim.accounts.outcomes import Attempt, Tries, event_of
 from shim.accounts.roster import Roster
 from shim.accounts.seats import Seat, Seats, is_shortage, list_key
 from shim.accounts.views import AccountView
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import GatewayError, RequestError, UpstreamError
 from shim.openai.chat import ChatRequest, Usage
 from shim.protocol.answer import Answer
-from shim.protocol.conversation import check_messages, conversation_for, text_of
+from shim.protocol.conversation import check_messages, conversation_for, conversation_name, owner_of, text_of
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.handshake import HandshakeOptions, Moment, Turn, open_turn
 from shim.protocol.listing import list_models
@@ -43,6 +43,7 @@ log = logging.getLogger("chat2api")
 
 _LARGE = 100_000  # characters; the tokenizer does some 30 a microsecond
 _EVENT_STREAM = "text/event-stream"
+_NOT_KEPT = "Chats are not kept here (HISTORY_DISABLED), so there is no conversation to go on with."
 _PROXY_FAILURES = frozenset({"upstream_proxy", "upstream_unreachable", "connect_timeout"})
 _ORIGIN_FAILURES = frozenset(
     {"upstream_unreachable", "upstream_tls", "connect_timeout", "timeout", "upstream_connection"}
@@ -60,7 +61,15 @@ class Exchange:
     """One answer under way. `first` are the events that came with the head."""
 
     def __init__(
-        self, response: Response, answer: Answer, first: list[Event], *, request: ChatRequest, seat: Seat, clock: Clock
+        self,
+        response: Response,
+        answer: Answer,
+        first: list[Event],
+        *,
+        request: ChatRequest,
+        seat: Seat,
+        clock: Clock,
+        kept: bool,
     ) -> None:
         started = next((event for event in first if isinstance(event, Started)), None)
         self.request = request
@@ -73,6 +82,7 @@ class Exchange:
         self._first = first
         self._last: Event | None = None
         self._now = clock.now
+        self._kept = kept
 
     async def events(self) -> AsyncIterator[list[Event]]:
         """The events, in the batches they arrived in; the last one is Finished or Failed."""
@@ -82,6 +92,13 @@ class Exchange:
                 self._last = batch[-1]
                 yield batch
             batch = [] if self._answer.ended else await _next_events(self._response, self._answer)
+
+    def ids(self) -> dict[str, str]:
+        """What a client goes on with, where chats are kept: the names of the conversation and of the answer in it."""
+        conversation, message = self._answer.conversation_id, self._answer.message_id
+        if not self._kept or conversation is None or message is None:
+            return {}
+        return {"conversation_id": conversation_name(conversation, self.seat.account_id), "message_id": message}
 
     def usage(self, text: str, reasoning: str) -> Usage:
         """Token counts for the answer so far."""
@@ -165,15 +182,18 @@ class Gateway:
         GatewayError.
         """
         check_messages(request)
+        if request.conversation_id and self.settings.history_disabled:
+            raise RequestError(_NOT_KEPT, param="conversation_id", code="history_disabled")
         until = self.clock.now() + self.settings.first_byte_timeout
-        alone = caller.own is not None or not len(self.seats.pool)
+        alone = caller.own is not None or not len(self.seats.pool) or owner_of(request) is not None
         tries = Tries(self.settings.retry_times, until, alone=alone)
         while True:
-            seat = await self._seat(caller, request.model, tries)
+            seat = await self._seat(caller, request, tries)
             attempt = Attempt()
             try:
                 return await self._attempt(request, seat, attempt)
             except GatewayError as error:
+                error.settle(self.clock.now())
                 seat.failed(error, self.clock.now())
                 tries.note(error, attempt, seat.account_id, self.clock.now(), renewable=seat.renewable)
                 log.info("turn failed (%s), trying again", error.code)
@@ -200,13 +220,13 @@ class Gateway:
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _seat(self, caller: Caller, model: str, tries: Tries) -> Seat:
+    async def _seat(self, caller: Caller, request: ChatRequest, tries: Tries) -> Seat:
         """The next seat; what failed before decides whether to wait first, and what is told where there is none."""
         while True:
             if tries.alone and isinstance(tries.failure, UpstreamError):
                 await asyncio.sleep(tries.pause())
             try:
-                return await self.seats.take(caller, model, tries.tried)
+                return await self.seats.take(caller, request.model, tries.tried, owner_of(request))
             except GatewayError as error:
                 if not is_shortage(error):
                     tries.note(error, Attempt(), None, self.clock.now())
@@ -240,12 +260,13 @@ class Gateway:
             new_id=self.clock.new_id,
         )
         handshake = open_turn(upstream, conversation, self._options, self._moment(seat.identity))
+        kept = not self.settings.history_disabled
         turn = await self._driver.run(handshake, way.lane)
         attempt.sent = True
         response = await self._driver.transport.send(turn.request, way.lane)
         try:
             answer, first = await _head(response, turn, attempt)
-            return Exchange(response, answer, first, request=request, seat=seat, clock=self.clock)
+            return Exchange(response, answer, first, request=request, seat=seat, clock=self.clock, kept=kept)
         except BaseException:
             response.close()
             raise

@@ -44,6 +44,7 @@ class Conversation(msgspec.Struct, frozen=True):
     model: str
     history_and_training_disabled: bool
     websocket_request_id: str
+    conversation_id: str | UnsetType = UNSET
     timezone_offset_min: int = 0
     action: Literal["next"] = "next"
     conversation_mode: ConversationMode = ConversationMode()

@@ -68,6 +68,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     messages: list[ChatMessage]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    # Ours, where chats are kept: the ids an earlier answer gave, to go on with its conversation.
+    conversation_id: str | None = None
+    parent_message_id: str | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -133,6 +136,8 @@ class ChatCompletion(msgspec.Struct, frozen=True):
     object: Literal["chat.completion"] = "chat.completion"
     service_tier: None = None
     system_fingerprint: None = None
+    conversation_id: str | UnsetType = UNSET
+    message_id: str | UnsetType = UNSET
 
 
 class ChunkDelta(msgspec.Struct, frozen=True):
@@ -164,3 +169,5 @@ class ChatChunk(msgspec.Struct, frozen=True):
     service_tier: None = None
     system_fingerprint: None = None
     usage: Usage | UnsetType | None = UNSET
+    conversation_id: str | UnsetType = UNSET
+    message_id: str | UnsetType = UNSET

@@ -70,6 +70,7 @@ class Answer:
         self._live_path: str | None = None
         self._live: _Shown | None = None
         self._conversation_id: str | None = None
+        self._message_id: str | None = None
         self._reason: str | None = None
         self._text_given = False
         self._done = False
@@ -79,6 +80,16 @@ class Answer:
     def ended(self) -> bool:
         """Whether the last event has been given."""
         return self.phase is Phase.ENDED
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation this answer is part of, as far as upstream has said."""
+        return self._conversation_id
+
+    @property
+    def message_id(self) -> str | None:
+        """The message that answers: the last one of which text was shown."""
+        return self._message_id
 
     @property
     def done(self) -> bool:
@@ -225,6 +236,8 @@ class Answer:
 
     def _show(self, message: Message, reading: Reading, events: list[Event], root: Any) -> None:
         key = (message.id if isinstance(message.id, str) else None, message.author.role)
+        if reading.kind is TextDelta:
+            self._message_id = key[0]
         shown = self._shown.get(key)
         if shown is None or shown.kind is not reading.kind:
             shown = self._shown[key] = _Shown(reading.kind)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET
 
 from shim.chatgpt.conversation import Conversation, SentAuthor, SentContent, SentMessage
 from shim.errors import RequestError
@@ -18,6 +19,7 @@ _ROLES: dict[str, Literal["system", "user", "assistant", "tool"]] = {
     "tool": "tool",
     "function": "tool",
 }
+_OWNER = "."  # between upstream's id and the account's
 _UNSUPPORTED = {ImagePart: "image_url", AudioPart: "input_audio", FilePart: "file"}
 
 
@@ -37,7 +39,8 @@ def conversation_for(
     ]
     return Conversation(
         messages=messages,
-        parent_message_id=new_id(),
+        parent_message_id=request.parent_message_id or new_id(),
+        conversation_id=request.conversation_id.partition(_OWNER)[0] if request.conversation_id else UNSET,
         model=slug,
         history_and_training_disabled=temporary,
         websocket_request_id=new_id(),
@@ -46,10 +49,27 @@ def conversation_for(
 
 def check_messages(request: ChatRequest) -> None:
     """Raises RequestError (400) where the messages can't be sent, before anything is asked of upstream for them."""
+    if request.conversation_id and not request.parent_message_id:
+        raise RequestError(
+            "Missing required parameter: 'parent_message_id' (the 'message_id' that came with the conversation).",
+            param="parent_message_id",
+            code="missing_required_parameter",
+        )
     if not request.messages:
         raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
     for place, message in enumerate(request.messages):
         text_of(message, f"messages[{place}]")
+
+
+def owner_of(request: ChatRequest) -> str | None:
+    """The account that owns the conversation a request goes on with, as `conversation_name` has put it into the id."""
+    return (request.conversation_id or "").partition(_OWNER)[2] or None
+
+
+def conversation_name(conversation_id: str, account: str | None) -> str:
+    """The id a client is given: upstream's own, and the account's (no secret), so that whichever gateway gets it back
+    knows whose it is."""
+    return f"{conversation_id}{_OWNER}{account}" if account else conversation_id
 
 
 def encode_conversation(conversation: Conversation) -> bytes:

@@ -25,6 +25,8 @@ from shim.protocol.events import CodeDelta, Event, Failed, Finished, ReasoningDe
 from shim.protocol.markdown import MarkdownText
 
 DONE = b"data: [DONE]\n\n"
+Ids = Callable[[], dict[str, str]]
+"""() -> `conversation_id` and `message_id` where chats are kept, else nothing; asked when the answer has ended"""
 CountUsage = Callable[[str, str], Usage]
 """(answer text, reasoning text) -> usage"""
 
@@ -81,8 +83,11 @@ class Transcript:
 class ChatChunks:
     """Renders a streamed answer: `head` first, then `render` for whatever has happened."""
 
-    def __init__(self, *, id: str, created: int, model: str, count: CountUsage, include_usage: bool) -> None:
+    def __init__(
+        self, *, id: str, created: int, model: str, count: CountUsage, include_usage: bool, ids: Ids = dict
+    ) -> None:
         self.transcript = Transcript()
+        self._ids = ids
         self._chunk = ChatChunk(id, created, model, [], usage=None if include_usage else UNSET)
         self._include_usage = include_usage
         self._count = count
@@ -109,7 +114,8 @@ class ChatChunks:
         transcript = self.transcript
         if transcript.error is not None:
             return b"data: " + transcript.error.envelope() + b"\n\n"
-        last = self._line(ChunkChoice(ChunkDelta(), transcript.finish_reason))
+        finish = ChunkChoice(ChunkDelta(), transcript.finish_reason)
+        last = _data(msgspec.structs.replace(self._chunk, choices=[finish], **self._ids()))
         return last + self._usage_line() + DONE
 
     def _usage_line(self) -> bytes:
@@ -132,8 +138,9 @@ class ChatChunks:
 class Completion:
     """Collects a whole answer into one chat completion."""
 
-    def __init__(self, *, id: str, created: int, model: str, count: CountUsage) -> None:
+    def __init__(self, *, id: str, created: int, model: str, count: CountUsage, ids: Ids = dict) -> None:
         self.transcript = Transcript()
+        self._ids = ids
         self._id, self._created, self._model, self._count = id, created, model, count
 
     def add(self, events: Iterable[Event]) -> None:
@@ -149,7 +156,8 @@ class Completion:
         message = AssistantMessage(content=transcript.text, reasoning_content=transcript.reasoning or UNSET)
         usage = self._count(transcript.text, transcript.reasoning)
         choice = Choice(message, transcript.finish_reason)
-        return _encode(ChatCompletion(self._id, self._created, self._model, [choice], usage))
+        completion = ChatCompletion(self._id, self._created, self._model, [choice], usage)
+        return _encode(msgspec.structs.replace(completion, **self._ids()))
 
 
 def _encode_text(text: str) -> bytes:

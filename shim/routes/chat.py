@@ -33,7 +33,9 @@ async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gatew
     if wanted.stream:
         chunks = _chunks(exchange)
         return EventStream(request, _lines(exchange, chunks), lambda: told.end(chunks.transcript), headers=headers)
-    completion = Completion(id=exchange.id, created=exchange.created, model=exchange.model, count=exchange.usage)
+    completion = Completion(
+        id=exchange.id, created=exchange.created, model=exchange.model, count=exchange.usage, ids=exchange.ids
+    )
     try:
         body = await while_present(request, _whole(exchange, completion))
     finally:
@@ -48,6 +50,7 @@ def _chunks(exchange: Exchange) -> ChatChunks:
         created=exchange.created,
         model=exchange.model,
         count=exchange.usage,
+        ids=exchange.ids,
         include_usage=bool(options and options.include_usage),
     )
 

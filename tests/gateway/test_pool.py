@@ -1,6 +1,7 @@
 """The pool as its users see it: one key, many accounts, real servers, real stores."""
 
 import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -188,6 +189,17 @@ def test_an_upstream_hiccup_moves_to_another_account(pool, upstream):
     assert states(gateway) == {"ready": 2}  # a hiccup is not held against an account
 
 
+def test_two_workers_share_one_pool_and_end_together(pool, upstream):
+    gateway = pool(*(tell(upstream, f"worked-{number}") for number in range(2)), WORKERS="2")
+    time.sleep(0.5)
+    assert many([gateway], 60, 6) == {200: 60}
+    assert sum(turns(upstream).values()) == 60
+    below = psutil.Process(gateway.process.pid).children(recursive=True)
+    assert gateway.stop() == 0
+    _, alive = psutil.wait_procs(below, timeout=15)
+    assert alive == []
+
+
 def test_direct_tokens_do_not_touch_the_pool(pool, upstream):
     gateway = pool(tell(upstream, "pooled"))
     mine = {"Authorization": f"Bearer {tell(upstream, 'mine')}"}
@@ -217,13 +229,14 @@ def test_the_pool_survives_a_kill(pool, upstream, start_gateway, tmp_path):
     assert states(again) == {"ready": 5}
 
 
-def test_a_dead_proxy_and_a_failing_gateway_are_passed_over(start_gateway, shared_standin, upstream):
+@pytest.mark.parametrize("kind", ["CHATGPT_BASE_URL", "PROXY_URL"])
+def test_a_dead_proxy_and_a_failing_gateway_are_passed_over(start_gateway, shared_standin, upstream, kind):
+    """The stand-in serves as proxy, too: to a proxy curl sends the same request, with a whole URL for its path."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        gateway = start_gateway(
-            CHATGPT_BASE_URL=f"{nowhere},{shared_standin.base_url}", CONNECT_TIMEOUT="1", RETRY_TIMES="3"
-        )
+        settings = {"CHATGPT_BASE_URL": shared_standin.base_url, kind: f"{nowhere},{shared_standin.base_url}"}
+        gateway = start_gateway(CONNECT_TIMEOUT="1", RETRY_TIMES="3", **settings)
         for name in ("one", "two", "three", "four"):
             mine = {"Authorization": f"Bearer {tell(upstream, name)}"}
             assert gateway.post(CHAT, ask(), **mine).status_code == 200
@@ -322,3 +335,42 @@ def test_a_redis_that_comes_back_empty_is_filled_from_memory(pool, redis, upstre
         assert states(gateway) == {"ready": 3}
         assert many([gateway], 9, 3) == {200: 9}
         assert states(pool(**settings)) == {"ready": 3}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_conversation_stays_with_the_account_that_owns_it(pool, upstream, stream):
+    names = [f"owner-{number}-{stream}" for number in range(3)]
+    gateway = pool(*(tell(upstream, name) for name in names), HISTORY_DISABLED="false")
+    first = last_object(gateway.post(CHAT, ask(stream=stream), **KEY))
+    (owner,) = turns(upstream)
+    for _ in range(4):
+        ids = {"conversation_id": first["conversation_id"], "parent_message_id": first["message_id"]}
+        answer = gateway.post(CHAT, ask("and then?", stream=stream, **ids), **KEY)
+        assert answer.status_code == 200, answer.text
+        first = last_object(answer)
+    assert turns(upstream) == {owner: 5}
+    sent = upstream.get("/standin/stats").json()["recent_turns"][-1]["conversation"]
+    assert sent["conversation_id"] == first["conversation_id"].partition(".")[0]
+    assert sent["history_and_training_disabled"] is False
+
+
+def last_object(answer):
+    """The completion, or the chunk that ends a stream."""
+    if not answer.headers["content-type"].startswith("text/event-stream"):
+        return answer.json()
+    return json.loads(answer.text.split("\n\n")[-3].removeprefix("data: "))
+
+
+def test_a_conversation_whose_account_is_gone_is_not_found(pool, upstream):
+    gateway = pool(tell(upstream, "stays"), HISTORY_DISABLED="false")
+    ids = {"conversation_id": "3c1c6f5a-7c3f-4f0e-8b59-6c1f2b0c9d22.0123456789abcdef", "parent_message_id": "x"}
+    answer = gateway.post(CHAT, ask(**ids), **KEY)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "conversation_not_found")
+    assert turns(upstream) == {}
+
+
+def test_where_chats_are_not_kept_there_are_no_ids_and_none_are_taken(pool, upstream):
+    gateway = pool(tell(upstream, "forgetful"))
+    assert "conversation_id" not in gateway.post(CHAT, ask(), **KEY).json()
+    answer = gateway.post(CHAT, ask(conversation_id="x", parent_message_id="y"), **KEY)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "conversation_id")
