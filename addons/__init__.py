@@ -1,1 +1,4 @@
-"""The mitmproxy side of chat2api: the second driver of the same core. Nothing in `shim` imports from here."""
+"""The place of the mitmproxy addons, the second driver of the same core. None is written yet.
+
+Rule: nothing in `shim` imports from here.
+"""
