@@ -6,6 +6,7 @@ from shim.accounts.account import EVERY_MODEL, Account, Condition
 from shim.accounts.states import RENEWAL, State, state_of
 
 _EXPIRED = "the access token has expired"
+_NOT_FETCHED = "no access token yet: one is fetched at the first turn"
 
 
 class ModelCooling(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class AccountView(msgspec.Struct, frozen=True):
 def view_of(account: Account, condition: Condition, renewing: bool, active: int, now: float) -> AccountView:
     """The view of one account, with `active` turns under way."""
     state = state_of(account, condition, renewing, now)
-    why, until = _explained(state, condition, now)
+    why, until = _explained(state, account, condition, now)
     return AccountView(
         id=account.id,
         state=state,
@@ -50,13 +51,14 @@ def view_of(account: Account, condition: Condition, renewing: bool, active: int,
     )
 
 
-def _explained(state: State, condition: Condition, now: float) -> tuple[str | None, float | None]:
+def _explained(state: State, account: Account, condition: Condition, now: float) -> tuple[str | None, float | None]:
     reasons = condition.reasons
     match state:
         case State.PARKED:
             return condition.parked, None
         case State.EXPIRED:
-            return reasons.get(RENEWAL, _EXPIRED), condition.retry_at if condition.retry_at > now else None
+            usual = _NOT_FETCHED if account.access_token is None else _EXPIRED
+            return reasons.get(RENEWAL, usual), condition.retry_at if condition.retry_at > now else None
         case State.COOLING:
             return reasons.get(EVERY_MODEL), condition.cooling[EVERY_MODEL]
         case _:
