@@ -22,6 +22,7 @@ from shim.accounts.credentials import Caller, caller_of
 from shim.accounts.outcomes import Attempt, Tries, event_of
 from shim.accounts.roster import Roster
 from shim.accounts.seats import Seat, Seats, is_shortage, list_key
+from shim.accounts.states import State
 from shim.accounts.views import AccountView
 from shim.errors import GatewayError, RequestError, UpstreamError
 from shim.openai.chat import ChatRequest, Usage
@@ -134,6 +135,10 @@ class Way(msgspec.Struct, frozen=True):
     lane: Lane
 
 
+# What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
+_DISPROVED = frozenset({State.PARKED, State.EXPIRED})
+
+
 class Gateway:
     """Everything an exchange needs, made once per worker."""
 
@@ -211,7 +216,9 @@ class Gateway:
                 return None
             identity = self.seats.identity_of(account)
             pool.learn(id, await self._fetch_models(identity))
-            await pool.reset(id)
+            view = pool.view(id)
+            if view is not None and view.state in _DISPROVED:
+                await pool.reset(id)
         except DeadCredentialError:
             pass  # the renewal has parked it
         except GatewayError as error:
@@ -237,17 +244,15 @@ class Gateway:
                     raise tries.failure if tries.failure is not None and caller.own is not None else error from error
 
     async def _attempt(self, request: ChatRequest, seat: Seat, attempt: Attempt) -> Exchange:
-        now = self.clock.now()
-        key = list_key(seat.identity)
-        origin, proxy = self._origins.pick(key, now) or "", self._proxies.pick(key, now)
+        way = self._way(seat.identity)
         try:
-            exchange = await self._converse(request, seat, attempt, Way(origin, Lane(key, proxy)))
+            exchange = await self._converse(request, seat, attempt, way)
         except UpstreamError as error:
-            self._note_failed(error, origin, proxy)
+            self._note_failed(error, way)
             raise
-        self._origins.worked(origin)
-        if proxy is not None:
-            self._proxies.worked(proxy)
+        self._origins.worked(way.origin)
+        if way.lane.proxy is not None:
+            self._proxies.worked(way.lane.proxy)
         return exchange
 
     async def _converse(self, request: ChatRequest, seat: Seat, attempt: Attempt, way: Way) -> Exchange:
@@ -272,22 +277,24 @@ class Gateway:
             raise
 
     async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
-        now, key = self.clock.now(), list_key(identity)
-        origin, proxy = self._origins.pick(key, now) or "", self._proxies.pick(key, now)
+        way = self._way(identity)
         try:
-            upstream = Upstream(origin, identity, self._options.profile)
-            return await self._driver.run(list_models(upstream), Lane(key, proxy))
+            return await self._driver.run(list_models(Upstream(way.origin, identity, self._options.profile)), way.lane)
         except UpstreamError as error:
-            self._note_failed(error, origin, proxy)
+            self._note_failed(error, way)
             raise
 
-    def _note_failed(self, error: UpstreamError, origin: str, proxy: str | None) -> None:
+    def _way(self, identity: Identity) -> Way:
+        now, key = self.clock.now(), list_key(identity)
+        return Way(self._origins.pick(key, now) or "", Lane(key, self._proxies.pick(key, now)))
+
+    def _note_failed(self, error: UpstreamError, way: Way) -> None:
         """A dead proxy and a failing gateway are left out for a while, where there are others."""
-        now = self.clock.now()
+        now, proxy = self.clock.now(), way.lane.proxy
         if proxy is not None and error.code in _PROXY_FAILURES:
             self._proxies.failed(proxy, now)
         elif len(self._origins) > 1 and error.code in _ORIGIN_FAILURES:
-            self._origins.failed(origin, now)
+            self._origins.failed(way.origin, now)
 
     def _moment(self, identity: Identity) -> Moment:
         now = self.clock.now()

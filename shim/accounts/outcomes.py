@@ -1,4 +1,4 @@
-"""What a failure says about the account it happened to, and whether another account may try (issue of the pool: retry).
+"""What a failure says about the account it happened to, and whether another account may try.
 
 Rule: two tables. A limit is honoured for as long as upstream says, and for a default where it says nothing; a refusal
 rests the account for a short while; what is the request's own fault says nothing and is never tried again.

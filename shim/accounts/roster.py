@@ -218,14 +218,15 @@ class Roster:
         return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(duplicates), tuple(invalid))
 
     async def host(self, account: Account) -> str:
-        """Take in the account of a caller who brought their own credential; its id. Raises StoreError."""
+        """Take in the account of a caller who brought their own credential; its id. While the store is away it is kept
+        in memory alone: whoever brought it can bring it again."""
         known = self._pool.find(account)
         if known is not None:
-            await self._supply(known, account)
+            await self._guarded(self._supply(known, account))
             return known
         if len(self._pool) >= _MAX_HOSTED:
-            await self.remove(self.page(limit=1)[0].id)
-        await self._store.add([account])
+            await self._guarded(self.remove(self.page(limit=1)[0].id))
+        await self._guarded(self._store.add([account]))
         self._pool.add(account, Condition(), self._clock())
         return account.id
 

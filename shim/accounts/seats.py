@@ -145,7 +145,8 @@ class Seats:
             identity = await self._identity(roster, lease)
             listed = await self._list_of(identity)
         except GatewayError as error:
-            roster.end(lease, event_of(error, slug=lease.slug, renewable=lease.account.renewable, now=self._clock()))
+            renewable, own = lease.account.renewable, roster is self.guests
+            roster.end(lease, event_of(error, slug=lease.slug, renewable=renewable, now=self._clock(), own=own))
             raise
         except BaseException:
             roster.end(lease, Unused())

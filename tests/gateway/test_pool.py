@@ -133,6 +133,20 @@ def test_after_clears_in_an_account_serves_again(pool, upstream):
     assert gateway.post(CHAT, ask(), **KEY).status_code == 200
 
 
+def test_a_probe_brings_back_who_was_parked_and_ends_no_limit(pool, upstream):
+    limit = {"where": "turn", "failure": "model_cap", "times": 1}
+    dead = {"where": "sentinel", "failure": "token_revoked", "times": 1}
+    gateway = pool(tell(upstream, "probed-limited", failures=[limit]))
+    assert gateway.post(CHAT, ask(), **KEY).status_code == 429
+    upload(gateway, [tell(upstream, "probed-parked", failures=[dead])])
+    assert gateway.post(CHAT, ask(), **KEY).status_code == 429
+    assert states(gateway) == {"ready": 1, "parked": 1}
+    for account in accounts(gateway):
+        assert gateway.post(f"/tokens/api/accounts/{account['id']}/probe", **ADMIN).status_code == 200
+    assert states(gateway) == {"ready": 2}
+    assert [row["slug"] for account in accounts(gateway) for row in account["cooling"]] == ["auto"]
+
+
 def test_a_limit_on_one_model_leaves_the_others(pool, upstream):
     limit = {"where": "turn", "failure": "model_cap", "times": 1}
     gateway = pool(tell(upstream, "capped", failures=[limit]))
@@ -313,6 +327,8 @@ def test_redis_killed_and_back_loses_no_request_and_no_account(pool, redis, upst
         assert many([gateway], 20, 4) == {200: 20}
     assert many([gateway], 40, 4) == {200: 40}
     assert gateway.get("/healthz").json()["store"] != "ok"
+    mine = {"Authorization": f"Bearer {tell(upstream, 'brings-their-own')}"}
+    assert [gateway.post(CHAT, ask(), **mine).status_code for _ in range(2)] == [200, 200]
     with running():
         until = time.monotonic() + 10
         while gateway.get("/healthz").json()["store"] != "ok" and time.monotonic() < until:
