@@ -56,6 +56,13 @@ class Settings(msgspec.Struct, frozen=True):
     conversation_only: Annotated[bool, Meta(description="Send bare conversations: upstream is a gateway too.")] = False
     retry_times: Annotated[int, Meta(ge=0, le=20, description="Further tries before the first byte went out.")] = 3
     enable_gateway: Annotated[bool, Meta(description="Serve the web page and the gateway endpoints.")] = True
+    strict_params: Annotated[bool, Meta(description="Refuse request fields that have no effect here (400).")] = False
+    continue_times: Annotated[
+        int, Meta(ge=0, le=10, description="How often an answer cut by its length is gone on with by itself.")
+    ] = 0
+    continue_chats: Annotated[
+        bool, Meta(description="Send only the new turn where the history is one we answered (needs kept chats).")
+    ] = False
     default_model: Annotated[str, Meta(description="Answers names of unknown models (none: 404).")] = ""
     public_base_url: Annotated[str, Meta(description="The address clients reach this gateway at.")] = ""
     account_limit: Annotated[int, Meta(ge=1, le=100, description="Turns one account may have at once.")] = 4
@@ -79,6 +86,11 @@ class Settings(msgspec.Struct, frozen=True):
         int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")
     ] = 10
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
+    max_file_bytes: Annotated[int, Meta(ge=1024, description="Largest file or picture in a request.")] = 20971520
+    file_timeout: Annotated[Seconds, Meta(description="Seconds a file may take to be fetched from its URL.")] = 30.0
+    poll_timeout: Annotated[Seconds, Meta(description="Seconds to wait for answers and pictures made elsewhere.")] = (
+        300.0
+    )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"
 
     @property

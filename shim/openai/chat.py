@@ -4,12 +4,14 @@ Rule: a request field that is declared here is honoured; one that is not is repo
 An output field is here because the real API sends it, with the value the real API gives when it has nothing to say.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 # --- request ----------------------------------------------------------------------------------------------------------
 
@@ -26,33 +28,136 @@ class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):
     refusal: str
 
 
-class ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
-    """`{"type": "image_url", "image_url": {"url": ...}}`"""
+class ImageUrl(msgspec.Struct, frozen=True):
+    """An http(s) or data URL. `detail` decides the tokens a picture counts, and nothing else here."""
 
-    image_url: msgspec.Raw
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
+    """`{"type": "image_url", "image_url": {"url": ...}}`; some clients send the bare URL."""
+
+    image_url: ImageUrl | str
+
+    @property
+    def url(self) -> str:
+        """Where the picture is."""
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
+
+    @property
+    def detail(self) -> str:
+        """`auto` where the client does not say."""
+        return "auto" if isinstance(self.image_url, str) else self.image_url.detail or "auto"
 
 
 class AudioPart(msgspec.Struct, frozen=True, tag="input_audio"):
-    """`{"type": "input_audio", ...}`"""
+    """`{"type": "input_audio", ...}`: read in order to be refused by name."""
 
     input_audio: msgspec.Raw
+
+
+class FileSource(msgspec.Struct, frozen=True):
+    """A file's bytes: `file_data` is a data URL, bare base64 or an http(s) URL; `file_url` is ours, for clients that
+    keep the two apart. `file_id` names a file uploaded before, which this gateway does not keep."""
+
+    file_data: str | None = None
+    file_url: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
 
 
 class FilePart(msgspec.Struct, frozen=True, tag="file"):
     """`{"type": "file", "file": {...}}`"""
 
-    file: msgspec.Raw
+    file: FileSource
 
 
 ContentPart = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
 
 
+class CalledFunction(msgspec.Struct, frozen=True):
+    """What was called. `arguments` is JSON as text, as the model wrote it."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """One call in an assistant's message: in the history, and in an answer."""
+
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One message of the history. `content` is text, a list of parts, null or missing."""
+    """One message of the history. `content` is text, a list of parts, null or missing. `tool_calls` belong to an
+    assistant's message, `tool_call_id` to a tool's."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
     name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+
+class FunctionDefinition(msgspec.Struct, frozen=True):
+    """A function the model may call. `parameters` is a JSON schema; none means that it takes nothing."""
+
+    name: FunctionName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """`{"type": "function", "function": {...}}`"""
+
+    function: FunctionDefinition
+    type: Literal["function"] = "function"
+
+
+class NamedFunction(msgspec.Struct, frozen=True):
+    """The name alone."""
+
+    name: FunctionName
+
+
+class NamedToolChoice(msgspec.Struct, frozen=True):
+    """The one function that has to be called."""
+
+    function: NamedFunction
+    type: Literal["function"] = "function"
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
+
+
+class TextFormat(msgspec.Struct, frozen=True, tag="text"):
+    """Any text: the default."""
+
+
+class JsonObjectFormat(msgspec.Struct, frozen=True, tag="json_object"):
+    """A JSON object, whichever."""
+
+
+class JsonSchema(msgspec.Struct, frozen=True):
+    """A schema the answer has to fit."""
+
+    name: FunctionName
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, frozen=True, tag="json_schema"):
+    """JSON that fits a schema."""
+
+    json_schema: JsonSchema
+
+
+ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -68,6 +173,17 @@ class ChatRequest(msgspec.Struct, frozen=True):
     messages: list[ChatMessage]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    n: Annotated[int, Meta(ge=1, le=8)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    # Ours: pictures in the answer as links (default) or as data URLs.
+    image_response_format: Literal["url", "b64_json"] | None = None
     # Ours, where chats are kept: the ids an earlier answer gave, to go on with its conversation.
     conversation_id: str | None = None
     parent_message_id: str | None = None
@@ -106,14 +222,31 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens_details: CompletionDetails = CompletionDetails()
 
 
+class UrlCitation(msgspec.Struct, frozen=True):
+    """A page and where the answer cites it: characters (code points) of `content`, the end exclusive."""
+
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """`{"type": "url_citation", "url_citation": {...}}`"""
+
+    url_citation: UrlCitation
+    type: Literal["url_citation"] = "url_citation"
+
+
 class AssistantMessage(msgspec.Struct, frozen=True):
     """The one message of a completion's choice."""
 
     content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: str | None = None
-    annotations: list[object] = []
+    annotations: list[Annotation] = []
     reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -140,13 +273,31 @@ class ChatCompletion(msgspec.Struct, frozen=True):
     message_id: str | UnsetType = UNSET
 
 
+class FunctionDelta(msgspec.Struct, frozen=True):
+    """More of a call: its name in the first piece, arguments in each."""
+
+    arguments: str
+    name: str | UnsetType = UNSET
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True):
+    """More of one tool call. `index` is its place; `id` and `type` come with the first piece only."""
+
+    index: int
+    function: FunctionDelta
+    id: str | UnsetType = UNSET
+    type: Literal["function"] | UnsetType = UNSET
+
+
 class ChunkDelta(msgspec.Struct, frozen=True):
     """What a chunk adds. Only what is there is on the wire."""
 
     role: Literal["assistant"] | UnsetType = UNSET
-    content: str | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     refusal: UnsetType | None = UNSET
+    tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    annotations: list[Annotation] | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):

@@ -9,6 +9,22 @@ from shim.errors import RequestError
 from shim.openai.chat import ChatRequest
 
 T = TypeVar("T")
+# Fields without an effect here, and the values that ask for nothing else than what happens anyway.
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "temperature": (1, 1.0),
+    "top_p": (1, 1.0),
+    "presence_penalty": (0, 0.0),
+    "frequency_penalty": (0, 0.0),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "logit_bias": ({},),
+    "modalities": (["text"],),
+    "service_tier": ("auto", "default"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "web_search_options": (),
+    "verbosity": ("medium",),
+}
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
 _HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = "?"
@@ -16,14 +32,35 @@ _MAX_IGNORED = 32
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 
 
-def chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
+def chat_request(body: bytes, *, strict: bool = False) -> tuple[ChatRequest, list[str]]:
     """The request, and the names of the fields in it that are ignored (they become a header: what can't be one is "?").
+    A field that asks for what happens anyway is not among them.
 
-    Raises RequestError (400) naming the `param` where the body is not JSON or a field is missing or mistyped.
+    Raises RequestError (400) naming the `param` where the body is not JSON or a field is missing or mistyped; with
+    `strict` also where a field is ignored.
     """
     request = decode(_chat_request, body)
-    ignored = _keys.decode(body).keys() - _CHAT_FIELDS
-    return request, sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
+    fields = _keys.decode(body)
+    unknown = [name for name in fields if name not in _CHAT_FIELDS]  # most requests have none, or few
+    ignored = [name for name in unknown if not _is_neutral(name, fields[name])]
+    names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
+    if strict and names:
+        raise RequestError(
+            f"These parameters have no effect here, and STRICT_PARAMS refuses them: {', '.join(names)}.",
+            param=names[0],
+            code="unsupported_parameter",
+        )
+    return request, names
+
+
+def _is_neutral(name: str, value: msgspec.Raw) -> bool:
+    """Whether a field holds what the real API takes for it when it is absent. What is no JSON by itself is not."""
+    neutral = _NEUTRAL.get(name, ())
+    try:
+        given = msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return False
+    return given is None or any(type(given) is type(one) and given == one for one in neutral)
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:

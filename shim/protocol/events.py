@@ -49,8 +49,62 @@ class ToolOutput(Event, frozen=True, gc=False):
     opens: bool = False
 
 
+class FileRef(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file upstream holds: by its id (a picture), or by its path in the sandbox together with the message that links
+    to it. `conversation_id` is where it came up."""
+
+    conversation_id: str | None = None
+    message_id: str | None = None
+    file_id: str | None = None
+    sandbox_path: str | None = None
+    title: str | None = None
+
+
+class Picture(Event, frozen=True, gc=False):
+    """A picture the answer shows, finished (previews are not told)."""
+
+    file: FileRef
+
+
+class FileLink(Event, frozen=True, gc=False):
+    """The target of a link in the answer's text, where upstream wrote `sandbox:/...`: it stands between two pieces of
+    text, as an address does between the brackets of a Markdown link."""
+
+    file: FileRef
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A page that is cited."""
+
+    title: str
+    url: str
+
+
+class Citation(Event, frozen=True, gc=False):
+    """A citation in the answer's text: what is shown in the marker's place, and the pages it names."""
+
+    text: str
+    links: tuple[Link, ...] = ()
+
+
+class Called(Event, frozen=True, gc=False):
+    """One tool call, whole and valid. `arguments` is JSON as text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Unusable(Event, frozen=True, gc=False):
+    """The answer ended and is not what the client asked for. `answer` is what the model wrote, `complaint` what it is
+    to be told for another try. An event for the exchange, never for the client."""
+
+    answer: str
+    complaint: str
+
+
 class Finished(Event, frozen=True, gc=False):
-    """The end, and the only good one. `reason` is a finish_reason: stop, length or content_filter."""
+    """The end, and the only good one. `reason` is a finish_reason: stop, length, content_filter or tool_calls."""
 
     reason: str
 

@@ -40,11 +40,29 @@ TABLE = (
     _row(rf"(o[1-9](?:-mini|-pro)?){_DATE}", r"\1", ""),
     _row(rf"(gpt-\d+(?:\.\d+)?(?:-[a-z]+)*){_DATE}", r"\1", ""),
 )
+_GIZMO = re.compile(r"(?:gpt-4(?:o)?-gizmo-)?(?P<id>g-[A-Za-z0-9_-]{4,128})")
+# What a GPT runs on, best first. `auto` is always there.
+_UNDER_A_GIZMO = ("gpt-4o", AUTO)
+# Slugs that think and so take an effort (4.1); others refuse the field. `auto` may be anything, so it is not sent one.
+_THINKING = re.compile(r"o\d.*|research|gpt-\d.*-(thinking|pro|t-mini)\b.*|gpt-[5-9](-\d)?")
 _DOTTED = re.compile(r"\bgpt-(\d+)-(\d)(?=-|$)")
+
+
+def gizmo_of(model: str) -> str | None:
+    """The id of the GPT that a model name means (`g-...`, or `gpt-4-gizmo-g-...`), or None."""
+    match = _GIZMO.fullmatch(model)
+    return match["id"] if match else None
+
+
+def thinks(slug: str) -> bool:
+    """Whether a slug takes a thinking effort."""
+    return _THINKING.fullmatch(slug) is not None
 
 
 def slug_candidates(model: str) -> list[str]:
     """The slugs `model` could mean, best first: by the table, by dots to dashes, as it stands."""
+    if gizmo_of(model):
+        return list(_UNDER_A_GIZMO)
     candidates = []
     for row in TABLE:
         match = row.pattern.fullmatch(model)
@@ -64,7 +82,7 @@ def slug_for(model: str, listed: Collection[str]) -> str | None:
     candidates = slug_candidates(model)
     if not listed:
         return candidates[0]
-    return next((slug for slug in candidates if slug in listed), None)
+    return next((slug for slug in candidates if slug in listed or slug == AUTO), None)
 
 
 def public_name(slug: str) -> str:
@@ -91,7 +109,7 @@ def resolve(model: str, listed: Collection[str], default: str | None) -> tuple[s
 def answered_model(asked: str, sent: str, answered: str | None) -> str:
     """The name the answer carries when upstream says which slug really answered: the one asked for, unless upstream
     put another model in its place."""
-    if answered is None or sent in {AUTO, answered}:
+    if answered is None or sent in {AUTO, answered} or gizmo_of(asked):
         return asked
     return public_name(answered)
 

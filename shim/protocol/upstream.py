@@ -37,6 +37,10 @@ class Upstream(msgspec.Struct, frozen=True):
         """A GET below the prefix."""
         return HttpRequest("GET", self._url(path), self._headers(_JSON))
 
+    def get_url(self, url: str) -> HttpRequest:
+        """A GET of one of upstream's own absolute addresses, as a bearer of this identity."""
+        return HttpRequest("GET", url, self._headers("*/*"))
+
     def post(self, path: str, body: bytes, extra: dict[str, str] | None = None, *, stream: bool = False) -> HttpRequest:
         """A POST of JSON below the prefix; `stream` says that the answer is an event stream."""
         headers = self._headers(_EVENT_STREAM if stream else _JSON)

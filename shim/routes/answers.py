@@ -1,5 +1,6 @@
 """Responses: bytes that are ready or still to come, with the headers every answer carries."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -12,6 +13,8 @@ from litestar.types import Receive, Send
 
 from shim.routes.presence import ClientGoneError, present
 
+KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE_SECONDS = 15.0
 _ID = "chat2api_request_id"
 
 
@@ -34,10 +37,46 @@ def json_answer(request: Request[Any, Any, Any], body: bytes, *, headers: dict[s
     return ASGIResponse(body=body, media_type="application/json", headers=answer_headers(request, headers))
 
 
-class EventStream(ASGIStreamingResponse):
-    """Server-sent events. However it ends (also when the client is gone before the first line), `lines` is closed and
-    then `finish` is called, once. Litestar's own stream leaves a generator alone that stands at a `yield`, or never
-    began."""
+class ByteStream(ASGIStreamingResponse):
+    """A body that is still to come. However it ends (also when the client is gone before its first piece), `pieces` is
+    closed and then `finish` is called, once. Litestar's own stream leaves a generator alone that stands at a `yield`,
+    or never began."""
+
+    def __init__(
+        self,
+        request: Request[Any, Any, Any],
+        pieces: AsyncGenerator[bytes],
+        finish: Callable[[], None],
+        *,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(
+            iterator=pieces,
+            media_type=headers.pop("content-type", None),
+            headers=answer_headers(request, headers),
+            status_code=200,
+        )
+        self._pieces = pieces
+        self._finish = finish
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Stream until the end or until the client leaves."""
+        try:
+            with suppress(ClientGoneError), present(receive):
+                async with aclosing(self._pieces):
+                    await self._send_pieces(send)
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._finish()
+
+    async def _send_pieces(self, send: Send) -> None:
+        async for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+class EventStream(ByteStream):
+    """Server-sent events, with a comment now and then where nothing happens, so that no proxy on the way takes the
+    stream for dead."""
 
     def __init__(
         self,
@@ -47,20 +86,24 @@ class EventStream(ASGIStreamingResponse):
         *,
         headers: dict[str, str],
     ) -> None:
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"} | headers
-        super().__init__(
-            iterator=lines, media_type="text/event-stream", headers=answer_headers(request, headers), status_code=200
-        )
-        self._lines = lines
-        self._finish = finish
+        of_streams = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
+        super().__init__(request, lines, finish, headers=of_streams | headers)
 
-    async def send_body(self, send: Send, receive: Receive) -> None:
-        """Stream until the end or until the client leaves."""
+    async def _send_pieces(self, send: Send) -> None:
+        """A ticker of its own sends the comments: waiting for each piece with a time-out would cost a task a piece."""
+        self._sent = 0
+        ticker = asyncio.ensure_future(self._tick(send))
         try:
-            with suppress(ClientGoneError), present(receive):
-                async with aclosing(self._lines):
-                    async for lines in self._lines:
-                        await send({"type": "http.response.body", "body": lines, "more_body": True})
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async for lines in self._pieces:
+                self._sent += 1
+                await send({"type": "http.response.body", "body": lines, "more_body": True})
         finally:
-            self._finish()
+            ticker.cancel()
+
+    async def _tick(self, send: Send) -> None:
+        """A comment after each stretch of KEEP_ALIVE_SECONDS in which nothing was sent."""
+        while True:
+            before = self._sent
+            await asyncio.sleep(KEEP_ALIVE_SECONDS)
+            if self._sent == before:
+                await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})

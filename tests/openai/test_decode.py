@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,7 +81,48 @@ def test_history_with_tool_calls_is_taken() -> None:
 
 
 def test_ignored_fields_are_reported_in_order() -> None:
-    assert ignored(temperature=0.5, stop=["x"], logit_bias={}, n=1) == ["logit_bias", "n", "stop", "temperature"]
+    asked = {"temperature": 0.5, "top_p": 0.1, "seed": 7, "logprobs": True, "stop": ["x"], "n": 1}
+    assert ignored(**asked) == ["logprobs", "seed", "temperature", "top_p"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 1),
+        ("temperature", 1.0),
+        ("top_p", 1),
+        ("presence_penalty", 0),
+        ("frequency_penalty", 0.0),
+        ("logprobs", False),
+        ("logit_bias", {}),
+        ("service_tier", "auto"),
+        ("seed", None),
+        ("anything", None),
+    ],
+)
+def test_a_field_that_asks_for_what_happens_anyway_is_not_reported(field: str, value: object) -> None:
+    assert ignored(**{field: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("temperature", 0), ("logprobs", True), ("logprobs", 0), ("temperature", True), ("logit_bias", {"1": 1}), ("x", 0)],
+)
+def test_the_neutral_value_is_meant_exactly(field: str, value: object) -> None:
+    assert ignored(**{field: value}) == [field]
+
+
+def test_strict_params_are_refused_by_name() -> None:
+    body = msgspec.json.encode({"model": "m", "messages": [HI], "seed": 1, "temperature": 0})
+    with pytest.raises(RequestError) as refused:
+        chat_request(body, strict=True)
+    assert (refused.value.status, refused.value.code, refused.value.param) == (400, "unsupported_parameter", "seed")
+    assert "seed, temperature" in str(refused.value)
+
+
+def test_strict_params_accept_what_has_no_effect_to_lose() -> None:
+    body = msgspec.json.encode({"model": "m", "messages": [HI], "temperature": 1, "seed": None, "user": "me"})
+    assert chat_request(body, strict=True)[1] == []
 
 
 @pytest.mark.parametrize("field", ["user", "metadata", "store", "stream", "stream_options"])
@@ -90,7 +132,7 @@ def test_accepted_fields_are_not_reported(field: str) -> None:
 
 @pytest.mark.parametrize("name", ["a\r\nset-cookie: x", "näme", "a b", "", "x" * 65, "\x00", 'a"b', "a,b"])
 def test_a_name_that_cannot_stand_in_a_header_is_a_question_mark(name: str) -> None:
-    assert ignored(**{name: 1, "n": 1}) == ["?", "n"]
+    assert ignored(**{name: 1, "seed": 1}) == ["?", "seed"]
 
 
 def test_the_report_is_bounded() -> None:

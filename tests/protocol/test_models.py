@@ -5,7 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.errors import RequestError
-from shim.protocol.models import AUTO, answered_model, public_name, resolve, slug_candidates, slug_for
+from shim.protocol.models import (
+    AUTO,
+    answered_model,
+    gizmo_of,
+    public_name,
+    resolve,
+    slug_candidates,
+    slug_for,
+    thinks,
+)
 
 # Every slug that protocol.md 4.3 names, each with the name it is listed under.
 SLUGS = {
@@ -219,3 +228,38 @@ def test_the_name_never_lies(sent: str, answered: str) -> None:
 def test_a_slug_is_never_made_up(name: str, listed: list[str]) -> None:
     slug = slug_for(name, ["research", *listed])
     assert slug is None or slug == AUTO == name or slug in {"research", *listed}
+
+
+# --- GPTs and efforts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["g-abc123XYZ", "gpt-4-gizmo-g-abc123XYZ", "gpt-4o-gizmo-g-abc123XYZ"])
+def test_a_gpt_is_named_by_its_id(model: str) -> None:
+    assert gizmo_of(model) == "g-abc123XYZ"
+    assert slug_candidates(model) == ["gpt-4o", AUTO]
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-4", "g-", "g-a", "gpt-4-gizmo-", "gizmo-g-abc123", "g-abc/../x", "", "G-abc123"]
+)
+def test_other_names_are_no_gpts(model: str) -> None:
+    assert gizmo_of(model) is None
+
+
+def test_a_gpt_runs_on_what_the_account_has_and_keeps_its_name() -> None:
+    assert resolve("g-abc123", ["gpt-4", "gpt-4o"], None) == ("g-abc123", "gpt-4o")
+    assert resolve("g-abc123", ["gpt-4"], None) == ("g-abc123", AUTO)
+    assert answered_model("g-abc123", "gpt-4o", "gpt-4o-mini") == "g-abc123"
+
+
+@pytest.mark.parametrize(
+    "slug",
+    ["o1", "o3", "o4-mini-high", "gpt-5", "gpt-5-2", "gpt-5-thinking", "gpt-5-5-pro", "gpt-5-6-t-mini", "research"],
+)
+def test_slugs_that_think(slug: str) -> None:
+    assert thinks(slug)
+
+
+@pytest.mark.parametrize("slug", ["auto", "gpt-4", "gpt-4o", "gpt-4-1", "gpt-5-instant", "gpt-5-3-mini", "gpt-4o-mini"])
+def test_slugs_that_do_not(slug: str) -> None:
+    assert not thinks(slug)

@@ -163,11 +163,11 @@ class Gateway:
             default_model=settings.default_model or None,
             conversation_only=settings.conversation_only,
         )
-        self._driver = driver
+        self.driver = driver
         self._origins = Ways(settings.chatgpt_base_url)
         self._proxies = Ways(settings.proxy_url)
         self._began = clock.now()
-        self._options = HandshakeOptions(
+        self.options = HandshakeOptions(
             profile=ClientProfile(user_agent=settings.user_agent),
             two_step=settings.sentinel == "two-step",
             conversation_only=settings.conversation_only,
@@ -244,11 +244,11 @@ class Gateway:
                     raise tries.failure if tries.failure is not None and caller.own is not None else error from error
 
     async def _attempt(self, request: ChatRequest, seat: Seat, attempt: Attempt) -> Exchange:
-        way = self._way(seat.identity)
+        way = self.way(seat.identity)
         try:
             exchange = await self._converse(request, seat, attempt, way)
         except UpstreamError as error:
-            self._note_failed(error, way)
+            self.note_failed(error, way)
             raise
         self._origins.worked(way.origin)
         if way.lane.proxy is not None:
@@ -256,7 +256,7 @@ class Gateway:
         return exchange
 
     async def _converse(self, request: ChatRequest, seat: Seat, attempt: Attempt, way: Way) -> Exchange:
-        upstream = Upstream(way.origin, seat.identity, self._options.profile)
+        upstream = Upstream(way.origin, seat.identity, self.options.profile)
         conversation = conversation_for(
             request,
             seat.slug,
@@ -264,11 +264,11 @@ class Gateway:
             now=self.clock.now(),
             new_id=self.clock.new_id,
         )
-        handshake = open_turn(upstream, conversation, self._options, self._moment(seat.identity))
+        handshake = open_turn(upstream, conversation, self.options, self.moment(seat.identity))
         kept = not self.settings.history_disabled
-        turn = await self._driver.run(handshake, way.lane)
+        turn = await self.driver.run(handshake, way.lane)
         attempt.sent = True
-        response = await self._driver.transport.send(turn.request, way.lane)
+        response = await self.driver.transport.send(turn.request, way.lane)
         try:
             answer, first = await _head(response, turn, attempt)
             return Exchange(response, answer, first, request=request, seat=seat, clock=self.clock, kept=kept)
@@ -277,18 +277,19 @@ class Gateway:
             raise
 
     async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
-        way = self._way(identity)
+        way = self.way(identity)
         try:
-            return await self._driver.run(list_models(Upstream(way.origin, identity, self._options.profile)), way.lane)
+            return await self.driver.run(list_models(Upstream(way.origin, identity, self.options.profile)), way.lane)
         except UpstreamError as error:
-            self._note_failed(error, way)
+            self.note_failed(error, way)
             raise
 
-    def _way(self, identity: Identity) -> Way:
+    def way(self, identity: Identity) -> Way:
+        """The way upstream this identity keeps to."""
         now, key = self.clock.now(), list_key(identity)
         return Way(self._origins.pick(key, now) or "", Lane(key, self._proxies.pick(key, now)))
 
-    def _note_failed(self, error: UpstreamError, way: Way) -> None:
+    def note_failed(self, error: UpstreamError, way: Way) -> None:
         """A dead proxy and a failing gateway are left out for a while, where there are others."""
         now, proxy = self.clock.now(), way.lane.proxy
         if proxy is not None and error.code in _PROXY_FAILURES:
@@ -296,7 +297,8 @@ class Gateway:
         elif len(self._origins) > 1 and error.code in _ORIGIN_FAILURES:
             self._origins.failed(way.origin, now)
 
-    def _moment(self, identity: Identity) -> Moment:
+    def moment(self, identity: Identity) -> Moment:
+        """Now, for the proofs of this identity."""
         now = self.clock.now()
         elapsed = round((now - self._began) * 1000, 1)
         return Moment(datetime.fromtimestamp(now, UTC), elapsed, identity.device_id)

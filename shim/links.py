@@ -1,0 +1,67 @@
+"""Links to files that upstream holds, as clients can open them: signed, and fetched through this gateway.
+
+Rule: whoever has the link has the file, as with upstream's own links, until it expires. A link holds no credential: it
+names the account, and only this gateway (or one with the same keys) can make one.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+import msgspec
+
+from shim.errors import RequestError
+from shim.protocol.events import FileRef
+
+PATH = "/files"
+LIFETIME = 7 * 86400.0  # seconds
+_SIGNATURE = 16  # bytes
+_MAX_TOKEN = 2048  # characters
+
+
+class Ticket(msgspec.Struct, frozen=True, array_like=True):
+    """What a link says. `account` is None for nobody in particular; `until` is in seconds since 1970."""
+
+    until: int
+    account: str | None
+    file: FileRef
+
+
+class Links:
+    """Makes and reads links. `secrets` are what the installations that share the work have in common."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._key = hashlib.sha256("\n".join(("chat2api file links", *secrets)).encode()).digest()
+
+    def path_of(self, file: FileRef, account: str | None, now: float) -> str:
+        """The path (below the prefix) under which `file` can be had."""
+        content = _encode(Ticket(int(now + LIFETIME), account, file))
+        token = base64.urlsafe_b64encode(content + self._sign(content)).rstrip(b"=").decode()
+        return f"{PATH}/{token}"
+
+    def read(self, token: str, now: float) -> Ticket:
+        """What a link says. Raises RequestError (404) where it is not one of ours, or is over."""
+        ticket = self._open(token) if len(token) <= _MAX_TOKEN else None
+        if ticket is None or ticket.until < now:
+            raise _unknown()
+        return ticket
+
+    def _open(self, token: str) -> Ticket | None:
+        try:
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            content, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
+            return _decoder.decode(content) if hmac.compare_digest(signature, self._sign(content)) else None
+        except (ValueError, msgspec.DecodeError):
+            return None
+
+    def _sign(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, "sha256")[:_SIGNATURE]
+
+
+def _unknown() -> RequestError:
+    return RequestError("This file link is not valid, or is over", status=404, code="file_not_found")
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(Ticket)

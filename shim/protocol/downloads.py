@@ -1,0 +1,89 @@
+"""Getting a file out of upstream: where its bytes are (protocol.md 6.5).
+
+Rule: upstream's bearer goes only to upstream's own origin; a link to anywhere else is fetched without it, and only over
+https (or at the origin's own scheme and host).
+"""
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+import msgspec
+
+from shim.errors import GatewayError, RequestError, UpstreamError
+from shim.protocol.commands import HttpReply, HttpRequest, Send
+from shim.protocol.events import FileRef
+from shim.protocol.handshake import Handshake
+from shim.protocol.refusals import refusal_of
+from shim.protocol.upstream import Upstream
+
+_NEW_STYLE = "file_0000"  # ids that `sediment://` pointers name
+
+
+class DownloadAnswer(msgspec.Struct, frozen=True):
+    """What every one of the download calls answers. `status` is not `success` where the file is gone or not ready."""
+
+    download_url: str | None = None
+    status: str | None = None
+    error_code: str | None = None
+    file_name: str | None = None
+
+
+def locate(upstream: Upstream, file: FileRef) -> Handshake[HttpRequest]:
+    """The call that gets the file's bytes. Raises RequestError (404) where upstream no longer has it."""
+    failure: GatewayError = _gone()
+    for path in _paths(file):
+        reply = yield Send(upstream.get(path))
+        assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+        if reply.status == 200:
+            return _bytes_of(upstream, _read(reply))
+        if reply.status != 404:
+            failure = refusal_of(reply.status, reply.headers, reply.body)
+    raise failure
+
+
+def _paths(file: FileRef) -> Iterator[str]:
+    """Where to ask, best first."""
+    conversation = quote(file.conversation_id or "", safe="")
+    if file.sandbox_path is not None:
+        query = urlencode({"message_id": file.message_id or "", "sandbox_path": file.sandbox_path})
+        yield f"conversation/{conversation}/interpreter/download?{query}"
+        return
+    id = quote(file.file_id or "", safe="")
+    attachment = f"conversation/{conversation}/attachment/{id}/download"
+    if conversation and id.startswith(_NEW_STYLE):
+        yield attachment
+    yield f"files/{id}/download"
+    query = urlencode({"conversation_id": file.conversation_id or "", "inline": "false"})
+    yield f"files/download/{id}?{query}"
+    if conversation and not id.startswith(_NEW_STYLE):
+        yield attachment
+
+
+def _read(reply: HttpReply) -> DownloadAnswer:
+    try:
+        return _decoder.decode(reply.body)
+    except (ValueError, RecursionError) as error:
+        raise UpstreamError("Upstream's answer about a file can't be read", code="upstream_file") from error
+
+
+def _bytes_of(upstream: Upstream, answer: DownloadAnswer) -> HttpRequest:
+    if not answer.download_url or answer.status not in {None, "success"}:
+        raise _gone()
+    url = urljoin(f"{upstream.base_url}/", answer.download_url)
+    if _origin(url) == _origin(upstream.base_url):
+        return upstream.get_url(url)
+    if urlsplit(url).scheme != "https":
+        raise UpstreamError("Upstream named a file at an address that is not https", code="upstream_file")
+    return HttpRequest("GET", url, {"accept": "*/*", "user-agent": upstream.profile.user_agent})
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _gone() -> RequestError:
+    return RequestError("Upstream no longer has this file", status=404, code="file_not_found")
+
+
+_decoder = msgspec.json.Decoder(DownloadAnswer)
