@@ -25,6 +25,7 @@ from .server import serve_standin
 @click.option("--words", default=3000, show_default=True, help="Length of script long.")
 @click.option("--seed", default=None, type=int, help="Makes every run alike.")
 @click.option("--sentinel/--no-sentinel", default=True, show_default=True, help="Require the sentinel headers.")
+@click.option("--gzip/--no-gzip", default=False, show_default=True, help="Compress where accepted.")
 @click.option("--control/--no-control", default=True, show_default=True, help="Directives and /standin/*.")
 def main(host: str, port: int, sentinel: bool, **knobs: object) -> None:
     """A scripted ChatGPT web backend for the demo and the tests."""

@@ -64,6 +64,10 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     models: slugs of this account; empty = those of its plan. team_ids: what chatgpt-account-id may say besides its own.
     rotates: a refresh or session token serves once, then its successor does. lifetime: seconds of a new access token.
     session_length: characters of a renewed session cookie, which is cut into several above 3933.
+    file_limit: most bytes of one file. uploads: how many more are allowed, -1 = any. index_polls: looks at a document
+    that find it pending; index: what they find then. sediment: new files get ids of the newer form.
+    downloads: the links handed out; newer_downloads: only files/download/{id} is there. sandbox: what asking for a file
+    of the sandbox says. gizmos: the GPTs that exist. speech: bytes or a link to them. transcript: JSON or bare text.
     """
 
     name: str
@@ -80,6 +84,17 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     rotates: bool = False
     lifetime: int = 864_000
     session_length: int = 400
+    file_limit: int = 32 * 1024 * 1024
+    uploads: int = -1
+    index_polls: int = 1
+    index: Literal["success", "failed"] = "success"
+    sediment: bool = False
+    downloads: Literal["blob", "estuary"] = "blob"
+    newer_downloads: bool = False
+    sandbox: Literal["kept", "expired", "gone"] = "kept"
+    gizmos: tuple[str, ...] = ("g-abc", "g-demo")
+    speech: Literal["bytes", "link"] = "bytes"
+    transcript: Literal["json", "text"] = "json"
     failures: list[PlannedFailure] = []
 
     @property

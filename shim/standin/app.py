@@ -4,21 +4,19 @@ Rule: handlers are thin; what is said and refused is decided in `upstream` and b
 """
 
 import logging
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
-from litestar import Litestar, MediaType, Request, Response, Router, get, post
+from litestar import Litestar, MediaType, Response, Router, get, post
+from litestar.config.compression import CompressionConfig
 from litestar.datastructures import Cookie, State
-from litestar.di import NamedDependency, Provide
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.params import SkipValidation
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
 from . import listings, scripts
-from .accounts import Caller
+from .asking import ANON, API, AnyRequest, TheCaller, TheUpstream, at_sentinel, identify
 from .control import control_routes
 from .failures import FAILURES, Failure, RefusedError
 from .incoming import (
@@ -30,52 +28,29 @@ from .incoming import (
     read_requirements,
 )
 from .options import StandinOptions
+from .routes import files, gizmos, history, speech
 from .steps import Json
-from .upstream import Upstream
+from .upstream import Told, Upstream
 
 logger = logging.getLogger(__name__)
 
-API = "/backend-api"
-ANON = "/backend-anon"
 SESSION_COOKIES: Json = {"secure": True, "httponly": True, "samesite": "lax", "max_age": 7_776_000}
-DEVICE_COOKIES = ("oai-did", "oai-device-id")
-CONDUIT_TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJjb25kdWl0In0.standin"  # noqa: S105  not a secret
-
-AnyRequest = Request[Any, Any, State]
-TheUpstream = NamedDependency[SkipValidation[Upstream]]
-TheCaller = NamedDependency[SkipValidation[Caller]]
+# The middleware would hold events back; these compress themselves, flushed after each (`chunks.compressed`).
+STREAMS = [r"/conversation$", r"/conversation/resume$"]
+COMPRESSION = CompressionConfig(backend="gzip", minimum_size=1, exclude=STREAMS)
 
 
 class Answer(ASGIStreamingResponse):
     """A streamed answer whose generator is closed at once when the client is gone, wherever it stands."""
 
-    def __init__(self, stream: AsyncIterator[bytes]) -> None:
-        super().__init__(iterator=stream, media_type="text/event-stream", status_code=200)
+    def __init__(self, told: Told) -> None:
+        headers = {"content-encoding": "gzip"} if told.gzip else {}
+        super().__init__(iterator=told.parts, media_type="text/event-stream", status_code=200, headers=headers)
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
         async with aclosing(self.iterator):  # type: ignore[type-var]  # always one of our generators
             await super().send_body(send, receive)
-
-
-def identify(request: AnyRequest, upstream: TheUpstream) -> Caller:
-    """Who calls: the prefix decides which credential counts (protocol.md 1)."""
-    authorization = request.headers.get("authorization")
-    if request.url.path.startswith(ANON + "/"):
-        return upstream.accounts.anonymous(authorization, _device_id(request))
-    return upstream.accounts.logged_in(authorization, request.headers.get("chatgpt-account-id"))
-
-
-def _device_id(request: AnyRequest) -> str | None:
-    cookies = (request.cookies.get(name) for name in DEVICE_COOKIES)
-    return request.headers.get("oai-device-id") or next(filter(None, cookies), None)
-
-
-def at_sentinel(caller: TheCaller) -> Caller:
-    """The caller of a sentinel step, unless a failure is planned for it there."""
-    if failure := caller.account.take_failure("sentinel"):
-        raise failure
-    return caller
 
 
 @get("/", media_type=MediaType.HTML)
@@ -116,10 +91,10 @@ async def conversation(request: AnyRequest, upstream: TheUpstream, caller: TheCa
 
 
 @post("/f/conversation/prepare", status_code=200)
-async def conduit(request: AnyRequest, caller: TheCaller) -> Json:
+async def conduit(request: AnyRequest, upstream: TheUpstream, caller: TheCaller) -> Json:
     """Announce a turn (protocol.md 4.4)."""
     caller.account.resolve_slug(read_body(await request.body(), PrepareRequest).model)
-    return {"status": "ok", "conduit_token": CONDUIT_TOKEN}
+    return {"status": "ok", "conduit_token": upstream.conduits.issue()}
 
 
 @post("/f/conversation/resume", status_code=200)
@@ -175,8 +150,8 @@ async def arkose_token(request: AnyRequest, upstream: TheUpstream) -> Json:
 ON_BOTH = (
     requirements, prepare, finalize, ping, conversation, conduit, resume, conversation_init, models,
 )  # fmt: skip
-LOGGED_IN_ONLY = (me, accounts_check)
-WITHOUT_PREFIX = (home, session, oauth_token, arkose_token)
+LOGGED_IN_ONLY = (me, accounts_check, *files.LOGGED_IN, *history.LOGGED_IN, *gizmos.LOGGED_IN, *speech.LOGGED_IN)
+WITHOUT_PREFIX = (home, session, oauth_token, arkose_token, *files.WITHOUT_PREFIX, *gizmos.WITHOUT_PREFIX)
 
 
 def create_standin(options: StandinOptions | None = None) -> Litestar:
@@ -203,6 +178,7 @@ def create_standin(options: StandinOptions | None = None) -> Litestar:
             HTTPException: partial(_http_error, upstream),
             Exception: _broken,
         },
+        compression_config=COMPRESSION if upstream.options.gzip else None,
         before_request=partial(_count, upstream),
         state=State({"upstream": upstream}),
         openapi_config=None,
@@ -211,7 +187,9 @@ def create_standin(options: StandinOptions | None = None) -> Litestar:
 
 
 async def _count(upstream: Upstream, request: AnyRequest) -> None:
+    """Note a request; and read it whole, because Granian resets a connection that is answered before it was read."""
     upstream.stats.requests[f"{request.method} {request.url.path}"] += 1
+    await request.body()
 
 
 def _refuse(upstream: Upstream, _: AnyRequest, error: RefusedError) -> Response[bytes]:

@@ -5,6 +5,7 @@ Rule: the bytes are the same whatever the pieces are; a reader must not assume o
 """
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from random import Random
 from typing import Literal
@@ -14,6 +15,7 @@ from .steps import Pause
 Chunking = Literal["event", "whole", "split", "bytes"]
 
 LONGEST_SPLIT = 97
+GZIP = 31  # zlib: the largest window, in a gzip frame
 # A pause is slept in slices, so that a closing server is noticed within one.
 SLICE = 0.05
 # Granian's send() stops waiting once the client is gone, so an unpaced stream would hold the loop until its end and
@@ -81,6 +83,14 @@ def with_pace(events: Iterable[bytes | Pause], delay: float) -> Iterator[bytes |
         yield event
         if isinstance(event, bytes):
             yield Pause(delay)
+
+
+def compressed(events: Iterable[bytes | Pause]) -> Iterator[bytes | Pause]:
+    """The same events as gzip, flushed after each, so that none waits for the next."""
+    packer = zlib.compressobj(wbits=GZIP)
+    for event in events:
+        yield event if isinstance(event, Pause) else packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
+    yield packer.flush()
 
 
 async def emit(parts: Iterable[bytes | Pause], closing: Callable[[], bool]) -> AsyncIterator[bytes]:

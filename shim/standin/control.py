@@ -6,18 +6,13 @@ Rule: for tests and the demo on loopback; a wrong body is answered 400 with the 
 from typing import Any
 
 import msgspec
-from litestar import Request, Router, get, post
-from litestar.datastructures import State
-from litestar.di import NamedDependency
-from litestar.params import SkipValidation
+from litestar import Router, get, post
 
 from .accounts import Account, make_access_token, make_refresh_token, make_session_token
+from .asking import AnyRequest, TheUpstream
 from .failures import Failure, RefusedError
 from .steps import Json
-from .upstream import Plan, Upstream
-
-AnyRequest = Request[Any, Any, State]
-TheUpstream = NamedDependency[SkipValidation[Upstream]]
+from .upstream import Plan
 
 
 @post("/accounts", status_code=200)

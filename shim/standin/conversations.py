@@ -1,31 +1,127 @@
 """The conversations the stand-in remembers, so that later turns can only continue what their caller began.
 
-Rule: bounded; the oldest conversation is forgotten first.
+Rule: bounded; the oldest conversation is forgotten first. A temporary one keeps no message: only its caller, its files
+and the ids a later call may name.
 """
+
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import msgspec
 
-from .failures import refused
+from .directives import Directives
+from .failures import RefusedError, coded, refused
 from .memory import remember
-from .steps import Turn
+from .scripts import Promise
+from .steps import Cut, Json, Made, Start, Step, Turn
+from .tree import Recorder, Tree
 
 MAX_CONVERSATIONS = 1000
+MAX_REMEMBERED = 1000
+
+StreamStatus = Literal["IS_STREAMING", "COMPLETE"]
+
+
+class Pending(msgspec.Struct):
+    """What happens without anybody's stream, once it was looked for `polls` times (-1 = never).
+
+    streaming: it is the answer itself, which somewhere is still being told.
+    """
+
+    steps: list[Step]
+    polls: int
+    streaming: bool
+    recorder: Recorder
 
 
 class Conversation(msgspec.Struct):
-    """Whose it is, its newest message, and the text a max_tokens answer kept back."""
+    """Whose it is, its newest message, the pieces a max_tokens answer kept back, and what can be fetched of it.
 
+    tree: None for a temporary one. answers: ids of the assistant's messages. sandbox: path -> file id.
+    """
+
+    id: str
     identity: str
-    last_message_id: str
-    rest: str | None = None
+    slug: str
+    created: float
+    updated: float
+    tree: Tree | None = None
+    last_message_id: str = ""
+    rest: list[str] = []
+    title: str = "New chat"
+    gizmo_id: str | None = None
+    is_archived: bool = False
+    answers: dict[str, bool] = {}
+    sandbox: dict[str, str] = {}
+    textdocs: list[Json] = []
+    pending: list[Pending] = []
+    ratings: dict[str, str] = {}
+
+    @property
+    def messages(self) -> Tree:
+        """The tree of a saved one; a temporary one has none (404)."""
+        if self.tree is None:
+            raise refused("conversation_not_found")
+        return self.tree
+
+    @property
+    def streaming(self) -> bool:
+        """Whether an answer is still being told somewhere."""
+        return any(waiting.streaming for waiting in self.pending)
+
+    def look(self) -> None:
+        """Somebody asks how far it is: what is due after enough looks happens now."""
+        if not self.pending or self.pending[0].polls < 0:
+            return
+        if self.pending[0].polls:
+            self.pending[0].polls -= 1
+        else:
+            self.happen()
+
+    def happen(self) -> None:
+        """The first pending steps take place."""
+        due = self.pending.pop(0)
+        for step in due.steps:
+            due.recorder.record(step)
+
+    def wait_for(self, turn: Turn, steps: list[Step], recorder: Recorder, *, streaming: bool = False) -> None:
+        """Steps that happen later."""
+        if self.tree is not None and steps:
+            self.pending.append(Pending(steps, turn.polls, streaming, recorder))
+
+    def note(self, step: Step) -> None:
+        """The id of a message the assistant begins."""
+        if isinstance(step, Start) and step.message["author"]["role"] == "assistant":
+            remember(self.answers, step.message["id"], value=True, limit=MAX_REMEMBERED)
+
+
+class Handoff(msgspec.Struct):
+    """An answer promised in a stream: all its steps, how the promise is kept, and where the steps go when told."""
+
+    turn: Turn
+    steps: list[Step]
+    promise: Promise
+    directives: Directives
+    cuts: int
+
+    def told_from(self, offset: int) -> Iterator[Step]:
+        """The steps after the first `offset`; breaks off in the middle while cuts are left.
+
+        The event delta_encoding is not counted, because each resumed stream begins with a new one.
+        """
+        if not self.cuts:
+            return iter(self.steps[offset:])
+        self.cuts -= 1
+        return iter([*self.steps[offset : max(offset + 1, len(self.steps) // 2)], Cut()])
 
 
 class Conversations:
     """Conversations by id (protocol.md 4.1: conversation_id, parent_message_id, action continue)."""
 
-    def __init__(self) -> None:
+    def __init__(self, deposit: Callable[[str, Made], None]) -> None:
         self._known: dict[str, Conversation] = {}
-        self._handoffs: dict[str, Turn] = {}
+        self._handoffs: dict[str, Handoff] = {}
+        self._deposit = deposit
 
     def find(self, conversation_id: str, identity: str) -> Conversation:
         """The caller's own conversation; 404 for any other."""
@@ -34,26 +130,108 @@ class Conversations:
             raise refused("conversation_not_found")
         return found
 
-    def take_rest(self, conversation_id: str, identity: str, parent_id: str) -> str:
+    def saved(self, conversation_id: str, identity: str) -> Conversation:
+        """The caller's own conversation that was saved; 404 in the words of GET conversation/{id} (protocol.md 7.5)."""
+        found = self._known.get(conversation_id)
+        if found is None or found.identity != identity or found.tree is None:
+            told = f"Can't load conversation {conversation_id}"
+            raise RefusedError(coded(404, "conversation_not_found", told))
+        return found
+
+    def saved_by(self, identity: str) -> list[Conversation]:
+        """All saved conversations of a caller, the last changed first."""
+        mine = (one for one in self._known.values() if one.identity == identity and one.tree is not None)
+        return sorted(mine, key=lambda one: one.updated, reverse=True)
+
+    def delete(self, conversation: Conversation) -> None:
+        """Forget a conversation."""
+        self._known.pop(conversation.id, None)
+
+    def take_rest(self, conversation_id: str, identity: str, parent_id: str) -> list[str]:
         """What is left to say after a cut answer; 422 when the parent is not that answer."""
         found = self.find(conversation_id, identity)
-        if found.rest is None or found.last_message_id != parent_id:
+        if not found.rest or found.last_message_id != parent_id:
             raise refused("invalid_body")
-        rest, found.rest = found.rest, None
+        rest, found.rest = found.rest, []
         return rest
 
-    def keep(self, identity: str, turn: Turn) -> None:
-        """Remember how far a conversation has come."""
-        newest = Conversation(identity, turn.parent_id, turn.rest)
-        remember(self._known, turn.conversation_id, newest, MAX_CONVERSATIONS)
+    def begin(self, identity: str, turn: Turn, history: list[Json], *, temporary: bool) -> Conversation:
+        """The conversation of a turn, made when it is new; `history` are the messages before the user's newest.
 
-    def hand_off(self, token: str, turn: Turn) -> None:
-        """Keep a turn whose answer is to be fetched with the resume token (protocol.md 5.6)."""
-        remember(self._handoffs, token, turn, MAX_CONVERSATIONS)
+        Whether it is temporary is decided when it begins.
+        """
+        found = self._known.get(turn.conversation_id)
+        if found is None:
+            tree = None if temporary else Tree(turn.new_id())
+            found = Conversation(turn.conversation_id, identity, turn.slug, turn.now, turn.now, tree)
+        found.updated, found.gizmo_id, found.slug = turn.now, turn.gizmo_id, turn.slug
+        remember(self._known, turn.conversation_id, found, MAX_CONVERSATIONS)
+        if found.tree is not None:
+            for message in history:
+                found.tree.add(turn.message("", {}, id=message["id"]) | message, turn.parent_id)
+                turn.parent_id = message["id"]
+        return found
 
-    def handed_off(self, token: str, conversation_id: str) -> Turn:
-        """The turn a resume token belongs to; 404 when there is nothing to resume."""
-        turn = self._handoffs.get(token)
-        if turn is None or turn.conversation_id != conversation_id:
+    def told(self, conversation: Conversation, turn: Turn, steps: Iterator[Step], *, kept: bool) -> Iterator[Step]:
+        """The same steps; what they say, make and promise is remembered before [DONE] can be read.
+
+        kept: whether the messages of the stream belong into the tree (those of a handoff's are told elsewhere).
+        """
+        recorder = Recorder(conversation.tree) if conversation.tree is not None and kept else None
+        try:
+            for step in steps:
+                self._collect(conversation, turn)
+                conversation.note(step)
+                if recorder:
+                    recorder.record(step)
+                yield step
+            self._collect(conversation, turn)
+            if recorder:
+                conversation.wait_for(turn, turn.later, recorder)
+        finally:
+            conversation.last_message_id, conversation.rest = turn.parent_id, turn.rest
+            conversation.title = (recorder and recorder.title) or conversation.title
+
+    def _collect(self, conversation: Conversation, turn: Turn) -> None:
+        """Take over what the script has made so far."""
+        while turn.made:
+            self._deposit(conversation.identity, turn.made.pop(0))
+        conversation.sandbox |= turn.sandbox
+        conversation.textdocs += turn.textdocs
+        turn.textdocs = []
+
+    def hand_off(self, conversation: Conversation, token: str, handoff: Handoff) -> None:
+        """Keep an answer that is to be fetched with the resume token, or looked for (protocol.md 5.6).
+
+        Half of it is in the tree at once, as an answer that is being told would be.
+        """
+        self._collect(conversation, handoff.turn)
+        remember(self._handoffs, token, handoff, MAX_CONVERSATIONS)
+        for step in handoff.steps:
+            conversation.note(step)
+        if conversation.tree is None:
+            return
+        recorder, half = Recorder(conversation.tree), len(handoff.steps) // 2
+        for step in handoff.steps[:half]:
+            recorder.record(step)
+        conversation.wait_for(handoff.turn, handoff.steps[half:], recorder, streaming=True)
+        conversation.wait_for(handoff.turn, handoff.turn.later, recorder)
+
+    def handed_off(self, token: str, conversation_id: str) -> Handoff:
+        """The answer a resume token belongs to; 404 when there is nothing to resume, 410 when it must be looked for."""
+        handoff = self._handoffs.get(token)
+        if handoff is None or handoff.turn.conversation_id != conversation_id:
             raise refused("not_found")
-        return turn
+        if not handoff.promise.resumable:
+            raise refused("not_found" if handoff.directives.gone == 404 else "persisted_final_available")
+        return handoff
+
+    def resumed(self, identity: str, handoff: Handoff, offset: int) -> Iterator[Step]:
+        """The steps of a resumed stream; told to the end, the whole answer is in the tree."""
+        conversation = self.find(handoff.turn.conversation_id, identity)
+        for step in handoff.told_from(offset):
+            yield step
+            if isinstance(step, Cut):
+                return
+        if conversation.streaming:
+            conversation.happen()

@@ -4,7 +4,7 @@ Rule: only names listed here are directives; any other text in double brackets i
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,8 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
 
     status, html, failure, clears_in: refuse with a row of protocol.md 9.1. delay: seconds after each event.
     say: the exact answer text. words: length of script long. stall: seconds of silence in script stall.
+    parts: pieces of script max_tokens. then: the script a handoff promises. polls: looks until something that happens
+    later has happened. gone: status of a resume with script handoff_poll. gzip: compress the stream where accepted.
     """
 
     script: str | None = None
@@ -34,10 +36,18 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     stall: float | None = None
     seed: int | None = None
     say: str | None = None
+    parts: int | None = None
+    then: str | None = None
+    polls: int | None = None
+    gone: Literal[404, 410] | None = None
+    gzip: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.script is not None and self.script not in SCRIPTS:
-            raise ValueError(f"unknown script {self.script!r}; known: {', '.join(SCRIPTS)}")
+        for script in (self.script, self.then):
+            if script is not None and script not in SCRIPTS:
+                raise ValueError(f"unknown script {script!r}; known: {', '.join(SCRIPTS)}")
+        if self.parts is not None and self.parts < 1:
+            raise ValueError("parts starts at 1")
         if self.failure is not None and self.failure not in FAILURES:
             raise ValueError(f"unknown failure {self.failure!r}; known: {', '.join(FAILURES)}")
 

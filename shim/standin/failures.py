@@ -69,6 +69,7 @@ ONE_AT_A_TIME = (
 FAILURES: dict[str, Failure] = {
     "bad_request": Failure(400, "Invalid request"),
     "content_policy": coded(400, "content_policy_violation", "This request may violate our content policies."),
+    "authorized_blob": Failure(400, "A link to a blob takes no authorization"),
     "unauthorized": Failure(401, "Unauthorized"),
     "token_expired": _token("token_expired", "Your authentication token has expired. Please try signing in again."),
     "token_invalidated": _token("token_invalidated", "Your authentication token has been invalidated."),
@@ -85,6 +86,10 @@ FAILURES: dict[str, Failure] = {
     "not_found": Failure(404, "Not Found"),
     "conversation_not_found": Failure(404, "Conversation not found"),
     "model_not_found": coded(404, "model_not_found", "The model does not exist or you do not have access to it."),
+    "gizmo_not_found": Failure(404, "Gizmo not found"),
+    "file_not_found": coded(404, "file_not_found", "The file was not found."),
+    "message_not_found": Failure(404, "Message not found"),
+    "persisted_final_available": coded(410, "persisted_final_available", "The answer has been saved."),
     "method_not_allowed": Failure(405, "Method Not Allowed"),
     "not_acceptable": Failure(406, "Not Acceptable"),
     "parallel": Failure(409, ONE_AT_A_TIME),
@@ -94,11 +99,14 @@ FAILURES: dict[str, Failure] = {
         "message_length_exceeds_limit",
         "The message you submitted was too long, please reload the conversation and submit something shorter.",
     ),
+    "file_too_large": coded(413, "file_too_large", "The file is too large."),
     "conversation_too_large": coded(413, "conversation_too_large", "This conversation is too large to continue."),
     "invalid_body": Failure(422, "Invalid conversation body"),
     "missing_messages": Failure(
         422, [{"loc": ["body", "messages"], "msg": "field required", "type": "value_error.missing"}]
     ),
+    "missing_file": Failure(422, [{"loc": ["body", "file"], "msg": "field required", "type": "value_error.missing"}]),
+    "file_not_ready": coded(422, "file_not_ready", "The file was not uploaded completely."),
     "model_cap": coded(
         429,
         "model_cap_exceeded",
@@ -106,6 +114,7 @@ FAILURES: dict[str, Failure] = {
         clears_in=5400,
     ),
     "too_many_requests": Failure(429, "Too many requests in 1 hour. Try again later."),
+    "upload_quota": coded(429, "upload_quota_exceeded", "You have uploaded too many files.", clears_in=3600),
     "one_at_a_time": Failure(429, ONE_AT_A_TIME),
     "limit_page": Failure(429, ERROR_PAGE.format(status=429), HTML),
     "limit_text": Failure(429, "Too many requests", "text/plain"),
@@ -170,10 +179,15 @@ class PlannedFailure(msgspec.Struct, forbid_unknown_fields=True):
     """A refusal waiting to happen to one account: by name, or by status, `times` times (-1 = for ever).
 
     `where` is the step that refuses: "sentinel" (requirements, prepare, finalize), "turn", "refresh" (the token
-    endpoint) or "session" (the session endpoint).
+    endpoint), "session" (the session endpoint), "upload" (files), "blob" (the PUT), "confirm" (uploaded and
+    process_upload_stream), "download" (every link to a file that is asked for), "speech" (synthesize), "transcript" or
+    "history" (GET conversation/{id} and its stream_status).
     """
 
-    where: Literal["sentinel", "turn", "refresh", "session"] = "turn"
+    where: Literal[
+        "sentinel", "turn", "refresh", "session", "upload", "blob", "confirm", "download", "speech", "transcript",
+        "history",
+    ] = "turn"  # fmt: skip
     failure: str = ""
     status: int = 500
     html: bool = False

@@ -55,6 +55,9 @@ class IncomingMessage(msgspec.Struct):
     def __post_init__(self) -> None:
         if self.id.version != 4:
             raise ValueError("a message id is a UUID v4")
+        attachments = self.metadata.get("attachments") or []
+        if not isinstance(attachments, list) or not all(map(_is_attachment, attachments)):
+            raise ValueError("an attachment has id, size, name and mime_type")
 
 
 class ConversationMode(msgspec.Struct):
@@ -95,6 +98,12 @@ class ConversationRequest(msgspec.Struct):
             raise ValueError("this model takes no thinking_effort")
 
     @property
+    def gizmo_id(self) -> str | None:
+        """The GPT that is asked, if one is."""
+        mode = self.conversation_mode
+        return mode.gizmo_id if mode and mode.kind == "gizmo_interaction" else None
+
+    @property
     def last_user_message(self) -> IncomingMessage | None:
         """The newest message of role user."""
         mine = (message for message in reversed(self.messages or []) if message.author.role == "user")
@@ -121,6 +130,52 @@ class ResumeRequest(msgspec.Struct):
 
     conversation_id: str
     offset: int = 0
+
+
+class FileRequest(msgspec.Struct):
+    """Body of POST files (protocol.md 6.1); file_size in bytes."""
+
+    file_name: str
+    file_size: int
+    use_case: Literal["multimodal", "my_files", "ace_upload"]
+    mime_type: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.file_name or self.file_size <= 0:
+            raise ValueError("a file has a name and a size")
+
+
+class ProcessRequest(msgspec.Struct):
+    """Body of POST files/process_upload_stream (protocol.md 6.3)."""
+
+    file_id: str
+    use_case: str
+    file_name: str
+    index_for_retrieval: bool = False
+
+
+class ConversationPatch(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of PATCH conversation/{id} and PATCH conversations: one or more changes (protocol.md 7.4, 7.5)."""
+
+    is_visible: bool | None = None
+    is_archived: bool | None = None
+    title: str | None = None
+
+
+class TitleRequest(msgspec.Struct):
+    """Body of POST conversation/gen_title/{id}."""
+
+    message_id: str
+
+
+class FeedbackRequest(msgspec.Struct):
+    """Body of POST conversation/message_feedback."""
+
+    conversation_id: str
+    message_id: str
+    rating: Literal["thumbsUp", "thumbsDown"]
 
 
 class FinalizeRequest(msgspec.Struct):
@@ -179,6 +234,14 @@ def _missing(error: msgspec.ValidationError) -> str:
     text = str(error)
     _, found, field = text.partition("Object missing required field `")
     return field.rstrip("`") if found and " - at " not in text else ""
+
+
+def _is_attachment(entry: Any) -> bool:
+    """An attachment of protocol.md 6.4; the mime type goes by two names."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("size"), int):
+        return False
+    texts = (entry.get("id"), entry.get("name"), entry.get("mime_type", entry.get("mimeType")))
+    return all(isinstance(text, str) and text for text in texts)
 
 
 def _is_image_pointer(part: dict[str, Any]) -> bool:

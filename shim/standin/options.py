@@ -17,6 +17,7 @@ class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
     delay: seconds after each event. encoding None = as the turn asks. words: length of script long.
     expire_after: life of a requirement token in seconds. seed None = different every time.
     reuse: make the stream of equal turns only once, ids included, so that a bench pays for sending alone.
+    gzip: compress every answer where the caller accepts it.
     check_p: whether a `p` is checked (protocol.md 2.4). control: directives and /standin/* are honoured.
     """
 
@@ -32,6 +33,7 @@ class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
     encoding: Encoding | None = None
     escapes: Escapes = "mixed"
     noise: bool = True
+    gzip: bool = False
     seed: int | None = None
     max_characters: int = 500_000
     reuse: bool = False

@@ -47,6 +47,8 @@ class Stats:
         self.turns: Counter[str] = Counter()
         self.proofs: Counter[str] = Counter(verified=0, refused=0, missing=0, user_agent_differs=0)
         self.exchanges: Counter[str] = Counter()  # by "refresh:NAME:GENERATION" or "session:NAME:GENERATION"
+        self.conduits: Counter[str] = Counter(issued=0, presented=0, unknown=0)
+        self.files: Counter[str] = Counter(announced=0, stored=0, stored_bytes=0, confirmed=0, attached=0, fetched=0)
         self.arkose: Counter[str] = Counter(issued=0, accepted=0)
         self.open: list[OpenStream] = []
         self.ended: deque[EndedStream] = deque(maxlen=1000)
@@ -77,6 +79,8 @@ class Stats:
             "turns": dict(self.turns),
             "proofs": dict(self.proofs),
             "exchanges": dict(self.exchanges),
+            "conduits": dict(self.conduits),
+            "files": dict(self.files),
             "arkose": dict(self.arkose),
             "open_streams": len(self.open),
             "ended_streams": dict(Counter(ended.end for ended in self.ended)),

@@ -62,8 +62,22 @@ class Cut(msgspec.Struct, frozen=True):
 Step = Start | Change | Typed | StreamError | Pause | Cut
 
 
+class Made(msgspec.Struct, frozen=True):
+    """A file the assistant has made: a picture, or something in the sandbox."""
+
+    id: str
+    name: str
+    mime_type: str
+    content: bytes
+
+
 class Turn(msgspec.Struct):
-    """One turn being answered: what was asked, by which plan, and the source of ids, time and chance."""
+    """One turn being answered: what was asked, by which plan, and the source of ids, time and chance.
+
+    parts: into how many pieces script max_tokens cuts; rest: those not told yet. made: files made on the way.
+    sandbox: paths and their file ids. later: what happens after the stream has ended, once it was looked for `polls`
+    times (-1 = never). tool, use_case: what server_ste_metadata says.
+    """
 
     question: str
     slug: str
@@ -76,9 +90,17 @@ class Turn(msgspec.Struct):
     words: int = 60
     say: str | None = None
     stall: float = 3600.0
-    resumed: str | None = None
+    parts: int = 2
+    polls: int = 2
+    tool: str | None = None
+    use_case: str = "text"
+    gizmo_id: str | None = None
     channels: int = 0
-    rest: str | None = None
+    rest: list[str] = []
+    made: list[Made] = []
+    sandbox: dict[str, str] = {}
+    textdocs: list[Json] = []
+    later: list[Step] = []
     exchange_id: str = ""
 
     def __post_init__(self) -> None:
@@ -87,6 +109,13 @@ class Turn(msgspec.Struct):
     def new_id(self) -> str:
         """A UUID v4 that the turn's seed decides."""
         return str(UUID(int=self.rng.getrandbits(128), version=4))
+
+    def make_file(self, name: str, mime_type: str, content: bytes, *, sediment: bool = False) -> str:
+        """Make a file and return its id, of the older form or of the one for sediment:// (protocol.md 6.4)."""
+        digits = f"{self.rng.getrandbits(96):024x}"
+        file_id = f"file_00000000{digits}" if sediment else f"file-{digits}"
+        self.made.append(Made(file_id, name, mime_type, content))
+        return file_id
 
     def start(self, message: Json) -> Start:
         """Begin a message on the next channel; it becomes the parent of the one after it."""
@@ -114,7 +143,7 @@ class Turn(msgspec.Struct):
 
     def answer(self, content: Json, **fields: Any) -> Json:
         """A message of the assistant with the metadata of one."""
-        metadata = {
+        metadata: Json = {
             "citations": [],
             "content_references": [],
             "message_type": "next",
@@ -122,6 +151,8 @@ class Turn(msgspec.Struct):
             "default_model_slug": "auto",
             "model_switcher_deny": [],
         }
+        if self.gizmo_id:
+            metadata["gizmo_id"] = self.gizmo_id
         return self.message("assistant", content, metadata=metadata | fields.pop("metadata", {}), **fields)
 
 

@@ -6,18 +6,19 @@ Rule: nothing here knows HTTP beyond headers and bytes; a refusal is a RefusedEr
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
-from itertools import islice
 from random import Random
 
 import msgspec
 
 from . import scripts
 from .accounts import Accounts, Caller
-from .chunks import CHUNKINGS, emit, with_pace
-from .conversations import Conversations
+from .chunks import CHUNKINGS, compressed, emit, with_pace
+from .conduits import Conduits
+from .conversations import Conversation, Conversations, Handoff
 from .directives import Directives, read_directives
 from .encode import Deltas, Encoder, Encoding, Snapshots, encode
 from .failures import RefusedError, refused
+from .files import Files
 from .incoming import ConversationRequest, ResumeRequest, read_body, read_conversation
 from .listings import is_thinking
 from .logins import Logins
@@ -25,7 +26,7 @@ from .memory import remember
 from .options import StandinOptions
 from .sentinel import Sentinel
 from .stats import Stats, StreamEnd, TurnRecord
-from .steps import Pause, Step, Turn
+from .steps import Json, Pause, Step, Turn
 
 # Never kept, not even for a test to look at.
 CREDENTIALS = frozenset({"authorization", "cookie"})
@@ -40,6 +41,13 @@ class Plan(msgspec.Struct, forbid_unknown_fields=True):
     directives: Directives
     times: int = 1
     account: str | None = None
+
+
+class Told(msgspec.Struct):
+    """A stream on its way: its bytes, and whether they are gzip."""
+
+    parts: AsyncIterator[bytes]
+    gzip: bool
 
 
 class Upstream:
@@ -57,11 +65,13 @@ class Upstream:
         self.accounts = Accounts(self.options.accounts, self.options.clock)
         self.logins = Logins(self.accounts, self.stats, self.options.clock)
         self.sentinel = Sentinel(self.options, self.rng, self.stats)
-        self.conversations = Conversations()
+        self.files = Files(self.accounts, self.stats, self.options.clock)
+        self.conduits = Conduits(self.options.clock, self.stats)
+        self.conversations = Conversations(self.files.deposit)
         self.plans: deque[Plan] = deque()
         self._made: dict[str, list[bytes | Pause]] = {}
 
-    def answer(self, caller: Caller, path: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[bytes]:
+    def answer(self, caller: Caller, path: str, headers: Mapping[str, str], body: bytes) -> Told:
         """Accept a turn and return its stream, or refuse it (protocol.md 4, 9.1)."""
         _check_accept(headers)
         conversation = read_conversation(body, headers.get("content-type", ""))
@@ -71,21 +81,31 @@ class Upstream:
         if self.options.require_sentinel:
             self.sentinel.admit(caller, headers)
         slug = caller.account.resolve_slug(conversation.model)
+        self.conduits.present(headers.get("x-conduit-token", ""))
         self._check_limits(caller)
+        self.files.check(caller.account, conversation.messages or [])
         directives, question = self._directives(caller, conversation)
         turn = self._begin(caller, conversation, slug, question, directives)
         steps = self._steps(caller, conversation, turn, directives)
         wanted: Encoding = "v1" if "v1" in conversation.supported_encodings else "snapshot"
-        if self.options.reuse:
-            return self._stream(caller, self._made_once(turn, steps, directives, wanted))
-        return self._stream(caller, self._parts(turn, steps, directives, wanted))
+        gzip = self._compresses(headers, directives)
+        made = self._made_once if self.options.reuse else self._parts
+        return Told(self._stream(caller, made(turn, steps, directives, wanted, gzip=gzip)), gzip)
 
-    def resume(self, caller: Caller, headers: Mapping[str, str], body: bytes) -> AsyncIterator[bytes]:
+    def resume(self, caller: Caller, headers: Mapping[str, str], body: bytes) -> Told:
         """The answer that a stream_handoff promised (protocol.md 5.6)."""
         asked = read_body(body, ResumeRequest)
-        turn = self.conversations.handed_off(headers.get("x-conduit-token", ""), asked.conversation_id)
-        steps = scripts.play("reasoning" if is_thinking(turn.slug) else "text", turn)
-        return self._stream(caller, self._parts(turn, islice(steps, asked.offset, None), Directives(), "v1"))
+        self.conversations.find(asked.conversation_id, caller.identity)
+        handoff = self.conversations.handed_off(headers.get("x-conduit-token", ""), asked.conversation_id)
+        steps = self.conversations.resumed(caller.identity, handoff, asked.offset)
+        # An offset counts operations, so there is nothing else to resume in.
+        directives = msgspec.structs.replace(handoff.directives, encoding="v1")
+        gzip = self._compresses(headers, directives)
+        return Told(self._stream(caller, self._parts(handoff.turn, steps, directives, "v1", gzip=gzip)), gzip)
+
+    def _compresses(self, headers: Mapping[str, str], directives: Directives) -> bool:
+        wanted = self.options.gzip if directives.gzip is None else directives.gzip
+        return wanted and "gzip" in headers.get("accept-encoding", "")
 
     def _note(self, caller: Caller, path: str, headers: Mapping[str, str], body: bytes) -> None:
         shown = {name: value for name, value in headers.items() if name not in CREDENTIALS}
@@ -126,7 +146,11 @@ class Upstream:
         rng = Random(self.rng.random() if directives.seed is None else directives.seed)  # noqa: S311
         conversation_id = str(conversation.conversation_id or "")
         if conversation_id:
-            self.conversations.find(conversation_id, caller.identity)
+            found = self.conversations.find(conversation_id, caller.identity)
+            if found.tree is not None and found.tree.full:
+                raise refused("conversation_too_large")
+        if conversation.gizmo_id and conversation.gizmo_id not in caller.account.gizmos:
+            raise refused("gizmo_not_found")
         newest = conversation.last_user_message
         turn = Turn(
             question=question,
@@ -140,6 +164,9 @@ class Upstream:
             words=self.options.words if directives.words is None else directives.words,
             say=directives.say,
             stall=3600.0 if directives.stall is None else directives.stall,
+            parts=directives.parts or 2,
+            polls=2 if directives.polls is None else directives.polls,
+            gizmo_id=conversation.gizmo_id,
         )
         turn.conversation_id = conversation_id or turn.new_id()
         self.stats.turns[caller.account.name] += 1
@@ -150,20 +177,40 @@ class Upstream:
     ) -> Iterator[Step]:
         if conversation.action == "continue":
             told = self.conversations.take_rest(turn.conversation_id, caller.identity, conversation.parent_message_id)
-            return self._remembered(caller, turn, scripts.rest(turn, told))
+            turn.rest = told
+            return self._told(caller, conversation, turn, scripts.rest(turn))
         name = directives.script or self.options.script
         if name == "auto":
             name = _fitting_script(conversation, turn, directives)
-        if name == "handoff":
-            self.conversations.hand_off(scripts.resume_token(turn), turn)
-        return self._remembered(caller, turn, scripts.play(name, turn))
+        if name in scripts.HANDOFFS:
+            return self._promised(caller, conversation, turn, directives, name)
+        return self._told(caller, conversation, turn, scripts.play(name, turn))
 
-    def _remembered(self, caller: Caller, turn: Turn, steps: Iterator[Step]) -> Iterator[Step]:
-        """The same steps; the conversation is remembered before [DONE] can be read."""
-        try:
-            yield from steps
-        finally:
-            self.conversations.keep(caller.identity, turn)
+    def _told(
+        self, caller: Caller, conversation: ConversationRequest, turn: Turn, steps: Iterator[Step]
+    ) -> Iterator[Step]:
+        """The same steps; the conversation begins with the first of them."""
+        begun = self._begun(caller, conversation, turn)
+        yield from self.conversations.told(begun, turn, steps, kept=True)
+
+    def _promised(
+        self, caller: Caller, conversation: ConversationRequest, turn: Turn, directives: Directives, name: str
+    ) -> Iterator[Step]:
+        """The steps of a handoff; what it promises is made at once and told elsewhere."""
+        begun = self._begun(caller, conversation, turn)
+        then = directives.then or _fitting_script(conversation, turn, directives)
+        steps: list[Step] = [step for step in scripts.play(then, turn) if not isinstance(step, Pause)]
+        promise = scripts.HANDOFFS[name]
+        handoff = Handoff(turn, steps, promise, directives, promise.cuts)
+        self.conversations.hand_off(begun, scripts.resume_token(turn), handoff)
+        yield from self.conversations.told(begun, turn, scripts.play(name, turn), kept=False)
+
+    def _begun(self, caller: Caller, conversation: ConversationRequest, turn: Turn) -> Conversation:
+        newest = conversation.last_user_message
+        earlier = [message for message in conversation.messages or [] if message is not newest]
+        history: list[Json] = msgspec.to_builtins(earlier)
+        temporary = conversation.history_and_training_disabled
+        return self.conversations.begin(caller.identity, turn, history, temporary=temporary)
 
     async def _stream(self, caller: Caller, parts: Iterator[bytes | Pause]) -> AsyncIterator[bytes]:
         """The bytes of one answer; leaving it early counts as the client being gone."""
@@ -181,16 +228,16 @@ class Upstream:
             self.stats.end_stream(stream, end)
 
     def _made_once(
-        self, turn: Turn, steps: Iterator[Step], directives: Directives, wanted: Encoding
+        self, turn: Turn, steps: Iterator[Step], directives: Directives, wanted: Encoding, *, gzip: bool
     ) -> Iterator[bytes | Pause]:
         """The pieces of an equal earlier turn when there was one."""
-        key = repr((turn.plan, turn.slug, wanted, directives, turn.question))
+        key = repr((turn.plan, turn.slug, wanted, gzip, directives, turn.question))
         if key not in self._made:
-            remember(self._made, key, list(self._parts(turn, steps, directives, wanted)), MAX_MADE)
+            remember(self._made, key, list(self._parts(turn, steps, directives, wanted, gzip=gzip)), MAX_MADE)
         return iter(self._made[key])
 
     def _parts(
-        self, turn: Turn, steps: Iterator[Step], directives: Directives, wanted: Encoding
+        self, turn: Turn, steps: Iterator[Step], directives: Directives, wanted: Encoding, *, gzip: bool
     ) -> Iterator[bytes | Pause]:
         """Steps, encoded, paced and cut into pieces, as the directives or else the options say."""
         options = self.options
@@ -201,6 +248,7 @@ class Upstream:
         escapes = directives.escapes or options.escapes
         events = encode(steps, encoder, turn.rng, escapes=escapes, noise=options.noise)
         delay = options.delay if directives.delay is None else directives.delay
+        events = compressed(events) if gzip else events
         paced = with_pace(events, delay) if delay > 0 else events
         return CHUNKINGS[directives.chunks or options.chunks](paced, turn.rng)
 

@@ -57,6 +57,47 @@ CODE_ANSWER = """I am the chat2api demo upstream, and I pretended to run this:
 
 It printed `{output}`. The fence above must survive as it is, backticks included."""
 
+# The worst case for a reader that shows code in a fence: the source and what it prints hold that fence.
+FENCE_SOURCE = 'print("```python")\nprint("nested = ``")\nprint("```")\n'
+FENCE_OUTPUT = "```python\nnested = ``\n```\n"
+FENCE_ANSWER = "I am the chat2api demo upstream. What ran above holds three backticks, and so does its output."
+OPEN_ANSWER = "I am the chat2api demo upstream, and nothing was printed by the code above."
+
+ERROR_SOURCE = "values = []\nvalues[0]\n"
+ERROR_NAME = "IndexError"
+ERROR_OUTPUT = """---------------------------------------------------------------------------
+IndexError                                Traceback (most recent call last)
+----> 2 values[0]
+IndexError: list index out of range
+"""
+TOOL_ERROR = "Encountered exception: <class 'GetDownloadLinkError'>."
+ERROR_ANSWER = "I am the chat2api demo upstream. One call raised, one failed in the tool."
+
+TABLE_NAME = "table.csv"
+SANDBOX_PATH = f"/mnt/data/{TABLE_NAME}"
+TABLE = "n,square\n1,1\n2,4\n3,9\n"
+SANDBOX_SOURCE = f"with open({SANDBOX_PATH!r}, 'w') as table:\n    table.write({TABLE!r})\nprint('written')\n"
+SANDBOX_OUTPUT = "written\n"
+SANDBOX_ANSWER = f"""The chat2api demo upstream has made a table for you: [{TABLE_NAME}](sandbox:{SANDBOX_PATH})
+
+It has three rows."""
+
+CANVAS_NAME = "Notes about the demo"
+CANVAS_TEXT = '# Notes\n\nThis document was made by the chat2api demo upstream.\n\n- It has a "quoted" word.\n'
+CANVAS_ANSWER = "I am the chat2api demo upstream, and I put the notes beside this answer."
+UNKNOWN_TOOL_ANSWER = "I am the chat2api demo upstream, and I asked a tool you do not know."
+ACTION_ANSWER = "I am the chat2api demo upstream, and the action says: dry, 14 degrees."
+
+TITLE = "A plain field"
+CARD = "Processing image. The chat2api demo upstream will show it in the conversation."
+PICTURE_ANSWER = "Here is a small picture from the chat2api demo upstream. Would you like another colour?"
+PICTURE_INSTRUCTIONS = "HIDDEN: you are responding right after a picture. Write one short sentence about it."
+PICTURE_ERROR = "Error: the picture could not be made."
+PICTURE_FAILED = "I am the chat2api demo upstream, and making the picture failed."
+PICTURE_REFUSED = "I am the chat2api demo upstream, and I can't make this: it may violate our content policies."
+
+TRANSCRIPT = "The chat2api demo upstream received {name}, {size} bytes, language {language}."
+
 THOUGHTS = (
     ("Reading the question", "The demo has been asked something. It has no model, so a prepared answer is honest. "),
     ("Choosing the words", "It should say what it is, repeat the question and stay short."),

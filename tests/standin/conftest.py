@@ -38,6 +38,15 @@ class Reading:
         """The texts a user may see: assistant, text, for all, channel final or none, not hidden."""
         return [message["content"]["parts"][0] for message in self.messages.values() if is_answer(message)]
 
+    @property
+    def conversation_id(self) -> str:
+        """The conversation all of it belongs to."""
+        return str(self.typed[0]["conversation_id"])
+
+    def by_content(self, kind: str) -> list[dict[str, Any]]:
+        """The messages of one content type."""
+        return [message for message in self.messages.values() if message["content"]["content_type"] == kind]
+
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """The typed events of one kind."""
         return [event for event in self.typed if event.get("type") == kind]
@@ -184,6 +193,27 @@ class Client:
         """GET below this caller's prefix."""
         return await self.http.get(self.prefix + path, headers=self.headers)
 
+    async def patch(self, path: str, body: Any) -> httpx.Response:
+        """PATCH below this caller's prefix."""
+        return await self.http.patch(self.prefix + path, json=body, headers=self.headers)
+
+    async def announce(self, size: int, name: str = "notes.txt", use_case: str = "my_files") -> dict[str, Any]:
+        """POST files."""
+        answer = await self.post("/files", {"file_name": name, "file_size": size, "use_case": use_case})
+        assert answer.status_code == 200, answer.text
+        announced: dict[str, Any] = answer.json()
+        return announced
+
+    async def upload(self, content: bytes, name: str = "notes.txt", use_case: str = "my_files") -> str:
+        """All of protocol.md 6.1 to 6.3; the file's id."""
+        announced = await self.announce(len(content), name, use_case)
+        put = await self.http.put(announced["upload_url"], content=content, headers={"content-type": "text/plain"})
+        assert put.status_code == 201, put.text
+        file_id: str = announced["file_id"]
+        confirmed = await self.post(f"/files/{file_id}/uploaded", {})
+        assert confirmed.status_code == 200, confirmed.text
+        return file_id
+
     async def admitted(self) -> dict[str, str]:
         """The sentinel headers of one turn, one-step flow."""
         answer = await self.post("/sentinel/chat-requirements", {"p": None})
@@ -199,6 +229,10 @@ class Client:
         """A whole turn: requirements, proof, conversation."""
         body = conversation(body) if isinstance(body, str) else body
         return await self.post(path, body, **(await self.admitted() | headers))
+
+    async def saved(self, prompt: str = "Hello", **fields: Any) -> Reading:
+        """The reading of a turn that is no temporary chat."""
+        return await self.told(conversation(prompt, history_and_training_disabled=False, **fields))
 
     async def told(self, body: dict[str, Any] | str = "Hello") -> Reading:
         """The reading of a turn that is accepted."""

@@ -24,7 +24,17 @@ def test_other_brackets_are_text(prompt):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["[[script=nope]]", "[[delay=fast]]", "[[chunks=tiny]]", "[[status=429 oops=1]]", "[[failure=nope]]"]
+    "prompt",
+    [
+        "[[script=nope]]",
+        "[[delay=fast]]",
+        "[[chunks=tiny]]",
+        "[[status=429 oops=1]]",
+        "[[failure=nope]]",
+        "[[then=x]]",
+        "[[parts=0]]",
+        "[[gone=500]]",
+    ],
 )
 def test_wrong_values_are_told(prompt):
     with pytest.raises(RefusedError) as refusal:
@@ -69,6 +79,25 @@ async def test_plans_steer_turns_that_carry_none(served):
     assert (await alice.told("[[say=own]]")).answers == ["own"]
     assert (await alice.told("Hello")).answers != ["planned ]] text"]
     assert (await http.post("/standin/plan", json={"directives": {"script": "x"}})).status_code == 400
+
+
+async def test_consecutive_turns_get_their_own_plans(served):
+    """What a repair turn needs: a text with brackets and newlines, another one after it, then the rest as usual."""
+    client = served.client()
+    told = ['{"a": [[1, 2]]}\n\n```json\n[[x]]\n```', "second ]] answer"]
+    for say, times in zip(told, (2, 1), strict=True):
+        await served.http.post("/standin/plan", json={"directives": {"say": say}, "times": times})
+    answers = [(await client.told("Hello")).answers[0] for _ in range(4)]
+    assert answers[:3] == [told[0], told[0], told[1]]
+    assert answers[3] not in told
+
+
+async def test_a_turn_refused_before_its_prompt_is_read_leaves_the_plan(served):
+    await served.http.post("/standin/plan", json={"directives": {"say": "planned"}})
+    await served.account(name="alice", failures=[{"status": 503}])
+    client = served.client()
+    assert (await client.turn()).status_code == 503
+    assert (await client.told("Hello")).answers == ["planned"]
 
 
 async def test_without_control_directives_are_text(serving):

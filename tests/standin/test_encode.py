@@ -156,6 +156,6 @@ async def test_reuse_makes_equal_turns_once(conversation):
     bodies = []
     for _ in range(2):
         body = msgspec.json.encode(conversation("the same"))
-        stream = upstream.answer(caller, "/x", {"content-type": "application/json"}, body)
-        bodies.append(b"".join([part async for part in stream]))
+        told = upstream.answer(caller, "/x", {"content-type": "application/json"}, body)
+        bodies.append(b"".join([part async for part in told.parts]))
     assert bodies[0] == bodies[1]

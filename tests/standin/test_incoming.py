@@ -6,6 +6,7 @@ import pytest
 
 from shim.standin.failures import RefusedError
 from shim.standin.incoming import read_conversation
+from shim.standin.steps import Made
 
 IMAGE = {
     "content_type": "image_asset_pointer",
@@ -18,8 +19,10 @@ IMAGE = {
 
 @pytest.fixture
 async def open_door(serving):
-    """A caller of a stand-in that asks for no sentinel headers."""
+    """A caller of a stand-in that asks for no sentinel headers; two files are there."""
     async with serving(require_sentinel=False) as served:
+        for file_id in ("file-abc", "file_0000"):
+            served.running.upstream.files.deposit("alice", Made(file_id, "a.png", "image/png", b"a picture"))
         yield served.client()
 
 

@@ -169,6 +169,25 @@ async def test_max_tokens_then_continue(served, conversation):
     assert (await client.turn(body)).status_code == 422  # nothing is left
 
 
+@pytest.mark.parametrize("parts", [1, 2, 4])
+async def test_continue_several_times(served, conversation, parts):
+    """Each continue names the answer before it; only the last one ends the turn."""
+    client = served.client()
+    reading = await client.saved(f"[[script=max_tokens parts={parts} say=one two three four five six]]")
+    told = list(reading.answers)
+    for _ in range(parts - 1):
+        cut = list(reading.messages.values())[-1]
+        assert cut["metadata"]["finish_details"] == {"type": "max_tokens"}
+        same = {"conversation_id": reading.conversation_id, "parent_message_id": cut["id"]}
+        body = conversation(action="continue", **same)
+        del body["messages"]
+        reading = await client.told(body)
+        told += reading.answers
+    assert len(told) == parts
+    assert "".join(told) == "one two three four five six"
+    assert list(reading.messages.values())[-1]["end_turn"] is True
+
+
 async def test_handoff_then_resume(served, read):
     """Protocol.md 5.6 and delta-v1-handoff-2026-06-gpt55-thinking.sse."""
     client = served.client()

@@ -1,0 +1,121 @@
+"""Saved conversations as the upstream lists, shows and changes them (protocol.md 7.4, 7.5).
+
+Rule: a temporary conversation does not exist here.
+"""
+
+from datetime import UTC, datetime
+
+from .accounts import Account, Caller
+from .conversations import Conversation, Conversations
+from .failures import refused
+from .files import Files
+from .incoming import ConversationPatch
+from .steps import Json
+
+UNDER_WAY = 4  # an async_status seen
+MAX_LIMIT = 100
+EXPIRED: Json = {"status": "error", "error_code": "ace_pod_expired", "error_message": None}
+
+
+def listed(found: list[Conversation], offset: int, limit: int, *, is_archived: bool) -> Json:
+    """GET conversations."""
+    rows = [conversation for conversation in found if conversation.is_archived == is_archived]
+    shown = rows[offset : offset + min(limit, MAX_LIMIT)]
+    return {
+        "items": [_row(conversation) for conversation in shown],
+        "total": len(rows),
+        "limit": limit,
+        "offset": offset,
+        "has_missing_conversations": False,
+    }
+
+
+def detail(conversation: Conversation) -> Json:
+    """GET conversation/{id}: the tree as it is after this look."""
+    conversation.look()
+    tree = conversation.messages
+    return {
+        "title": conversation.title,
+        "create_time": conversation.created,
+        "update_time": conversation.updated,
+        "mapping": tree.mapping(),
+        "moderation_results": [],
+        "current_node": tree.current,
+        "conversation_id": conversation.id,
+        "is_archived": conversation.is_archived,
+        "default_model_slug": conversation.slug,
+        "gizmo_id": conversation.gizmo_id,
+        "async_status": _async_status(conversation),
+    }
+
+
+def stream_status(conversation: Conversation) -> Json:
+    """GET conversation/{id}/stream_status; it is a look, too."""
+    if conversation.streaming:
+        conversation.look()
+    return {"status": "IS_STREAMING" if conversation.streaming else "COMPLETE"}
+
+
+def patch(conversations: Conversations, found: list[Conversation], changes: ConversationPatch) -> Json:
+    """PATCH of one conversation or of all."""
+    for conversation in found:
+        if changes.is_visible is False:
+            conversations.delete(conversation)
+        if changes.is_archived is not None:
+            conversation.is_archived = changes.is_archived
+        conversation.title = changes.title or conversation.title
+    return {"success": True}
+
+
+def titled(conversation: Conversation, message_id: str) -> Json:
+    """POST conversation/gen_title/{id}: the first words of that message; 404 for a message that is not there."""
+    words = said_in(conversation, message_id).split()
+    conversation.title = " ".join(words[:4]) or conversation.title
+    return {"title": conversation.title}
+
+
+def said_in(conversation: Conversation, message_id: str) -> str:
+    """The text of one message of the assistant; 404 for any other."""
+    message = conversation.messages.message(message_id)
+    if message is None or message["author"]["role"] != "assistant":
+        raise refused("message_not_found")
+    parts = message["content"].get("parts", [])
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def from_sandbox(files: Files, caller: Caller, conversation: Conversation, asked: tuple[str, str], origin: str) -> Json:
+    """GET conversation/{id}/interpreter/download (protocol.md 6.5); asked: (message id, path in the sandbox)."""
+    account: Account = caller.account
+    if account.sandbox == "expired":
+        return EXPIRED
+    message_id, path = asked
+    if account.sandbox == "gone" or message_id not in conversation.answers or path not in conversation.sandbox:
+        raise refused("file_not_found")
+    found = files.download(account, conversation.sandbox[path], origin)
+    return {key: found[key] for key in ("status", "download_url", "file_name", "mime_type")}
+
+
+def _row(conversation: Conversation) -> Json:
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "create_time": _iso(conversation.created),
+        "update_time": _iso(conversation.updated),
+        "mapping": None,
+        "current_node": None,
+        "conversation_template_id": conversation.gizmo_id,
+        "gizmo_id": conversation.gizmo_id,
+        "is_archived": conversation.is_archived,
+        "is_starred": None,
+        "workspace_id": None,
+        "async_status": _async_status(conversation),
+        "safe_urls": [],
+    }
+
+
+def _async_status(conversation: Conversation) -> int | None:
+    return UNDER_WAY if conversation.pending and not conversation.streaming else None
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
