@@ -1,5 +1,6 @@
 """What goes upstream: the conversation request (protocol.md 4.1) and its messages (4.2)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -13,11 +14,32 @@ class SentAuthor(msgspec.Struct, frozen=True):
     name: str | UnsetType = UNSET
 
 
-class SentContent(msgspec.Struct, frozen=True):
-    """Text, as a list of plain strings."""
+class ImagePointer(msgspec.Struct, frozen=True):
+    """A picture among a message's parts (4.2, 6.4). Width and height are in pixels."""
 
-    parts: list[str]
-    content_type: Literal["text"] = "text"
+    asset_pointer: str
+    size_bytes: int
+    width: int
+    height: int
+    content_type: Literal["image_asset_pointer"] = "image_asset_pointer"
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """A file a message comes with, in its metadata's `attachments` (6.4). Only pictures have a width and a height."""
+
+    id: str
+    size: int
+    name: str
+    mime_type: str
+    width: int | UnsetType = UNSET
+    height: int | UnsetType = UNSET
+
+
+class SentContent(msgspec.Struct, frozen=True):
+    """Text, as a list of plain strings; with files it is multimodal, and pictures stand between the strings."""
+
+    parts: Sequence[str | ImagePointer]
+    content_type: Literal["text", "multimodal_text"] = "text"
 
 
 class SentMessage(msgspec.Struct, frozen=True):
@@ -31,22 +53,25 @@ class SentMessage(msgspec.Struct, frozen=True):
 
 
 class ConversationMode(msgspec.Struct, frozen=True):
-    """An ordinary chat."""
+    """An ordinary chat, or one with a GPT (then with its id, `g-...`)."""
 
-    kind: Literal["primary_assistant"] = "primary_assistant"
+    kind: Literal["primary_assistant", "gizmo_interaction"] = "primary_assistant"
+    gizmo_id: str | UnsetType = UNSET
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """The body of the turn. `supported_encodings: ["v1"]` is what turns on delta encoding (4.1)."""
+    """The body of the turn. `supported_encodings: ["v1"]` is what turns on delta encoding (4.1). Only the action
+    `continue` has no messages: it goes on after `parent_message_id`, an answer that was cut."""
 
-    messages: list[SentMessage]
+    messages: list[SentMessage] | UnsetType
     parent_message_id: str
     model: str
     history_and_training_disabled: bool
     websocket_request_id: str
     conversation_id: str | UnsetType = UNSET
     timezone_offset_min: int = 0
-    action: Literal["next"] = "next"
+    action: Literal["next", "continue"] = "next"
+    thinking_effort: Literal["standard", "extended", "max"] | UnsetType = UNSET
     conversation_mode: ConversationMode = ConversationMode()
     force_use_sse: bool = True
     force_nulligen: bool = False

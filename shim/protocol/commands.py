@@ -3,11 +3,14 @@
 Rule: a command is data. It names no library, and everything a driver needs to perform it is in it.
 """
 
-from typing import Literal
+from collections.abc import Generator
+from typing import Literal, TypeVar
 
 import msgspec
 
 from pow import Challenge
+
+T = TypeVar("T")
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -47,5 +50,13 @@ class FetchArkose(msgspec.Struct, frozen=True):
     method: Literal["chat35", "chat4"]
 
 
-Command = Send | SolvePow | FetchArkose
+class Wait(msgspec.Struct, frozen=True):
+    """Let this many seconds pass. Reply: None."""
+
+    seconds: float
+
+
+Command = Send | SolvePow | FetchArkose | Wait
 Reply = HttpReply | str | None
+Handshake = Generator[Command, Reply, T]
+"""A conversation with the world: commands out, replies in, a T in the end. Raises GatewayError."""

@@ -4,13 +4,13 @@ Rule: a failure of the world (pow, arkose, transport) becomes a GatewayError her
 replies.
 """
 
+import asyncio
 from typing import Literal, Protocol, TypeVar
 
 from arkose import ArkoseError
 from pow import Challenge, PowError, ProofNotSolvedError
 from shim.errors import RefusedError, UpstreamError
-from shim.protocol.commands import Command, FetchArkose, Reply, Send, SolvePow
-from shim.protocol.handshake import Handshake
+from shim.protocol.commands import Command, FetchArkose, Handshake, Reply, Send, SolvePow, Wait
 from shim.transport.base import Lane, Transport, read_reply
 
 T = TypeVar("T")
@@ -60,6 +60,9 @@ class Driver:
                 return await self._solve(challenge, config)
             case FetchArkose(blob=blob, method=method):
                 return await self._fetch(blob, method)
+            case Wait(seconds=seconds):
+                await asyncio.sleep(seconds)
+                return None
 
     async def _solve(self, challenge: Challenge, config: list[object]) -> str | None:
         try:

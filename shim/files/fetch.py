@@ -1,0 +1,157 @@
+"""A file is fetched from a URL that a client named, without letting the client look into our network.
+
+    URL ──read──> target ──resolve once──> addresses, all public ──> GET to one of them ──redirect?──> URL, from the top
+
+Rule: what was checked is what is connected to: the name is resolved once and the connection goes to that address. Each
+redirect is a new URL. Bytes (decoded), redirects and time are bounded, and no error quotes the URL. Proxies are not
+used, neither from the environment nor PROXY_URL: behind one, the check would be the proxy's.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+import certifi
+import h11
+import msgspec
+
+from shim.errors import RequestError
+from shim.files.addresses import is_public
+from shim.files.get import Answer, get
+from shim.files.inflate import TooMuchError, body_for
+from shim.files.targets import AllowList, Target, not_allowed, redirected, target_of
+from shim.protocol.file_parts import too_large
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_ADDRESSES = 3  # of one name, tried one after the other
+_CONNECT_SECONDS = 5.0
+_AT_ONCE = 16  # fetches of one worker: what they hold is bounded with them
+
+
+class Fetched(msgspec.Struct, frozen=True):
+    """A file from a URL. `mime_type` is what the server says of it, `name` the last word of the URL's path."""
+
+    content: bytes
+    mime_type: str | None
+    name: str
+
+
+class Fetcher:
+    """`fetch` for one worker. `limit` is in bytes, `timeout` in seconds for all of a fetch with its redirects."""
+
+    def __init__(
+        self,
+        allowed: AllowList,
+        *,
+        limit: int,
+        timeout: float,
+        user_agent: str,
+        ca_file: str | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._allowed = allowed
+        self._limit = limit
+        self._timeout = timeout
+        self._user_agent = user_agent
+        self._resolve = resolve or resolve_name
+        self._tls = _trusting(ca_file)
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def fetch(self, url: str) -> Fetched:
+        """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or
+        file_too_large."""
+        async with self._gate:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    return await self._follow(url)
+            except TimeoutError as error:
+                raise _unreachable(f"it did not arrive within {self._timeout:g} s") from error
+
+    async def _follow(self, url: str) -> Fetched:
+        for _ in range(_MAX_REDIRECTS + 1):
+            target = target_of(url)
+            got = await self._get(target)
+            if isinstance(got, Fetched):
+                return got
+            url = redirected(url, got)
+        raise _unreachable(f"there are more than {_MAX_REDIRECTS} redirects")
+
+    async def _get(self, target: Target) -> Fetched | str:
+        """The file, or where a redirect leads."""
+        addresses = await self._addresses(target)
+        for address in addresses[:_MAX_ADDRESSES]:
+            try:
+                return await self._get_from(address, target)
+            except OSError:  # no connection, no TLS, or it broke: the next address may do
+                continue
+            except h11.RemoteProtocolError as error:
+                raise _unreachable("its server's answer can't be read") from error
+        raise _unreachable("its server can't be reached")
+
+    async def _get_from(self, address: str, target: Target) -> Fetched | str:
+        async with get(
+            target, address, user_agent=self._user_agent, tls=self._tls, connect_timeout=_CONNECT_SECONDS
+        ) as answer:
+            if answer.status in _REDIRECTS and "location" in answer.headers:
+                return answer.headers["location"].strip()
+            if answer.status != 200:
+                raise _unreachable(f"its server answered {answer.status}")
+            content = await self._read(answer)
+            return Fetched(content, _media_type(answer.headers), target.name)
+
+    async def _read(self, answer: Answer) -> bytes:
+        length = answer.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._limit:
+            raise too_large(self._limit)
+        try:
+            body = body_for(answer.headers.get("content-encoding", ""), self._limit)
+            async for chunk in answer.chunks():
+                body.add(chunk)
+            return body.end()
+        except TooMuchError:
+            raise too_large(self._limit) from None
+        except ValueError as error:
+            raise _unreachable(str(error)) from error
+
+    async def _addresses(self, target: Target) -> list[str]:
+        """Where the target is. Every address has to be public: a name with a private one among them is no accident."""
+        addresses = [target.host] if target.numeric else await self._resolved(target)
+        if not self._allowed.allows(target) and not all(map(is_public, addresses)):
+            raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
+        return addresses
+
+    async def _resolved(self, target: Target) -> list[str]:
+        try:
+            addresses = await self._resolve(target.host, target.port)
+        except (OSError, UnicodeError) as error:
+            raise _unreachable("its host name can't be resolved") from error
+        if not addresses:
+            raise _unreachable("its host name can't be resolved")
+        return addresses
+
+
+async def resolve_name(host: str, port: int) -> list[str]:
+    """The addresses of a name, by the system's resolver and in its order."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    """TLS that trusts the usual authorities, and those the operator added."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+def _media_type(headers: dict[str, str]) -> str | None:
+    return headers.get("content-type", "").partition(";")[0].strip().lower() or None
+
+
+def _unreachable(why: str) -> RequestError:
+    return RequestError(f"The file can't be fetched: {why}.", code="file_unreachable")

@@ -1,0 +1,204 @@
+"""What a file is: its type by its bytes, a picture's size, and a name that fits both.
+
+Rule: bytes decide. What the client or a server declares counts only among the types the bytes allow: which kind of
+text it is, which of the formats that begin alike. A picture is never declared, it is recognised.
+"""
+
+import mimetypes
+import re
+import struct
+import unicodedata
+from hashlib import sha256
+from io import BytesIO
+from pathlib import PurePosixPath
+
+import imagesize  # type: ignore[import-untyped]
+import msgspec
+import puremagic
+
+from shim.chatgpt.files import IMAGE_TYPES
+from shim.protocol.uploads import LocalFile
+
+_TEXT = "text/plain"
+_BINARY = "application/octet-stream"
+_ZIP = "application/zip"
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_SURE = 0.3  # what puremagic gives three bytes of a signature; with less, any text is something
+_HEAD_BYTES = 2 * 1024 * 1024  # a picture's size stands before this
+_MAX_NAME = 120
+_MAX_SUFFIX = 12
+_RESERVED = re.compile(r'[<>:"|?*]')
+
+# Formats whose bytes are all text, so that they are looked for before text is.
+_TEXTUAL_SIGNATURES = {b"%PDF-": "application/pdf", b"{\\rtf": "application/rtf"}
+
+# What lies in a zip file that is more than one.
+_ZIP_MEMBERS = {
+    b"word/document": f"{_OFFICE}wordprocessingml.document",
+    b"xl/workbook": f"{_OFFICE}spreadsheetml.sheet",
+    b"ppt/presentation": f"{_OFFICE}presentationml.presentation",
+}
+
+# Text by its suffix, in upstream's words for it (protocol.md 6.1); the rest is the standard library's.
+_SUFFIXES = {
+    ".c": "text/x-c",
+    ".h": "text/x-c",
+    ".cc": "text/x-c++",
+    ".cpp": "text/x-c++",
+    ".hpp": "text/x-c++",
+    ".cs": "text/x-csharp",
+    ".docx": f"{_OFFICE}wordprocessingml.document",
+    ".java": "text/x-java",
+    ".js": "text/javascript",
+    ".md": "text/markdown",
+    ".php": "text/x-php",
+    ".pptx": f"{_OFFICE}presentationml.presentation",
+    ".py": "text/x-script.python",
+    ".rb": "text/x-ruby",
+    ".rtf": "application/rtf",
+    ".sh": "text/x-sh",
+    ".tex": "text/x-tex",
+    ".ts": "text/x-typescript",
+    ".webp": "image/webp",
+    ".xlsx": f"{_OFFICE}spreadsheetml.sheet",
+}
+_SYNONYMS = {
+    "application/javascript": "text/javascript",
+    "application/x-javascript": "text/javascript",
+    "application/x-python-code": "text/x-script.python",
+    "application/x-sh": "text/x-sh",
+    "application/x-tex": "text/x-tex",
+    "application/x-zip-compressed": _ZIP,
+    "audio/vnd.wave": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/x-wav": "audio/wav",
+    "text/x-python": "text/x-script.python",
+    "text/x-markdown": "text/markdown",
+}
+_TEXT_APPLICATIONS = frozenset(
+    {"application/json", "application/xml", "application/x-ndjson", "application/yaml", "application/x-yaml"}
+)
+# The one suffix of a type that has several.
+_SUFFIX_OF = {
+    "image/jpeg": ".jpg",
+    "text/html": ".html",
+    "text/x-c": ".c",
+    "text/x-c++": ".cpp",
+    **{_SUFFIXES[suffix]: suffix for suffix in (".md", ".py", ".js", ".docx", ".pptx", ".xlsx", ".webp", ".rtf")},
+}
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """What is said of a file by whoever sends it."""
+
+    name: str | None = None
+    mime_type: str | None = None
+
+
+def recognise(content: bytes, declared: Declared) -> LocalFile | None:
+    """The file these bytes are, or None for a picture whose size can't be read. Never raises for what is in them."""
+    mime_type = type_of(content, declared)
+    width = height = None
+    if mime_type in IMAGE_TYPES:
+        size = _pixels(content)
+        if size is None:
+            return None
+        width, height = size
+    name = safe_name(declared.name, mime_type)
+    return LocalFile(name, mime_type, content, sha256(content).hexdigest(), width, height)
+
+
+def type_of(content: bytes, declared: Declared) -> str:
+    """The file's type, lower case and without parameters."""
+    for signature, mime_type in _TEXTUAL_SIGNATURES.items():
+        if content.startswith(signature):
+            return mime_type
+    said = (_plain(declared.mime_type), _by_suffix(declared.name))
+    hints = [hint for hint in said if hint not in {None, _TEXT}]  # "text" is what servers say who do not know
+    if _is_text(content):
+        return next(filter(_is_textual, hints), _TEXT)
+    possible = _possible(content)
+    if possible:
+        return next((hint for hint in hints if hint in possible), possible[0])
+    return next((hint for hint in hints if hint not in IMAGE_TYPES and not _is_textual(hint)), _BINARY)
+
+
+def safe_name(name: str | None, mime_type: str) -> str:
+    """A file name without path, control characters or tricks of direction, whose suffix fits the type."""
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    plain = "".join(letter for letter in last if not unicodedata.category(letter).startswith("C"))
+    stem, suffix = _split(_RESERVED.sub("_", plain).strip(" ."))
+    if not _fits(suffix, mime_type):
+        known = _by_suffix(f"x{suffix}") is not None
+        stem, suffix = stem if known else stem + suffix, _suffix_of(mime_type)
+    return (stem.strip(" .") or "file")[: _MAX_NAME - len(suffix)] + suffix
+
+
+def _split(name: str) -> tuple[str, str]:
+    path = PurePosixPath(name)
+    suffix = path.suffix if len(path.suffix) <= _MAX_SUFFIX else ""
+    return name.removesuffix(suffix), suffix
+
+
+def _fits(suffix: str, mime_type: str) -> bool:
+    """Any suffix fits what is nothing in particular; else it has to be one of the type's."""
+    if mime_type in {_TEXT, _BINARY}:
+        return bool(suffix) and _by_suffix(f"x{suffix}") not in IMAGE_TYPES
+    return _by_suffix(f"x{suffix}") == mime_type
+
+
+def _suffix_of(mime_type: str) -> str:
+    return _SUFFIX_OF.get(mime_type) or _types.guess_extension(mime_type) or ".bin"
+
+
+def _by_suffix(name: str | None) -> str | None:
+    suffix = PurePosixPath(name or "").suffix.lower()
+    return _SUFFIXES.get(suffix) or _plain(_types.guess_type(f"x{suffix}")[0])
+
+
+def _plain(mime_type: str | None) -> str | None:
+    """A type in upstream's word for it; None for what says nothing."""
+    word = (mime_type or "").partition(";")[0].strip().lower()
+    word = _SYNONYMS.get(word, word)
+    return None if word in {"", _BINARY, "binary/octet-stream"} or not _TYPE.fullmatch(word) else word
+
+
+def _is_textual(mime_type: str) -> bool:
+    return mime_type.startswith("text/") or mime_type in _TEXT_APPLICATIONS or mime_type.endswith(("+xml", "+json"))
+
+
+def _is_text(content: bytes) -> bool:
+    if b"\0" in content:
+        return False
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _possible(content: bytes) -> list[str]:
+    """The types these bytes may be, the likeliest first. No file name goes along: puremagic would look for it here."""
+    try:
+        matches = puremagic.magic_string(content)
+    except (puremagic.PureError, ValueError):
+        return []
+    found = [match.mime_type for match in matches if match.confidence >= _SURE]
+    possible = [word for word in map(_plain, found) if word]
+    if _ZIP in possible:
+        inner = next((mime_type for member, mime_type in _ZIP_MEMBERS.items() if member in content), None)
+        return [inner] if inner else [_ZIP, *(word for word in possible if not word.startswith(_OFFICE))]
+    return possible
+
+
+def _pixels(content: bytes) -> tuple[int, int] | None:
+    """Width and height, from the header alone: nothing is decoded."""
+    try:
+        width, height = imagesize.get(BytesIO(content[:_HEAD_BYTES]))
+    except (ValueError, OSError, LookupError, struct.error):
+        return None
+    return (int(width), int(height)) if width > 0 and height > 0 else None
+
+
+_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,99}")
+_types = mimetypes.MimeTypes()  # the library's own table, not this machine's

@@ -1,0 +1,213 @@
+"""A file goes upstream and into a message (protocol.md 6.1 to 6.4).
+
+    create ──> PUT the bytes ──> uploaded ──> (documents) ask until they are indexed
+
+Rule: a generator of commands, like the handshake. The bytes go where upstream says, without our bearer, and only by
+https or to the configured origin itself.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from shim.chatgpt.conversation import Attachment, ImagePointer, SentContent
+from shim.chatgpt.files import (
+    IMAGE_TYPES,
+    CreatedFile,
+    FileCreation,
+    confirmed_file_decoder,
+    created_file_decoder,
+    file_state_decoder,
+    use_case_of,
+)
+from shim.errors import GatewayError, RequestError, UpstreamError
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send, Wait
+from shim.protocol.refusals import refusal_of
+from shim.protocol.upstream import Upstream
+
+T = TypeVar("T")
+
+_POLLS = 30
+_POLL_SECONDS = 1.0
+_FILE_ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
+_URL = re.compile(r"[!-~]{1,8192}")  # visible ASCII: no blank, no line break
+_TOO_LARGE = frozenset({413, 422})  # upstream has no better word for it (6.1)
+_STORE_VERSION = "2020-04-08"  # of the blob store's API; what browsers send (6.2)
+
+
+class LocalFile(msgspec.Struct, frozen=True):
+    """A file at hand, ready to go upstream. `digest` is the SHA-256 of its content in hex; width and height are those
+    of a picture, in pixels."""
+
+    name: str
+    mime_type: str
+    content: bytes
+    digest: str
+    width: int | None = None
+    height: int | None = None
+
+
+class UploadedFile(msgspec.Struct, frozen=True):
+    """A file upstream has, with what a message says of it."""
+
+    id: str
+    name: str
+    mime_type: str
+    size: int
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def attachment(self) -> Attachment:
+        """Its entry in the message's metadata."""
+        return Attachment(
+            self.id, self.size, self.name, self.mime_type, width=self.width or UNSET, height=self.height or UNSET
+        )
+
+    @property
+    def pointer(self) -> ImagePointer | None:
+        """Its place among the message's parts, where it is a picture. New ids have another scheme (6.4)."""
+        if self.mime_type not in IMAGE_TYPES:
+            return None
+        scheme = "sediment" if self.id.startswith("file_") else "file-service"
+        return ImagePointer(f"{scheme}://{self.id}", self.size, self.width or 0, self.height or 0)
+
+
+def uploaded(file: LocalFile, id: str) -> UploadedFile:
+    """The file, once upstream has it as `id`."""
+    return UploadedFile(id, file.name, file.mime_type, len(file.content), file.width, file.height)
+
+
+def upload_file(upstream: Upstream, file: LocalFile) -> Handshake[str]:
+    """Everything until a message can name the file; returns its id.
+
+    Raises RequestError (400, no `param` yet) where upstream does not take it, LimitError for a used up quota, and
+    every other GatewayError.
+    """
+    if not upstream.identity.access_token:
+        raise RequestError("Files and pictures need an account: send an access token.", code="files_need_account")
+    created = yield from _create(upstream, file)
+    yield from _put(upstream, created.upload_url, file)
+    yield from _confirm(upstream, created.file_id)
+    if use_case_of(file.mime_type) == "my_files":
+        yield from _await_index(upstream, created.file_id)
+    return created.file_id
+
+
+def content_of(pieces: Sequence[str | UploadedFile]) -> tuple[SentContent, dict[str, object]]:
+    """A message's content and metadata, from its texts and files in their order.
+
+    Texts side by side are joined by a line break, as separate blocks of one message. Pictures stand where they stood;
+    other files are named in the metadata only (4.2).
+    """
+    files = [piece for piece in pieces if isinstance(piece, UploadedFile)]
+    parts: list[str | ImagePointer] = []
+    for piece in pieces:
+        part = piece if isinstance(piece, str) else piece.pointer
+        if isinstance(part, str) and parts and isinstance(parts[-1], str):
+            parts[-1] = f"{parts[-1]}\n{part}"
+        elif part is not None:
+            parts.append(part)
+    if not files:
+        return SentContent(parts or [""]), {}
+    return SentContent(parts or [""], "multimodal_text"), {"attachments": [file.attachment for file in files]}
+
+
+# --- the steps --------------------------------------------------------------------------------------------------------
+
+
+def _create(upstream: Upstream, file: LocalFile) -> Handshake[CreatedFile]:
+    wish = FileCreation(file.name, len(file.content), use_case_of(file.mime_type))
+    reply = yield from _ask(upstream.post("files", _encode(wish)))
+    if reply.status in _TOO_LARGE:
+        raise _refused_as_too_large()
+    if reply.status != 200:
+        raise _refusal(reply)
+    created = _read(created_file_decoder, reply)
+    if created.status != "success" or not _FILE_ID.fullmatch(created.file_id):
+        raise _broken("did not create the file")
+    return created
+
+
+def _put(upstream: Upstream, url: str, file: LocalFile) -> Handshake[None]:
+    """The raw bytes, to wherever upstream stores them: nothing of the account goes along (6.2)."""
+    if not _may_put(upstream, url):
+        raise _broken("named an address for the file that is not https")
+    headers = {
+        "accept": "application/json, text/plain, */*",
+        "content-type": file.mime_type,
+        "origin": upstream.base_url,
+        "user-agent": upstream.profile.user_agent,
+        "x-ms-blob-type": "BlockBlob",
+        "x-ms-version": _STORE_VERSION,
+    }
+    reply = yield from _ask(HttpRequest("PUT", url, headers, file.content))
+    if reply.status == 413:
+        raise _refused_as_too_large()
+    if not 200 <= reply.status < 300:
+        raise UpstreamError(f"Upstream's file store answered {reply.status}", code="upload_failed")
+
+
+def _confirm(upstream: Upstream, file_id: str) -> Handshake[None]:
+    reply = yield from _ask(upstream.post(f"files/{file_id}/uploaded", b"{}"))
+    if reply.status != 200:
+        raise _refusal(reply)
+    if _read(confirmed_file_decoder, reply).status != "success":
+        raise _broken("did not take the file")
+
+
+def _await_index(upstream: Upstream, file_id: str) -> Handshake[None]:
+    """Upstream reads a document before a message may use it. One that takes too long is used as it is (6.3)."""
+    for attempt in range(_POLLS):
+        if attempt:
+            yield Wait(_POLL_SECONDS)
+        status = yield from _index_status(upstream, file_id)
+        if status == "success":
+            return
+        if status == "failed":
+            raise RequestError("Upstream can't read this file.", code="file_processing_failed")
+
+
+def _index_status(upstream: Upstream, file_id: str) -> Handshake[str | None]:
+    reply = yield from _ask(upstream.get(f"files/{file_id}"))
+    if reply.status >= 500:
+        return None  # the file is there; only the look at it failed
+    if reply.status != 200:
+        raise _refusal(reply)
+    return _read(file_state_decoder, reply).retrieval_index_status
+
+
+def _ask(request: HttpRequest) -> Handshake[HttpReply]:
+    reply = yield Send(request)
+    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    return reply
+
+
+def _refusal(reply: HttpReply) -> GatewayError:
+    return refusal_of(reply.status, reply.headers, reply.body)
+
+
+def _refused_as_too_large() -> GatewayError:
+    return RequestError("Upstream does not take this file, it is too large.", code="file_too_large")
+
+
+def _may_put(upstream: Upstream, url: str) -> bool:
+    fits = url.startswith(("https://", f"{upstream.base_url}/"))
+    return fits and _URL.fullmatch(url) is not None
+
+
+def _read(decoder: msgspec.json.Decoder[T], reply: HttpReply) -> T:
+    try:
+        return decoder.decode(reply.body)
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested beyond the decoder's depth
+        raise _broken("answered about the file what the protocol does not say") from error
+
+
+def _broken(what: str) -> UpstreamError:
+    return UpstreamError(f"Upstream {what}", code="upload_failed")
+
+
+_encode = msgspec.json.Encoder().encode
