@@ -6,23 +6,30 @@ from typing import Any
 
 import pytest
 
-from shim.errors import RequestError
 from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
-from shim.protocol.conversation import check_messages, conversation_for, encode_conversation, text_of
+from shim.protocol.conversation import Placed, conversation_for, encode_conversation, text_of
+from shim.protocol.uploads import UploadedFile
 
 NOW = 1780661199.386
 
 
-def request_of(*messages: dict[str, Any]) -> ChatRequest:
-    return chat_request(json.dumps({"model": "gpt-4o", "messages": messages}).encode())[0]
+def request_of(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
+    return chat_request(json.dumps({"model": "gpt-4o", "messages": messages, **fields}).encode())[0]
 
 
-def sent(*messages: dict[str, Any], slug: str = "gpt-4o", temporary: bool = True) -> dict[str, Any]:
+def sent(
+    *messages: dict[str, Any], slug: str = "gpt-4o", temporary: bool = True, placed: Placed | None = None, **fields: Any
+) -> dict[str, Any]:
     """The body that goes upstream; ids are 1, 2, 3 in the order they are made."""
     ids: Iterator[int] = iter(range(1, 1000))
     conversation = conversation_for(
-        request_of(*messages), slug, temporary=temporary, now=NOW, new_id=lambda: f"id-{next(ids)}"
+        request_of(*messages, **fields),
+        slug,
+        placed or {},
+        temporary=temporary,
+        now=NOW,
+        new_id=lambda: f"id-{next(ids)}",
     )
     body: dict[str, Any] = json.loads(encode_conversation(conversation))
     return body
@@ -102,7 +109,7 @@ def test_the_whole_history_oldest_first_each_with_its_own_id() -> None:
     ],
 )
 def test_roles(role: str, upstream: str) -> None:
-    assert sent({"role": role, "content": "x"})["messages"][0]["author"] == {"role": upstream}
+    assert sent({"role": role, "content": "x"})["messages"][0]["author"]["role"] == upstream
 
 
 @pytest.mark.parametrize(
@@ -125,25 +132,123 @@ def test_content_becomes_one_part_of_plain_text(message: dict[str, Any], text: s
     assert text_of(request_of(message).messages[0]) == text
 
 
-UNSUPPORTED = {
-    "image_url": {"type": "image_url", "image_url": {"url": "https://example.test/a.png"}},
-    "input_audio": {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-    "file": {"type": "file", "file": {"file_id": "file-1"}},
-}
+# --- files ------------------------------------------------------------------------------------------------------------
+
+PNG = UploadedFile("file-p", "a.png", "image/png", 10, 3, 2)
+NEW_PNG = UploadedFile("file_0000q", "b.png", "image/png", 11, 4, 4)
+PDF = UploadedFile("file-d", "c.pdf", "application/pdf", 12)
+TEXT = {"type": "text", "text": "look"}
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.test/a.png"}}
+DOCUMENT = {"type": "file", "file": {"file_data": "aGk=", "filename": "c.pdf"}}
 
 
-@pytest.mark.parametrize(("kind", "part"), UNSUPPORTED.items())
-def test_a_part_that_cannot_be_sent_is_refused_by_its_place(kind: str, part: dict[str, Any]) -> None:
-    with pytest.raises(RequestError) as caught:
-        sent(user("first"), user([{"type": "text", "text": "look"}, part]))
-    assert caught.value.http_status == 400
-    assert caught.value.param == "messages[1].content[1].type"
-    assert caught.value.code == "unsupported_content"
-    assert f"'{kind}'" in caught.value.message
+def pointer(scheme: str, file: UploadedFile) -> dict[str, Any]:
+    return {
+        "content_type": "image_asset_pointer",
+        "asset_pointer": f"{scheme}://{file.id}",
+        "size_bytes": file.size,
+        "width": file.width,
+        "height": file.height,
+    }
 
 
-def test_no_messages() -> None:
-    request, _ = chat_request(b'{"model": "auto", "messages": []}')
-    with pytest.raises(RequestError) as caught:
-        check_messages(request)
-    assert (caught.value.http_status, caught.value.param, caught.value.code) == (400, "messages", "empty_array")
+def test_pictures_stand_among_the_texts_in_their_order() -> None:
+    placed = {(1, 0): PNG, (1, 2): NEW_PNG}
+    message = sent(user("first"), user([PICTURE, TEXT, PICTURE]), placed=placed)["messages"][1]
+    assert message["content"] == {
+        "content_type": "multimodal_text",
+        "parts": [pointer("file-service", PNG), "look", pointer("sediment", NEW_PNG)],
+    }
+    assert [one["id"] for one in message["metadata"]["attachments"]] == ["file-p", "file_0000q"]
+
+
+def test_other_files_are_named_beside_the_text() -> None:
+    message = sent(user([TEXT, DOCUMENT]), placed={(0, 1): PDF})["messages"][0]
+    assert message["content"] == {"content_type": "multimodal_text", "parts": ["look"]}
+    assert message["metadata"] == {
+        "attachments": [{"id": "file-d", "size": 12, "name": "c.pdf", "mime_type": "application/pdf"}]
+    }
+
+
+def test_a_file_of_another_message_is_not_taken() -> None:
+    body = sent(user([TEXT, PICTURE]), user([TEXT, PICTURE]), placed={(1, 1): PNG})
+    assert body["messages"][0]["content"]["parts"] == ["look"]
+    assert len(body["messages"][1]["content"]["parts"]) == 2
+
+
+# --- tools and formats ------------------------------------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
+
+
+def test_the_tools_are_told_behind_the_clients_own_instructions() -> None:
+    body = sent({"role": "system", "content": "Be brief."}, user("Hi"), tools=[TOOL])
+    assert [message["author"]["role"] for message in body["messages"]] == ["system", "system", "user"]
+    told = parts_of(body)[1]
+    assert "### add" in told
+    assert parts_of(body)[0] == "Be brief."
+
+
+def test_tools_that_must_not_be_called_are_not_told() -> None:
+    assert parts_of(sent(user("Hi"), tools=[TOOL], tool_choice="none")) == ["Hi"]
+
+
+def test_a_history_without_a_user_ends_with_the_instructions() -> None:
+    assert len(parts_of(sent({"role": "system", "content": "x"}, tools=[TOOL]))) == 2
+
+
+def test_calls_and_results_are_written_down_as_the_model_was_taught() -> None:
+    result = {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "2"}]}
+    body = sent(user("1+1?"), {"role": "assistant", "content": None, "tool_calls": [CALL]}, result, tools=[TOOL])
+    called, given = parts_of(body)[2:]
+    assert "<tool_call>" in called
+    assert '"name":"add"' in called
+    assert "call_1" in given
+    assert "\n2\n" in given
+
+
+def test_a_format_is_asked_for() -> None:
+    schema = {"name": "sum", "schema": {"type": "object", "properties": {"total": {"type": "integer"}}}}
+    told = parts_of(sent(user("x"), response_format={"type": "json_schema", "json_schema": schema}))[0]
+    assert '"total"' in told
+    assert parts_of(sent(user("x"), response_format={"type": "text"})) == ["x"]
+
+
+def test_names_go_up() -> None:
+    assert sent(user("x", name="Ann"))["messages"][0]["author"] == {"role": "user", "name": "Ann"}
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_gpt_is_a_mode_of_the_conversation() -> None:
+    body = sent(user("x"), model="gpt-4-gizmo-g-abc123")
+    assert body["conversation_mode"] == {"kind": "gizmo_interaction", "gizmo_id": "g-abc123"}
+    assert body["model"] == "gpt-4o"
+
+
+@pytest.mark.parametrize(
+    ("effort", "goes_up"),
+    [
+        ("none", "standard"),
+        ("minimal", "standard"),
+        ("low", "standard"),
+        ("medium", "extended"),
+        ("high", "max"),
+        ("xhigh", "max"),
+        (None, None),
+    ],
+)
+def test_efforts_by_upstreams_names(effort: str | None, goes_up: str | None) -> None:
+    body = sent(user("x"), slug="gpt-5-thinking", reasoning_effort=effort)
+    assert body.get("thinking_effort") == goes_up
+
+
+def test_a_slug_that_does_not_think_is_not_told_an_effort() -> None:
+    assert "thinking_effort" not in sent(user("x"), slug="gpt-4o", reasoning_effort="high")
+
+
+def test_a_conversation_is_gone_on_with_by_upstreams_own_id() -> None:
+    body = sent(user("x"), conversation_id="c-1.account", parent_message_id="m-1")
+    assert (body["conversation_id"], body["parent_message_id"]) == ("c-1", "m-1")

@@ -70,13 +70,18 @@ def test_the_other_spellings_are_tried_on_404() -> None:
     assert isinstance(request, HttpRequest)
 
 
-def test_the_bearer_goes_to_upstreams_own_origin_only() -> None:
+def test_the_bearer_goes_to_upstreams_own_api_only() -> None:
     for url in (f"{ORIGIN}/backend-api/estuary/content?id=x", "/backend-api/estuary/content?id=x"):
         _, own = asked(OLD, found(url))
         assert isinstance(own, HttpRequest)
         assert own.url == f"{ORIGIN}/backend-api/estuary/content?id=x"
         assert own.headers["authorization"] == "Bearer secret-token"
-    for url in ("https://files.test/x", "https://chatgpt.test.evil.test/x", "https://chatgpt.test:444/x"):
+    for url in (
+        f"{ORIGIN}/blobs/x",
+        "https://files.test/x",
+        "https://chatgpt.test.evil.test/x",
+        "https://chatgpt.test:444/x",
+    ):
         _, other = asked(OLD, found(url))
         assert isinstance(other, HttpRequest)
         assert "authorization" not in other.headers

@@ -11,9 +11,9 @@ import pytest
 from pow import Challenge, ClientProfile, proof_config, verify_requirements_token
 from shim.chatgpt.conversation import Conversation, SentAuthor, SentContent, SentMessage
 from shim.errors import CredentialError, GatewayError, RefusedError, RequestError, UpstreamError
-from shim.protocol.commands import FetchArkose, HttpReply, HttpRequest, Send, SolvePow
+from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
 from shim.protocol.conversation import encode_conversation
-from shim.protocol.handshake import Handshake, HandshakeOptions, Moment, Turn, open_turn
+from shim.protocol.handshake import HandshakeOptions, Moment, Turn, open_turn
 from shim.protocol.listing import list_models
 from shim.protocol.upstream import Identity, Upstream
 

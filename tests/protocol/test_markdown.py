@@ -1,4 +1,4 @@
-"""Text, code and output as one Markdown text: fences open and close, whatever follows."""
+"""Text, code, output, pictures and files as one Markdown text: fences open and close, whatever is in them."""
 
 import re
 
@@ -6,24 +6,53 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shim.protocol.events import CodeDelta, TextDelta, ToolOutput
-from shim.protocol.markdown import MarkdownText
+from shim.errors import UpstreamError
+from shim.protocol.events import (
+    Called,
+    Citation,
+    CodeDelta,
+    Event,
+    Failed,
+    FileLink,
+    FileRef,
+    Finished,
+    Picture,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolOutput,
+)
+from shim.protocol.markdown import Markdown
 
-Shown = TextDelta | CodeDelta | ToolOutput
+END = Finished("stop")
 
 
-def written(*deltas: Shown) -> str:
-    markdown = MarkdownText()
-    return "".join(markdown.add(delta) for delta in deltas) + markdown.close()
+def address(file: FileRef) -> str:
+    return f"https://x.test/{file.file_id or file.sandbox_path}"
+
+
+def fed(*events: Event, at_once: bool = False) -> list[Event]:
+    markdown = Markdown(address)
+    return markdown.feed([*events]) if at_once else [one for event in events for one in markdown.feed([event])]
+
+
+def written(*events: Event) -> str:
+    """The text of an answer of these events; the same in one batch as in many."""
+    many, one = (fed(*events, END, at_once=at_once) for at_once in (False, True))
+    assert many == one
+    assert many[-1] == END
+    assert {type(event) for event in many} <= {TextDelta, Citation, Finished}
+    return "".join(event.text for event in many if isinstance(event, TextDelta | Citation))
 
 
 CODE = CodeDelta("print(1)", "python", opens=True)
 OUTPUT = ToolOutput("1\n", opens=True)
 TEXT = TextDelta("So it is.", opens=True)
+CAT = Picture(FileRef(file_id="cat", title="A [cat]\nasleep"))
 
 
 @pytest.mark.parametrize(
-    ("deltas", "text"),
+    ("events", "text"),
     [
         pytest.param([], "", id="nothing"),
         pytest.param([TEXT, TextDelta(" Yes.")], "So it is. Yes.", id="text alone is left as it is"),
@@ -40,46 +69,127 @@ TEXT = TextDelta("So it is.", opens=True)
             id="all of it",
         ),
         pytest.param([CodeDelta("x", opens=True)], "```text\nx\n```", id="a language nobody named"),
+        pytest.param([CodeDelta("x", "a`b\nc", opens=True)], "```text\nx\n```", id="a language that is none"),
         pytest.param([ToolOutput("x"), TextDelta("y")], "```output\nx\n```\n\ny", id="another kind opens by itself"),
+        pytest.param([CAT], "![A \\[cat\\] asleep](https://x.test/cat)", id="a picture"),
+        pytest.param(
+            [TEXT, Picture(FileRef(file_id="a")), Picture(FileRef(file_id="b")), TextDelta("And.")],
+            "So it is.\n\n![image](https://x.test/a)\n\n![image](https://x.test/b)\n\nAnd.",
+            id="pictures stand alone",
+        ),
+        pytest.param([CODE, CAT], f"```python\nprint(1)\n```\n\n{written(CAT)}", id="a picture closes code"),
+        pytest.param(
+            [TextDelta("[a]("), FileLink(FileRef(sandbox_path="/a")), TextDelta(")")],
+            "[a](https://x.test//a)",
+            id="a link to a file",
+        ),
+        pytest.param([TEXT, Citation(" (x)"), TextDelta(".")], "So it is. (x).", id="a citation is in the text"),
+        pytest.param([CODE, Citation("x")], "```python\nprint(1)\n```\n\nx", id="a citation closes code"),
     ],
 )
-def test_markdown(deltas: list[Shown], text: str) -> None:
-    assert written(*deltas) == text
+def test_markdown(events: list[Event], text: str) -> None:
+    assert written(*events) == text
 
 
-def test_closing_twice_closes_once() -> None:
-    markdown = MarkdownText()
-    markdown.add(CODE)
-    assert markdown.close() == "\n```"
-    assert markdown.close() == ""
+def test_what_is_no_text_passes_in_its_place() -> None:
+    passing = [Started("c", "m", "s"), ReasoningDelta("hm", opens=True), Called("1", "f", "{}")]
+    assert fed(*passing, CODE, ReasoningDelta("hm"), CodeDelta("!"), END) == [
+        *passing,
+        TextDelta("```python\nprint(1)"),
+        ReasoningDelta("hm"),
+        TextDelta("!"),
+        TextDelta("\n```"),
+        END,
+    ]
 
 
-PROSE = st.text("ab \n", min_size=1, max_size=6)  # without backticks, so that every fence in the result is ours
-DELTAS = st.lists(
+def test_a_failure_is_the_end_as_it_stands() -> None:
+    failed = Failed(UpstreamError("x"))
+    assert fed(CODE, failed)[-1] is failed
+
+
+def test_plain_text_is_handed_through_as_it_is() -> None:
+    markdown = Markdown(address)
+    markdown.feed([TEXT])
+    batch: list[Event] = [TextDelta("a"), TextDelta("b")]
+    assert markdown.feed(batch) is batch
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("```", "    ```"),
+        ("```\n", "    ```\n"),
+        ("a\n   ````  \nb", "a\n       ````  \nb"),
+        ("```\r\nb", "    ```\r\nb"),
+        ("    ```\nb", "    ```\nb"),
+        ("```python\nb", "```python\nb"),
+        ("x```\n``\n` ` `", "x```\n``\n` ` `"),
+        ("~~~", "~~~"),
+        ("   ", "   "),
+    ],
+)
+def test_a_line_that_would_close_the_fence_is_indented(code: str, shown: str) -> None:
+    end = "" if shown.endswith("\n") else "\n"
+    whole = f"```python\n{shown}{end}```"
+    assert written(CodeDelta(code, "python", opens=True)) == whole
+    assert written(CodeDelta("", "python", opens=True), *(CodeDelta(char, "python") for char in code)) == whole
+
+
+PROSE = st.text("ab \n", min_size=1, max_size=6)  # without backticks, so that every fence outside code is ours
+INSIDE = st.text("a `\n", min_size=1, max_size=8)
+EVENTS = st.lists(
     st.one_of(
         st.builds(TextDelta, PROSE, st.booleans()),
-        st.builds(CodeDelta, PROSE, st.sampled_from(["python", ""]), st.booleans()),
-        st.builds(ToolOutput, PROSE, st.booleans()),
+        st.builds(CodeDelta, INSIDE, st.sampled_from(["python", ""]), st.booleans()),
+        st.builds(ToolOutput, INSIDE, st.booleans()),
+        st.just(Picture(FileRef(file_id="cat"))),
     ),
     max_size=10,
 )
 
 
-@settings(max_examples=200)
-@given(DELTAS)
-def test_every_fence_that_opens_closes_on_a_line_of_its_own(deltas: list[Shown]) -> None:
-    is_open = False
-    for line in written(*deltas).split("\n"):
-        if "```" in line:
-            assert re.fullmatch("```" if is_open else "```(python|text|output)", line)
-            is_open = not is_open
-    assert not is_open
+@settings(max_examples=300, deadline=None)
+@given(EVENTS)
+def test_every_fence_that_opens_closes_where_it_should(events: list[Event]) -> None:
+    """Read as CommonMark does: in a block only backticks, three or more, indented by no more than three, close it."""
+    blocks: list[list[str]] = []
+    block: list[str] | None = None
+    for line in written(*events).split("\n"):
+        if block is None and re.fullmatch("```(python|text|output)", line):
+            block = []
+        elif block is not None and re.fullmatch(r" {0,3}`{3,}[ \t]*", line):
+            blocks.append(block)
+            block = None
+        elif block is not None:
+            block.append(line)
+    assert block is None
+    assert [unindented(block) for block in blocks] == [unindented(lines) for lines in blocks_of(events)]
 
 
-@settings(max_examples=200)
-@given(DELTAS)
-def test_nothing_that_was_said_is_lost(deltas: list[Shown]) -> None:
-    text = written(*deltas)
+def unindented(lines: list[str]) -> list[str]:
+    return [line.strip() for line in lines]
+
+
+def blocks_of(events: list[Event]) -> list[list[str]]:
+    """The code of each block that these events ask for."""
+    blocks: list[list[str]] = []
+    kind: type[Event] | None = None
+    for event in events:
+        if isinstance(event, CodeDelta | ToolOutput):
+            if event.opens or type(event) is not kind:
+                blocks.append([""])
+            blocks[-1][0] += event.text
+        kind = type(event)
+    return [code.removesuffix("\n").split("\n") if code != "\n" else [""] for (code,) in blocks]
+
+
+@settings(max_examples=200, deadline=None)
+@given(EVENTS)
+def test_nothing_that_was_said_is_lost(events: list[Event]) -> None:
+    said = re.sub(r"\s", "", written(*events))
     place = 0
-    for delta in deltas:
-        place = text.index(delta.text, place) + len(delta.text)
+    for event in events:
+        if isinstance(event, TextDelta | CodeDelta | ToolOutput):
+            text = re.sub(r"\s", "", event.text)
+            place = said.index(text, place) + len(text)

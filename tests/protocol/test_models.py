@@ -88,7 +88,7 @@ UNKNOWN = [
     "gpt-4o ",
     "GPT-4o",
     "claude-3",
-    "gpt-4-gizmo-g-abc",
+    "gpt-4-gizmo-abc",
     "gpt-4o-mini-tts",
     "gpt-4o-20",
     "auto2",

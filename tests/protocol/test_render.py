@@ -1,6 +1,7 @@
 """Events on the wire: chunks and completions, checked by the official SDK's own types."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,18 +12,31 @@ from pydantic import BaseModel
 
 from shim.errors import ErrorEnvelope, GatewayError, LimitError, RefusedError, UpstreamError
 from shim.openai.chat import Usage
-from shim.protocol.events import CodeDelta, Event, Failed, Finished, ReasoningDelta, Started, TextDelta, ToolOutput
-from shim.protocol.render import ChatChunks, Completion
+from shim.protocol.events import (
+    Called,
+    Citation,
+    CodeDelta,
+    Event,
+    Failed,
+    Finished,
+    Link,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolOutput,
+)
+from shim.protocol.markdown import Markdown
+from shim.protocol.render import ChatChunks, Completion, Transcript
 from shim.protocol.usage import usage_of
 
 STARTED = Started("c1", "a1", "gpt-4o")
 FINISHED = Finished("stop")
 # What the SDK does not know and clients read anyway (clients.md: Vercel AI SDK and others).
-KNOWN_EXTRAS = {"reasoning_content"}
+KNOWN_EXTRAS = {"reasoning_content", "annotations"}
 
 
-def count(text: str, reasoning: str) -> Usage:
-    return usage_of(7, text, reasoning, len)
+def count(transcripts: Sequence[Transcript]) -> Usage:
+    return usage_of(7, transcripts, len)
 
 
 def chunks_for(*, include_usage: bool = False, **names: Any) -> ChatChunks:
@@ -78,7 +92,7 @@ def check_stream(lines: list[Any], *, include_usage: bool = False) -> None:
     assert [choice["delta"].get("role") for choice in choices] == ["assistant"] + [None] * (len(choices) - 1)
     assert choices[0]["delta"]["content"] == ""
     assert [choice["finish_reason"] for choice in choices[:-1]] == [None] * (len(choices) - 1)
-    assert choices[-1]["finish_reason"] in {"stop", "length", "content_filter"}
+    assert choices[-1]["finish_reason"] in {"stop", "length", "content_filter", "tool_calls"}
     assert choices[-1]["delta"] == {}
     assert all(choice["index"] == 0 for choice in choices)
 
@@ -126,7 +140,7 @@ def test_usage_counts_text_and_reasoning() -> None:
 
 
 def test_usage_is_not_counted_unless_asked_for() -> None:
-    def refuse(text: str, reasoning: str) -> Usage:
+    def refuse(transcripts: Sequence[Transcript]) -> Usage:
         raise AssertionError
 
     chunks = ChatChunks(id="i", created=1, model="m", count=refuse, include_usage=False)
@@ -162,10 +176,97 @@ def test_reasoning_has_its_own_field() -> None:
     assert all(len(line["choices"][0]["delta"]) == 1 for line in lines[1:-2])
 
 
-def test_an_open_fence_is_closed_before_the_finish() -> None:
-    lines = streamed(STARTED, CodeDelta("x", "python", opens=True), FINISHED)
+CALLS = (Called("call_1", "add", '{"a":1}'), Called("call_2", "sub", "{}"))
+
+
+def test_calls_as_the_real_api_streams_them() -> None:
+    lines = streamed(STARTED, TextDelta("Let me see."), *CALLS, Finished("tool_calls"), include_usage=True)
+    check_stream(lines, include_usage=True)
+    deltas = [line["choices"][0]["delta"] for line in lines[2:6]]
+    assert deltas == [
+        {
+            "tool_calls": [
+                {"index": 0, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": ""}}
+            ]
+        },
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":1}'}}]},
+        {
+            "tool_calls": [
+                {"index": 1, "id": "call_2", "type": "function", "function": {"name": "sub", "arguments": ""}}
+            ]
+        },
+        {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]},
+    ]
+    assert lines[-2]["usage"]["completion_tokens"] > len("Let me see.")
+
+
+def test_calls_in_a_completion() -> None:
+    completion = whole(STARTED, *CALLS, Finished("tool_calls"))
+    assert_known(ChatCompletion.model_validate_json(json.dumps(completion), strict=True))
+    message = completion["choices"][0]["message"]
+    assert message["content"] is None
+    assert [call["function"]["name"] for call in message["tool_calls"]] == ["add", "sub"]
+    assert {call["type"] for call in message["tool_calls"]} == {"function"}
+
+
+CITED = (
+    STARTED,
+    TextDelta("é🎉 says"),
+    Citation(" ([x](https://x.test))", (Link("X", "https://x.test"), Link("Y", "https://y.test"))),
+    TextDelta("."),
+    FINISHED,
+)
+
+
+def test_citations_say_where_they_stand() -> None:
+    completion = whole(*CITED)
+    assert_known(ChatCompletion.model_validate_json(json.dumps(completion), strict=True))
+    message = completion["choices"][0]["message"]
+    assert message["content"] == "é🎉 says ([x](https://x.test))."
+    cited = [annotation["url_citation"] for annotation in message["annotations"]]
+    assert [message["content"][one["start_index"] : one["end_index"]] for one in cited] == [
+        " ([x](https://x.test))"
+    ] * 2
+    assert [(one["title"], one["url"]) for one in cited] == [("X", "https://x.test"), ("Y", "https://y.test")]
+
+
+def test_citations_come_last_in_a_stream() -> None:
+    lines = streamed(*CITED)
     check_stream(lines)
-    assert said(lines) == "```python\nx\n```"
+    assert said(lines) == "é🎉 says ([x](https://x.test))."
+    assert lines[-3]["choices"][0]["delta"] == {"annotations": whole(*CITED)["choices"][0]["message"]["annotations"]}
+
+
+# --- several choices --------------------------------------------------------------------------------------------------
+
+
+def test_choices_share_a_stream_and_one_usage() -> None:
+    chunks = chunks_for(include_usage=True, choices=2)
+    body = chunks.head() + chunks.render([TextDelta("b")], 1) + chunks.render([TextDelta("a"), FINISHED], 0)
+    assert b"[DONE]" not in body
+    lines = parsed(body + chunks.render([TextDelta("c"), Finished("length")], 1))
+    assert lines[-1] == "[DONE]"
+    assert lines[-2]["choices"] == []
+    assert lines[-2]["usage"]["completion_tokens"] == 3
+    told = [line["choices"][0] for line in lines[:-2]]
+    for index, text, reason in ((0, "a", "stop"), (1, "bc", "length")):
+        mine = [choice for choice in told if choice["index"] == index]
+        assert mine[0]["delta"]["role"] == "assistant"
+        assert "".join(choice["delta"].get("content", "") for choice in mine) == text
+        assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == [reason]
+
+
+def test_choices_of_a_completion() -> None:
+    def refuse(choice: int) -> dict[str, str]:
+        raise AssertionError
+
+    completion = Completion(id="i", created=1, model="m", count=count, choices=2, ids=refuse)
+    completion.add([TextDelta("a"), FINISHED], 0)
+    completion.add([TextDelta("b"), Finished("length")], 1)
+    body = json.loads(completion.body())
+    told = [(one["index"], one["message"]["content"], one["finish_reason"]) for one in body["choices"]]
+    assert told == [(0, "a", "stop"), (1, "b", "length")]
+    assert body["usage"]["completion_tokens"] == 2
 
 
 @pytest.mark.parametrize(
@@ -289,7 +390,7 @@ EVENTS = st.lists(
 @settings(max_examples=100)
 @given(EVENTS, st.sampled_from(["stop", "length", "content_filter"]), st.booleans())
 def test_streamed_and_whole_answers_are_the_same(events: list[Event], reason: str, include_usage: bool) -> None:
-    events = [STARTED, *events, Finished(reason)]
+    events = Markdown(link=repr).feed([STARTED, *events, Finished(reason)])
     lines = streamed(*events, include_usage=include_usage)
     check_stream(lines, include_usage=include_usage)
     completion = whole(*events)
@@ -305,7 +406,8 @@ def test_streamed_and_whole_answers_are_the_same(events: list[Event], reason: st
 @settings(max_examples=50)
 @given(EVENTS)
 def test_a_failed_answer_streams_what_it_said_and_then_the_error(events: list[Event]) -> None:
-    *lines, last = streamed(STARTED, *events, Failed(UpstreamError("cut")))
+    shown = Markdown(link=repr).feed([STARTED, *events, Failed(UpstreamError("cut"))])
+    *lines, last = streamed(*shown)
     assert last["error"]["message"] == "cut"
     for line in lines:
         ChatCompletionChunk.model_validate_json(json.dumps(line), strict=True)

@@ -1,12 +1,69 @@
-"""Token counts by OpenAI's published rule: 3 a message, its role, content and name, 1 for a name, 3 for the reply."""
+"""Token counts by OpenAI's published rules, against OpenAI's published examples."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pytest
 
+from shim import tokenizer
+from shim.openai.chat import CalledFunction, ToolCall
 from shim.openai.decode import chat_request
-from shim.protocol.usage import prompt_tokens, usage_of
+from shim.protocol.usage import prompt_tokens, readable_text, tool_tokens, usage_of
+
+# From "How to count tokens with tiktoken" (OpenAI cookbook), with what the API itself counted for gpt-4o.
+JARGON = [
+    {
+        "role": "system",
+        "content": "You are a helpful, pattern-following assistant that translates "
+        "corporate jargon into plain English.",
+    },
+    {"role": "system", "name": "example_user", "content": "New synergies will help drive top-line growth."},
+    {"role": "system", "name": "example_assistant", "content": "Things working well together will increase revenue."},
+    {
+        "role": "system",
+        "name": "example_user",
+        "content": "Let's circle back when we have more bandwidth to touch base "
+        "on opportunities for increased leverage.",
+    },
+    {
+        "role": "system",
+        "name": "example_assistant",
+        "content": "Let's talk later when we're less busy about how to do better.",
+    },
+    {
+        "role": "user",
+        "content": "This late pivot means we don't have time to boil the ocean for the client deliverable.",
+    },
+]
+WEATHER = [
+    {
+        "role": "system",
+        "content": "You are a helpful assistant that can answer to questions about the weather.",
+    },
+    {"role": "user", "content": "What's the weather like in San Francisco?"},
+]
+WEATHER_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_current_weather",
+            "description": "Get the current weather in a given location",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"},
+                    "unit": {
+                        "type": "string",
+                        "description": "The unit of temperature to return",
+                        "enum": ["celsius", "fahrenheit"],
+                    },
+                },
+                "required": ["location"],
+            },
+        },
+    }
+]
 
 
 def words(text: str) -> int:
@@ -14,9 +71,40 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def prompt(*messages: dict[str, Any]) -> int:
-    request, _ = chat_request(json.dumps({"model": "m", "messages": messages}).encode())
-    return prompt_tokens(request.messages, words)
+def request_of(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> Any:
+    request, _ = chat_request(json.dumps({"model": "m", "messages": messages, "tools": tools}).encode())
+    return request
+
+
+def prompt(*messages: dict[str, Any], **more: Any) -> int:
+    return prompt_tokens(request_of(list(messages)).messages, words, **more)
+
+
+# --- against OpenAI ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("messages", "tools", "openai_counted"),
+    [pytest.param(JARGON, None, 124, id="messages"), pytest.param(WEATHER, WEATHER_TOOLS, 101, id="tools")],
+)
+def test_the_published_examples(messages: list[Any], tools: list[Any] | None, openai_counted: int) -> None:
+    request = request_of(messages, tools)
+    assert prompt_tokens(request.messages, tokenizer.count, tools=request.tools) == openai_counted
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def picture(url: str = "data:image/png;base64,AAAA") -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def calling(*calls: tuple[str, str], **more: Any) -> dict[str, Any]:
+    called = [
+        {"id": f"call {place}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for place, (name, arguments) in enumerate(calls)
+    ]
+    return {"role": "assistant", "tool_calls": called, **more}
 
 
 @pytest.mark.parametrize(
@@ -36,23 +124,146 @@ def prompt(*messages: dict[str, Any]) -> int:
             3 + (3 + 1 + 3),
             id="parts",
         ),
+        pytest.param(
+            [{"role": "user", "content": [{"type": "text", "text": "a b"}, picture()]}], 3 + (3 + 1 + 2), id="a picture"
+        ),
+        pytest.param(
+            [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no way"}]}],
+            3 + (3 + 1 + 2),
+            id="a refusal",
+        ),
+        pytest.param([calling(("f", "a b"))], 3 + (3 + 1) + (3 + 1 + 2), id="a call"),
+        pytest.param(
+            [calling(("f", "a b"), ("g", ""), content="so then")],
+            3 + (3 + 1 + 2) + (3 + 1 + 2) + (3 + 1),
+            id="two calls and text",
+        ),
+        pytest.param(
+            [{"role": "tool", "tool_call_id": "call 0", "content": "it is warm"}], 3 + (3 + 1 + 3), id="a call's result"
+        ),
     ],
 )
 def test_prompt(messages: list[dict[str, Any]], tokens: int) -> None:
     assert prompt(*messages) == tokens
 
 
-def test_usage_adds_up() -> None:
-    usage = usage_of(10, "one two three", "", words)
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (10, 3, 13)
-    assert usage.completion_tokens_details.reasoning_tokens == 0
+def test_pictures_are_counted_by_whoever_knows_their_size() -> None:
+    shown = {"role": "user", "content": [picture(), picture()]}
+    assert prompt(shown, images=(85, 765)) == prompt(shown) + 850
 
 
-def test_reasoning_is_part_of_the_completion() -> None:
-    usage = usage_of(10, "one two three", "hm hm", words)
-    assert (usage.completion_tokens, usage.total_tokens) == (5, 15)
-    assert usage.completion_tokens_details.reasoning_tokens == 2
+def test_readable_text_leaves_out_what_is_none() -> None:
+    parts = [{"type": "text", "text": "a"}, picture(), {"type": "file", "file": {"file_data": "AAAA"}}]
+    (message,) = request_of([{"role": "user", "content": [*parts, {"type": "text", "text": "b"}]}]).messages
+    assert readable_text(message) == "a\nb"
 
 
-def test_an_empty_answer_costs_the_prompt() -> None:
-    assert usage_of(10, "", "", words).total_tokens == 10
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+FUNCTION, PROPERTIES, PROPERTY, ENUM, ITEM, ALL = 7, 3, 3, -3, 3, 12
+
+
+def spoken(text: str) -> int:
+    """Counts what stands between the colons of a line, too."""
+    return words(text.replace(":", " "))
+
+
+@pytest.mark.parametrize(
+    ("function", "tokens"),
+    [
+        pytest.param({"name": "f"}, FUNCTION + 1, id="a name"),
+        pytest.param({"name": "f", "description": "does it"}, FUNCTION + 3, id="a description"),
+        pytest.param({"name": "f", "description": "."}, FUNCTION + 1, id="a full stop does not count"),
+        pytest.param({"name": "f", "parameters": {}}, FUNCTION + 1, id="no schema"),
+        pytest.param({"name": "f", "parameters": {"type": "object", "properties": {}}}, FUNCTION + 1, id="none"),
+        pytest.param(
+            {"name": "f", "parameters": {"properties": {"a": {"type": "string", "description": "an A."}}}},
+            FUNCTION + 1 + PROPERTIES + PROPERTY + 4,
+            id="a property",
+        ),
+        pytest.param(
+            {"name": "f", "parameters": {"properties": {"a": {}, "b": {"type": ["string", "null"]}}}},
+            FUNCTION + 1 + PROPERTIES + 2 * PROPERTY + 3,
+            id="of no type, of two",
+        ),
+        pytest.param(
+            {"name": "f", "parameters": {"properties": {"a": {"enum": ["x", "y z", 3, None]}}}},
+            FUNCTION + 1 + PROPERTIES + PROPERTY + 1 + ENUM + 4 * ITEM + 5,
+            id="an enum",
+        ),
+        pytest.param(
+            {"name": "f", "parameters": {"properties": {"a": {"properties": {"b": {}}}}}},
+            FUNCTION + 1 + 2 * (PROPERTIES + PROPERTY + 1),
+            id="an object in it",
+        ),
+        pytest.param(
+            {"name": "f", "parameters": {"properties": {"a": {"items": {"anyOf": [{"properties": {"b": {}}}, 1]}}}}},
+            FUNCTION + 1 + 2 * (PROPERTIES + PROPERTY + 1),
+            id="a list of choices",
+        ),
+        pytest.param(
+            {"name": "f", "parameters": {"$defs": {"D": {"properties": {"b": {}}}}, "properties": {"a": {}}}},
+            FUNCTION + 1 + 2 * (PROPERTIES + PROPERTY + 1),
+            id="a definition",
+        ),
+        pytest.param(
+            {"name": "f", "parameters": {"properties": {"a": 1, "b": {"enum": "x", "anyOf": {}, "description": 5}}}},
+            FUNCTION + 1 + PROPERTIES + (PROPERTY + 1) + (PROPERTY + 2),
+            id="what is no schema",
+        ),
+        pytest.param({"name": "f", "parameters": {"properties": [], "$defs": 3}}, FUNCTION + 1, id="no mapping"),
+    ],
+)
+def test_tools(function: dict[str, Any], tokens: int) -> None:
+    request = request_of([], [{"type": "function", "function": function}])
+    assert tool_tokens(request.tools, spoken) == ALL + tokens
+
+
+def test_the_end_of_tools_counts_once() -> None:
+    request = request_of([], [{"type": "function", "function": {"name": name}} for name in "fg"])
+    assert tool_tokens(request.tools, spoken) == ALL + 2 * (FUNCTION + 1)
+
+
+@pytest.mark.parametrize("tools", [None, []])
+def test_no_tools_cost_nothing(tools: list[Any] | None) -> None:
+    assert prompt({"role": "user", "content": "one"}, tools=tools) == prompt({"role": "user", "content": "one"})
+
+
+def test_a_deep_schema_is_counted_to_its_bottom() -> None:
+    schema: dict[str, Any] = {}
+    for _ in range(150):
+        schema = {"properties": {"a": schema}}
+    request = request_of([], [{"type": "function", "function": {"name": "f", "parameters": schema}}])
+    assert tool_tokens(request.tools, spoken) == ALL + FUNCTION + 1 + 150 * (PROPERTIES + PROPERTY + 1)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+class Answer(NamedTuple):
+    """What of a choice counts."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: Sequence[ToolCall] = ()
+
+
+def call(name: str, arguments: str) -> ToolCall:
+    return ToolCall("call 1", CalledFunction(name, arguments))
+
+
+@pytest.mark.parametrize(
+    ("answers", "completion", "reasoning"),
+    [
+        pytest.param([], 0, 0, id="no choice"),
+        pytest.param([Answer()], 0, 0, id="nothing"),
+        pytest.param([Answer("one two three")], 3, 0, id="text"),
+        pytest.param([Answer("one two three", "hm hm")], 5, 2, id="reasoning is part of it"),
+        pytest.param([Answer(calls=[call("f", "a b")])], 3 + 1 + 2, 0, id="so is a call"),
+        pytest.param([Answer("one"), Answer("a b", "hm"), Answer("", "hm", [call("f", "")])], 9, 2, id="choices"),
+    ],
+)
+def test_usage(answers: list[Answer], completion: int, reasoning: int) -> None:
+    usage = usage_of(10, answers, words)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (10, completion, 10 + completion)
+    assert usage.completion_tokens_details.reasoning_tokens == reasoning
