@@ -1,0 +1,265 @@
+// The page: who does what when. Rule: the rooms know nothing of each other; they meet here.
+
+import { bytesOf } from "./attachments.js";
+import { newChat, newQuestion, titleOf } from "./chats.js";
+import { listModels } from "./client.js";
+import { Composer } from "./composer.js";
+import { ask, prepareDialogs, toast } from "./dialogs.js";
+import { at, el } from "./dom.js";
+import { adviceFor, Refusal } from "./errors.js";
+import { prepareMarkdown } from "./growing.js";
+import { Library } from "./library.js";
+import { Sidebar } from "./sidebar.js";
+import { openStore, recall, remember } from "./store.js";
+import { Thread } from "./thread.js";
+import { Turns } from "./turns.js";
+
+const SPOKEN_CHARACTERS = 4000;
+const THEMES = { "": "light", light: "dark", dark: "" };
+const THEME_NAMES = { "": "System theme", light: "Light theme", dark: "Dark theme" };
+
+const notices = new Map();
+let chat = newChat(recall("model") || "auto");
+let key = recall("key", tabStorage());
+const library = new Library(await openStore(), { changed: showList, tell: (text) => notice("store", text) });
+const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
+const thread = new Thread({ edit, retry, enterKey: () => enterKey() });
+const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
+const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat) });
+
+// --- the chat on the screen ------------------------------------------------------------------------------------------
+
+function show() {
+  thread.show(chat, turns.isRunning(chat));
+  composer.setBusy(turns.isRunning(chat));
+  at("title").textContent = titleOf(chat);
+  document.title = chat.messages.length ? `${titleOf(chat)} · chat2api` : "chat2api";
+  at("system").classList.toggle("on", Boolean(chat.system.trim()));
+  history.replaceState(null, "", chat.messages.length ? `#${chat.id}` : location.pathname + location.search);
+  pickModel();
+  showList();
+}
+
+function showList() {
+  sidebar?.show(library.heads, chat.id);
+}
+
+function enter(next) {
+  chat = next;
+  composer.clear();
+  thread.follows = true;
+  show();
+  thread.toEnd();
+  sidebar.slide(false, { focus: false });
+  composer.focus();
+}
+
+function create() {
+  enter(newChat(at("model").value));
+}
+
+async function open(id) {
+  const found = turns.chat(id) ?? (await library.load(id));
+  if (found) enter(found);
+  else toast("This chat can’t be read. You can delete it.");
+}
+
+/** Show what is wrong with one thing; "" when it no longer is. */
+function notice(about, text) {
+  notices.set(about, text);
+  at("notice").textContent = [...notices.values()].filter(Boolean).join(" ");
+  at("notice").hidden = !at("notice").textContent;
+}
+
+// --- asking and answering --------------------------------------------------------------------------------------------
+
+function send(text, attachments) {
+  chat.messages.push(newQuestion(text, attachments));
+  answer();
+}
+
+/** Ask again with another text: what came after it goes, and can be brought back. */
+function edit(question, text) {
+  const place = chat.messages.indexOf(question);
+  replaceFrom(place, [newQuestion(text, question.attachments)], "The chat goes on from your new message.");
+}
+
+function retry() {
+  const place = chat.messages.findLastIndex((message) => message.role === "user");
+  const [, ...after] = chat.messages.slice(place);
+  const worthKeeping = after.some((message) => message.text);
+  replaceFrom(place + 1, [], worthKeeping ? "The earlier answer was replaced." : "");
+}
+
+function replaceFrom(place, messages, told) {
+  const mine = chat;
+  const removed = mine.messages.splice(place, Infinity, ...messages);
+  if (told) toast(told, () => bringBack(mine, place, removed));
+  answer();
+}
+
+function bringBack(mine, place, removed) {
+  turns.stop(mine);
+  mine.messages.splice(place, Infinity, ...removed);
+  library.save(mine);
+  if (mine === chat) show();
+  composer.focus();
+}
+
+function answer() {
+  chat.model = at("model").value;
+  thread.follows = true;
+  composer.focus();
+  turns.start(chat);
+}
+
+function onAnswer(changed, message) {
+  const busy = turns.isRunning(changed);
+  if (!busy) announce(message);
+  if (changed !== chat) return;
+  if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.update(chat, busy);
+  show();
+  if (!busy && message.error?.status === 401) enterKey(message.error.message);
+}
+
+/** Tell a screen reader, once: the whole answer, or what went wrong. */
+function announce({ state, text, error }) {
+  const ends = { done: text.slice(0, SPOKEN_CHARACTERS), stopped: "The answer was stopped.", failed: `${error ? adviceFor(error).title : "The answer failed"}. ${error?.message ?? ""}` };
+  at("announcer").textContent = ends[state] ?? "";
+}
+
+// --- models, key, system prompt --------------------------------------------------------------------------------------
+
+async function loadModels() {
+  try {
+    const models = await listModels(key);
+    at("model").replaceChildren(...models.map((id) => el("option", { value: id, text: id })));
+    pickModel();
+    notice("models", "");
+  } catch (refusal) {
+    if (!(refusal instanceof Refusal)) throw refusal;
+    if (refusal.status === 401) return enterKey(refusal.message);
+    notice("models", `The models can’t be listed. ${adviceFor(refusal).title}. ${refusal.message}`);
+  }
+  return undefined;
+}
+
+function pickModel() {
+  const select = at("model");
+  if (![...select.options].some(({ value }) => value === chat.model)) select.append(el("option", { value: chat.model, text: chat.model }));
+  select.value = chat.model;
+}
+
+async function enterKey(why = "") {
+  const told = why || "Needed where the gateway asks for one. It is kept until this tab is closed.";
+  const given = await ask({ title: "API key", why: told, label: "API key", value: key, kind: "secret", yes: "Use this key" });
+  if (given === null) return;
+  key = given.trim();
+  remember("key", key, tabStorage());
+  await loadModels();
+  if (!at("ask").open && chat.messages.at(-1)?.error?.status === 401) retry();
+}
+
+function tabStorage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null;
+  }
+}
+
+async function editSystem() {
+  const why = "Said to the model before this chat: how it should answer.";
+  const given = await ask({ title: "System prompt", why, label: "System prompt", value: chat.system, kind: "lines" });
+  if (given === null) return;
+  chat.system = given;
+  if (chat.messages.length) library.save(chat);
+  show();
+}
+
+// --- the list of chats -----------------------------------------------------------------------------------------------
+
+async function rename(head) {
+  const title = await ask({ title: "Rename the chat", label: "Title", value: head.title });
+  const mine = head.id === chat.id ? chat : (turns.chat(head.id) ?? (await library.load(head.id)));
+  if (!title?.trim() || !mine) return;
+  mine.title = title.trim();
+  await library.save(mine);
+  if (mine === chat) show();
+}
+
+async function remove(head) {
+  const isShown = head.id === chat.id;
+  const mine = isShown ? chat : turns.chat(head.id);
+  if (mine) turns.stop(mine);
+  if (isShown) create();
+  const undo = await library.remove(head.id, mine);
+  toast(`“${head.title}” is deleted.`, undo && (async () => {
+    await undo();
+    if (isShown) open(head.id);
+  }));
+}
+
+function exportOne(head) {
+  library.export([head.id], `${head.title.replace(/[^\p{L}\p{N} _-]+/gu, "").trim().slice(0, 40) || "chat"}.json`);
+}
+
+async function importFile() {
+  const [file] = at("import-file").files;
+  at("import-file").value = "";
+  if (!file) return;
+  try {
+    const chats = await library.import(await file.text());
+    toast(chats.length === 1 ? "1 chat was imported." : `${chats.length} chats were imported.`);
+  } catch (failure) {
+    toast(failure.message);
+  }
+}
+
+// --- the theme -------------------------------------------------------------------------------------------------------
+
+function showTheme(theme) {
+  const root = document.documentElement;
+  theme ? (root.dataset.theme = theme) : delete root.dataset.theme;
+  at("theme-name").textContent = THEME_NAMES[theme];
+}
+
+function nextTheme() {
+  const theme = THEMES[document.documentElement.dataset.theme ?? ""];
+  remember("theme", theme);
+  showTheme(theme);
+}
+
+// --- the beginning ---------------------------------------------------------------------------------------------------
+
+function onKey(event) {
+  if (event.key !== "Escape" || at("ask").open || !turns.isRunning(chat)) return;
+  turns.stop(chat);
+  composer.focus();
+}
+
+async function start() {
+  prepareDialogs();
+  showTheme(document.documentElement.dataset.theme ?? "");
+  document.addEventListener("keydown", onKey);
+  at("text").addEventListener("input", prepareMarkdown, { once: true });
+  at("model").addEventListener("change", () => {
+    chat.model = at("model").value;
+    remember("model", chat.model);
+  });
+  at("system").addEventListener("click", editSystem);
+  at("key").addEventListener("click", () => enterKey());
+  at("theme").addEventListener("click", nextTheme);
+  at("import").addEventListener("click", () => at("import-file").click());
+  at("import-file").addEventListener("change", importFile);
+  at("export").addEventListener("click", () => library.export(library.heads.map(({ id }) => id), "chats.json"));
+  const asked = location.hash.slice(1);
+  const found = asked ? await library.load(asked) : null;
+  if (found) chat = found;
+  show();
+  thread.toEnd();
+  composer.focus();
+  await Promise.all([library.refresh(), loadModels()]);
+}
+
+await start();

@@ -1,0 +1,55 @@
+// Pictures and files that go with a question. Rule: they travel inside the request, and every later request of the chat
+// takes them along again; so the limit is for all of a chat together.
+
+import { el, icon, iconButton } from "./dom.js";
+
+/** All attachments of a chat, in bytes: what the gateway's usual MAX_REQUEST_BYTES holds once written in base64. */
+export const MOST_BYTES = 20 * 1024 * 1024;
+const PICTURE = /^image\/(?:png|jpeg|webp|gif)$/;
+
+/** What a person calls so many bytes. */
+export function sizeName(bytes) {
+  if (bytes < 1000) return `${bytes} bytes`;
+  return bytes < 1_000_000 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/** The files as attachments, `used` bytes being taken already: {taken, refused}, the latter sentences. */
+export async function readFiles(files, used) {
+  const taken = [];
+  const refused = [];
+  for (const file of files) {
+    if (used + file.size > MOST_BYTES) {
+      refused.push(`${file.name} has ${sizeName(file.size)}; all attachments of a chat together may have ${sizeName(MOST_BYTES)}.`);
+      continue;
+    }
+    try {
+      taken.push({ name: file.name || "picture.png", type: file.type, size: file.size, url: await dataUrl(file) });
+      used += file.size;
+    } catch {
+      refused.push(`${file.name} can’t be read.`);
+    }
+  }
+  return { taken, refused };
+}
+
+function dataUrl(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(file.type ? reader.result : reader.result.replace(/^data:[^;,]*/, "data:application/octet-stream"));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+/** The bytes of all attachments of a chat. */
+export const bytesOf = (chat) => chat.messages.flatMap((message) => message.attachments ?? []).reduce((sum, { size }) => sum + size, 0);
+
+/** An attachment to look at; with `remove` it can be taken away. */
+export function attachmentView(attachment, remove = null) {
+  const { name, type, size, url } = attachment;
+  const isPicture = PICTURE.test(type);
+  const sight = isPicture ? el("img", { src: url, alt: name }) : el("span", { class: "sheet" }, icon("file"));
+  const words = isPicture && !remove ? null : el("span", { class: "words" }, el("span", { class: "name", text: name }), el("span", { class: "size", text: sizeName(size) }));
+  const button = remove ? iconButton("close", `Remove ${name}`, remove) : null;
+  return el("li", { class: isPicture ? "attachment picture" : "attachment" }, sight, words, button);
+}

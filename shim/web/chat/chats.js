@@ -1,0 +1,107 @@
+// What a chat is, and how one is read from what storage or a file holds. Rule: nothing that comes from there is
+// believed; what does not fit is left out.
+
+const FORMAT = "chat2api.chats";
+const VERSION = 1;
+const TITLE_CHARACTERS = 60;
+const STATES = ["done", "streaming", "stopped", "failed"];
+
+export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/** An empty chat. Times are milliseconds since 1970; a title of "" is still to be made from the first question. */
+export function newChat(model = "auto", system = "") {
+  return { id: newId(), title: "", model, system, created: Date.now(), updated: Date.now(), messages: [] };
+}
+
+/** A question: `attachments` are {name, type, size, url}, the url a data URL. */
+export function newQuestion(text, attachments = []) {
+  return { id: newId(), role: "user", text, attachments };
+}
+
+/** An answer that is still to come. `error` is {status, code, message} of one that failed. */
+export function newAnswer(model) {
+  return { id: newId(), role: "assistant", text: "", reasoning: "", citations: [], model, state: "streaming", error: null };
+}
+
+/** The title a chat has, or would be given. */
+export function titleOf(chat) {
+  if (chat.title) return chat.title;
+  const question = chat.messages.find((message) => message.role === "user");
+  const words = (question?.text || question?.attachments[0]?.name || "").slice(0, 400).replace(/\s+/g, " ").trim();
+  return words.length > TITLE_CHARACTERS ? `${words.slice(0, TITLE_CHARACTERS).trimEnd()}…` : words || "New chat";
+}
+
+/** What the list of chats has to know. */
+export const headOf = (chat) => ({ id: chat.id, title: titleOf(chat), updated: chat.updated });
+
+/** The text of a file that `readExport` takes. */
+export const exportText = (chats) => JSON.stringify({ format: FORMAT, version: VERSION, chats }, null, 1);
+
+/** The chats in such a file. Throws an Error that says what is wrong with it. */
+export function readExport(text) {
+  let file;
+  try {
+    file = JSON.parse(text);
+  } catch {
+    throw new Error("The file is not JSON.");
+  }
+  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("The file is not an export of this page.");
+  if (file.version > VERSION) throw new Error("The file comes from a newer version of this page.");
+  const chats = file.chats.map(readChat).filter(Boolean);
+  if (!chats.length && file.chats.length) throw new Error("No chat in the file can be read.");
+  return chats;
+}
+
+/** A chat from what was stored, or null where it is none. */
+export function readChat(stored) {
+  if (!isObject(stored) || !isText(stored.id) || !stored.id || !Array.isArray(stored.messages)) return null;
+  return {
+    id: stored.id.slice(0, 64),
+    title: text(stored.title).slice(0, 400),
+    model: text(stored.model) || "auto",
+    system: text(stored.system),
+    created: time(stored.created),
+    updated: time(stored.updated),
+    messages: stored.messages.map(readMessage).filter(Boolean),
+  };
+}
+
+/** An entry of the list from what was stored, or null. */
+export function readHead(stored) {
+  if (!isObject(stored) || !isText(stored.id) || !stored.id) return null;
+  return { id: stored.id, title: text(stored.title) || "New chat", updated: time(stored.updated) };
+}
+
+function readMessage(stored) {
+  if (!isObject(stored) || !isText(stored.text)) return null;
+  if (stored.role === "user") return newQuestion(stored.text, list(stored.attachments).map(readAttachment).filter(Boolean));
+  return stored.role === "assistant" ? readAnswer(stored) : null;
+}
+
+// An answer that was being written when it was stored is no longer: the page was closed.
+function readAnswer(stored) {
+  const state = STATES.includes(stored.state) ? stored.state : "done";
+  return {
+    ...newAnswer(text(stored.model)),
+    text: stored.text,
+    reasoning: text(stored.reasoning),
+    citations: list(stored.citations).filter((citation) => isText(citation?.url)).map(({ url, title }) => ({ url, title: text(title) })),
+    state: state === "streaming" ? "failed" : state,
+    error: state === "streaming" ? { status: 0, code: "closed", message: "" } : readError(stored.error),
+  };
+}
+
+function readError(stored) {
+  return isObject(stored) ? { status: Number(stored.status) || 0, code: text(stored.code), message: text(stored.message) } : null;
+}
+
+function readAttachment(stored) {
+  if (!isObject(stored) || !isText(stored.url) || !stored.url.startsWith("data:")) return null;
+  return { name: text(stored.name) || "file", type: text(stored.type), size: Number(stored.size) || 0, url: stored.url };
+}
+
+const isObject = (value) => typeof value === "object" && value !== null;
+const isText = (value) => typeof value === "string";
+const text = (value) => (isText(value) ? value : "");
+const list = (value) => (Array.isArray(value) ? value : []);
+const time = (value) => (Number.isFinite(value) ? value : 0);

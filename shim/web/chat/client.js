@@ -1,0 +1,98 @@
+// The two calls this page makes. Rule: addresses are relative, and every way of failing becomes a Refusal.
+
+import { Refusal, refusalFrom, secondsFrom } from "./errors.js";
+import { EventReader } from "./sse.js";
+
+/** The names of the models, as the gateway lists them. */
+export async function listModels(key) {
+  const answer = await call("v1/models", { key });
+  const listed = await answer.json().catch(() => null);
+  if (!Array.isArray(listed?.data)) throw new Refusal({ code: "not_an_answer" });
+  return listed.data.map((model) => model?.id).filter((id) => typeof id === "string");
+}
+
+/** The deltas {text, reasoning, citations} of a streamed answer. Throws a Refusal, also after some of them. */
+export async function* streamAnswer(request, { key, signal }) {
+  const answer = await call("v1/chat/completions", { key, signal, body: { ...request, stream: true } });
+  const type = answer.headers.get("content-type") ?? "";
+  if (!type.startsWith("text/event-stream")) throw new Refusal({ code: "not_an_answer" });
+  let finished = false;
+  for await (const data of events(answer.body)) {
+    if (data === "[DONE]") return;
+    const delta = readChunk(data);
+    finished ||= delta.finished;
+    yield delta;
+  }
+  if (!finished) throw new Refusal({ code: "cut" });
+}
+
+async function call(address, { key, signal, body }) {
+  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && { "content-type": "application/json" }) };
+  const options = { method: body ? "POST" : "GET", headers, signal, cache: "no-store", redirect: "error" };
+  if (body) options.body = JSON.stringify(body);
+  const answer = await reach(() => fetch(address, options));
+  if (answer.ok) return answer;
+  const told = await answer.json().catch(() => null);
+  const message = `The server answered ${answer.status} ${answer.statusText}`.trim();
+  throw refusalFrom(told?.error ?? { message }, { status: answer.status, retryAfter: secondsFrom(answer.headers.get("retry-after")) });
+}
+
+async function* events(body) {
+  const events = new EventReader();
+  const reader = body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reach(() => reader.read(), "cut");
+      yield* done ? events.flush() : events.decode(value);
+      if (done) return;
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+async function reach(work, code = "unreachable") {
+  try {
+    return await work();
+  } catch (failure) {
+    if (failure.name === "AbortError") throw failure;
+    throw new Refusal({ code });
+  }
+}
+
+function readChunk(data) {
+  let chunk;
+  try {
+    chunk = JSON.parse(data);
+  } catch {
+    throw new Refusal({ code: "not_an_answer" });
+  }
+  if (chunk?.error) throw refusalFrom(chunk.error);
+  const choice = chunk?.choices?.[0];
+  const delta = choice?.delta ?? {};
+  return {
+    text: lines(delta.content),
+    reasoning: lines(delta.reasoning_content),
+    citations: (delta.annotations ?? []).map((annotation) => annotation?.url_citation).filter((citation) => citation?.url),
+    finished: Boolean(choice?.finish_reason),
+  };
+}
+
+const lines = (text) => (typeof text === "string" ? text.replace(/\r\n?/g, "\n") : "");
+
+/** The request body for a chat: what failed without a word is left out. */
+export function requestOf(chat) {
+  const said = chat.messages.filter((message) => message.role === "user" || message.text);
+  const system = chat.system.trim() ? [{ role: "system", content: chat.system }] : [];
+  return { model: chat.model, messages: [...system, ...said.map(({ role, text, attachments = [] }) => ({ role, content: contentOf(text, attachments) }))] };
+}
+
+function contentOf(text, attachments) {
+  if (!attachments.length) return text;
+  return [...(text ? [{ type: "text", text }] : []), ...attachments.map(partOf)];
+}
+
+function partOf({ name, type, url }) {
+  if (/^image\/(png|jpeg|webp|gif)$/.test(type)) return { type: "image_url", image_url: { url } };
+  return { type: "file", file: { filename: name, file_data: url } };
+}

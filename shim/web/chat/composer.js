@@ -1,0 +1,123 @@
+// Where a message is written. Rule: nothing typed or attached is lost by an error; it leaves the field when it is sent.
+
+import { attachmentView, readFiles } from "./attachments.js";
+import { at } from "./dom.js";
+
+const DRAFT_CHARACTERS = 100_000;
+
+export class Composer {
+  /** `send(text, attachments)`, `stop()`, and `used()`: the bytes of attachments the chat has already. */
+  constructor({ send, stop, used }) {
+    Object.assign(this, { onSend: send, used });
+    this.attached = [];
+    this.busy = false;
+    this.form = at("composer");
+    this.field = at("text");
+    this.form.addEventListener("submit", (event) => this.submit(event));
+    this.field.addEventListener("input", () => this.refresh());
+    this.field.addEventListener("keydown", (event) => this.key(event));
+    this.field.addEventListener("paste", (event) => this.paste(event));
+    at("stop").addEventListener("click", stop);
+    at("attach").addEventListener("click", () => at("files").click());
+    at("files").addEventListener("change", () => this.chosen());
+    this.prepareDrop();
+  }
+
+  setBusy(busy) {
+    const focused = document.activeElement === at("stop") || document.activeElement === at("send");
+    this.busy = busy;
+    at("send").hidden = busy;
+    at("stop").hidden = !busy;
+    this.refresh();
+    if (focused) this.focus();
+  }
+
+  focus() {
+    this.field.focus({ preventScroll: true });
+  }
+
+  clear() {
+    this.field.value = "";
+    this.attached = [];
+    this.say("");
+    this.showAttached();
+  }
+
+  say(trouble) {
+    at("trouble").textContent = trouble;
+  }
+
+  refresh() {
+    const { field } = this;
+    if (field.value.length < DRAFT_CHARACTERS) {
+      field.style.height = "auto";
+      field.style.height = `${field.scrollHeight}px`;
+    }
+    at("send").disabled = this.busy || !(field.value.trim() || this.attached.length);
+  }
+
+  key(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.form.requestSubmit();
+  }
+
+  submit(event) {
+    event.preventDefault();
+    const text = this.field.value.trim();
+    if (this.busy || !(text || this.attached.length)) return;
+    const { attached } = this;
+    this.clear();
+    this.onSend(text, attached);
+  }
+
+  paste(event) {
+    const files = [...event.clipboardData.files];
+    if (!files.length) return;
+    event.preventDefault();
+    this.attach(files);
+  }
+
+  chosen() {
+    this.attach([...at("files").files]);
+    at("files").value = "";
+    this.focus();
+  }
+
+  prepareDrop() {
+    const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
+    const mark = (on) => this.form.classList.toggle("dragging", on);
+    document.addEventListener("dragover", (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault();
+      mark(true);
+    });
+    document.addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
+    document.addEventListener("drop", (event) => {
+      if (!carriesFiles(event)) return;
+      event.preventDefault();
+      mark(false);
+      this.attach([...event.dataTransfer.files]);
+    });
+  }
+
+  async attach(files) {
+    const used = this.attached.reduce((sum, { size }) => sum + size, this.used());
+    const { taken, refused } = await readFiles(files, used);
+    this.attached.push(...taken);
+    this.say(refused.join(" "));
+    this.showAttached();
+  }
+
+  showAttached() {
+    const remove = (attachment) => {
+      this.attached = this.attached.filter((other) => other !== attachment);
+      this.say("");
+      this.showAttached();
+      this.focus();
+    };
+    at("attachments").replaceChildren(...this.attached.map((attachment) => attachmentView(attachment, () => remove(attachment))));
+    at("attachments").hidden = !this.attached.length;
+    this.refresh();
+  }
+}

@@ -1,0 +1,52 @@
+// One question at a time in a dialog, and short notices that can be undone. Rule: focus returns to where it was.
+
+import { at, el } from "./dom.js";
+
+const TOAST_MS = 8000;
+const FIELDS = {
+  line: () => el("input", { id: "ask-field", type: "text", autocomplete: "off", maxlength: "400" }),
+  secret: () => el("input", { id: "ask-field", type: "password", autocomplete: "off", spellcheck: "false", maxlength: "8192" }),
+  lines: () => el("textarea", { id: "ask-field", rows: "8" }),
+};
+
+/** Ask for a text: `kind` is a row of FIELDS. Resolves to it, or to null when it was not given. */
+export function ask({ title, why = "", label, value = "", kind = "line", yes = "Save" }) {
+  const dialog = at("ask");
+  const field = FIELDS[kind]();
+  if (dialog.open) return Promise.resolve(null);
+  field.value = value;
+  at("ask-title").textContent = title;
+  at("ask-why").textContent = why;
+  at("ask-label").textContent = label;
+  at("ask-yes").textContent = yes;
+  at("ask-place").replaceChildren(field);
+  dialog.returnValue = "";
+  dialog.showModal();
+  field.focus();
+  if (kind === "line") field.select();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes" ? field.value : null), { once: true });
+  });
+}
+
+/** Make the dialog work. */
+export function prepareDialogs() {
+  const dialog = at("ask");
+  at("ask-no").addEventListener("click", () => dialog.close("no"));
+  at("ask-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    dialog.close("yes");
+  });
+}
+
+/** A notice that goes by itself; with `undo` it has a button for that. */
+export function toast(text, undo = null) {
+  const made = el("div", { class: "toast" }, el("span", { text }));
+  const timer = setTimeout(() => made.remove(), TOAST_MS);
+  const close = () => {
+    clearTimeout(timer);
+    made.remove();
+  };
+  if (undo) made.append(el("button", { type: "button", text: "Undo", on: { click: () => (close(), undo()) } }));
+  at("toasts").replaceChildren(made);
+}

@@ -1,0 +1,92 @@
+// The chats of this browser as one thing: list, save, delete with undo, export, import. Rule: what the store can't keep is
+// told once in a notice, and the page goes on.
+
+import { exportText, headOf, newId, readExport } from "./chats.js";
+import { el } from "./dom.js";
+
+export class Library {
+  /** `changed()` when the list is another; `tell(text)` shows a lasting notice, "" takes it away. */
+  constructor(store, { changed, tell }) {
+    Object.assign(this, { store, changed, tell });
+    this.heads = [];
+    this.gone = new Set();
+    this.others = new BroadcastChannel("chat2api.chats");
+    this.others.onmessage = () => this.refresh();
+    if (!store.kept) tell("This browser keeps nothing for this page: chats are gone when it is closed. Export what you need.");
+  }
+
+  async refresh() {
+    try {
+      const { heads, broken } = await this.store.list();
+      this.heads = heads;
+      if (broken) this.tell(`${broken} stored chats can’t be read and are left alone.`);
+    } catch {
+      this.tell("The chats stored in this browser can’t be read.");
+    }
+    this.changed();
+  }
+
+  load(id) {
+    return this.store.load(id).catch(() => null);
+  }
+
+  /** Keep the chat as it is now. */
+  async save(chat) {
+    if (this.gone.has(chat.id)) return;
+    const head = headOf(chat);
+    this.heads = [head, ...this.heads.filter(({ id }) => id !== chat.id)].sort((one, other) => other.updated - one.updated);
+    this.changed();
+    await this.change(() => this.store.save(chat));
+  }
+
+  /** Forget a chat; resolves to a function that brings it back, null where there is nothing to bring back. */
+  async remove(id, current = null) {
+    const chat = current ?? (await this.load(id));
+    this.gone.add(id);
+    this.heads = this.heads.filter((head) => head.id !== id);
+    this.changed();
+    await this.change(() => this.store.remove(id));
+    if (!chat) return null;
+    return async () => {
+      this.gone.delete(id);
+      await this.save(chat);
+    };
+  }
+
+  async change(work) {
+    try {
+      await work();
+      if (this.failed) this.tell("");
+      this.failed = false;
+      this.others.postMessage("changed");
+    } catch (failure) {
+      this.failed = true;
+      this.tell(troubleOf(failure));
+    }
+  }
+
+  /** Have the browser save these chats as a file. */
+  async export(ids, name) {
+    const chats = (await Promise.all(ids.map((id) => this.load(id)))).filter(Boolean);
+    const url = URL.createObjectURL(new Blob([exportText(chats)], { type: "application/json" }));
+    el("a", { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  }
+
+  /** Take in the chats of an export; one that is here already gets a second copy. Throws an Error that says what is wrong. */
+  async import(text) {
+    const chats = readExport(text);
+    for (const chat of chats) {
+      if (this.gone.has(chat.id) || this.heads.some(({ id }) => id === chat.id)) chat.id = newId();
+      await this.save(chat);
+    }
+    return chats;
+  }
+}
+
+function troubleOf(failure) {
+  if (failure?.name === "QuotaExceededError") {
+    return "The browser’s storage for this page is full: this chat is not kept. Export what you need and delete chats with large attachments.";
+  }
+  return "The browser could not store this chat. It stays on the screen until the page is closed.";
+}

@@ -1,0 +1,157 @@
+// How one message looks. Rule: a view is made once for a message and told of changes; it changes nothing itself.
+
+import { attachmentView } from "./attachments.js";
+import { copyButton, el, iconButton } from "./dom.js";
+import { adviceFor } from "./errors.js";
+import { Growing } from "./growing.js";
+import { linkTarget } from "./links.js";
+
+/** A question. `acts` has `edit(message, text)`. */
+export class Question {
+  constructor(message, acts) {
+    this.message = message;
+    this.acts = acts;
+    this.bubble = el("div", { class: "bubble", text: message.text });
+    this.edit = iconButton("rename", "Edit and send again", () => this.open());
+    this.tools = el("div", { class: "acts" }, copyButton("Copy message", () => message.text), this.edit);
+    const attached = message.attachments.map((attachment) => attachmentView(attachment));
+    this.element = el(
+      "article",
+      { class: "question", "aria-label": "You" },
+      attached.length ? el("ul", { class: "attachments", "aria-label": "Attachments" }, ...attached) : null,
+      message.text ? this.bubble : null,
+      this.tools,
+    );
+  }
+
+  update({ busy }) {
+    this.edit.disabled = busy;
+  }
+
+  open() {
+    const field = el("textarea", { "aria-label": "Edit your message", rows: "1" });
+    field.value = this.message.text;
+    const close = () => {
+      form.replaceWith(...this.hidden);
+      this.edit.focus();
+    };
+    const send = (event) => {
+      event.preventDefault();
+      if (field.value.trim() || this.message.attachments.length) this.acts.edit(this.message, field.value.trim());
+    };
+    const cancel = el("button", { type: "button", text: "Cancel", on: { click: close } });
+    const row = el("div", { class: "row" }, cancel, el("button", { type: "submit", class: "primary", text: "Send" }));
+    const form = el("form", { class: "edit", on: { submit: send } }, field, row);
+    form.addEventListener("keydown", (event) => editKey(event, form, close));
+    this.hidden = [this.bubble, this.tools].filter((part) => part.isConnected);
+    this.hidden[0].before(form);
+    this.hidden.forEach((part) => part.remove());
+    field.focus();
+  }
+}
+
+function editKey(event, form, close) {
+  if (event.key === "Escape") {
+    event.preventDefault();
+    event.stopPropagation();
+    close();
+  }
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.localName === "textarea") {
+    event.preventDefault();
+    form.requestSubmit();
+  }
+}
+
+/** An answer. `acts` has `retry()`, `enterKey()`, and `grown()` for whenever its height changes. */
+export class Answer {
+  constructor(message, acts) {
+    this.message = message;
+    this.acts = acts;
+    this.prose = new Growing(acts.grown);
+    this.thought = new Growing(acts.grown);
+    this.summary = el("summary", { text: "Thinking" });
+    this.thinking = el("details", { class: "thinking", hidden: true }, this.summary, this.thought.element);
+    this.thinking.addEventListener("toggle", () => this.showThought());
+    this.waiting = el("p", { class: "waiting", "aria-label": "The answer is coming" }, el("i"), el("i"), el("i"));
+    this.sources = el("div", { class: "sources", hidden: true });
+    this.end = el("div", { class: "end" });
+    this.again = iconButton("retry", "Answer again", () => acts.retry());
+    this.tools = el("div", { class: "acts" }, copyButton("Copy answer", () => message.text), this.again, el("span", { class: "by", text: message.model }));
+    this.element = el("article", { class: "answer", "aria-label": "Answer" }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
+  }
+
+  /** `isLast`: only the last answer can be asked for again. */
+  update({ busy, isLast }) {
+    const { message } = this;
+    const isLive = message.state === "streaming";
+    this.element.setAttribute("aria-busy", String(isLive));
+    this.prose.show(message.text);
+    this.thinking.hidden = !message.reasoning;
+    this.summary.textContent = isLive && !message.text ? "Thinking…" : "Thoughts";
+    this.showThought();
+    this.waiting.hidden = !isLive || Boolean(message.text);
+    this.tools.hidden = isLive;
+    this.again.hidden = !isLast;
+    this.again.disabled = busy;
+    if (this.state === message.state && this.wasLast === isLast) return;
+    Object.assign(this, { state: message.state, wasLast: isLast });
+    if (isLive) return;
+    this.prose.finish();
+    this.showSources();
+    this.showEnd(isLast);
+  }
+
+  // Folded thoughts cost nothing.
+  showThought() {
+    if (this.thinking.open) this.thought.show(this.message.reasoning);
+  }
+
+  showSources() {
+    const links = this.message.citations.map(({ url, title }) => [linkTarget(url), title]).filter(([target]) => target);
+    this.sources.hidden = !links.length;
+    const outside = { target: "_blank", rel: "noopener noreferrer nofollow" };
+    const items = links.map(([target, title]) => el("li", {}, el("a", { href: target, ...outside, text: title || target })));
+    this.sources.replaceChildren(el("h3", { text: "Sources" }), el("ol", {}, ...items));
+  }
+
+  showEnd(isLast) {
+    const { state, error } = this.message;
+    clearInterval(this.clock);
+    if (state === "failed") this.end.replaceChildren(this.failure(error ?? { status: 0, code: "cut", message: "" }, isLast));
+    else if (state === "stopped") this.end.replaceChildren(el("p", { class: "stopped", text: "You stopped this answer." }));
+    else this.end.replaceChildren();
+  }
+
+  failure(error, isLast) {
+    const { title, advice, action } = adviceFor(error);
+    const words = error.message ? el("p", { class: "words", text: error.message }) : null;
+    const box = el("div", { class: "failure", role: "group", "aria-label": "What went wrong" }, el("h3", { text: title }), words, el("p", { text: advice }));
+    if (isLast) box.append(el("div", { class: "row" }, ...this.ways(action)));
+    return box;
+  }
+
+  ways(action) {
+    const retry = el("button", { type: "button", text: "Try again", on: { click: () => this.acts.retry() } });
+    if (action === "key") {
+      return [el("button", { type: "button", class: "primary", text: "Enter a key", on: { click: () => this.acts.enterKey() } }), retry];
+    }
+    if (this.message.retryAt) this.countDown(retry);
+    return action === "retry" ? [retry] : [];
+  }
+
+  countDown(button) {
+    const tick = () => {
+      const left = Math.ceil((this.message.retryAt - Date.now()) / 1000);
+      button.disabled = left > 0;
+      button.textContent = left > 0 ? `Try again in ${timeName(left)}` : "Try again";
+      if (left <= 0) clearInterval(this.clock);
+    };
+    this.clock = setInterval(tick, 500);
+    tick();
+  }
+}
+
+function timeName(seconds) {
+  if (seconds < 60) return `${seconds} s`;
+  return seconds < 3600 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min`;
+}

@@ -1,0 +1,126 @@
+"""What the tests of the chat page share: a real Chromium on the real gateway, and somebody who listens to the browser.
+
+Rule: whatever a test does, nothing may be asked of another origin, and the browser may have nothing to complain of.
+"""
+
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# What Chromium says by itself of an HTTP error or of a server that is away.
+FAILED_LOAD = re.compile(r"Failed to load resource: ")
+# What it says of markup that a policy keeps from running, even in a document that is only parsed.
+STOPPED = re.compile(r"(?s).*violates the following Content Security Policy")
+
+
+@dataclass
+class Chat:
+    """The page as a person uses it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+
+    @property
+    def field(self) -> Locator:
+        return self.page.get_by_label("Message", exact=True)
+
+    @property
+    def answers(self) -> Locator:
+        return self.page.get_by_role("article", name="Answer")
+
+    @property
+    def questions(self) -> Locator:
+        return self.page.get_by_role("article", name="You")
+
+    @property
+    def chats(self) -> Locator:
+        return self.page.locator("#chats button.chat")
+
+    def button(self, name: str, *, exact: bool = True) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=exact)
+
+    async def send(self, text: str) -> None:
+        await self.field.fill(text)
+        await self.page.keyboard.press("Enter")
+
+    async def ask(self, text: str) -> Locator:
+        """Send a message and wait for the end of the answer."""
+        before = await self.answers.count()
+        await self.send(text)
+        await expect(self.answers).to_have_count(before + 1)
+        answer = self.answers.last
+        await expect(answer).to_have_attribute("aria-busy", "false", timeout=30_000)
+        await expect(answer.locator(".failure")).to_have_count(0)
+        return answer
+
+    def check(self, *, refusals: bool = False, policy: bool = False) -> None:
+        """Nobody else was asked, and the browser had no complaint but those that a test is about."""
+        expected = [pattern for pattern, wanted in ((FAILED_LOAD, refusals), (STOPPED, policy)) if wanted]
+        assert [text for text in self.complaints if not any(pattern.match(text) for pattern in expected)] == []
+        origin = re.match(r"https?://[^/]+/", self.page.url)[0]
+        assert [url for url in self.addresses if not url.startswith((origin, "data:", "blob:"))] == []
+        assert self.addresses
+
+
+def watched(context: BrowserContext, page: Page) -> Chat:
+    chat = Chat(page)
+    context.on("request", lambda request: chat.addresses.append(request.url))
+    context.on("console", lambda message: chat.complaints.append(message.text))
+    context.on("weberror", lambda error: chat.complaints.append(str(error.error)))
+    return chat
+
+
+@pytest.fixture
+async def chromium() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on PATH (Debian: apt install chromium)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Callable[..., Any]:
+    """`async with visit(url, **options of a context) as chat`: the page, opened and ready."""
+
+    @asynccontextmanager
+    async def open_page(url: str, **options: Any) -> AsyncIterator[Chat]:
+        context = await chromium.new_context(**({"viewport": {"width": 1200, "height": 860}} | options))
+        context.set_default_timeout(15_000)
+        chat = watched(context, await context.new_page())
+        await chat.page.goto(url)
+        if url != "about:blank":
+            await expect(chat.page.locator("#text:focus, dialog :focus")).to_have_count(1)
+        yield chat
+        await context.close()
+
+    return open_page
+
+
+@pytest.fixture
+def say(upstream) -> Callable[..., None]:
+    """`say(text, **directives)`: what the model answers next, whatever it is asked."""
+
+    def plan(text: str, **directives: object) -> None:
+        upstream.post("/standin/plan", {"directives": {"say": text, **directives}}).raise_for_status()
+
+    return plan

@@ -1,0 +1,71 @@
+"""What assistive technology finds: axe-core sees nothing serious, in light and dark, wide and narrow."""
+
+from importlib.resources import files
+
+import pytest
+from playwright.async_api import Page, expect
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+RICH = (
+    "## A heading\n\nText with `code`, **weight** and a [link](https://example.test/).\n\n"
+    '```python\ndef half(n: int) -> float:\n    """Doc."""  # a comment\n    return n / 2 if n else \'none\'\n```\n\n'
+    "| a | b |\n|---|--:|\n| one | 2 |\n\n> quoted\n\n1. $x^2$\n\n$$\\int_0^1 x\\,dx$$\n"
+)
+LIGHT_AND_DARK = pytest.mark.parametrize("scheme", ["light", "dark"])
+WIDE_AND_NARROW = pytest.mark.parametrize("width", [1200, 390])
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe-core finds that is serious or critical: rule and place."""
+    await page.evaluate(AXE)
+    found = await page.evaluate("() => axe.run(document).then((report) => report.violations)")
+    return [
+        f"{violation['id']}: {node['target']} {node['failureSummary']}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@LIGHT_AND_DARK
+@WIDE_AND_NARROW
+async def test_nothing_serious_in_a_chat(gateway, visit, say, scheme, width):
+    async with visit(f"{gateway.base_url}/", color_scheme=scheme, viewport={"width": width, "height": 860}) as chat:
+        assert await violations(chat.page) == []
+        say(RICH, script="reasoning")
+        answer = await chat.ask("Show me everything")
+        await answer.get_by_text("Thoughts").click()
+        await expect(answer.locator(".katex")).to_have_count(2)
+        await expect(answer.locator(".hljs-keyword").first).to_be_visible()
+        assert await violations(chat.page) == []
+        await chat.send("[[script=error]]")
+        await expect(chat.answers.last.locator(".failure")).to_be_visible()
+        await chat.page.locator("#files").set_input_files(
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"}
+        )
+        await expect(chat.button("Remove notes.txt")).to_be_visible()
+        assert await violations(chat.page) == []
+        chat.check()
+
+
+@LIGHT_AND_DARK
+async def test_nothing_serious_in_dialogs_notices_and_the_drawer(gateway, visit, scheme):
+    phone = {"width": 390, "height": 844}
+    async with visit(f"{gateway.base_url}/", color_scheme=scheme, viewport=phone) as chat:
+        await chat.ask("Hello")
+        await chat.button("System prompt").click()
+        assert await violations(chat.page) == []
+        await chat.page.keyboard.press("Escape")
+        await chat.button("Open the list of chats").click()
+        await chat.page.wait_for_timeout(300)
+        assert await violations(chat.page) == []
+        await chat.button("Delete Hello").click()
+        await expect(chat.button("Undo")).to_be_visible()
+        assert await violations(chat.page) == []
+        chat.check()
+
+
+async def test_the_check_itself_finds_something(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.page.evaluate("() => document.getElementById('model').removeAttribute('id')")
+        assert any(found.startswith("select-name") for found in await violations(chat.page))
