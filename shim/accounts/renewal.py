@@ -25,7 +25,7 @@ from shim.accounts.account import Account, read_claims
 from shim.accounts.rotations import Latest, Rotation, Rotations, Tell
 from shim.accounts.stores.base import Store, StoreError
 from shim.errors import DeadlineError, GatewayError, UpstreamError
-from shim.protocol.handshake import Handshake
+from shim.protocol.commands import Handshake
 from shim.protocol.renewal import DeadCredentialError, Fresh, Places, renewal_of
 from shim.transport.base import Lane
 

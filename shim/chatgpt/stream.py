@@ -37,6 +37,7 @@ class Content(msgspec.Struct, frozen=True):
     text: Any = None
     language: Any = None
     thoughts: Any = None
+    name: Any = None
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -49,6 +50,14 @@ class Metadata(msgspec.Struct, frozen=True):
     is_thinking_preamble_message: Any = None
     initial_text: Any = None
     finished_text: Any = None
+    content_references: Any = None
+    search_result_groups: Any = None
+    citations: Any = None
+    aggregate_result: Any = None
+    image_gen_title: Any = None
+    image_gen_task_id: Any = None
+    image_gen_async: Any = None
+    async_task_type: Any = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -57,6 +66,7 @@ class Message(msgspec.Struct, frozen=True):
     id: Any = None
     maybe_author: Author | None = msgspec.field(default=None, name="author")
     maybe_content: Content | None = msgspec.field(default=None, name="content")
+    status: Any = None
     end_turn: Any = None
     weight: Any = None
     maybe_metadata: Metadata | None = msgspec.field(default=None, name="metadata")
@@ -91,6 +101,17 @@ class StreamItem(msgspec.Struct, frozen=True):
     type: Any = None
     moderation_response: Any = None
     metadata: Any = None
+    token: Any = None
+    options: Any = None
+    async_status: Any = None
+
+
+def decode_tolerantly(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:
+    """JSON as `decoder` reads it, or None where it is JSON of another shape. Raises ValueError where it is not JSON."""
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError:
+        return _decode_again(decoder, data)
 
 
 def decode_operation(data: bytes) -> Operation | None:
@@ -98,10 +119,7 @@ def decode_operation(data: bytes) -> Operation | None:
 
     Raises ValueError where it is not JSON.
     """
-    try:
-        return _operation_decoder.decode(data)
-    except msgspec.DecodeError:
-        return _decode_again(_operation_decoder, data)
+    return decode_tolerantly(_operation_decoder, data)
 
 
 def decode_item(data: bytes) -> StreamItem | None:
@@ -109,10 +127,7 @@ def decode_item(data: bytes) -> StreamItem | None:
 
     Raises ValueError where it is not JSON.
     """
-    try:
-        return _item_decoder.decode(data)
-    except msgspec.DecodeError:
-        return _decode_again(_item_decoder, data)
+    return decode_tolerantly(_item_decoder, data)
 
 
 def item_of(root: Any) -> StreamItem | None:

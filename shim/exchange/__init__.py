@@ -1,5 +1,8 @@
 """Exchanges: client calls from their request to the end of their answer."""
 
-from shim.exchange.gateway import Clock, Exchange, Gateway, Way
+from shim.exchange.calls import Way
+from shim.exchange.clock import Clock
+from shim.exchange.exchange import Exchange
+from shim.exchange.gateway import Gateway
 
 __all__ = ["Clock", "Exchange", "Gateway", "Way"]

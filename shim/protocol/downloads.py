@@ -1,7 +1,7 @@
 """Getting a file out of upstream: where its bytes are (protocol.md 6.5).
 
-Rule: upstream's bearer goes only to upstream's own origin; a link to anywhere else is fetched without it, and only over
-https (or at the origin's own scheme and host).
+Rule: the bearer goes only to the API of upstream's own origin; a link to anywhere else is signed, and fetched without
+it, over https (or at the origin itself).
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,8 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from shim.errors import GatewayError, RequestError, UpstreamError
-from shim.protocol.commands import HttpReply, HttpRequest, Send
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
 from shim.protocol.events import FileRef
-from shim.protocol.handshake import Handshake
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -70,9 +69,10 @@ def _bytes_of(upstream: Upstream, answer: DownloadAnswer) -> HttpRequest:
     if not answer.download_url or answer.status not in {None, "success"}:
         raise _gone()
     url = urljoin(f"{upstream.base_url}/", answer.download_url)
-    if _origin(url) == _origin(upstream.base_url):
+    at_home = _origin(url) == _origin(upstream.base_url)
+    if at_home and urlsplit(url).path.startswith(f"{upstream.prefix}/"):
         return upstream.get_url(url)
-    if urlsplit(url).scheme != "https":
+    if not at_home and urlsplit(url).scheme != "https":
         raise UpstreamError("Upstream named a file at an address that is not https", code="upstream_file")
     return HttpRequest("GET", url, {"accept": "*/*", "user-agent": upstream.profile.user_agent})
 

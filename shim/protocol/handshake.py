@@ -4,9 +4,8 @@ Rule: a generator of commands. It decides, the driver performs; what it returns 
 A requirement token serves one turn, so every turn walks through here once.
 """
 
-from collections.abc import Generator
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -14,14 +13,11 @@ from pow import Challenge, ClientProfile, proof_config, requirements_token
 from shim.chatgpt.conversation import Conversation
 from shim.chatgpt.sentinel import ProofOfWork, Requirements, requirements_decoder
 from shim.errors import CredentialError, GatewayError, RefusedError, UpstreamError
-from shim.protocol.commands import Command, FetchArkose, HttpReply, HttpRequest, Reply, Send, SolvePow
+from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
 from shim.protocol.conversation import encode_conversation
 from shim.protocol.models import model_not_found
 from shim.protocol.refusals import refusal_of, turnstile_required
 from shim.protocol.upstream import Upstream
-
-T = TypeVar("T")
-Handshake = Generator[Command, Reply, T]
 
 _PROOF_ATTEMPTS = 2  # a challenge nobody could solve is asked anew once
 _PAID = "chatgpt-paid"
@@ -66,19 +62,32 @@ class Turn(msgspec.Struct, frozen=True):
         return refusal_of(reply.status, reply.headers, reply.body)
 
 
+class TurnCall(msgspec.Struct, frozen=True):
+    """The conversation call itself, whoever made its body: `slug` is the model in it, `headers` go along with it."""
+
+    body: bytes
+    slug: str
+    path: str = "conversation"
+    headers: dict[str, str] = {}
+
+
 def open_turn(
     upstream: Upstream, conversation: Conversation, options: HandshakeOptions, moment: Moment
 ) -> Handshake[Turn]:
     """Everything up to the conversation call. Raises GatewayError where the turn can't be had."""
-    body = encode_conversation(conversation)
+    return open_call(upstream, TurnCall(encode_conversation(conversation), conversation.model), options, moment)
+
+
+def open_call(upstream: Upstream, call: TurnCall, options: HandshakeOptions, moment: Moment) -> Handshake[Turn]:
+    """As `open_turn`, for a body that is there already."""
     if options.conversation_only:
-        return Turn(upstream.post("conversation", body, stream=True))
+        return Turn(upstream.post(call.path, call.body, call.headers, stream=True))
     config = proof_config(
         options.profile, now=moment.now, performance_ms=moment.performance_ms, session_id=moment.session_id
     )
     for _attempt in range(_PROOF_ATTEMPTS):
         requirements = yield from _requirements(upstream, config, two_step=options.two_step)
-        _check(requirements, conversation.model, options)
+        _check(requirements, call.slug, options)
         proof, solved = yield from _proof(requirements.proofofwork, config, options.pow_floor)
         if solved:
             break
@@ -86,7 +95,7 @@ def open_turn(
         raise RefusedError("proof of work not solved", code="proof_of_work_not_solved")
     if options.two_step:
         requirements = yield from _finalize(upstream, requirements, proof)
-    headers = {"openai-sentinel-chat-requirements-token": _token_of(requirements)}
+    headers = call.headers | {"openai-sentinel-chat-requirements-token": _token_of(requirements)}
     if options.two_step and requirements.prepare_token:
         headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
     if proof is not None:
@@ -94,7 +103,7 @@ def open_turn(
     arkose = yield from _arkose(requirements)
     if arkose is not None:
         headers["openai-sentinel-arkose-token"] = arkose
-    return Turn(upstream.post("conversation", body, headers, stream=True), _challenged(requirements))
+    return Turn(upstream.post(call.path, call.body, headers, stream=True), _challenged(requirements))
 
 
 def _requirements(upstream: Upstream, config: list[object], *, two_step: bool) -> Handshake[Requirements]:

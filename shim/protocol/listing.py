@@ -2,8 +2,7 @@
 
 from shim.chatgpt.models import listing_decoder
 from shim.errors import UpstreamError
-from shim.protocol.commands import HttpReply, Send
-from shim.protocol.handshake import Handshake
+from shim.protocol.commands import Handshake, HttpReply, Send
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 

@@ -1,50 +1,135 @@
-"""Text, code and what code printed, as one Markdown text.
+"""Text, code, what code printed, pictures and files, as one Markdown text.
 
 Rule: a block is opened when its kind begins and closed when anything else comes, or the answer ends. What the text
-looks like depends on the events alone, so a streamed answer and a whole one read the same.
+looks like depends on the events alone, not on how they were cut, so a streamed answer and a whole one read the same.
+
+A fence has three backticks, for that is what every client knows, and is written before its code is known. So a line of
+code that would close it (nothing but backticks, three or more, indented by no more than three spaces) is indented by
+four spaces more: then Markdown takes it for what it is, a line of code.
 """
 
-from shim.protocol.events import CodeDelta, Delta, ReasoningDelta, TextDelta, ToolOutput
+import re
+from collections.abc import Callable, Sequence
+
+from shim.protocol.events import (
+    Citation,
+    CodeDelta,
+    Event,
+    FileLink,
+    FileRef,
+    Finished,
+    Picture,
+    TextDelta,
+    ToolOutput,
+)
 
 _FENCED = (CodeDelta, ToolOutput)
+_CLOSES = re.compile(r"^ {0,3}`{3,}[ \t]*\r?$", re.MULTILINE)
+_MAY_CLOSE = re.compile(r"^ {0,3}(?:`+[ \t]*\r?)?\Z")
+_LANGUAGE = re.compile(r"[\w+#.-]{1,32}", re.ASCII)
+_IN_TITLE = str.maketrans({"[": r"\[", "]": r"\]", "\n": " ", "\r": " "})
 
 
-class MarkdownText:
-    """`add` turns one delta into the text to append; `close` ends what is still open."""
+class Markdown:
+    """A stage: events in, events out, in which all text of the answer is plain `TextDelta`s.
 
-    __slots__ = ("_kind", "_last")
+    `link` gives the address under which a client can have a file. Citations, reasoning, calls and the end pass through.
+    """
 
-    def __init__(self) -> None:
-        self._kind: type[Delta] | None = None
-        self._last = "\n"
+    def __init__(self, link: Callable[[FileRef], str]) -> None:
+        self._link = link
+        self._kind: type[Event] | None = None
+        self._fence = _Fence()
 
-    def add(self, delta: TextDelta | CodeDelta | ToolOutput) -> str:
-        """The Markdown for `delta`, with whatever has to be closed and opened before it."""
-        text = delta.text
-        if delta.opens or type(delta) is not self._kind:
-            text = self._leave() + self._enter(delta) + text
-            self._kind = type(delta)
-        self._last = text
-        return text
+    def feed(self, events: Sequence[Event]) -> list[Event]:
+        """The events for `events`: the same list where it is plain text within one message, which is nearly always."""
+        if self._kind is TextDelta and isinstance(events, list):
+            for event in events:
+                if type(event) is not TextDelta or event.opens:
+                    break
+            else:
+                return events
+        written: list[Event] = []
+        for event in events:
+            text = self._write(event)
+            if text:
+                written.append(TextDelta(text))
+            if not isinstance(event, _WRITTEN):
+                written.append(event)
+        return written
 
-    def close(self) -> str:
+    def _write(self, event: Event) -> str:
+        """The text for `event`, with whatever has to be closed and opened before it."""
+        match event:
+            case CodeDelta() | ToolOutput():
+                return self._turn_to(event, opens=event.opens) + self._fence.add(event.text)
+            case TextDelta():
+                return self._turn_to(event, opens=event.opens) + event.text
+            case Picture(file=file):
+                return self._turn_to(event, opens=True) + self._picture(file)
+            case FileLink() | Citation():
+                return self._turn_to(_TEXT) + (self._link(event.file) if isinstance(event, FileLink) else "")
+            case Finished():
+                return self._close()
+        return ""
+
+    def _picture(self, file: FileRef) -> str:
+        return f"![{(file.title or 'image').translate(_IN_TITLE)}]({self._link(file)})"
+
+    def _turn_to(self, event: Event, *, opens: bool = False) -> str:
+        """Leave the block that is open, where `event` is none of it, and enter its own."""
+        if not opens and type(event) is self._kind:
+            return ""
+        left = f"{self._close()}\n\n" if self._kind is not None else ""
+        self._kind = type(event)
+        match event:
+            case CodeDelta(language=language):
+                return left + self._fence.begin(language if _LANGUAGE.fullmatch(language) else "text")
+            case ToolOutput():
+                return left + self._fence.begin("output")
+            case _:
+                return left
+
+    def _close(self) -> str:
         """What ends an open fence, if one is open."""
         if self._kind not in _FENCED:
             return ""
         self._kind = TextDelta
-        return "```" if self._last.endswith("\n") else "\n```"
+        return self._fence.end()
 
-    def _leave(self) -> str:
-        """The end of the block that is open, and a blank line."""
-        if self._kind is None:
-            return ""
-        return self.close() + "\n\n"
 
-    def _enter(self, delta: Delta) -> str:
-        match delta:
-            case CodeDelta(language=language):
-                return f"```{language or 'text'}\n"
-            case ToolOutput():
-                return "```output\n"
-            case TextDelta() | ReasoningDelta():
-                return ""
+class _Fence:
+    """One block at a time. The line that is being written is held as long as it may turn out to be one that closes."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._at_line_start = True
+
+    def begin(self, info: str) -> str:
+        self._held, self._at_line_start = "", True
+        return f"```{info}\n"
+
+    def add(self, code: str) -> str:
+        code, self._held = self._held + code, ""
+        head, line_end, line = code.rpartition("\n")
+        starts = self._at_line_start or bool(line_end)
+        if starts and line and _MAY_CLOSE.match(line):
+            self._held, code = line, head + line_end
+        if code:
+            code, self._at_line_start = self._harmless(code), code.endswith("\n")
+        return code
+
+    def end(self) -> str:
+        rest, self._held = self._harmless(self._held), ""
+        return f"{rest}```" if self._at_line_start and not rest else f"{rest}\n```"
+
+    def _harmless(self, code: str) -> str:
+        """`code` without a line that closes the fence. Where it does not begin a line, its first one can't."""
+        if "```" not in code:
+            return code
+        first = 0 if self._at_line_start else code.find("\n") + 1 or len(code)
+        return code[:first] + _CLOSES.sub(lambda line: "    " + line[0], code[first:])
+
+
+_TEXT = TextDelta("")
+_WRITTEN = (TextDelta, CodeDelta, ToolOutput, Picture, FileLink)

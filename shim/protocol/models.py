@@ -40,7 +40,7 @@ TABLE = (
     _row(rf"(o[1-9](?:-mini|-pro)?){_DATE}", r"\1", ""),
     _row(rf"(gpt-\d+(?:\.\d+)?(?:-[a-z]+)*){_DATE}", r"\1", ""),
 )
-_GIZMO = re.compile(r"(?:gpt-4(?:o)?-gizmo-)?(?P<id>g-[A-Za-z0-9_-]{4,128})")
+_GIZMO = re.compile(r"(?:gpt-4(?:o)?-gizmo-)?(?P<id>g-[A-Za-z0-9_-]{2,128})")
 # What a GPT runs on, best first. `auto` is always there.
 _UNDER_A_GIZMO = ("gpt-4o", AUTO)
 # Slugs that think and so take an effort (4.1); others refuse the field. `auto` may be anything, so it is not sent one.

@@ -29,6 +29,11 @@ class Patcher:
         self._root: Any = None
         self._cursor: tuple[Any, Any] | None = None
 
+    def restart(self) -> None:
+        """A delta stream begins: nothing is inherited from what was before. The roots stay, for it may go on with
+        them."""
+        self._channel, self._path, self._op, self._cursor = 0, "", "add", None
+
     def apply(self, operation: Operation) -> tuple[Any, str | None]:
         """Apply one operation.
 

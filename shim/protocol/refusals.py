@@ -177,7 +177,7 @@ _BY_SENTENCE = (
     (re.compile(r"conversation_too_large|message_length_exceeds_limit", re.I), _too_long),
     (re.compile(r"model_cap_exceeded|work_usage_limit_exceeded|too many|only one message at a time", re.I), _limit),
     (re.compile(r"rate.?limit|usage limit|reached .{0,40}limit", re.I), _limit),
-    (re.compile(r"model_not_found", re.I), _no_model),
+    (re.compile(r"model_not_found|gizmo not found", re.I), _no_model),
     (re.compile(r"conversation_not_found|conversation not found|can't load conversation", re.I), _no_conversation),
     (re.compile(r"token_(expired|invalidated|revoked)|invalid_jwt|account_deactivated", re.I), _credential),
 )

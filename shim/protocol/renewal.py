@@ -24,8 +24,7 @@ from shim.chatgpt.oauth import (
 )
 from shim.chatgpt.token import Claims, Guarded, read_claims
 from shim.errors import CredentialError, GatewayError, LimitError, UpstreamError
-from shim.protocol.commands import HttpReply, HttpRequest, Send
-from shim.protocol.handshake import Handshake
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
 from shim.protocol.refusals import refusal_of
 
 T = TypeVar("T")

@@ -10,19 +10,22 @@ from typing import Any
 import msgspec
 
 from shim.chatgpt.stream import Content, Message
+from shim.protocol.canvas import CREATES
 from shim.protocol.events import CodeDelta, Delta, ReasoningDelta, TextDelta, ToolOutput
 
 _CODE_PATH = "/message/content/text"
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """How a message is shown: as which delta, its whole text so far, and the JSON Pointer under which plain appends
-    go to the end of that text (None where appends need a fresh look at the message)."""
+    """How a message is shown: as which delta, its whole raw text so far, and the JSON Pointer under which plain appends
+    go to the end of that text (None where appends need a fresh look at the message). `canvas` tells that the text is
+    the call that makes a document."""
 
     kind: type[Delta]
     text: str
     grows_at: str | None = None
     language: str = ""
+    canvas: bool = False
 
 
 def read_message(message: Message) -> Reading | None:
@@ -46,6 +49,8 @@ def is_progress(message: Message) -> bool:
 
 
 def _answer(message: Message) -> Reading | None:
+    if message.recipient == CREATES:
+        return _canvas(message)
     if message.recipient not in (None, "all"):
         return None
     if message.metadata.is_thinking_preamble_message is True or message.channel == "commentary":
@@ -65,7 +70,9 @@ def _text_as(kind: type[Delta], content: Content) -> Reading:
 
 
 def _code(message: Message) -> Reading | None:
-    """Code for the interpreter. Code for other tools (search, pictures, canvas) is their JSON, not an answer."""
+    """Code for the interpreter. Code for other tools (search, pictures) is their JSON, not an answer."""
+    if message.recipient == CREATES:
+        return _canvas(message)
     if message.recipient != "python":
         return None
     language = message.content.language
@@ -73,8 +80,20 @@ def _code(message: Message) -> Reading | None:
     return Reading(CodeDelta, _string(message.content.text), _CODE_PATH, language if known else "python")
 
 
+def _canvas(message: Message) -> Reading:
+    """The JSON of a new document is in the one place or the other."""
+    if message.content.content_type == "code":
+        return Reading(TextDelta, _string(message.content.text), _CODE_PATH, canvas=True)
+    return msgspec.structs.replace(_text_as(TextDelta, message.content), canvas=True)
+
+
 def _output(message: Message) -> Reading:
     return Reading(ToolOutput, _string(message.content.text), _CODE_PATH)
+
+
+def _error(message: Message) -> Reading | None:
+    """What went wrong with the interpreter is its output; what went wrong with other tools is for the model."""
+    return _output(message) if message.author.name == "python" else None
 
 
 def _old_thoughts(message: Message) -> Reading | None:
@@ -111,4 +130,5 @@ _READINGS: dict[tuple[str, str], Callable[[Message], Reading | None]] = {
     ("tool", "thoughts"): _thoughts,
     ("tool", "text"): _old_thoughts,
     ("tool", "execution_output"): _output,
+    ("tool", "system_error"): _error,
 }

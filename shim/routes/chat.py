@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from litestar import Request, post
@@ -11,9 +11,8 @@ from litestar.response.base import ASGIResponse
 
 from shim.accounts.credentials import account_hash
 from shim.exchange import Exchange, Gateway
-from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
-from shim.protocol.events import Event, Finished
+from shim.protocol.events import Finished
 from shim.protocol.render import ChatChunks, Completion, Transcript
 from shim.routes.answers import EventStream, json_answer, request_id
 from shim.routes.presence import while_present
@@ -26,21 +25,25 @@ async def create_chat_completion(request: Request[Any, Any, Any], gateway: Gatew
     """One chat completion."""
     began = time.perf_counter()
     caller = gateway.caller(request.headers.get("authorization"))
-    wanted, ignored = chat_request(await request.body())
-    exchange = await while_present(request, gateway.open(wanted, caller))
-    told = _Told(request_id(request), wanted, exchange, began)
+    wanted, ignored = chat_request(await request.body(), strict=gateway.settings.strict_params)
+    exchange = await while_present(request, gateway.open(wanted, caller, _address(request, gateway)))
+    told = _Told(request_id(request), exchange, began)
+    ignored = [*ignored, *exchange.ignored]
     headers = {"x-chat2api-ignored": ", ".join(ignored)} if ignored else {}
     if wanted.stream:
         chunks = _chunks(exchange)
-        return EventStream(request, _lines(exchange, chunks), lambda: told.end(chunks.transcript), headers=headers)
-    completion = Completion(
-        id=exchange.id, created=exchange.created, model=exchange.model, count=exchange.usage, ids=exchange.ids
-    )
+        return EventStream(request, _lines(exchange, chunks), lambda: told.end(chunks.transcripts), headers=headers)
+    completion = _completion(exchange)
     try:
         body = await while_present(request, _whole(exchange, completion))
     finally:
-        told.end(completion.transcript)
+        told.end(completion.transcripts)
     return json_answer(request, body, headers=headers)
+
+
+def _address(request: Request[Any, Any, Any], gateway: Gateway) -> str:
+    """Where this client reaches the gateway, as it says itself."""
+    return f"{request.url.scheme}://{request.url.netloc}{gateway.settings.root_path}"
 
 
 def _chunks(exchange: Exchange) -> ChatChunks:
@@ -51,31 +54,40 @@ def _chunks(exchange: Exchange) -> ChatChunks:
         model=exchange.model,
         count=exchange.usage,
         ids=exchange.ids,
+        choices=len(exchange.choices),
         include_usage=bool(options and options.include_usage),
+    )
+
+
+def _completion(exchange: Exchange) -> Completion:
+    return Completion(
+        id=exchange.id,
+        created=exchange.created,
+        model=exchange.model,
+        count=exchange.usage,
+        ids=exchange.ids,
+        choices=len(exchange.choices),
     )
 
 
 async def _lines(exchange: Exchange, chunks: ChatChunks) -> AsyncGenerator[bytes]:
     """The body of a streamed answer. Its end is in the last bytes, good or bad."""
     lines = chunks.head()
-    async for events in exchange.events():
-        lines += await _render(chunks, events, exchange)
+    async for choice, events in exchange.events():
+        if isinstance(events[-1], Finished) and exchange.is_large(chunks.transcripts):
+            lines += await asyncio.to_thread(chunks.render, events, choice)
+        else:
+            lines += chunks.render(events, choice)
         if lines:
             yield lines
         lines = b""
 
 
-async def _render(chunks: ChatChunks, events: list[Event], exchange: Exchange) -> bytes:
-    if isinstance(events[-1], Finished) and exchange.is_large(chunks.transcript.size):
-        return await asyncio.to_thread(chunks.render, events)
-    return chunks.render(events)
-
-
 async def _whole(exchange: Exchange, completion: Completion) -> bytes:
     """The body of an answer in one piece."""
-    async for events in exchange.events():
-        completion.add(events)
-    if exchange.is_large(completion.transcript.size):
+    async for choice, events in exchange.events():
+        completion.add(events, choice)
+    if exchange.is_large(completion.transcripts):
         return await asyncio.to_thread(completion.body)
     return completion.body()
 
@@ -83,14 +95,13 @@ async def _whole(exchange: Exchange, completion: Completion) -> bytes:
 class _Told:
     """The end of an exchange: upstream is let go, and its one log line is written."""
 
-    def __init__(self, identifier: str, wanted: ChatRequest, exchange: Exchange, began: float) -> None:
+    def __init__(self, identifier: str, exchange: Exchange, began: float) -> None:
         self._identifier = identifier
         self._account = account_hash(exchange.seat.identity)
-        self._wanted = wanted
         self._exchange = exchange
         self._began = began
 
-    def end(self, transcript: Transcript) -> None:
+    def end(self, transcripts: Sequence[Transcript]) -> None:
         """`status` is what became of the answer, `ms` from the request to the last byte."""
         self._exchange.close()
         if not log.isEnabledFor(logging.INFO):
@@ -101,17 +112,17 @@ class _Told:
             self._exchange.model,
             self._exchange.seat.slug,
             self._account,
-            bool(self._wanted.stream),
-            _status(transcript),
+            bool(self._exchange.request.stream),
+            ",".join(dict.fromkeys(_status(transcript) for transcript in transcripts)),
             (time.perf_counter() - self._began) * 1000,
-            self._tokens(transcript),
+            self._tokens(transcripts),
         )
 
-    def _tokens(self, transcript: Transcript) -> str:
+    def _tokens(self, transcripts: Sequence[Transcript]) -> str:
         """Prompt and completion; not for what takes long to count."""
-        if self._exchange.is_large(transcript.size):
+        if self._exchange.is_large(transcripts):
             return "many"
-        usage = self._exchange.usage(transcript.text, transcript.reasoning)
+        usage = self._exchange.usage(transcripts)
         return f"{usage.prompt_tokens}+{usage.completion_tokens}"
 
 

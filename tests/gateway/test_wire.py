@@ -75,7 +75,7 @@ BAD = [
     ),
     (
         b'{"model": "auto", "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}',
-        "messages[0].content[0].type",
+        "messages[0].content[0].input_audio",
         "unsupported_content",
     ),
     (b'{"model": "auto", "messages": [], "stream": "yes"}', "stream", "invalid_type"),

@@ -30,7 +30,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "openai", "chatgpt"},
     {"protocol"},
-    {"tokenizer", "schemas", "settings", "links", "cassettes"},
+    {"tokenizer", "schemas", "settings", "links", "cassettes", "openapi"},
     {"transport", "accounts"},
     {"files"},
     {"exchange"},

@@ -1,0 +1,97 @@
+"""Calls to upstream for one identity: over its way, with its way's failures noted.
+
+Rule: what a call decides is in the core; this only says where it goes and by whom it is performed.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from pow import ClientProfile
+from shim.accounts.seats import list_key
+from shim.errors import UpstreamError
+from shim.exchange.clock import Clock
+from shim.protocol.commands import Handshake, HttpRequest
+from shim.protocol.handshake import HandshakeOptions, Moment
+from shim.protocol.upstream import Identity, Upstream
+from shim.settings import Settings
+from shim.transport.base import Lane, Response
+from shim.transport.driver import Driver
+from shim.transport.ways import Ways
+
+T = TypeVar("T")
+_PROXY_FAILURES = frozenset({"upstream_proxy", "upstream_unreachable", "connect_timeout"})
+_ORIGIN_FAILURES = frozenset(
+    {"upstream_unreachable", "upstream_tls", "connect_timeout", "timeout", "upstream_connection"}
+) | {f"upstream_{status}" for status in (500, 502, 503, 504, *range(520, 525))}
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How upstream is reached in one attempt, and as whom."""
+
+    upstream: Upstream
+    lane: Lane
+
+    @property
+    def origin(self) -> str:
+        """Upstream's base URL."""
+        return self.upstream.base_url
+
+
+class Calls:
+    """One worker's calls. `driver` performs them."""
+
+    def __init__(self, settings: Settings, driver: Driver, clock: Clock) -> None:
+        self.driver = driver
+        self.options = HandshakeOptions(
+            profile=ClientProfile(user_agent=settings.user_agent),
+            two_step=settings.sentinel == "two-step",
+            conversation_only=settings.conversation_only,
+            turnstile=settings.turnstile,
+            pow_floor=settings.pow_difficulty,
+        )
+        self._clock = clock
+        self._origins = Ways(settings.chatgpt_base_url)
+        self._proxies = Ways(settings.proxy_url)
+        self._began = clock.now()
+
+    def way(self, identity: Identity) -> Way:
+        """The way upstream this identity keeps to."""
+        now, key = self._clock.now(), list_key(identity)
+        upstream = Upstream(self._origins.pick(key, now) or "", identity, self.options.profile)
+        return Way(upstream, Lane(key, self._proxies.pick(key, now)))
+
+    def moment(self, identity: Identity) -> Moment:
+        """Now, for the proofs of this identity."""
+        now = self._clock.now()
+        elapsed = round((now - self._began) * 1000, 1)
+        return Moment(datetime.fromtimestamp(now, UTC), elapsed, identity.device_id)
+
+    async def run(self, identity: Identity, handshake: Callable[[Upstream], Handshake[T]]) -> T:
+        """Perform a handshake over this identity's way. Raises GatewayError."""
+        way = self.way(identity)
+        try:
+            return await self.driver.run(handshake(way.upstream), way.lane)
+        except UpstreamError as error:
+            self.failed(error, way)
+            raise
+
+    async def send(self, request: HttpRequest, way: Way) -> Response:
+        """Make one call and wait for the head of its answer. Raises GatewayError."""
+        return await self.driver.transport.send(request, way.lane)
+
+    def worked(self, way: Way) -> None:
+        """A turn came to its head this way."""
+        self._origins.worked(way.origin)
+        if way.lane.proxy is not None:
+            self._proxies.worked(way.lane.proxy)
+
+    def failed(self, error: UpstreamError, way: Way) -> None:
+        """A dead proxy and a failing gateway are left out for a while, where there are others."""
+        now, proxy = self._clock.now(), way.lane.proxy
+        if proxy is not None and error.code in _PROXY_FAILURES:
+            self._proxies.failed(proxy, now)
+        elif len(self._origins) > 1 and error.code in _ORIGIN_FAILURES:
+            self._origins.failed(way.origin, now)

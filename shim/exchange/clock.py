@@ -1,0 +1,14 @@
+"""Where time and ids come from."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+import msgspec
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """The real ones; tests put their own in. `now` is in seconds since 1970, `new_id` makes a UUID v4."""
+
+    now: Callable[[], float] = time.time
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4())

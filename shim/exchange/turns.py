@@ -1,0 +1,346 @@
+"""One turn: an account's seat, the handshake, and the answer until its end, wherever upstream moves it.
+
+    open ──seat, files, handshake──> turn ──stream──> head (first event) ──events, follow-ups──> end
+
+Rules: a failure before the head is raised, so that it becomes a status; after it, it is the last event. Retries happen
+only before upstream has accepted anything. Whoever opened a turn closes it, and closing is what tells upstream that
+the client is gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from shim.accounts.credentials import Caller
+from shim.accounts.outcomes import Attempt, Tries
+from shim.accounts.seats import Seat, Seats, is_shortage, list_key
+from shim.chatgpt.conversation import Conversation
+from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.exchange.calls import Calls, Way
+from shim.exchange.clock import Clock
+from shim.files import Files, Gathered
+from shim.openai.chat import ChatRequest
+from shim.protocol.answer import Answer
+from shim.protocol.commands import Handshake, HttpRequest
+from shim.protocol.conversation import conversation_for, conversation_name, owner_of
+from shim.protocol.events import Event, Failed, Finished, Started
+from shim.protocol.following import Continue, Poll, Resume, continuation, poll, resume
+from shim.protocol.handshake import Turn, open_turn
+from shim.protocol.models import answered_model
+from shim.protocol.upstream import Upstream
+from shim.settings import Settings
+from shim.transport.base import Response, read_reply
+
+T = TypeVar("T")
+log = logging.getLogger("chat2api")
+
+_EVENT_STREAM = "text/event-stream"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a turn is opened for: the request as it goes up, its files, and who asks."""
+
+    request: ChatRequest
+    files: Gathered
+    caller: Caller
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a turn is held: whose seat, over which way, and the conversation that went up."""
+
+    seat: Seat
+    way: Way
+    conversation: Conversation
+
+
+class Arranged(msgspec.Struct, frozen=True):
+    """A turn whose call is ready to be sent, and where it is held."""
+
+    place: Place
+    turn: Turn
+
+
+class LiveAnswer:
+    """One answer under way, at its head once `begin` has returned."""
+
+    def __init__(self, turns: "Turns", place: Place, response: Response, answer: Answer) -> None:
+        self.seat = place.seat
+        self.model = place.seat.model
+        self._turns, self._place = turns, place
+        self._response, self._answer = response, answer
+        self._until = turns.now() + turns.total_timeout
+        self._first: list[Event] = []
+        self._last: Event | None = None
+
+    async def begin(self) -> None:
+        """Wait for the first events. Raises what the client gets as a status."""
+        while not self._first:
+            self._first = await self._next()
+        if isinstance(first := self._first[0], Failed):
+            raise first.error
+        self._learn_model(first)
+
+    async def events(self) -> AsyncIterator[list[Event]]:
+        """The events, in the batches they arrived in; the last one is Finished or Failed."""
+        batch = self._first
+        while batch or not self._answer.ended:
+            if batch:
+                self._last = batch[-1]
+                yield batch
+            batch = [] if self._answer.ended else await self._next()
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that `chunk` completes (`b""` is the end), for a driver that is handed the bytes. It can't follow an
+        answer that goes on elsewhere: that one fails."""
+        events = self._answer.receive(chunk)
+        if self._answer.follow is not None:
+            events += self._answer.receive(b"")
+        return self._fed(events)
+
+    def break_off(self, error: GatewayError) -> list[Event]:
+        """The same where the bytes end with a failure. An answer that was whole already stays so."""
+        return self._fed(self._answer.abort(error, final=True))
+
+    def ids(self) -> dict[str, str]:
+        """What a client goes on with: the names of the conversation and of the answer in it, where they are known."""
+        conversation, message = self._answer.conversation_id, self._answer.message_id
+        if conversation is None or message is None:
+            return {}
+        return {"conversation_id": conversation_name(conversation, self.seat.account_id), "message_id": message}
+
+    def abandon(self) -> None:
+        """Close a response that never became an answer; its seat is ended by whoever took it."""
+        self._response.close()
+
+    def close(self) -> None:
+        """Let go of upstream, at once where the answer is still under way, else so that the connection lives on; and
+        then of the account, for upstream counts its turns."""
+        if self._answer.done:
+            self._response.release(self._leave)
+        else:
+            self._response.close()
+            self._leave()
+
+    def _leave(self) -> None:
+        match self._last:
+            case Finished():
+                self.seat.succeeded()
+            case Failed(error=error):
+                self.seat.failed(error, self._turns.now())
+            case _:
+                self.seat.left()
+
+    def _fed(self, events: list[Event]) -> list[Event]:
+        if events:
+            self._learn_model(events[0])
+            self._last = events[-1]
+        return events
+
+    def _learn_model(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.model = answered_model(self.seat.model, self.seat.slug, event.slug)
+
+    async def _next(self) -> list[Event]:
+        """The next events, from wherever upstream goes on with the answer (`shim.protocol.following`)."""
+        try:
+            match self._answer.follow:
+                case None:
+                    return self._answer.receive(await self._response.chunk())
+                case _ if self._turns.now() > self._until:
+                    late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
+                    return self._answer.abort(late, final=True)
+                case Poll() as follow:
+                    return self._answer.read_conversation(
+                        await self._turns.run(poll(self._upstream, follow), self._place)
+                    )
+                case Resume() as follow:
+                    return await self._reopen(await self._turns.run(resume(self._upstream, follow), self._place))
+                case Continue() as follow:
+                    return await self._reopen(await self._turns.rest(follow, self._place))
+        except GatewayError as error:
+            return self._answer.abort(error)
+
+    async def _reopen(self, request: HttpRequest) -> list[Event]:
+        """Read on from another stream."""
+        self._response.close()
+        self._response = await self._turns.send(request, self._place)
+        if is_event_stream(self._response):
+            self._answer.reopen()
+            return []
+        return self._answer.refused(await read_reply(self._response))
+
+    @property
+    def _upstream(self) -> Upstream:
+        return self._place.way.upstream
+
+
+class Turns:
+    """Opens turns: seats, retries and follow-ups, made once per worker."""
+
+    def __init__(self, settings: Settings, calls: Calls, seats: Seats, files: Files, clock: Clock) -> None:
+        self._settings = settings
+        self._calls, self._seats, self._files, self._clock = calls, seats, files, clock
+
+    @property
+    def kept(self) -> bool:
+        """Whether upstream keeps the chats, so that they can be gone on with."""
+        return not self._settings.history_disabled
+
+    @property
+    def total_timeout(self) -> float:
+        """Seconds for a whole answer."""
+        return self._settings.total_timeout
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock.now()
+
+    def tries(self, wanted: Wanted) -> Tries:
+        """The attempts there may be at a turn that is wanted now: up to RETRY_TIMES after the first, within the deadline
+        for the first byte."""
+        until = self.now() + self._settings.first_byte_timeout
+        own = wanted.caller.own is not None
+        alone = own or not len(self._seats.pool) or owner_of(wanted.request) is not None
+        return Tries(self._settings.retry_times, until, alone=alone)
+
+    async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveAnswer:
+        """Begin a turn; it is at its head when this returns.
+
+        Where it fails before upstream has taken the turn, another account is tried at once (or, where there is none,
+        the same way again after a pause), as long as there are `tries`. Raises GatewayError.
+        """
+        return await self._try(wanted, tries or self.tries(wanted), self._send)
+
+    async def arrange(self, wanted: Wanted, tries: Tries) -> Arranged:
+        """The same up to the call that opens the answer, which whoever asks for it makes. What comes of it goes to
+        `adopt`, or to `instead`, or ends the seat. Raises GatewayError."""
+
+        async def ready(arranged: Arranged, _attempt: Attempt) -> Arranged:
+            return arranged
+
+        return await self._try(wanted, tries, ready)
+
+    def adopt(self, arranged: Arranged, response: Response) -> LiveAnswer:
+        """The answer to an arranged turn: upstream has taken it. It has not begun."""
+        self._calls.worked(arranged.place.way)
+        return LiveAnswer(self, arranged.place, response, self._answer())
+
+    async def instead(
+        self, error: GatewayError, wanted: Wanted, arranged: Arranged, tries: Tries, *, accepted: bool
+    ) -> LiveAnswer:
+        """Another turn in the place of an arranged one that failed; at its head. Raises GatewayError, `error` where it
+        was the last try, or where upstream had `accepted` the turn."""
+        place = arranged.place
+        if isinstance(error, UpstreamError):
+            self._calls.failed(error, place.way)
+        self._note(error, place.seat, Attempt(sent=True, accepted=accepted), tries)
+        return await self.open(wanted, tries)
+
+    async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[Arranged, Attempt], Awaitable[T]]") -> T:
+        while True:
+            seat = await self._seat(wanted, tries)
+            attempt = Attempt()
+            try:
+                return await self._attempt(wanted, seat, attempt, finish)
+            except GatewayError as error:
+                self._note(error, seat, attempt, tries)
+            except BaseException:
+                seat.left()
+                raise
+
+    def _note(self, error: GatewayError, seat: Seat, attempt: Attempt, tries: Tries) -> None:
+        """An attempt failed. Raises `error` where it was the last one."""
+        error.settle(self.now())
+        seat.failed(error, self.now())
+        tries.note(error, attempt, seat.account_id, self.now(), renewable=seat.renewable)
+        log.info("turn failed (%s), trying again", error.code)
+
+    async def _seat(self, wanted: Wanted, tries: Tries) -> Seat:
+        """The next seat; what failed before decides whether to wait first, and what is told where there is none."""
+        caller, request = wanted.caller, wanted.request
+        while True:
+            if tries.alone and isinstance(tries.failure, UpstreamError):
+                await asyncio.sleep(tries.pause())
+            try:
+                return await self._seats.take(caller, request.model, tries.tried, owner_of(request))
+            except GatewayError as error:
+                if not is_shortage(error):
+                    tries.note(error, Attempt(), None, self.now())
+                elif isinstance(tries.failure, UpstreamError) and tries.tried:
+                    await asyncio.sleep(tries.pause())
+                    tries.tried = frozenset()
+                else:
+                    raise tries.failure if tries.failure is not None and caller.own is not None else error from error
+
+    async def _attempt(
+        self, wanted: Wanted, seat: Seat, attempt: Attempt, finish: "Callable[[Arranged, Attempt], Awaitable[T]]"
+    ) -> T:
+        way = self._calls.way(seat.identity)
+        try:
+            return await finish(await self._arranged(wanted, seat, way), attempt)
+        except UpstreamError as error:
+            self._calls.failed(error, way)
+            raise
+
+    async def _arranged(self, wanted: Wanted, seat: Seat, way: Way) -> Arranged:
+        placed = await self._files.upload(wanted.files, way.upstream, way.lane, list_key(seat.identity))
+        conversation = conversation_for(
+            wanted.request,
+            seat.slug,
+            placed,
+            temporary=self._settings.history_disabled,
+            now=self.now(),
+            new_id=self._clock.new_id,
+        )
+        place = Place(seat, way, conversation)
+        return Arranged(place, await self._shake_hands(place))
+
+    async def _send(self, arranged: Arranged, attempt: Attempt) -> LiveAnswer:
+        attempt.sent = True
+        response = await self.send(arranged.turn.request, arranged.place)
+        live = LiveAnswer(self, arranged.place, response, self._answer())
+        try:
+            await _check_taken(response, arranged.turn)
+            attempt.accepted = True
+            await live.begin()
+        except BaseException:
+            live.abandon()
+            raise
+        self._calls.worked(arranged.place.way)
+        return live
+
+    # --- for answers under way ----------------------------------------------------------------------------------------
+
+    async def send(self, request: HttpRequest, place: Place) -> Response:
+        """Make a call over a turn's own way."""
+        return await self._calls.send(request, place.way)
+
+    async def run(self, handshake: Handshake[T], place: Place) -> T:
+        """Perform a handshake over a turn's own way."""
+        return await self._calls.driver.run(handshake, place.way.lane)
+
+    async def rest(self, follow: Continue, place: Place) -> HttpRequest:
+        """The call for the rest of an answer that was cut: a turn of its own, with a handshake of its own."""
+        conversation = continuation(place.conversation, follow, self._clock.new_id())
+        return (await self._shake_hands(msgspec.structs.replace(place, conversation=conversation))).request
+
+    async def _shake_hands(self, place: Place) -> Turn:
+        moment = self._calls.moment(place.seat.identity)
+        return await self.run(open_turn(place.way.upstream, place.conversation, self._calls.options, moment), place)
+
+    def _answer(self) -> Answer:
+        return Answer(continue_times=self._settings.continue_times if self.kept else 0, resumable=self.kept)
+
+
+async def _check_taken(response: Response, turn: Turn) -> None:
+    """Raises what the client gets as a status where upstream refused the turn."""
+    if not is_event_stream(response):
+        raise turn.refused(await read_reply(response))
+
+
+def is_event_stream(response: Response) -> bool:
+    """Whether upstream took the turn and answers it."""
+    return response.status == 200 and response.headers.get("content-type", "").lower().startswith(_EVENT_STREAM)

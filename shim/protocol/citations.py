@@ -1,0 +1,144 @@
+"""Citations: markers in the answer's text, and what is shown in their place (protocol.md 5.4).
+
+Rule: a marker never reaches a client. What takes its place is looked for in a fixed order: upstream's own Markdown
+(`alt`), links to the pages it names, an entity's name, nothing. References are found by the marker's text, since it is
+not known in what units their indexes count; only the citations of 2023 have nothing but an index.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from shim.chatgpt.stream import Metadata
+from shim.protocol.events import Citation, Link
+
+OPEN, CLOSE, SEPARATOR = "\ue200", "\ue201", "\ue202"
+_MARKS = re.compile("[\ue200-\ue206]")
+_KEY = re.compile(r"turn(\d+)([a-z_]+)(\d+)")
+_MARKDOWN_LINK = re.compile(r"\[((?:[^\[\]\\]|\\.)*)\]\((https?://[^\s()<>]+)\)")
+# What would end a Markdown link too early, and how it is written instead.
+_IN_TITLE = str.maketrans({"[": r"\[", "]": r"\]", "\n": " ", "\r": " "})
+_IN_ADDRESS = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", " ": "%20"})
+
+
+def without_marks(text: str) -> str:
+    """`text` without the private-use characters that markers are made of."""
+    return _MARKS.sub("", text)
+
+
+class Sources:
+    """What upstream has told so far of the sources of one message: its metadata, as raw lists."""
+
+    __slots__ = ("_citations", "_groups", "_references")
+
+    def __init__(self) -> None:
+        self._references: Any = None
+        self._groups: Any = None
+        self._citations: Any = None
+
+    def learn(self, metadata: Metadata) -> None:
+        """Take in the newest state of the metadata."""
+        self._references = metadata.content_references
+        self._groups = metadata.search_result_groups
+        self._citations = metadata.citations
+
+    def settled(self, marker: str) -> Citation | None:
+        """What upstream itself wants shown for `marker`; None as long as that may still come. References arrive while
+        their marker is still open, first hidden, and are completed by patches later."""
+        reference = self._reference(marker)
+        alt = reference.get("alt")
+        if isinstance(alt, str) and alt:
+            links = tuple(self._links(reference, marker)) or tuple(_links_in(alt))
+            return Citation(without_marks(alt), links)
+        return self.best(marker) if reference.get("status") == "done" else None
+
+    def best(self, marker: str) -> Citation:
+        """What can be made of `marker` when nothing more will be told of it. Its text may be empty."""
+        links = tuple(self._links(self._reference(marker), marker))
+        if links:
+            return Citation(", ".join(map(_markdown, links)), links)
+        return Citation(_entity(marker))
+
+    def ranged(self, start: int, end: int) -> Citation | None:
+        """The old kind (2023): a page for the characters from `start` to `end` of the message."""
+        for citation in _dicts(self._citations):
+            if citation.get("start_ix") == start and citation.get("end_ix") == end:
+                link = _link(citation.get("metadata"))
+                return Citation(_markdown(link), (link,)) if link else Citation("")
+        return None
+
+    def _reference(self, marker: str) -> dict[str, Any]:
+        """The reference for `marker`, empty where there is none (yet)."""
+        return next((one for one in _dicts(self._references) if one.get("matched_text") == marker), {})
+
+    def _links(self, reference: dict[str, Any], marker: str) -> Iterator[Link]:
+        pages = [*_dicts(reference.get("items"))] or [*_dicts(reference.get("fallback_items"))]
+        seen = set[str]()
+        for page in pages or self._results(marker):
+            link = _link(page)
+            if link is not None and link.url not in seen:
+                seen.add(link.url)
+                yield link
+
+    def _results(self, marker: str) -> Iterator[dict[str, Any]]:
+        """The search results that the marker's fields name by key (`turn0search3`)."""
+        keys = {match.groups() for match in map(_KEY.fullmatch, _fields(marker)) if match}
+        for group in _dicts(self._groups):
+            for entry in _dicts(group.get("entries")):
+                where = entry.get("ref_id")
+                if isinstance(where, dict) and _key(where) in keys:
+                    yield entry
+
+
+def _key(where: dict[str, Any]) -> tuple[str, str, str]:
+    return str(where.get("turn_index")), str(where.get("ref_type")), str(where.get("ref_index"))
+
+
+def _fields(marker: str) -> list[str]:
+    return marker.strip(OPEN + CLOSE).split(SEPARATOR)
+
+
+def _entity(marker: str) -> str:
+    """The second of an entity's names: `entity`, `["software","Node.js","javascript runtime"]`."""
+    match _fields(marker):
+        case ["entity", names, *_]:
+            try:
+                _kind, name, *_ = msgspec.json.decode(names, type=list[Any])
+            except (ValueError, RecursionError):
+                return ""
+            return without_marks(name) if isinstance(name, str) else ""
+        case _:
+            return ""
+
+
+def _link(page: Any) -> Link | None:
+    """A page as a link, where it has an address of the web."""
+    url = page.get("url") if isinstance(page, dict) else None
+    if not isinstance(url, str) or not url.startswith(("https://", "http://")):
+        return None
+    url = without_marks(_untracked(url)).translate(_IN_ADDRESS)
+    title = page.get("title")
+    return Link(without_marks(title) if isinstance(title, str) and title else url, url)
+
+
+def _untracked(url: str) -> str:
+    """`url` without the `utm_source` that upstream adds."""
+    head, hash_, fragment = url.partition("#")
+    path, _, query = head.partition("?")
+    kept = "&".join(field for field in query.split("&") if field and not field.startswith("utm_source="))
+    return path + (f"?{kept}" if kept else "") + hash_ + fragment
+
+
+def _links_in(markdown: str) -> Iterator[Link]:
+    for title, url in _MARKDOWN_LINK.findall(markdown):
+        yield Link(without_marks(title), without_marks(_untracked(url)))
+
+
+def _markdown(link: Link) -> str:
+    return f"[{link.title.translate(_IN_TITLE)}]({link.url})"
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    return (one for one in value if isinstance(one, dict)) if isinstance(value, list) else iter(())

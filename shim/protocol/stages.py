@@ -1,0 +1,65 @@
+"""The stages a request asks for between the answer's Markdown and the renderer, in their order.
+
+    Markdown ──> stop sequences ──> token limit ──> tool calls ──> JSON ──> renderer
+
+Rule: a request that asks for nothing of it has no stages, and pays nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from shim.openai.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
+from shim.protocol.events import Event
+from shim.protocol.limits import Count, Cut, StopSequences, TokenLimit
+from shim.protocol.structured import Structured
+from shim.protocol.tool_calls import ToolCalls
+
+
+class Stage(Protocol):
+    """A step between the answer's events and the renderer's."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether nothing upstream can still say matters."""
+        ...
+
+    def feed(self, events: Sequence[Event]) -> list[Event]:
+        """What `events` become."""
+        ...
+
+    def again(self) -> None:
+        """The events of a second answer follow, because the first was unusable."""
+        ...
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What stages need of the world: the tokenizer, ids (UUIDs), and a check of a value against a JSON schema."""
+
+    count: Count
+    cut: Cut
+    new_id: Callable[[], str]
+    validate: Callable[[dict[str, Any], Any], str | None]
+
+
+def stages_for(request: ChatRequest, means: Means) -> list[Stage]:
+    """The stages for one choice of `request`."""
+    stages: list[Stage] = []
+    if stops := stops_of(request):
+        stages.append(StopSequences(stops))
+    if limit := request.max_completion_tokens or request.max_tokens:
+        stages.append(TokenLimit(limit, means.count, means.cut))
+    choice = request.tool_choice or "auto"
+    if request.tools and choice != "none":
+        parallel = request.parallel_tool_calls is not False
+        stages.append(ToolCalls(request.tools, choice, parallel=parallel, new_id=means.new_id, validate=means.validate))
+    if isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat):
+        stages.append(Structured(request.response_format, validate=means.validate, hold=not request.stream))
+    return stages
+
+
+def stops_of(request: ChatRequest) -> tuple[str, ...]:
+    """The stop sequences, each once."""
+    stop = request.stop or ()
+    return (stop,) if isinstance(stop, str) else tuple(dict.fromkeys(stop))
