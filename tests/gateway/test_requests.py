@@ -191,11 +191,16 @@ def test_json_that_does_not_fit_is_asked_for_once_more(gateway, upstream):
     assert (failed.status_code, failed.json()["error"]["code"]) == (502, "invalid_json_answer")
 
 
+NO_SCHEMA = {"type": 5}
+BAD_TOOL = {"type": "function", "function": {"name": "x", "parameters": NO_SCHEMA}}
+BAD_FORMAT = {"type": "json_schema", "json_schema": {"name": "x", "schema": NO_SCHEMA}}
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"tools": [{"type": "function", "function": {"name": "x", "parameters": {"type": 5}}}]}, "tools[0].function.parameters"),
-        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": 5}}}}, "response_format.json_schema.schema"),
+        ({"tools": [BAD_TOOL]}, "tools[0].function.parameters"),
+        ({"response_format": BAD_FORMAT}, "response_format.json_schema.schema"),
         ({"n": 0}, "n"),
         ({"n": 99}, "n"),
         ({"stop": ["a"] * 5}, "stop"),
@@ -203,7 +208,7 @@ def test_json_that_does_not_fit_is_asked_for_once_more(gateway, upstream):
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
         ({"tool_choice": "required"}, "tool_choice"),
     ],
-)  # fmt: skip
+)
 def test_what_can_not_be_done_is_named(gateway, fields, param):
     response = gateway.post(CHAT, ask(**fields))
     assert response.status_code == 400

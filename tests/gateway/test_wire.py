@@ -97,7 +97,7 @@ def test_bad_input_is_a_400_that_names_the_parameter(gateway, upstream, body, pa
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/v1/nothing", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
+    [("GET", "/nothing", 404), ("GET", "/v1/nothing", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
 )
 def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path, status):
     response = httpx.request(method, gateway.base_url + path, trust_env=False)
@@ -144,8 +144,7 @@ def test_a_prefix_hides_everything_else(start_gateway, shared_standin):
     assert gateway.post("/secret" + CHAT, ask()).status_code == 200
     assert gateway.get("/secret/v1/models").status_code == 200
     answers = [gateway.get(path) for path in ("/healthz", "/v1/models", "/nothing", "/secretx/healthz")]
-    assert {answer.status_code for answer in answers} == {404}
-    assert len({answer.json()["error"]["message"].partition(" (")[0] for answer in answers}) == 1
+    assert {(answer.status_code, answer.content) for answer in answers} == {(404, b"Not Found")}
 
 
 def test_no_web_page_may_read_answers_unless_allowed(gateway, start_gateway, shared_standin):
