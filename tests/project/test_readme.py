@@ -7,7 +7,7 @@ import pytest
 
 from shim import errors
 from shim.cli import main
-from shim.settings import Settings, describe
+from shim.settings import describe
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -26,13 +26,6 @@ def rows(text):
 def test_the_settings_table_is_the_program_own():
     shown = [row for row in rows(section("Settings")) if row[0].startswith("`")]
     assert shown == [[f"`{name}`", f"`{default}`" if default else "", text] for name, default, text in describe()]
-
-
-def test_settings_that_wait_exist():
-    waiting = section("Settings").split("wait for the features")[1]
-    names = re.findall(r"`([A-Z_]+)`", waiting)
-    assert names
-    assert {name.lower() for name in names} <= set(Settings.__struct_fields__)
 
 
 def test_every_status_we_give_is_explained():

@@ -1,0 +1,43 @@
+"""docs/parameters.md says of every request field what becomes of it, and says the same as the program."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from shim.openai import decode
+from shim.openai.chat import ChatRequest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "parameters.md").read_text()
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def section(title):
+    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def fields(title):
+    return re.findall(r"^\| `(\w+)` \|", section(title), re.M)
+
+
+def test_every_field_that_is_read_is_in_one_of_the_tables():
+    honoured, accepted = fields("Honoured"), fields("Accepted, without effect on the answer")
+    assert sorted([*honoured, *accepted]) == sorted(ChatRequest.__struct_fields__)
+
+
+def test_every_field_with_a_neutral_value_is_named_as_having_no_effect():
+    named = set(re.findall(r"`(\w+)`", section("No effect")))
+    assert set(decode._NEUTRAL) <= named
+    assert not named & set(ChatRequest.__struct_fields__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_leads_to_every_page():
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in PAGES if f"docs/{page.name}" not in readme] == []
