@@ -1,4 +1,4 @@
-"""The command `chat2api`: serve, demo, doctor, tokens.
+"""The command `chat2api`: serve, demo, doctor, tokens, record, replay, cassette.
 
 Rule: nothing heavy is imported at the top, because every child process imports this module again.
 """
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from shim import __version__
+from shim.cassette_cli import cassette, record, replay
 from shim.tokens_cli import tokens
 
 
@@ -30,6 +31,7 @@ def main() -> None:
 @click.option("--chatgpt-base-url", help="Upstream's origin (CHATGPT_BASE_URL).")
 @click.option("--proxy-url", help="Proxies towards upstream, by comma (PROXY_URL).")
 @click.option("--default-model", help="Answers names of unknown models (DEFAULT_MODEL).")
+@click.option("--replay", help="Folder of cassettes that take upstream's place (REPLAY).")
 @click.option("--data-dir", help="Where state is kept (DATA_DIR).")
 @click.option("--log-level", help="debug, info, warning or error (LOG_LEVEL).")
 def serve(**flags: Any) -> None:
@@ -61,4 +63,5 @@ def doctor() -> None:
     sys.exit(examine())
 
 
-main.add_command(tokens)
+for _command in (tokens, record, replay, cassette):
+    main.add_command(_command)

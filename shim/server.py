@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from granian import Granian
@@ -14,7 +15,8 @@ from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
-from shim.settings import Settings, as_environment, load_settings
+from shim.cassettes.format import CassetteError, load_cassettes
+from shim.settings import SettingError, Settings, as_environment, load_settings
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -34,6 +36,7 @@ def serve(flags: Mapping[str, Any]) -> None:
     """
     settings = load_settings(flags=flags)
     check_port(settings)
+    check_replay(settings)
     # The workers are processes of their own: what flags said reaches them through the environment.
     os.environ.update(as_environment(flags))
     granian(settings).serve()
@@ -75,6 +78,15 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(load_settings().shutdown_timeout)
         os._exit(1)
+
+
+def check_replay(settings: Settings) -> None:
+    """The same for cassettes. Raises SettingError."""
+    try:
+        if settings.replay:
+            load_cassettes(Path(settings.replay))
+    except (CassetteError, OSError) as error:
+        raise SettingError(f"REPLAY is {settings.replay!r}: {error}") from error
 
 
 def check_port(settings: Settings) -> None:

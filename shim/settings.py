@@ -88,9 +88,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
     max_file_bytes: Annotated[int, Meta(ge=1024, description="Largest file or picture in a request.")] = 20971520
     file_timeout: Annotated[Seconds, Meta(description="Seconds a file may take to be fetched from its URL.")] = 30.0
-    poll_timeout: Annotated[Seconds, Meta(description="Seconds to wait for answers and pictures made elsewhere.")] = (
-        300.0
-    )
+    replay: Annotated[str, Meta(description="Folder of cassettes that take upstream's place.")] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"
 
     @property

@@ -1,7 +1,7 @@
-"""The replay driver: a cassette in the place of upstream.
+"""The replay driver: cassettes in the place of upstream.
 
-Rule: every recorded interaction is played once, in order per (method, path); a call nothing was recorded for is an
-error that names the recordings left, never a made-up answer.
+Rule: every recorded interaction is played once, in order among equals (`cassettes.matching`); a call nothing was
+recorded for is an error that names the nearest recording and what differs, never a made-up answer.
 """
 
 import asyncio
@@ -9,35 +9,35 @@ from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from shim.cassettes.format import Cassette, Interaction, RecordedResponse
+from shim.cassettes.matching import Miss, Player
 from shim.errors import UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport.base import Lane
-from shim.transport.cassette import Cassette, Interaction, RecordedResponse
 
 
 class ReplayTransport:
-    """`send` from a cassette. `paced` waits as long as was recorded between the chunks."""
+    """`send` from cassettes. `paced` waits as long as was recorded between the chunks."""
 
-    def __init__(self, cassette: Cassette, *, paced: bool = False) -> None:
+    def __init__(self, *cassettes: Cassette, paced: bool = False) -> None:
         self.requests: list[HttpRequest] = []
-        self._left: list[Interaction] = list(cassette.interactions)
+        self._player = Player(cassettes)
         self._paced = paced
 
     @property
     def leftovers(self) -> list[str]:
         """Recordings that nothing has asked for, as `METHOD path`."""
-        return [f"{one.request.method} {one.request.path}" for one in self._left]
+        return [one.title for one in self._player.left]
 
     async def send(self, request: HttpRequest, lane: Lane) -> "ReplayResponse":
         """See `Transport.send`."""
         self.requests.append(request)
-        path = urlsplit(request.url).path
-        for place, one in enumerate(self._left):
-            if (one.request.method, one.request.path) == (request.method, path):
-                del self._left[place]
-                return ReplayResponse(one.response, paced=self._paced)
-        left = ", ".join(self.leftovers) or "none"
-        raise UpstreamError(f"Nothing recorded for {request.method} {path}; left: {left}", code="replay_miss")
+        path = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
+        match self._player.play(request.method, path, request.headers.items(), request.body):
+            case Miss() as miss:
+                raise UpstreamError(str(miss), code="replay_miss")
+            case Interaction(response=response):
+                return ReplayResponse(response, paced=self._paced)
 
 
 class ReplayResponse:
@@ -47,19 +47,27 @@ class ReplayResponse:
         self.status = recorded.status
         self.headers = recorded.headers
         self.closed = False
+        self._cut = recorded.cut
         self._chunks = deque(recorded.chunks)
         self._paced = paced
         self._at = 0.0
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""
-        if self.closed or not self._chunks:
+        if self.closed:
             return b""
+        if not self._chunks:
+            return self._end()
         chunk = self._chunks.popleft()
         if self._paced:
             await asyncio.sleep(chunk.at - self._at)
             self._at = chunk.at
         return chunk.content()
+
+    def _end(self) -> bytes:
+        if self._cut:
+            raise UpstreamError("The recorded connection broke off here", code="upstream_connection")
+        return b""
 
     def close(self) -> None:
         """See `Response.close`."""

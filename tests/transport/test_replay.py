@@ -4,11 +4,7 @@ import base64
 
 import pytest
 
-from shim.errors import UpstreamError
-from shim.protocol.commands import HttpRequest
-from shim.transport import Lane
-from shim.transport.base import read_reply
-from shim.transport.cassette import (
+from shim.cassettes.format import (
     Cassette,
     Interaction,
     RecordedRequest,
@@ -17,6 +13,10 @@ from shim.transport.cassette import (
     dump_cassette,
     load_cassette,
 )
+from shim.errors import UpstreamError
+from shim.protocol.commands import HttpRequest
+from shim.transport import Lane
+from shim.transport.base import read_reply
 from shim.transport.replay import ReplayTransport
 
 LANE = Lane("someone")
@@ -58,7 +58,7 @@ async def test_equal_calls_get_their_recordings_in_order():
 
 async def test_a_call_nobody_recorded_names_what_is_left():
     transport = ReplayTransport(Cassette([recorded("/c", b"1")]))
-    with pytest.raises(UpstreamError, match="POST /e; left: POST /c") as caught:
+    with pytest.raises(UpstreamError, match=r"POST /\{value\}; nearest of 1 left is POST /c: .* recorded is") as caught:
         await transport.send(ask("/e"), LANE)
     assert caught.value.code == "replay_miss"
 

@@ -1,0 +1,1 @@
+"""The program behind `scripts/record`: the cassettes of the tests, made anew."""

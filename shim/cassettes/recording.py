@@ -1,0 +1,181 @@
+"""From what was heard on the wire to an interaction in a cassette.
+
+Rule: everything that gets into a cassette comes through `Recording.interaction`, and it scrubs. Bodies are bounded:
+beyond the limit a body is let go, and the recording says so.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shim.cassettes import rules
+from shim.cassettes.codings import CodingError, decoder_of
+from shim.cassettes.edits import decoded
+from shim.cassettes.format import (
+    Cassette,
+    Interaction,
+    Kept,
+    RecordedRequest,
+    RecordedResponse,
+    chunk_of,
+    dump_cassette,
+)
+from shim.cassettes.scrub import Scrubber
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+Pairs = Sequence[tuple[str, str]]
+
+
+class Tape:
+    """A body as it goes by: its chunks, decoded, with seconds since the head. Holds at most `limit` bytes."""
+
+    def __init__(self, coding: str = "", limit: int = MAX_BODY_BYTES) -> None:
+        self.chunks: list[tuple[float, bytes]] = []
+        self.kept: Kept = "all"
+        self._size = 0
+        self._limit = limit
+        try:
+            self._decode = decoder_of(coding)
+        except CodingError:
+            self.kept = "none"
+
+    def note(self, at: float, piece: bytes) -> None:
+        """One more piece as it came off the wire."""
+        if self.kept != "all":
+            return
+        try:
+            piece = self._decode(piece)
+        except CodingError:
+            self.kept = "head"
+            return
+        self._size += len(piece)
+        if self._size > self._limit:
+            self.kept = "head"
+        elif piece:
+            self.chunks.append((at, piece))
+
+    def whole_events(self) -> "list[tuple[float, bytes]]":
+        """The chunks, where the body was let go: those up to its last whole event."""
+        if self.kept == "all":
+            return self.chunks
+        body = b"".join(piece for _, piece in self.chunks)
+        left = max(body.rfind(end) + len(end) if end in body else 0 for end in _EVENT_ENDS)
+        kept = []
+        for at, piece in self.chunks:
+            if left > 0:
+                kept.append((at, piece[:left]))
+            left -= len(piece)
+        return kept
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A call and its answer as they were on the wire, bodies decoded; a `body` of None was not to be had."""
+
+    method: str
+    url: str
+    headers: Pairs
+    body: bytes | None
+    status: int
+    answer_headers: Pairs
+    chunks: Sequence[tuple[float, bytes]]
+    kept: Kept = "all"
+    cut: bool = False
+
+
+class Recording:
+    """Makes the interactions of one file; the same ids get the same pseudonyms in all of them."""
+
+    def __init__(self, *, redact: bool = False) -> None:
+        self._scrubber = Scrubber(redact=redact)
+
+    def reserve(self, cassette: bytes) -> None:
+        """Keep the pseudonyms of a cassette that is scrubbed again apart from new ones."""
+        self._scrubber.names.reserve(cassette.decode())
+
+    def interaction(self, heard: Heard) -> Interaction:
+        """What may be kept of it."""
+        return Interaction(self.request(heard), self._response(heard))
+
+    def request(self, heard: Heard) -> RecordedRequest:
+        """The call alone."""
+        parts = urlsplit(heard.url)
+        path, query = self._scrubber.url(parts.path, parts.query)
+        body = None
+        if heard.body is not None:
+            body = self._scrubber.chunks([heard.body], _content_type(heard.headers))
+        return RecordedRequest(
+            heard.method,
+            path,
+            self._scrubber.headers(heard.headers, rules.REQUEST_HEADERS),
+            _readable(b"".join(body or ())) or None,
+            query,
+            "none" if body is None else "all",
+        )
+
+    def _response(self, heard: Heard) -> RecordedResponse:
+        content_type = _content_type(heard.answer_headers)
+        pieces = self._scrubber.chunks([piece for _, piece in heard.chunks], content_type, heard.status)
+        times = [round(at, 3) for at, _ in heard.chunks]
+        chunks = [chunk_of(piece, at) for at, piece in zip(times, pieces or [], strict=False) if piece]
+        kept: Kept = "none" if pieces is None else heard.kept
+        return RecordedResponse(
+            heard.status,
+            self._scrubber.headers(heard.answer_headers, rules.RESPONSE_HEADERS),
+            chunks,
+            kept,
+            heard.cut,
+        )
+
+
+def cassette_of(heard: Iterable[Heard], *, redact: bool = False) -> Cassette:
+    """A cassette of calls that are all known already."""
+    recording = Recording(redact=redact)
+    return Cassette([recording.interaction(one) for one in heard], redacted=redact)
+
+
+def scrubbed_again(cassette: Cassette, *, redact: bool = False) -> Cassette:
+    """The cassette by the rules of today. Scrubbing what is scrubbed changes nothing."""
+    redact = redact or cassette.redacted
+    recording = Recording(redact=redact)
+    recording.reserve(dump_cassette(cassette))
+    return Cassette([recording.interaction(heard_of(one)) for one in cassette.interactions], redacted=redact)
+
+
+def heard_of(interaction: Interaction) -> Heard:
+    """The wire as an interaction has kept it."""
+    request, response = interaction.request, interaction.response
+    return Heard(
+        method=request.method,
+        url=f"{request.path}?{request.query}" if request.query else request.path,
+        headers=list(request.headers.items()),
+        body=None if request.kept == "none" else body_bytes(request.body),
+        status=response.status,
+        answer_headers=list(response.headers.items()),
+        chunks=[(chunk.at, chunk.content()) for chunk in response.chunks],
+        kept=response.kept,
+        cut=response.cut,
+    )
+
+
+def body_bytes(body: Any) -> bytes:
+    """A recorded body as bytes: nothing, a text, or JSON."""
+    if body is None:
+        return b""
+    return body.encode() if isinstance(body, str) else msgspec.json.encode(body)
+
+
+def _readable(body: bytes) -> Any:
+    """A body as the cassette shows it: parsed where it is an object or a list, else text."""
+    if body.lstrip()[:1] in {b"{", b"["}:
+        try:
+            return msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    return decoded(body).encode(errors="replace").decode()
+
+
+def _content_type(headers: Pairs) -> str:
+    return next((value for name, value in headers if name.lower() == "content-type"), "")

@@ -1,0 +1,128 @@
+"""Stories: the strings that grow over the events of a stream, each put together again (protocol.md 5.1, 5.2).
+
+A delta appends to a string, and a snapshot repeats it with more at its end, so a secret may lie across events, and its
+beginning may stand alone in one of them.
+
+Rule: a string is judged by what it became. Each place it was seen in gets its share of the edits.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from shim.cassettes import rules
+from shim.cassettes.edits import Edit, within
+from shim.cassettes.literals import Literal, Path
+
+_PATCH, _APPEND = "patch", "append"
+Place = tuple[str, Path]
+
+
+class Sighting:
+    """A literal that shows a part of a story, and the edits of that part."""
+
+    __slots__ = ("edits", "literal")
+
+    def __init__(self, literal: Literal, edits: list[Edit]) -> None:
+        self.literal, self.edits = literal, edits
+
+
+class Story:
+    """One string as it became, and where parts of it were seen."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = ""
+        self._seen: list[tuple[Literal, int, int]] = []
+
+    def goes_on_with(self, text: str) -> bool:
+        """Whether a whole string is this one, grown or repeated."""
+        return rules.rule_of(self.path) == "text" and (text.startswith(self.text) or self.text.startswith(text))
+
+    def repeat(self, literal: Literal) -> None:
+        """It was seen from its beginning."""
+        text = literal.value or ""
+        self._seen.append((literal, 0, len(text)))
+        if len(text) > len(self.text):
+            self.text = text
+
+    def append(self, literal: Literal) -> None:
+        """More of it came."""
+        text = literal.value or ""
+        self._seen.append((literal, len(self.text), len(self.text) + len(text)))
+        self.text += text
+
+    def sightings(self, edits: Sequence[Edit]) -> Iterator[Sighting]:
+        """Every place with its share of the edits of `text`."""
+        for literal, start, end in self._seen:
+            yield Sighting(literal, within(edits, start, end))
+
+
+class _Delta:
+    """What delta events inherit from the one before (protocol.md 5.2 rule 1)."""
+
+    def __init__(self) -> None:
+        self.c, self.p, self.o = "0", "", "add"
+
+    def read(self, event: list[Literal]) -> dict[int, tuple[str, str]]:
+        """Take over what this event says; returns (path, operation) by place in its batch."""
+        batch: dict[int, tuple[str, str]] = {}
+        for one in event:
+            match one.path:
+                case ("p",):
+                    self.p = one.value or ""
+                case ("o",):
+                    self.o = one.value or ""
+                case ("c",):
+                    self.c = one.source
+                case ("v", int(place), "p" | "o" as name) if not one.is_key:
+                    p, o = batch.get(place, ("", _APPEND))
+                    batch[place] = (one.value or "", o) if name == "p" else (p, one.value or "")
+        return batch
+
+
+def stories(events: Sequence[list[Literal]]) -> list[Story]:
+    """The stories of all string values in these events, in order of their beginnings."""
+    told: list[Story] = []
+    running: dict[Place, Story] = {}
+    delta = _Delta()
+    for event in events:
+        is_delta = any(one.path == ("v",) or one.path[:1] == ("v",) for one in event)
+        batch = delta.read(event) if is_delta else {}
+        channel = delta.c if is_delta else ""
+        for one in event:
+            if one.is_key or one.value is None:
+                continue
+            path, grows = _place(one.path, delta, batch) if is_delta else (one.path, False)
+            _tell(one, (channel, path), grows=grows, told=told, running=running)
+    return told
+
+
+def _tell(literal: Literal, place: Place, *, grows: bool, told: list[Story], running: dict[Place, Story]) -> None:
+    channel, path = place
+    # What is appended to a list comes without its index: then the newest string of that name is the one that grows.
+    unnumbered = (channel, tuple(step for step in path if isinstance(step, str) and not step.isdecimal()))
+    story = running.get(place) or (running.get(unnumbered) if grows else None)
+    if story is not None and grows:
+        story.append(literal)
+    elif story is not None and story.goes_on_with(literal.value or ""):
+        story.repeat(literal)
+    else:
+        story = Story(path)
+        story.append(literal)
+        told.append(story)
+    running[place] = running[unnumbered] = story
+
+
+def _place(path: Path, delta: _Delta, batch: dict[int, tuple[str, str]]) -> tuple[Path, bool]:
+    """Where in the message a value of a delta event lies, and whether it is appended there to a string."""
+    match path:
+        case ("v", int(place), "v", *rest) if delta.o == _PATCH:
+            p, o = batch.get(place, ("", _APPEND))
+        case ("v", *rest) if delta.o != _PATCH:
+            p, o = delta.p, delta.o
+        case _:
+            return path, False
+    return (*_steps(p), *rest), o == _APPEND and not rest
+
+
+def _steps(pointer: str) -> Path:
+    return tuple(int(step) if step.isdecimal() else step for step in pointer.split("/")[1:])

@@ -1,0 +1,200 @@
+"""A conversation call for the eyes: a page of what was asked and answered, and a line of how it went.
+
+Rule: the page shows message text, for whoever asks to see it. The line never does.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from shim.cassettes.recording import Heard
+from shim.cassettes.timeline import Timeline, word
+from shim.protocol.events import (
+    Called,
+    Citation,
+    CodeDelta,
+    Delta,
+    Event,
+    Failed,
+    FileLink,
+    Finished,
+    Picture,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolOutput,
+)
+
+_SHORT = 400  # characters of a message sent that are shown
+_MANY = 30  # messages sent that are shown, the newest
+_DELTAS: dict[type[Event], str] = {
+    TextDelta: "text",
+    ReasoningDelta: "reasoning",
+    CodeDelta: "code",
+    ToolOutput: "output",
+}
+
+
+def headline(heard: Heard, timeline: Timeline) -> str:
+    """`gpt-4o  stop  312 characters  first 0.42 s  total 3.10 s  12 chunks`, as far as it is known."""
+    asked = _asked(heard.body).get("model")
+    parts = [word(timeline.slug or asked), timeline.outcome]
+    if timeline.said.text:
+        parts.append(_count(len(timeline.said.text), "character"))
+    parts += [f"{name} {at:.2f} s" for name, at in _times(timeline) if at is not None]
+    if timeline.chunks:
+        parts.append(_count(timeline.chunks, "chunk"))
+    return "  ".join(filter(None, parts))
+
+
+def transcript(heard: Heard, timeline: Timeline) -> str:
+    """The page."""
+    asked = _asked(heard.body)
+    blocks = (
+        ("", _facts(asked, timeline)),
+        ("sent", _sent(asked)),
+        ("timings", _timings(timeline)),
+        ("events", _events(timeline.events)),
+        ("ignored", (f"{kind} ×{times}" for kind, times in timeline.ignored.most_common())),
+        ("reasoning", timeline.said.reasoning.splitlines()),
+        ("answer so far" if timeline.outcome == "still streaming" else "answer", timeline.said.text.splitlines()),
+    )
+    return "\n\n".join(filter(None, (_block(title, lines) for title, lines in blocks))) + "\n"
+
+
+def _block(title: str, lines: Iterable[str]) -> str:
+    """Its lines, indented below a title; nothing where there are none."""
+    lines = list(lines)
+    if not title or not lines:
+        return "\n".join(lines)
+    return "\n".join([title, *(f"  {line}".rstrip() for line in lines)])
+
+
+def _asked(body: bytes | None) -> dict[str, Any]:
+    try:
+        asked = msgspec.json.decode(body or b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return asked if isinstance(asked, dict) else {}
+
+
+def _facts(asked: dict[str, Any], timeline: Timeline) -> Iterator[str]:
+    known = {
+        "outcome": timeline.outcome,
+        "failure": timeline.said.error and timeline.said.error.message,
+        "model": asked.get("model"),
+        "answered by": timeline.slug,
+        "conversation": timeline.conversation_id or asked.get("conversation_id"),
+        "message": timeline.message_id,
+        "goes on after": asked.get("parent_message_id"),
+        "action": asked.get("action"),
+        "effort": asked.get("thinking_effort") or asked.get("reasoning_effort"),
+        "temporary": "yes" if asked.get("history_and_training_disabled") is True else None,
+    }
+    yield from (f"{name:<14}{value}" for name, value in known.items() if isinstance(value, str) and value)
+
+
+# --- what was sent ----------------------------------------------------------------------------------------------------
+
+
+def _sent(asked: dict[str, Any]) -> Iterator[str]:
+    messages = asked.get("messages")
+    if not isinstance(messages, list):
+        return
+    if len(messages) > _MANY:
+        yield f"… {len(messages) - _MANY} messages before"
+    for message in messages[-_MANY:]:
+        if isinstance(message, dict):
+            yield from _short(f"{_role(message)}: {_content(message.get('content'))}").splitlines()
+
+
+def _role(message: dict[str, Any]) -> str:
+    match message:
+        case {"author": {"role": str(role)}} | {"role": str(role)}:
+            return role
+    return "?"
+
+
+def _content(content: Any) -> str:
+    """Upstream's content (4.2), or OpenAI's: a text, or a list of parts."""
+    match content:
+        case str():
+            return content
+        case {"parts": list(parts)} | [*parts]:
+            return "\n".join(map(_part, parts))
+        case {"text": str(text)}:
+            return text
+    return ""
+
+
+def _part(part: Any) -> str:
+    match part:
+        case str():
+            return part
+        case {"text": str(text)}:
+            return text
+        case {"content_type": str(kind)} | {"type": str(kind)}:
+            return f"[{kind}]"
+    return "[?]"
+
+
+# --- what came --------------------------------------------------------------------------------------------------------
+
+
+def _timings(timeline: Timeline) -> Iterator[str]:
+    if timeline.total is None:
+        return
+    times = (("head", timeline.head), *_times(timeline), ("longest pause", timeline.pause))
+    yield "  ".join(f"{name} {at:.3f} s" for name, at in times if at is not None)
+    yield f"{_count(timeline.chunks, 'chunk')}, {_count(timeline.size, 'byte')}"
+
+
+def _times(timeline: Timeline) -> Iterator[tuple[str, float | None]]:
+    yield "first", timeline.first
+    yield "total", timeline.total
+
+
+def _events(events: list[tuple[float, Event]]) -> Iterator[str]:
+    """A line each; pieces of one text that follow one another share it."""
+    for kind, run in groupby(events, lambda told: type(told[1])):
+        told = list(run)
+        if kind in _DELTAS:
+            size = sum(len(event.text) for _, event in told if isinstance(event, Delta))
+            until = f" until {told[-1][0]:.3f} s" if len(told) > 1 else ""
+            yield _line(told[0][0], _DELTAS[kind], f"{_count(len(told), 'piece')}, {_count(size, 'character')}{until}")
+        else:
+            yield from (_line(at, kind.__name__.lower(), _told(event)) for at, event in told)
+
+
+def _line(at: float, name: str, what: str) -> str:
+    return f"{at:8.3f} s  {name:<10} {what}".rstrip()
+
+
+def _told(event: Event) -> str:
+    """What an event says beside its kind, on one line."""
+    match event:
+        case Citation(text=text, links=links):
+            return _one_line(" ".join([text, *(link.url for link in links)]))
+        case Picture(file=file) | FileLink(file=file):
+            return _one_line(" ".join(filter(None, (file.file_id, file.sandbox_path, file.title))))
+        case Called(name=name, arguments=arguments):
+            return _one_line(f"{name} {arguments}")
+        case Started(slug=name) | Finished(reason=name):
+            return name or ""
+        case Failed(error=error):
+            return f"{error.code or error.error_type}"
+    return ""
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _one_line(text: str) -> str:
+    return _short(" ".join(text.split()))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}… ({len(text)} characters)"
