@@ -176,6 +176,15 @@ class Roster:
         account = self._pool.leased(lease)
         if account is None:
             raise DeadCredentialError("account_removed")
+        return await self._good(account)
+
+    async def beside(self, id: str) -> Account | None:
+        """An account with a good access token for a call that is no turn, beside its turns and its limits; None where
+        it is not there. Raises GatewayError."""
+        account = self._pool.account(id)
+        return None if account is None else await self._good(account)
+
+    async def _good(self, account: Account) -> Account:
         condition = self._pool.condition(account.id) or Condition()
         if condition.expired or not account.is_fresh(self._clock()):
             return await self._renewed(account)
@@ -192,6 +201,21 @@ class Roster:
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has."""
         self._pool.learn(id, slugs)
+
+    # --- notes ------------------------------------------------------------------------------------------------------
+
+    async def remember(self, key: str, value: str, seconds: float) -> None:
+        """Note something that saves work, for all who share the store; lost where the store is away."""
+        if self._away is None:
+            with suppress(StoreError):
+                await self._store.remember(key, value, seconds)
+
+    async def recall(self, key: str) -> str | None:
+        """What was noted under `key`; None where nothing is, or the store is away."""
+        if self._away is None:
+            with suppress(StoreError):
+                return await self._store.recall(key)
+        return None
 
     # --- for people -------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@
 Rule: whoever takes a seat ends it, once; ending it again does nothing.
 """
 
+import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from shim.accounts.account import Account
 from shim.accounts.credentials import Caller, identity_of, own_account
@@ -16,7 +18,7 @@ from shim.accounts.lease import Lease, NoAccountError, Shortage
 from shim.accounts.model_lists import ModelList, ModelLists
 from shim.accounts.outcomes import event_of
 from shim.accounts.roster import Roster
-from shim.accounts.states import Released, TurnEvent, Unused
+from shim.accounts.states import Released, State, TurnEvent, Unused
 from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UpstreamError
 from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
 from shim.protocol.upstream import Identity
@@ -74,6 +76,27 @@ class Seat:
             self._roster.end(self._lease, event)
 
 
+class Visit:
+    """A call beside the turns of an account: it has no model and counts for no limit. `account_id` is None for nobody
+    in particular."""
+
+    def __init__(self, identity: Identity, roster: Roster | None = None, account: Account | None = None) -> None:
+        self.identity = identity
+        self._roster = roster
+        self._account = account
+
+    @property
+    def account_id(self) -> str | None:
+        """Who is visited."""
+        return self._account.id if self._account is not None else None
+
+    def failed(self, error: GatewayError, now: float) -> None:
+        """The call failed: of that only a refused token says something about the account."""
+        if isinstance(error, CredentialError) and self._roster is not None and self._account is not None:
+            event = event_of(error, slug=AUTO, renewable=self._account.renewable, now=now)
+            self._roster.report(self._account.id, event)
+
+
 class Seats:
     """Gives seats. `fetch` asks upstream for the slugs of an identity."""
 
@@ -108,6 +131,31 @@ class Seats:
         if len(self.pool):
             return await self._lend(self.pool, model, tried, owner)
         return await self._for_nobody(model)
+
+    async def call_on(self, caller: Caller, owner: str | None = None, *, pin: str | None = None) -> Visit:
+        """An account for a call that is no turn: the `owner` of what it is about; else for the same `pin` always the
+        same one, as long as it is there; else any that could take a turn. Raises GatewayError."""
+        if caller.own is not None:
+            return await self._visit(self.guests, await self._guest(caller))
+        if not len(self.pool):
+            return Visit(identity_of(None, self._installation))
+        if owner is None and pin is not None:
+            owner = self._pinned(pin)
+        return await self._visit(self.pool, await self._any() if owner is None else owner)
+
+    @asynccontextmanager
+    async def visit(self, caller: Caller, owner: str | None = None) -> AsyncIterator[Identity]:
+        """Who goes upstream for a call that is no turn. Raises GatewayError; one raised inside goes back to the
+        account."""
+        async with self._reported(await self.call_on(caller, owner)) as identity:
+            yield identity
+
+    @asynccontextmanager
+    async def visit_account(self, account_id: str) -> AsyncIterator[Identity]:
+        """As `visit`, for an account of the pool or a guest. Raises RequestError (404) where it is gone."""
+        roster = self.guests if self.pool.view(account_id) is None else self.pool
+        async with self._reported(await self._visit(roster, account_id)) as identity:
+            yield identity
 
     def identity_of(self, account: Account) -> Identity:
         """Who goes upstream for an account."""
@@ -157,6 +205,34 @@ class Seats:
             roster.end(lease, Unused())
             return None
         return Seat(identity, model, slug, roster=roster, lease=lease, own=roster is self.guests)
+
+    @asynccontextmanager
+    async def _reported(self, visit: Visit) -> AsyncIterator[Identity]:
+        try:
+            yield visit.identity
+        except GatewayError as error:
+            visit.failed(error, self._clock())
+            raise
+
+    async def _visit(self, roster: Roster, id: str) -> Visit:
+        view = roster.view(id)
+        if view is not None and view.state is State.PARKED:
+            raise _error_of(NoAccountError(Shortage.NEVER), (AUTO,), own=roster is self.guests)
+        account = await roster.beside(id)
+        if account is None:
+            raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)
+        return Visit(self.identity_of(account), roster, account)
+
+    async def _any(self) -> str:
+        """The account whose turn it would be. It keeps its place in the queue."""
+        lease = await self._lease(self.pool, (AUTO,), frozenset(), None)
+        self.pool.end(lease, Unused())
+        return lease.account.id
+
+    def _pinned(self, pin: str) -> str | None:
+        """By rendezvous: one account coming or going moves only those pinned to it."""
+        usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
+        return max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
 
     async def _for_nobody(self, model: str) -> Seat:
         identity = identity_of(None, self._installation)

@@ -9,6 +9,7 @@ from msgspec import UNSET
 from shim.chatgpt.conversation import Conversation, ConversationMode, SentAuthor, SentMessage
 from shim.openai.chat import ChatMessage, ChatRequest, ReasoningEffort, RefusalPart, TextPart
 from shim.protocol.models import gizmo_of, thinks
+from shim.protocol.names import taken_apart
 from shim.protocol.structured import format_instructions
 from shim.protocol.tool_prompt import history_text, tool_instructions
 from shim.protocol.uploads import UploadedFile, content_of
@@ -35,7 +36,6 @@ _EFFORTS: dict[ReasoningEffort, Effort] = {
     "high": "max",
     "xhigh": "max",
 }
-_OWNER = "."  # between upstream's id and the account's
 
 
 def conversation_for(
@@ -54,7 +54,7 @@ def conversation_for(
     return Conversation(
         messages=list(_sent(request, placed, now, new_id)),
         parent_message_id=request.parent_message_id or new_id(),
-        conversation_id=request.conversation_id.partition(_OWNER)[0] if request.conversation_id else UNSET,
+        conversation_id=taken_apart(request.conversation_id)[0] if request.conversation_id else UNSET,
         model=slug,
         history_and_training_disabled=temporary,
         websocket_request_id=new_id(),
@@ -69,14 +69,8 @@ def effort_for(request: ChatRequest, slug: str) -> Effort | None:
 
 
 def owner_of(request: ChatRequest) -> str | None:
-    """The account that owns the conversation a request goes on with, as `conversation_name` has put it into the id."""
-    return (request.conversation_id or "").partition(_OWNER)[2] or None
-
-
-def conversation_name(conversation_id: str, account: str | None) -> str:
-    """The id a client is given: upstream's own, and the account's (no secret), so that whichever gateway gets it back
-    knows whose it is."""
-    return f"{conversation_id}{_OWNER}{account}" if account else conversation_id
+    """The account that owns the conversation a request goes on with: its name says so (`shim.protocol.names`)."""
+    return taken_apart(request.conversation_id or "")[1]
 
 
 def encode_conversation(conversation: Conversation) -> bytes:

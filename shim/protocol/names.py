@@ -20,14 +20,17 @@ _HELD = 4096  # bytes; the longest thing that is rewritten, and more than any na
 
 
 def named(id: str, account: str | None) -> str:
-    """The name for upstream's `id`; the id itself where nobody in particular owns it."""
-    return f"{id}.{account}" if account else id
+    """The name for upstream's `id`. Where nobody in particular owns it, that is the id itself, or, where upstream is a
+    gateway and the id is a name already, one with nobody's part behind it."""
+    if account is None and taken_apart(id) == (id, None):
+        return id
+    return f"{id}.{account or ''}"
 
 
 def taken_apart(name: str) -> tuple[str, str | None]:
     """(upstream's id, the account that owns it or None)."""
     id, _, account = name.rpartition(".")
-    return (id, account) if id and _ACCOUNT.fullmatch(account) else (name, None)
+    return (id, account or None) if id and (not account or _ACCOUNT.fullmatch(account)) else (name, None)
 
 
 def bare(content: Any, note: Callable[[str], None]) -> Any:

@@ -250,5 +250,5 @@ def test_a_slug_that_does_not_think_is_not_told_an_effort() -> None:
 
 
 def test_a_conversation_is_gone_on_with_by_upstreams_own_id() -> None:
-    body = sent(user("x"), conversation_id="c-1.account", parent_message_id="m-1")
+    body = sent(user("x"), conversation_id="c-1.0123456789abcdef", parent_message_id="m-1")
     assert (body["conversation_id"], body["parent_message_id"]) == ("c-1", "m-1")
