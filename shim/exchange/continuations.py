@@ -46,7 +46,7 @@ _HOPELESS = frozenset({"content_policy_violation"})
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where an answer stands: the name of its conversation (`conversation_name`) and its message."""
+    """Where an answer stands: the name of its conversation (`shim.protocol.names`) and its message."""
 
     conversation_id: str
     message_id: str

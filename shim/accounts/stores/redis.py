@@ -16,8 +16,8 @@ does not undo one that too few have.
 
 Keys: `accounts`, `versions`, `conditions`, `used` and `turns` are hashes by account id; `order` is a sorted set of the
 ids; `sequence` numbers the changes, and `changes` is a capped stream of them, whose entry `<number>-0` has the id and
-the writer; `claims:<id>` are sorted sets of leases by when they end; `lock:<name>` are strings that expire; `format`
-is the version of all this.
+the writer; `claims:<id>` are sorted sets of leases by when they end; `lock:<name>` and `note:<key>` are strings that
+expire (nothing else bounds the notes); `format` is the version of all this.
 """
 
 import asyncio
@@ -158,6 +158,13 @@ class RedisStore:
 
     async def unlock(self, name: str, holder: str) -> None:
         await self._run_on(f"lock:{name}", "unlock", holder)
+
+    async def remember(self, key: str, value: str, seconds: float) -> None:
+        await self._run_on(f"note:{key}", "remember", value, _milliseconds(seconds))
+
+    async def recall(self, key: str) -> str | None:
+        found: bytes | None = await self._run_on(f"note:{key}", "recall")
+        return None if found is None else found.decode(errors="replace")
 
     # --- the pieces ---------------------------------------------------------------------------------------------------
 
@@ -447,6 +454,8 @@ if redis.call('GET', KEYS[1]) == holder then return redis.call('PEXPIRE', KEYS[1
 return redis.call('SET', KEYS[1], holder, 'NX', 'PX', milliseconds) and 1 or 0
 """,
     "unlock": "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end",
+    "remember": "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])",
+    "recall": "return redis.call('GET', KEYS[1])",
     "open": """
 local function setting(section, pattern)
   local info = redis.pcall('INFO', section)

@@ -5,7 +5,7 @@ Rules:
   the other;
 * what must last is committed with `synchronous=FULL`. WAL with NORMAL would survive `kill -9` too, but not a power
   failure, and a rotated refresh token that is lost is a lost account: upstream has forgotten the one before.
-  Claims, locks and uses may be lost with the power, so they do without the wait for the disk;
+  Claims, locks, uses and notes may be lost with the power, so they do without the wait for the disk;
 * the file and its `-wal` and `-shm` are for their owner only, and what is deleted in it is overwritten;
 * it must be on a local disk: SQLite's shared memory does not work over a network file system.
 """
@@ -37,6 +37,7 @@ from shim.accounts.stores.sealing import Sealing
 BUSY_SECONDS = 5.0
 KEPT_CHANGES = 10_000
 """A process that has missed more than these compares everything instead."""
+KEPT_NOTES = 20_000
 
 # Each entry brings a file one version on (PRAGMA user_version). Entries are never changed, only added.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -56,6 +57,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) WITHOUT ROWID""",
         "CREATE INDEX claims_by_end ON claims (until)",
         "CREATE TABLE locks (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID",
+    ),
+    (
+        # A note that is replaced gets a new place, so that the oldest ones have the lowest.
+        """CREATE TABLE notes (
+            place INTEGER PRIMARY KEY AUTOINCREMENT,
+            key TEXT NOT NULL UNIQUE ON CONFLICT REPLACE,
+            value TEXT NOT NULL,
+            until REAL NOT NULL
+        )""",
+        "CREATE INDEX notes_by_end ON notes (until)",
     ),
 )
 
@@ -122,6 +133,12 @@ class SqliteStore:
 
     async def unlock(self, name: str, holder: str) -> None:
         await self._run(_File.unlock, name, holder)
+
+    async def remember(self, key: str, value: str, seconds: float) -> None:
+        await self._run(_File.remember, key, value, seconds)
+
+    async def recall(self, key: str) -> str | None:
+        return await self._run(_File.recall, key)
 
     async def _run(self, step: "Callable[Concatenate[_File, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
         if self._thread is None:
@@ -241,6 +258,17 @@ class _File:
     def unlock(self, name: str, holder: str) -> None:
         with self._writing():
             self._change("DELETE FROM locks WHERE name = ? AND holder = ?", name, holder)
+
+    def remember(self, key: str, value: str, seconds: float) -> None:
+        now = time.time()
+        with self._writing():
+            self._change("INSERT INTO notes (key, value, until) VALUES (?, ?, ?)", key, value, now + seconds)
+            oldest = self._number("SELECT max(place) FROM notes") - KEPT_NOTES
+            self._change("DELETE FROM notes WHERE until <= ? OR place <= ?", now, oldest)
+
+    def recall(self, key: str) -> str | None:
+        found = self._db.execute("SELECT value FROM notes WHERE key = ? AND until > ?", (key, time.time())).fetchone()
+        return found[0] if found else None
 
     # --- the pieces ---------------------------------------------------------------------------------------------------
 
