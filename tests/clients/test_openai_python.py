@@ -1,12 +1,17 @@
 """The official Python SDK against the real server: text, errors, types."""
 
 import openai
+import pydantic
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 UNICODE = "[[script=unicode seed=7]] Say something"
 PLAIN = "[[seed=7]] Tell me about gateways"
+PICTURE = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.fixture
@@ -240,3 +245,174 @@ def test_the_sdk_does_not_retry_what_cannot_get_better(gateway, upstream):
             patient.chat.completions.create(**ask("[[failure=sentinel]] hi"))
         after = upstream.get("/standin/stats").json()["refusals"]
     assert sum(after.values()) - sum(before.values()) == 1
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "%s"}}\n</tool_call>'
+
+
+class Person(pydantic.BaseModel):
+    """Somebody."""
+
+    name: str
+    age: int
+
+
+class GetWeather(pydantic.BaseModel):
+    """The weather in a city."""
+
+    city: str
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_loop_of_calls(client, answers, turns, stream):
+    answers(f"Let me look.\n{CALL % 'Oslo'}\n{CALL % 'Bergen'}", "Both 20 degrees.")
+    messages = [{"role": "user", "content": "How warm are Oslo and Bergen?"}]
+
+    def send():
+        if not stream:
+            return client.chat.completions.create(model="auto", messages=messages, tools=[WEATHER]).choices[0]
+        with client.chat.completions.stream(model="auto", messages=messages, tools=[WEATHER]) as events:
+            return events.get_final_completion().choices[0]
+
+    first = send()
+    assert (first.finish_reason, first.message.content) == ("tool_calls", "Let me look.")
+    assert [call.function.arguments for call in first.message.tool_calls] == ['{"city":"Oslo"}', '{"city":"Bergen"}']
+    assert len({call.id for call in first.message.tool_calls}) == 2
+    results = [{"role": "tool", "tool_call_id": call.id, "content": "20 degrees"} for call in first.message.tool_calls]
+    messages += [first.message, *results]
+    second = send()
+    assert (second.finish_reason, second.message.content) == ("stop", "Both 20 degrees.")
+    assert not second.message.tool_calls
+    sent = str(turns()[-1]["messages"])
+    assert all(call.id in sent for call in first.message.tool_calls)
+
+
+def test_chunks_of_calls_are_whole_and_known(client, answers):
+    answers(f"{CALL % 'Oslo'}\n{CALL % 'Bergen'}")
+    chunks = list(client.chat.completions.create(**ask("Warm?"), tools=[WEATHER], stream=True))
+    for chunk in chunks:
+        assert_known(chunk)
+    pieces = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or []]
+    assert sorted({piece.index for piece in pieces}) == [0, 1]
+    assert [(piece.type, piece.function.name) for piece in pieces if piece.id] == [("function", "get_weather")] * 2
+    reasons = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason]
+    assert reasons == ["tool_calls"]
+
+
+def test_parse_gives_the_arguments_as_an_object(client, answers):
+    answers(CALL.replace("get_weather", "GetWeather") % "Oslo")
+    tool = openai.pydantic_function_tool(GetWeather)
+    whole = client.chat.completions.parse(**ask("Warm?"), tools=[tool], tool_choice="required")
+    assert whole.choices[0].message.tool_calls[0].function.parsed_arguments == GetWeather(city="Oslo")
+
+
+def test_parse_gives_the_structure(client, answers):
+    answers('Here:\n```json\n{"name": "Ada", "age": 36}\n```')
+    whole = client.chat.completions.parse(**ask("Who?"), response_format=Person)
+    assert whole.choices[0].message.parsed == Person(name="Ada", age=36)
+
+
+def test_the_stream_helper_parses_as_it_goes(client, answers):
+    answers('{"name": "Ada", "age": 36}')
+    with client.chat.completions.stream(**ask("Who?"), response_format=Person) as events:
+        kinds = {event.type for event in events}
+        parsed = events.get_final_completion().choices[0].message.parsed
+    assert {"content.delta", "content.done"} <= kinds
+    assert parsed == Person(name="Ada", age=36)
+
+
+def test_any_json_object(client, answers):
+    answers('Sure: {"a": [1, 2]} Anything else?')
+    whole = client.chat.completions.create(**ask("JSON, please"), response_format={"type": "json_object"})
+    assert whole.choices[0].message.content == '{"a": [1, 2]}'
+
+
+def test_json_that_never_fits_is_an_error_with_a_name(client, answers):
+    answers('{"name": "Ada"}', '{"name": "Ada", "age": "old"}')
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.parse(**ask("Who?"), response_format=Person)
+    assert (caught.value.status_code, caught.value.code) == (502, "invalid_json_answer")
+
+
+def test_a_call_that_is_required_and_never_comes_is_an_error_with_a_name(client, answers):
+    answers("No.", "Still no.")
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(**ask("Warm?"), tools=[WEATHER], tool_choice="required")
+    assert (caught.value.status_code, caught.value.code) == (502, "invalid_tool_call")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_choices(client, answers, turns, stream):
+    answers("One.", "Two.", "Three.")
+    if stream:
+        texts = ["", "", ""]
+        for chunk in client.chat.completions.create(**ask("Count"), n=3, stream=True):
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+    else:
+        choices = client.chat.completions.create(**ask("Count"), n=3).choices
+        assert [choice.index for choice in choices] == [0, 1, 2]
+        texts = [choice.message.content for choice in choices]
+    assert sorted(texts) == ["One.", "Three.", "Two."]
+    assert len(turns()) == 3
+
+
+@pytest.mark.parametrize("stop", ["four", ["four", "never"], [" four"]])
+def test_stop_ends_the_answer_before_the_word(client, answers, stop):
+    for stream in (False, True):
+        answers("one two three four five")
+        made = client.chat.completions.create(**ask("Count"), stop=stop, stream=stream)
+        choices = [chunk.choices[0] for chunk in made] if stream else made.choices
+        assert "".join(spoken(choice) for choice in choices).strip() == "one two three"
+        assert choices[-1].finish_reason == "stop"
+
+
+def spoken(choice):
+    """The text of a whole choice, or of a streamed one's piece."""
+    return (choice.delta if hasattr(choice, "delta") else choice.message).content or ""
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_a_limit_of_tokens_cuts(client, answers, field):
+    answers("one two three four five six seven eight nine ten")
+    whole = client.chat.completions.create(**ask("Count"), **{field: 4})
+    assert whole.choices[0].finish_reason == "length"
+    assert whole.usage.completion_tokens == 4
+    assert "one two three four five six".startswith(whole.choices[0].message.content)
+
+
+def test_a_picture_needs_an_account_and_goes_upstream_with_one(client, answers, turns, make_account):
+    image = {"type": "image_url", "image_url": {"url": PICTURE, "detail": "low"}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}]
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="auto", messages=messages)
+    answers("A dot.")
+    mine = client.with_options(api_key=make_account("alice", plan="plus"))
+    whole = mine.chat.completions.create(model="auto", messages=messages)
+    assert whole.choices[0].message.content == "A dot."
+    assert turns()[-1]["messages"][-1]["content"]["content_type"] == "multimodal_text"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "param"),
+    [
+        ({"messages": "hello"}, "messages"),
+        ({"n": 0}, "n"),
+        ({"tools": [{"type": "function", "function": {"name": "no spaces please"}}]}, "tools[0].function.name"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
+    ],
+)
+def test_a_wrong_request_is_told_which_field(client, wrong, param):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(**ask("hi") | wrong)
+    assert caught.value.param == param
+    assert caught.value.type == "invalid_request_error"
