@@ -29,6 +29,7 @@ from shim.protocol.events import (
 
 _SHORT = 400  # characters of a message sent that are shown
 _MANY = 30  # messages sent that are shown, the newest
+_EMPTY = " "  # a line without anything in it has no height in mitmweb
 _DELTAS: dict[type[Event], str] = {
     TextDelta: "text",
     ReasoningDelta: "reasoning",
@@ -61,7 +62,7 @@ def transcript(heard: Heard, timeline: Timeline) -> str:
         ("reasoning", timeline.said.reasoning.splitlines()),
         ("answer so far" if timeline.outcome == "still streaming" else "answer", timeline.said.text.splitlines()),
     )
-    return "\n\n".join(filter(None, (_block(title, lines) for title, lines in blocks))) + "\n"
+    return f"\n{_EMPTY}\n".join(filter(None, (_block(title, lines) for title, lines in blocks))) + "\n"
 
 
 def _block(title: str, lines: Iterable[str]) -> str:
@@ -69,7 +70,7 @@ def _block(title: str, lines: Iterable[str]) -> str:
     lines = list(lines)
     if not title or not lines:
         return "\n".join(lines)
-    return "\n".join([title, *(f"  {line}".rstrip() for line in lines)])
+    return "\n".join([f"── {title} ──", *(f"  {line}" for line in lines)])
 
 
 def _asked(body: bytes | None) -> dict[str, Any]:
