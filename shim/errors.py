@@ -18,6 +18,9 @@ from typing import ClassVar
 
 import msgspec
 
+_SOON = 20.0
+"""Seconds that a program may be kept waiting unasked."""
+
 
 class ErrorBody(msgspec.Struct, frozen=True):
     """The inside of `{"error": ...}`, as the OpenAI API sends it."""
@@ -72,8 +75,10 @@ class GatewayError(Exception):
         return _encode(ErrorEnvelope(ErrorBody(self.message, self.error_type, self.param, self.code)))
 
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey."""
-        headers = {"x-should-retry": "true" if self.transient else "false"}
+        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey: they sleep that
+        long without a word, so a long wait is told to whoever asked instead."""
+        soon = self.retry_after is None or self.retry_after <= _SOON
+        headers = {"x-should-retry": "true" if self.transient and soon else "false"}
         if self.retry_after is not None:
             headers["retry-after"] = str(max(1, round(self.retry_after)))
         return headers

@@ -148,7 +148,9 @@ def test_html_without_a_challenge_is_judged_by_its_status_and_not_quoted() -> No
 )
 def test_retry_after(clears_in: Any, header: dict[str, str], seconds: str | None) -> None:
     error = refused(429, detail(clears_in=clears_in, code="model_cap_exceeded", message=CAP), JSON | header)
-    assert error.headers() == {"x-should-retry": "true"} | ({"retry-after": seconds} if seconds else {})
+    soon = seconds is None or int(seconds) <= 20  # the official SDKs would sleep through a longer one
+    again = {"x-should-retry": "true" if soon else "false"}
+    assert error.headers() == again | ({"retry-after": seconds} if seconds else {})
 
 
 def test_a_refusal_is_not_to_be_retried() -> None:
