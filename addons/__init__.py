@@ -1,4 +1,4 @@
-"""The place of the mitmproxy addons, the second driver of the same core. None is written yet.
+"""The mitmproxy addons: the second driver of the same core, and what looks at live traffic.
 
 Rule: nothing in `shim` imports from here.
 """

@@ -90,8 +90,8 @@ class Structured:
     """A stage of the answer: events in, events out, the text among them being one JSON value."""
 
     def __init__(self, format: JsonObjectFormat | JsonSchemaFormat, *, validate: Validate, hold: bool = False) -> None:
-        wanted = format.json_schema.schema if isinstance(format, JsonSchemaFormat) else None
-        self._schema: dict[str, Any] = _ANY_OBJECT if wanted is None else wanted
+        wanted = format.json_schema.schema if isinstance(format, JsonSchemaFormat) else _ANY_OBJECT
+        self._schema: dict[str, Any] = wanted or {}
         kind = self._schema.get("type")
         self._begins = _BEGINS.get(kind if isinstance(kind, str) else None)  # other kinds have to stand alone
         self._validate = validate
