@@ -2,35 +2,41 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, nullcontext
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from arkose import ArkoseClient
-from pow import Solver
-from shim import tokenizer
-from shim.accounts.installation import installation_id
-from shim.accounts.opening import GUESTS, open_roster
 from shim.accounts.roster import Roster
 from shim.exchange import Clock, Gateway
+from shim.exchange.opening import open_gateway, replay_of
 from shim.routes.admin import admin_router
+from shim.routes.backend import backend_routes
 from shim.routes.chat import create_chat_completion
 from shim.routes.errors import EXCEPTION_HANDLERS
+from shim.routes.files import get_file
 from shim.routes.health import healthz
+from shim.routes.hidden import hidden
 from shim.routes.models import get_model, list_models
+from shim.routes.openapi import get_openapi
+from shim.routes.page import page_router
+from shim.routes.spellings import respelled
 from shim.settings import Settings, load_settings
-from shim.transport import Deadlines, Transport
-from shim.transport.curl import CurlTransport
-from shim.transport.driver import Driver
+from shim.transport import Transport
 
-_ROUTES = (create_chat_completion, list_models, get_model, healthz)
+_ROUTES = (create_chat_completion, list_models, get_model, get_file, healthz, get_openapi)
 
 
-def create_app(settings: Settings, *, transport: Transport | None = None, clock: Clock | None = None) -> Litestar:
-    """The application. `transport` takes the place of the network, `clock` that of time and ids."""
+def create_app(
+    settings: Settings,
+    *,
+    transport: Transport | None = None,
+    clock: Clock | None = None,
+    gateway: Gateway | None = None,
+) -> Litestar:
+    """The application. `transport` takes the place of the network, `clock` that of time and ids; or all of it serves a
+    `gateway` that is open already, and stays so."""
     state: dict[str, Gateway] = {}
 
     async def provide_gateway() -> Gateway:
@@ -41,12 +47,14 @@ def create_app(settings: Settings, *, transport: Transport | None = None, clock:
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        async with _gateway(settings, transport, clock) as gateway:
-            state["gateway"] = gateway
+        async with nullcontext(gateway) if gateway else open_gateway(settings, transport, clock) as opened:
+            state["gateway"] = opened
             yield
 
-    return Litestar(
-        route_handlers=[Router(settings.root_path or "/", route_handlers=[*_ROUTES, admin_router(settings)])],
+    relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
+    routes = [*_ROUTES, admin_router(settings), *_pages(settings), *relayed]
+    app = Litestar(
+        route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[lifespan],
@@ -55,41 +63,19 @@ def create_app(settings: Settings, *, transport: Transport | None = None, clock:
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
     )
+    app.asgi_handler = hidden(settings.root_path, respelled(settings.root_path, app.asgi_handler))
+    return app
 
 
 def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return create_app(settings)
+    return create_app(settings, transport=replay_of(settings))
 
 
-@asynccontextmanager
-async def _gateway(settings: Settings, transport: Transport | None, clock: Clock | None) -> AsyncIterator[Gateway]:
-    clock = clock or Clock()
-    network = CurlTransport(_deadlines(settings), ca_file=settings.ca_file or None)
-    solver = Solver(workers=settings.pow_workers)
-    arkose = ArkoseClient(settings.arkose_token_url or None, timeout=settings.arkose_timeout)
-    tokenizer.load()
-    await solver.start()
-    try:
-        driver = Driver(transport or network, solver, arkose)
-        async with open_roster(settings, driver) as pool, open_roster(settings, driver, name=GUESTS) as guests:
-            installation = installation_id(Path(settings.data_dir))
-            yield Gateway(settings, driver, pool=pool, guests=guests, installation=installation, clock=clock)
-    finally:
-        await solver.close()
-        await arkose.close()
-        await network.close()
-
-
-def _deadlines(settings: Settings) -> Deadlines:
-    return Deadlines(
-        connect=settings.connect_timeout,
-        first_byte=settings.first_byte_timeout,
-        idle=settings.idle_timeout,
-        total=settings.total_timeout,
-    )
+def _pages(settings: Settings) -> list[Router]:
+    return [page_router()] if settings.enable_gateway else []
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -75,8 +75,8 @@ class GatewayError(Exception):
         return _encode(ErrorEnvelope(ErrorBody(self.message, self.error_type, self.param, self.code)))
 
     def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey: they sleep that
-        long without a word, so a long wait is told to whoever asked instead."""
+        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey: they sleep
+        that long without a word, so a long wait is told to whoever asked instead."""
         soon = self.retry_after is None or self.retry_after <= _SOON
         headers = {"x-should-retry": "true" if self.transient and soon else "false"}
         if self.retry_after is not None:

@@ -1,8 +1,7 @@
 """Exchanges: client calls from their request to the end of their answer."""
 
-from shim.exchange.calls import Way
 from shim.exchange.clock import Clock
 from shim.exchange.exchange import Exchange
 from shim.exchange.gateway import Gateway
 
-__all__ = ["Clock", "Exchange", "Gateway", "Way"]
+__all__ = ["Clock", "Exchange", "Gateway"]

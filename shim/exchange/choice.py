@@ -66,6 +66,15 @@ class Choice:
                 yield [Failed(failure)]
                 return
 
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events for the renderer that `chunk` completes (`b""` is the end), for a driver that is handed the bytes.
+        What needs another call can't be had there: pictures as data, and the repair turn."""
+        return self._shape(self.live.feed(chunk))
+
+    def break_off(self, error: GatewayError) -> list[Event]:
+        """The same where the bytes end with a failure."""
+        return self._shape(self.live.break_off(error))
+
     def close(self) -> None:
         """Let go of upstream; closing again does nothing."""
         if not self._closed:

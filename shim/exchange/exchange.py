@@ -26,11 +26,15 @@ class Exchange:
         self.request = wanted.request
         self.choices = choices
         self.seat = choices[0].live.seat
-        self.model = choices[0].live.model
         self.id = f"chatcmpl-{clock.new_id().replace('-', '')}"
         self.created = int(clock.now())
         self._images = wanted.files.tokens
         self._kept = kept
+
+    @property
+    def model(self) -> str:
+        """The model that answers, by its public name; upstream may name another one as it begins."""
+        return self.choices[0].live.model
 
     @property
     def ignored(self) -> list[str]:

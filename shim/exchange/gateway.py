@@ -6,6 +6,7 @@ turn is sent.
 
 import asyncio
 import uuid
+from collections.abc import Sequence
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
@@ -15,10 +16,10 @@ from shim.accounts.seats import Seats
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
 from shim.errors import GatewayError, UpstreamError
-from shim.exchange.calls import Calls, Way
+from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
-from shim.exchange.continuations import Continuations
+from shim.exchange.continuations import Chat, Continuations
 from shim.exchange.errands import Errands
 from shim.exchange.exchange import Exchange
 from shim.exchange.turns import LiveAnswer, Turns, Wanted
@@ -28,7 +29,6 @@ from shim.openai.chat import ChatRequest
 from shim.protocol.checks import check_request
 from shim.protocol.downloads import locate
 from shim.protocol.events import FileRef
-from shim.protocol.handshake import HandshakeOptions, Moment
 from shim.protocol.listing import list_models
 from shim.protocol.models import AUTO
 from shim.protocol.renewal import DeadCredentialError
@@ -71,8 +71,8 @@ class Gateway:
         )
         self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
         self._files = Files(settings, driver, clock=clock.now)
-        self._turns = Turns(settings, self.calls, self.seats, self._files, clock)
-        self._continuations = Continuations(settings, self.seats, self._turns)
+        self.turns = Turns(settings, self.calls, self.seats, self._files, clock)
+        self._continuations = Continuations(settings, self.seats, self.turns)
         self._means = Means(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
     def caller(self, authorization: str | None) -> Caller:
@@ -82,15 +82,24 @@ class Gateway:
     async def open(self, request: ChatRequest, caller: Caller, address: str) -> Exchange:
         """Begin the exchange; it is at its head when this returns. `address` is where the client reaches this gateway
         (no slash at its end). Raises GatewayError."""
-        kept = not self.settings.history_disabled
-        check_request(request, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
-        wanted = Wanted(request, await self._files.gather(request), caller)
+        wanted = await self.wanted(request, caller)
         chat = self._continuations.chat_of(wanted)
         lives = [await chat.open()] if chat else await self._begin(wanted, request.n or 1)
+        return self.exchange(wanted, lives, address, chat)
+
+    async def wanted(self, request: ChatRequest, caller: Caller) -> Wanted:
+        """The request, found to be in order, with its files at hand. Raises GatewayError."""
+        kept = not self.settings.history_disabled
+        check_request(request, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        return Wanted(request, await self._files.gather(request), caller)
+
+    def exchange(self, wanted: Wanted, lives: Sequence[LiveAnswer], address: str, chat: Chat | None = None) -> Exchange:
+        """The exchange whose choices are these answers."""
+        request = wanted.request
         errands = Errands(
             wanted,
             self.settings.public_base_url.rstrip("/") or address,
-            turns=self._turns,
+            turns=self.turns,
             calls=self.calls,
             links=self._links,
             max_bytes=self.settings.max_file_bytes,
@@ -98,7 +107,7 @@ class Gateway:
         inline = request.image_response_format == "b64_json"
         choice = chat.choice if chat else Choice
         choices = [choice(live, stages_for(request, self._means), errands, inline=inline) for live in lives]
-        return Exchange(wanted, choices, self.clock, kept=kept)
+        return Exchange(wanted, choices, self.clock, kept=self.turns.kept)
 
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
@@ -134,8 +143,8 @@ class Gateway:
     async def _begin(self, wanted: Wanted, choices: int) -> list[LiveAnswer]:
         """A turn for each choice, all at their head; where one fails, none."""
         if choices == 1:
-            return [await self._turns.open(wanted)]
-        tasks = [asyncio.ensure_future(self._turns.open(wanted)) for _ in range(choices)]
+            return [await self.turns.open(wanted)]
+        tasks = [asyncio.ensure_future(self.turns.open(wanted)) for _ in range(choices)]
         try:
             return await asyncio.gather(*tasks)
         except BaseException:
@@ -148,17 +157,3 @@ class Gateway:
 
     async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
         return await self.calls.run(identity, list_models)
-
-    # TODO temporary
-    def way(self, identity: Identity) -> Way:
-        return self.calls.way(identity)
-
-    def moment(self, identity: Identity) -> Moment:
-        return self.calls.moment(identity)
-
-    @property
-    def options(self) -> HandshakeOptions:
-        return self.calls.options
-
-    def note_failed(self, error: UpstreamError, way: Way) -> None:
-        self.calls.failed(error, way)

@@ -7,7 +7,6 @@ only before upstream has accepted anything. Whoever opened a turn closes it, and
 the client is gone.
 """
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -16,20 +15,22 @@ import msgspec
 
 from shim.accounts.credentials import Caller
 from shim.accounts.outcomes import Attempt, Tries
-from shim.accounts.seats import Seat, Seats, is_shortage, list_key
+from shim.accounts.seats import Seat, Seats, list_key
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Way
 from shim.exchange.clock import Clock
+from shim.exchange.seating import next_seat
 from shim.files import Files, Gathered
 from shim.openai.chat import ChatRequest
 from shim.protocol.answer import Answer
 from shim.protocol.commands import Handshake, HttpRequest
-from shim.protocol.conversation import conversation_for, conversation_name, owner_of
+from shim.protocol.conversation import conversation_for, owner_of
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.following import Continue, Poll, Resume, continuation, poll, resume
 from shim.protocol.handshake import Turn, open_turn
 from shim.protocol.models import answered_model
+from shim.protocol.names import named
 from shim.protocol.upstream import Upstream
 from shim.settings import Settings
 from shim.transport.base import Response, read_reply
@@ -93,8 +94,8 @@ class LiveAnswer:
             batch = [] if self._answer.ended else await self._next()
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes (`b""` is the end), for a driver that is handed the bytes. It can't follow an
-        answer that goes on elsewhere: that one fails."""
+        """The events that `chunk` completes (`b""` is the end), for a driver that is handed the bytes. It can't follow
+        an answer that goes on elsewhere: that one fails."""
         events = self._answer.receive(chunk)
         if self._answer.follow is not None:
             events += self._answer.receive(b"")
@@ -109,7 +110,7 @@ class LiveAnswer:
         conversation, message = self._answer.conversation_id, self._answer.message_id
         if conversation is None or message is None:
             return {}
-        return {"conversation_id": conversation_name(conversation, self.seat.account_id), "message_id": message}
+        return {"conversation_id": named(conversation, self.seat.account_id), "message_id": message}
 
     def abandon(self) -> None:
         """Close a response that never became an answer; its seat is ended by whoever took it."""
@@ -199,8 +200,8 @@ class Turns:
         return self._clock.now()
 
     def tries(self, wanted: Wanted) -> Tries:
-        """The attempts there may be at a turn that is wanted now: up to RETRY_TIMES after the first, within the deadline
-        for the first byte."""
+        """The attempts there may be at a turn that is wanted now: up to RETRY_TIMES after the first, within the
+        deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
         own = wanted.caller.own is not None
         alone = own or not len(self._seats.pool) or owner_of(wanted.request) is not None
@@ -233,11 +234,18 @@ class Turns:
     ) -> LiveAnswer:
         """Another turn in the place of an arranged one that failed; at its head. Raises GatewayError, `error` where it
         was the last try, or where upstream had `accepted` the turn."""
-        place = arranged.place
+        self._fail(error, arranged.place)
+        self._note(error, arranged.place.seat, Attempt(sent=True, accepted=accepted), tries)
+        return await self.open(wanted, tries)
+
+    def gave_up(self, error: GatewayError, place: Place) -> None:
+        """An arranged turn failed, and nobody is there any more to tell."""
+        self._fail(error, place)
+        place.seat.failed(error, self.now())
+
+    def _fail(self, error: GatewayError, place: Place) -> None:
         if isinstance(error, UpstreamError):
             self._calls.failed(error, place.way)
-        self._note(error, place.seat, Attempt(sent=True, accepted=accepted), tries)
-        return await self.open(wanted, tries)
 
     async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[Arranged, Attempt], Awaitable[T]]") -> T:
         while True:
@@ -259,21 +267,8 @@ class Turns:
         log.info("turn failed (%s), trying again", error.code)
 
     async def _seat(self, wanted: Wanted, tries: Tries) -> Seat:
-        """The next seat; what failed before decides whether to wait first, and what is told where there is none."""
-        caller, request = wanted.caller, wanted.request
-        while True:
-            if tries.alone and isinstance(tries.failure, UpstreamError):
-                await asyncio.sleep(tries.pause())
-            try:
-                return await self._seats.take(caller, request.model, tries.tried, owner_of(request))
-            except GatewayError as error:
-                if not is_shortage(error):
-                    tries.note(error, Attempt(), None, self.now())
-                elif isinstance(tries.failure, UpstreamError) and tries.tried:
-                    await asyncio.sleep(tries.pause())
-                    tries.tried = frozenset()
-                else:
-                    raise tries.failure if tries.failure is not None and caller.own is not None else error from error
+        request = wanted.request
+        return await next_seat(self._seats, wanted.caller, request.model, owner_of(request), tries=tries, now=self.now)
 
     async def _attempt(
         self, wanted: Wanted, seat: Seat, attempt: Attempt, finish: "Callable[[Arranged, Attempt], Awaitable[T]]"

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 # --- request ----------------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def chat_request(body: bytes, *, strict: bool = False) -> tuple[ChatRequest, lis
     `strict` also where a field is ignored.
     """
     request = decode(_chat_request, body)
-    fields = _keys.decode(body)
+    fields = decode(_keys, body)
     unknown = [name for name in fields if name not in _CHAT_FIELDS]  # most requests have none, or few
     ignored = [name for name in unknown if not _is_neutral(name, fields[name])]
     names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]

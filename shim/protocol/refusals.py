@@ -1,7 +1,7 @@
 """What upstream says when it says no, and what the client is told (protocol.md 9).
 
 Rule: two tables, first by code or sentence, then by status. Upstream's own sentence is passed on, shortened and without
-anything that looks like a token.
+anything that looks like a token or is a marker.
 """
 
 import re
@@ -15,6 +15,7 @@ from shim.errors import CredentialError, GatewayError, LimitError, RefusedError,
 
 _MAX_SENTENCE = 300
 _TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w.~+/=-]{45,}")
+_MARKS = re.compile("[\ue200-\ue206]")  # citation markers, which nobody is to see (5.4)
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
 _CONTENT_TYPE_HTML = "text/html"
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -113,7 +114,7 @@ def _moment_of(value: Any) -> float | None:
 
 
 def _sentence(lead: str, refusal: Refusal) -> str:
-    said = _TOKEN.sub("…", refusal.message)[:_MAX_SENTENCE].strip()
+    said = _TOKEN.sub("…", _MARKS.sub("", refusal.message))[:_MAX_SENTENCE].strip()
     return f"{lead}: {said}" if said else lead
 
 

@@ -44,7 +44,7 @@ def backend_routes(provide: Provide) -> list[ASGIRouteHandler]:
         await answer(scope, receive, send)
 
     handlers: Any = {GatewayError: on_gateway_error}
-    return [asgi(prefix, is_mount=True, exception_handlers=handlers)(serve) for prefix in PREFIXES]
+    return [asgi(prefix, is_mount=True, copy_scope=True, exception_handlers=handlers)(serve) for prefix in PREFIXES]
 
 
 def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes]:

@@ -8,17 +8,18 @@ import logging
 from typing import Any
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 
 from shim.errors import GatewayError, RequestError
 from shim.routes.answers import answer_headers
 
 log = logging.getLogger("chat2api")
 
-_TEXTS = {
-    404: "Invalid URL ({method} {path})",
-    405: "Method not allowed ({method} {path})",
-    413: "The request body is larger than this gateway accepts",
+# What Litestar refuses: the sentence, and the code.
+_REFUSALS = {
+    404: ("Invalid URL ({method} {path})", "unknown_url"),
+    405: ("Method not allowed ({method} {path})", "method_not_allowed"),
+    413: ("The request body is larger than this gateway accepts", "request_too_large"),
 }
 
 
@@ -29,8 +30,14 @@ def on_gateway_error(request: Request[Any, Any, Any], error: GatewayError) -> Re
 
 def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What Litestar itself refuses: unknown paths and methods, bodies too large."""
-    text = _TEXTS.get(error.status_code, error.detail).format(method=request.method, path=request.url.path[:200])
-    return _response(request, RequestError(text, status=error.status_code))
+    text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
+    told = text.format(method=request.method, path=request.url.path[:200])
+    return _response(request, RequestError(told, status=error.status_code, code=code))
+
+
+def on_broken_body(request: Request[Any, Any, Any], _error: InternalServerException) -> Response[bytes]:
+    """What Litestar calls a failure of the server's: a body that breaks off, or whose chunks are none."""
+    return _response(request, RequestError("The request body is not whole", code="incomplete_body"))
 
 
 def on_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -46,4 +53,9 @@ def _response(request: Request[Any, Any, Any], error: GatewayError) -> Response[
     return Response(error.envelope(), status_code=error.http_status, media_type="application/json", headers=headers)
 
 
-EXCEPTION_HANDLERS: Any = {GatewayError: on_gateway_error, HTTPException: on_http_exception, Exception: on_exception}
+EXCEPTION_HANDLERS: Any = {
+    GatewayError: on_gateway_error,
+    InternalServerException: on_broken_body,
+    HTTPException: on_http_exception,
+    Exception: on_exception,
+}

@@ -12,10 +12,10 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from shim.exchange import Gateway
 from shim.protocol.events import FileRef
 from shim.routes.answers import ByteStream
 from shim.routes.presence import while_present
+from shim.routes.provided import TheGateway
 from shim.transport.base import Response
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -23,7 +23,7 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 
 
 @get("/files/{link:str}")
-async def get_file(request: Request[Any, Any, Any], gateway: Gateway, link: FromPath[str]) -> ASGIResponse:
+async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: FromPath[str]) -> ASGIResponse:
     """The bytes of one file."""
     file, response = await while_present(request, gateway.file(link))
     return ByteStream(request, _chunks(response), response.close, headers=_headers(file, response))

@@ -9,12 +9,12 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from shim import __version__
-from shim.exchange import Gateway
 from shim.routes.answers import json_answer
+from shim.routes.provided import TheGateway
 
 
 @get("/healthz")
-async def healthz(request: Request[Any, Any, Any], gateway: Gateway) -> ASGIResponse:
+async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Alive. `unsaved` counts accounts whose new tokens the store does not have yet (0 is well)."""
     health = gateway.seats.pool.health()
     store = "ok" if health["store"] == "ok" else "away"

@@ -8,14 +8,14 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from shim.accounts.model_lists import ModelList as Listed
-from shim.exchange import Gateway
 from shim.openai.models import Model, ModelList
 from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 from shim.routes.answers import json_answer
+from shim.routes.provided import TheGateway
 
 
 @get("/v1/models")
-async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> ASGIResponse:
+async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """All of them, `auto` first."""
     listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
     names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs)))
@@ -23,7 +23,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: Gateway) -> ASGI
 
 
 @get("/v1/models/{model_id:str}")
-async def get_model(request: Request[Any, Any, Any], gateway: Gateway, model_id: FromPath[str]) -> ASGIResponse:
+async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
     if not _has(listed, model_id):

@@ -96,13 +96,19 @@ def test_bad_input_is_a_400_that_names_the_parameter(gateway, upstream, body, pa
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/v1/nothing", 404), ("GET", CHAT, 405), ("POST", "/v1/models", 405)],
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nothing", 404, "unknown_url"),
+        ("GET", "/v1/nothing", 404, "unknown_url"),
+        ("GET", CHAT, 405, "method_not_allowed"),
+        ("POST", "/v1/models", 405, "method_not_allowed"),
+    ],
 )
-def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path, status):
+def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path, status, code):
     response = httpx.request(method, gateway.base_url + path, trust_env=False)
     assert response.status_code == status
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+    assert response.json()["error"]["code"] == code
     assert response.headers["x-request-id"]
 
 

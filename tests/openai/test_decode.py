@@ -106,7 +106,14 @@ def test_a_field_that_asks_for_what_happens_anyway_is_not_reported(field: str, v
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("temperature", 0), ("logprobs", True), ("logprobs", 0), ("temperature", True), ("logit_bias", {"1": 1}), ("x", 0)],
+    [
+        ("temperature", 0),
+        ("logprobs", True),
+        ("logprobs", 0),
+        ("temperature", True),
+        ("logit_bias", {"1": 1}),
+        ("x", 0),
+    ],
 )
 def test_the_neutral_value_is_meant_exactly(field: str, value: object) -> None:
     assert ignored(**{field: value}) == [field]

@@ -1,0 +1,29 @@
+"""Base URLs as people type them: without `/v1`, or with it twice where their client adds it.
+
+Rule: only paths of the OpenAI API are respelled, and only in these two ways; any other path stays what it is.
+"""
+
+import re
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+_API = re.compile(r"(?:/v1){0,3}(?P<rest>/(?:chat/completions|models)(?:/.*)?)", re.DOTALL)
+
+
+def respelled(root_path: str, app: ASGIApp) -> ASGIApp:
+    """`app`, with such paths below `root_path` brought to the one way they are written here."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        meant = as_meant(path, root_path)
+        if meant != path:
+            scope["path"], scope["raw_path"] = meant, meant.encode()
+        await app(scope, receive, send)
+
+    return answer
+
+
+def as_meant(path: str, root_path: str) -> str:
+    """The path that is meant; `path` itself where it is not one of these."""
+    match = _API.fullmatch(path, len(root_path)) if path.startswith(root_path) else None
+    return f"{root_path}/v1{match['rest']}" if match else path

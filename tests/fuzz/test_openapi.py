@@ -1,0 +1,149 @@
+"""The OpenAPI document: valid, complete, and its examples true."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from shim.errors import GatewayError
+from shim.openai.chat import ChatChunk
+from shim.openai.decode import chat_request
+from shim.openapi import OPERATIONS, describe, document
+
+ROOT = Path(__file__).parents[2]
+METHODS = {"get", "post", "put", "patch", "delete"}
+# Pages, and interfaces of their own that are not OpenAI's.
+OTHERS = ("/tokens", "/backend-api", "/backend-anon", "/web")
+_ASK_FOR_ROUTES = """
+import json
+from litestar.routes import HTTPRoute
+from shim.app import create_app
+from shim.settings import Settings
+app = create_app(Settings())
+print(json.dumps([[one.path, sorted(one.methods)] for one in app.routes if isinstance(one, HTTPRoute)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def described() -> Any:
+    return json.loads(document())
+
+
+@pytest.fixture(scope="module")
+def served() -> set[tuple[str, str]]:
+    """(method, path with its parameters' names left out) of every public route of the application."""
+    asked = [sys.executable, "-c", _ASK_FOR_ROUTES]
+    told = subprocess.run(asked, capture_output=True, check=True, timeout=60, cwd=ROOT)
+    return {
+        (method.lower(), re.sub(r"\{[^}]*\}", "{}", path))
+        for path, methods in json.loads(told.stdout)
+        for method in methods
+        if method != "OPTIONS" and path != "/" and not path.startswith(OTHERS)
+    }
+
+
+def operations(described: Any) -> dict[tuple[str, str], Any]:
+    return {(method, path): one for path, item in described["paths"].items() for method, one in item.items()}
+
+
+def resolved(described: Any, node: Any) -> Any:
+    """What a reference leads to; what is none stays."""
+    while "$ref" in node:
+        target = described
+        for key in node["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        node = target
+    return node
+
+
+def examples(described: Any) -> list[tuple[str, str, Any, Any]]:
+    """(where, media type, schema, example) for every example there is."""
+    found = []
+    for (method, path), one in operations(described).items():
+        bodies = [("request", one["requestBody"])] if "requestBody" in one else []
+        bodies += [(status, resolved(described, answer)) for status, answer in one["responses"].items()]
+        for name, body in bodies:
+            for media, content in body["content"].items():
+                values = [content["example"]] if "example" in content else []
+                values += [example["value"] for example in content.get("examples", {}).values()]
+                found += [(f"{method} {path} {name}", media, content["schema"], value) for value in values]
+    return found
+
+
+def test_the_document_is_valid(described: Any) -> None:
+    OpenAPIV31SpecValidator(described).validate()
+    assert described["openapi"] == "3.1.0"
+
+
+def test_the_check_for_validity_can_fail(described: Any) -> None:
+    broken = described | {"paths": {"/{x}": {"get": {"responses": {}}}}}
+    assert list(OpenAPIV31SpecValidator(broken).iter_errors())
+
+
+def test_every_public_route_is_in_it(described: Any, served: set[tuple[str, str]]) -> None:
+    assert {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path in operations(described)} == served
+    assert ("post", "/v1/chat/completions") in served
+
+
+def test_every_example_fits_its_schema(described: Any) -> None:
+    found = examples(described)
+    for where, _media, schema, value in found:
+        whole = schema | {"components": described["components"]}
+        assert jsonschema_rs.validator_for(whole).is_valid(value), where
+    assert {"post /v1/chat/completions request", "post /v1/chat/completions 429", "get /v1/models 200"} <= {
+        where for where, *_ in found
+    }
+
+
+def test_the_examples_of_requests_are_taken(described: Any) -> None:
+    content = described["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+    for name, example in content["examples"].items():
+        assert chat_request(json.dumps(example["value"]).encode(), strict=True)[1] == [], name
+
+
+def test_the_example_of_a_stream_is_one(described: Any) -> None:
+    (stream,) = (value for _, media, _, value in examples(described) if media == "text/event-stream")
+    *chunks, done, rest = stream.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    for chunk in chunks:
+        msgspec.json.decode(chunk.removeprefix("data: "), type=ChatChunk)
+
+
+def test_every_error_has_the_envelope(described: Any) -> None:
+    """Every status of the exception tree can be told of, and all are told in the same shape."""
+    statuses = {kind.status for kind in tree(GatewayError)} - {499}  # nobody reads that one
+    assert statuses <= {int(status) for status in described["components"]["responses"]}
+    for answer in described["components"]["responses"].values():
+        assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorEnvelope"}
+    body = described["components"]["schemas"]["ErrorBody"]
+    assert set(body["required"]) == {"message", "type", "param", "code"}
+
+
+def tree(kind: type[GatewayError]) -> set[type[GatewayError]]:
+    return {kind}.union(*(tree(below) for below in kind.__subclasses__()))
+
+
+def test_where_a_key_is_needed_is_said() -> None:
+    assert describe("", keyed=True)["security"] == [{"bearer": []}]
+    assert describe("", keyed=False)["security"] == [{"bearer": []}, {}]
+    assert {one.path for one in OPERATIONS if one.open} == {"/healthz", "/openapi.json", "/files/{link}"}
+
+
+def test_it_is_served_without_a_key_below_the_prefix(start_gateway: Any, shared_standin: Any) -> None:
+    gateway = start_gateway(
+        health="/hidden/healthz", CHATGPT_BASE_URL=shared_standin.base_url, API_PREFIX="hidden", AUTHORIZATION="a-key"
+    )
+    answer = gateway.get("/hidden/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == json.loads(document("/hidden", keyed=True))
+    assert answer.json()["servers"] == [{"url": "/hidden"}]
+    assert gateway.get("/hidden/v1/models").status_code == 401
+    outside = gateway.get("/openapi.json")
+    assert (outside.status_code, outside.text) == (404, "Not Found")
