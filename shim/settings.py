@@ -55,7 +55,9 @@ class Settings(msgspec.Struct, frozen=True):
     ] = "pass"
     conversation_only: Annotated[bool, Meta(description="Send bare conversations: upstream is a gateway too.")] = False
     retry_times: Annotated[int, Meta(ge=0, le=20, description="Further tries before the first byte went out.")] = 3
-    enable_gateway: Annotated[bool, Meta(description="Serve the web page and the gateway endpoints.")] = True
+    enable_gateway: Annotated[
+        bool, Meta(description="Serve the web page and the gateway endpoints (by default only on a loopback HOST).")
+    ] = True
     strict_params: Annotated[bool, Meta(description="Refuse request fields that have no effect here (400).")] = False
     continue_times: Annotated[
         int, Meta(ge=0, le=10, description="How often an answer cut by its length is gone on with by itself.")
@@ -128,6 +130,8 @@ def load_settings(
         if text := given.get(name, "").strip():
             values[field] = _parse(name, text, kind)
     settings = Settings(**values)
+    if "enable_gateway" not in values and settings.is_public:
+        settings = msgspec.structs.replace(settings, enable_gateway=False)
     _check(settings)
     return settings
 

@@ -117,3 +117,11 @@ def test_settings_are_frozen():
     with pytest.raises(AttributeError):
         Settings().port = 1
     assert isinstance(Settings(), msgspec.Struct)
+
+
+@pytest.mark.parametrize(("host", "served"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])
+def test_pages_are_served_to_other_machines_only_when_asked_for(host: str, served: bool) -> None:
+    environment = {"HOST": host, "AUTHORIZATION": "a-long-key"}
+    assert load_settings(environment).enable_gateway is served
+    assert load_settings(environment | {"ENABLE_GATEWAY": "true"}).enable_gateway
+    assert not load_settings(environment | {"ENABLE_GATEWAY": "false"}).enable_gateway

@@ -4,8 +4,10 @@ What is sticky is nowhere: any gateway serves any request. What is true when a g
 """
 
 import asyncio
+import base64
 import contextlib
 import json
+import re
 from collections import Counter
 
 import httpx
@@ -101,6 +103,20 @@ def test_any_gateway_serves_any_request(two, balanced, upstream, key):
     assert set(told) == {(kind.__name__, "whole") for kind in KINDS}
     assert all(served(gateway) > 20 for gateway in two)
     assert len(upstream.get("/standin/stats").json()["turns"]) == 4
+
+
+def test_files_go_up_and_come_down_at_whichever_gateway(two, balanced, upstream, key):
+    dot = base64.b64encode(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;").decode()
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/gif;base64,{dot}"}}
+    with balanced(*two) as base_url:
+        for _ in range(4):
+            content = [{"type": "text", "text": "[[script=image_gen]]"}, picture]
+            body = {"model": "auto", "messages": [{"role": "user", "content": content}]}
+            answer = httpx.post(base_url + CHAT, json=body, headers=key, trust_env=False, timeout=30)
+            assert answer.status_code == 200, answer.text
+            path = re.search(r"\(http://[^/)]+(/files/[^)]+)\)", answer.json()["choices"][0]["message"]["content"])[1]
+            for gateway in two:  # the link that one has signed opens at the other
+                assert gateway.get(path).content.startswith(b"\x89PNG")
 
 
 def test_one_gateway_killed_within_500_requests(two, balanced, upstream, key):
