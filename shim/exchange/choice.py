@@ -14,7 +14,7 @@ from shim.errors import GatewayError
 from shim.exchange.turns import LiveAnswer
 from shim.protocol.events import Event, Failed, FileRef, Picture, Unusable
 from shim.protocol.markdown import Markdown
-from shim.protocol.stages import Stage
+from shim.protocol.stage import Stage
 
 
 class World(Protocol):

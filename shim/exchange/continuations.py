@@ -31,7 +31,7 @@ from shim.protocol.events import Event, Finished
 from shim.protocol.history import History, rest_of
 from shim.protocol.limits import StopSequences, TokenLimit
 from shim.protocol.render import Transcript
-from shim.protocol.stages import Stage
+from shim.protocol.stage import Stage
 from shim.settings import Settings
 
 KEPT_SECONDS = 7 * 86400.0

@@ -136,7 +136,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
 
 
 class Crossing:
-    """One exchange on one flow. Exactly one of `whole`, `end` and `lost` is its end."""
+    """One exchange on one flow. The first of `whole`, `end` and `lost` is its end."""
 
     def __init__(
         self,
@@ -155,6 +155,7 @@ class Crossing:
         self._exchange: Exchange | None = None
         self._chunks: ChatChunks | None = None
         self._decode = decoder_of("")
+        self._over = False  # the seat has been given back
 
     @property
     def call(self) -> HttpRequest:
@@ -191,9 +192,7 @@ class Crossing:
 
     def end(self) -> None:
         """The streamed answer is over."""
-        exchange = self._under_way
-        transcripts = self._chunks.transcripts if self._chunks is not None else [Transcript()]
-        Told(self._incoming.id, exchange, self._began).end(transcripts)
+        self._tell(self._chunks.transcripts if self._chunks is not None else [Transcript()])
 
     def _render(self, events: list[Event]) -> bytes:
         if not events:
@@ -210,14 +209,13 @@ class Crossing:
     async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> Answered:
         """The client's answer, where upstream's is there as a whole. Raises GatewayError."""
         exchange = self._open(await self._live(Received(status, headers, body)))
-        told = Told(self._incoming.id, exchange, self._began)
         if self._wanted.request.stream:
-            return await self._streamed_late(exchange, told)
+            return await self._streamed_late(exchange)
         completion = completion_of(exchange)
         try:
             answer = await body_of(exchange, completion)
         finally:
-            told.end(completion.transcripts)
+            self._tell(completion.transcripts)
         return Answered(200, _JSON | self._headers(exchange), answer)
 
     async def _live(self, response: Received) -> LiveAnswer:
@@ -225,12 +223,10 @@ class Crossing:
         try:
             return await self._adopted(response)
         except GatewayError as error:
+            self._over = True  # `instead` ends this seat, and any that it takes in vain
             return await self._gateway.turns.instead(
                 error, self._wanted, self._arranged, self._tries, accepted=is_event_stream(response)
             )
-        except BaseException:
-            self._arranged.place.seat.left()
-            raise
 
     async def _adopted(self, response: Received) -> LiveAnswer:
         if not is_event_stream(response):
@@ -239,7 +235,7 @@ class Crossing:
         await live.begin()
         return live
 
-    async def _streamed_late(self, exchange: Exchange, told: Told) -> Answered:
+    async def _streamed_late(self, exchange: Exchange) -> Answered:
         """The stream in one piece: another try was needed, and a made answer can't be streamed."""
         chunks = chunks_of(exchange)
         lines = [chunks.head()]
@@ -247,7 +243,7 @@ class Crossing:
             async for choice, events in exchange.events():
                 lines.append(chunks.render(events, choice))
         finally:
-            told.end(chunks.transcripts)
+            self._tell(chunks.transcripts)
         return Answered(200, STREAM_HEADERS | self._headers(exchange), b"".join(lines))
 
     # --- no end -------------------------------------------------------------------------------------------------------
@@ -255,6 +251,8 @@ class Crossing:
     def lost(self, error: GatewayError | None) -> None:
         """The flow broke: the client is gone (None), or upstream is."""
         turns, place = self._gateway.turns, self._arranged.place
+        if self._over:
+            return
         if self._exchange is not None:
             if error is not None:
                 self.break_off(error)
@@ -263,6 +261,13 @@ class Crossing:
             turns.gave_up(error, place)
         else:
             place.seat.left()
+        self._over = True
+
+    def _tell(self, transcripts: list[Transcript]) -> None:
+        """Seat and log line, once."""
+        if not self._over:
+            self._over = True
+            Told(self._incoming.id, self._under_way, self._began).end(transcripts)
 
     @property
     def _under_way(self) -> Exchange:
@@ -270,7 +275,7 @@ class Crossing:
         return self._exchange
 
     def _open(self, live: LiveAnswer) -> Exchange:
-        self._exchange = self._gateway.exchange(self._wanted, [live], self._incoming.address)
+        self._exchange, self._over = self._gateway.exchange(self._wanted, [live], self._incoming.address), False
         return self._exchange
 
     def _headers(self, exchange: Exchange) -> dict[str, str]:

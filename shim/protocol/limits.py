@@ -7,11 +7,12 @@ that could still turn out to lie behind the end. Once a stage has `decided`, not
 
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
+from shim.protocol.stage import Stage
 
 Count = Callable[[str], int]
 """(text) -> its tokens: never more than it has bytes in UTF-8"""
@@ -122,7 +123,7 @@ def _fallback(stop: str) -> list[int]:
     return lengths
 
 
-class StopSequences:
+class StopSequences(Stage):
     """Ends the answer's text before the first stop sequence in it; reasoning is not searched.
 
     The first is the one that is complete first, as if the answer came character by character; of those complete at
@@ -131,32 +132,22 @@ class StopSequences:
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
-        self.again()
+        self._begin()
 
-    def again(self) -> None:
-        """What is fed from here on is another answer."""
-        self.decided = False
+    def _begin(self) -> None:
         self._matchers = [StopMatcher(stop) for stop in self._stops]
         self._held = Held()
 
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """The events that can be given now."""
-        given: list[Event] = []
-        for event in events:
-            if self.decided:
-                break
-            given += self._take(event)
-        return given
-
-    def _take(self, event: Event) -> list[Event]:
+    def _take(self, event: Event, given: list[Event]) -> None:
         match event:
             case TextDelta() | Citation():
-                return self._search(event)
+                given += self._search(event)
+                return
             case Called() | Finished() | Failed():  # no text goes on over these
                 for matcher in self._matchers:
                     matcher.matched = 0
-                return [*self._held.give_all(), event]
-        return [event]
+                given += self._held.give_all()
+        given.append(event)
 
     def _search(self, event: TextDelta | Citation) -> list[Event]:
         before = self._held.size
@@ -241,7 +232,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-class TokenLimit:
+class TokenLimit(Stage):
     """Ends the answer after `limit` tokens, content and reasoning together (`max_completion_tokens`).
 
     What it gives counts exactly `limit`, or as near below as whole characters allow. As long as the bytes that have
@@ -252,35 +243,25 @@ class TokenLimit:
     def __init__(self, limit: int, count: Count, cut: Cut) -> None:
         self._limit = limit
         self._count, self._cut = count, cut
-        self.again()
+        self._begin()
 
-    def again(self) -> None:
-        """What is fed from here on is another answer, with the whole limit for itself."""
-        self.decided = False
+    def _begin(self) -> None:
         self._content, self._reasoning = CountedText(self._count), CountedText(self._count)
         self._open = self._content
         self._held = Held()  # only ever of the open text
         self._thought = False
 
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """The events that can be given now."""
-        given: list[Event] = []
-        for event in events:
-            if self.decided:
-                break
-            given += self._take(event)
-        return given
-
-    def _take(self, event: Event) -> list[Event]:
+    def _take(self, event: Event, given: list[Event]) -> None:
         match event:
             case TextDelta() | Citation():
-                return self._say(self._content, event)
+                given += self._say(self._content, event)
             case ReasoningDelta():
-                return self._say(self._reasoning, self._joined(event))
+                given += self._say(self._reasoning, self._joined(event))
             case Called() | Finished() | Failed():
-                given = self._close()
-                return given if self.decided else [*given, event]
-        return [event]
+                given += self._close()
+                given += [] if self.decided else [event]
+            case _:
+                given.append(event)
 
     def _joined(self, event: ReasoningDelta) -> ReasoningDelta:
         """With the blank line before a new thought written out, since it counts."""

@@ -5,33 +5,16 @@
 Rule: a request that asks for nothing of it has no stages, and pays nothing.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from shim.openai.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat
-from shim.protocol.events import Event
 from shim.protocol.limits import Count, Cut, StopSequences, TokenLimit
+from shim.protocol.stage import Stage
 from shim.protocol.structured import Structured
 from shim.protocol.tool_calls import ToolCalls
-
-
-class Stage(Protocol):
-    """A step between the answer's events and the renderer's."""
-
-    @property
-    def decided(self) -> bool:
-        """Whether nothing upstream can still say matters."""
-        ...
-
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """What `events` become."""
-        ...
-
-    def again(self) -> None:
-        """The events of a second answer follow, because the first was unusable."""
-        ...
 
 
 class Means(msgspec.Struct, frozen=True):

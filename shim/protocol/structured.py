@@ -9,7 +9,7 @@ ends as the failure it is.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from shim.errors import UpstreamError
 from shim.openai.chat import JsonObjectFormat, JsonSchemaFormat, ResponseFormat
 from shim.protocol.events import Citation, Event, Failed, Finished, Started, TextDelta, Unusable
+from shim.protocol.stage import Stage
 
 Validate = Callable[[dict[str, Any], Any], str | None]
 """(JSON schema, value) -> what is wrong with the value, or None"""
@@ -86,8 +87,8 @@ class JsonEnd:
         return place
 
 
-class Structured:
-    """A stage of the answer: events in, events out, the text among them being one JSON value."""
+class Structured(Stage):
+    """The text of the answer, made one JSON value. The last event is Finished, Failed or Unusable."""
 
     def __init__(self, format: JsonObjectFormat | JsonSchemaFormat, *, validate: Validate, hold: bool = False) -> None:
         wanted = format.json_schema.schema if isinstance(format, JsonSchemaFormat) else _ANY_OBJECT
@@ -96,26 +97,7 @@ class Structured:
         self._begins = _BEGINS.get(kind if isinstance(kind, str) else None)  # other kinds have to stand alone
         self._validate = validate
         self._hold = hold
-        self._repairing = False
         self._begin()
-
-    @property
-    def decided(self) -> bool:
-        """Whether nothing upstream can still say matters: the last event for this answer has been given."""
-        return self._ended
-
-    def again(self) -> None:
-        """After Unusable: what is fed from here on is the second answer."""
-        self._repairing = True
-        self._begin()
-
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """What `events` come to. The last one is Finished, Failed or Unusable; after it nothing is given."""
-        out: list[Event] = []
-        for event in events:
-            if not self._ended:
-                self._take(event, out)
-        return out
 
     def _begin(self) -> None:
         self._written: list[str] = []
@@ -123,7 +105,6 @@ class Structured:
         self._end_of_value: JsonEnd | None = None
         self._value: list[str] = []
         self._shown = False
-        self._ended = False
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -214,7 +195,7 @@ class Structured:
             self._end(Unusable("".join(self._written), f"{wrong}\n{_AGAIN}"), out)
 
     def _end(self, event: Event, out: list[Event]) -> None:
-        self._ended = True
+        self.decided = True
         out.append(event)
 
 

@@ -29,6 +29,7 @@ from shim.protocol.events import (
     TextDelta,
     Unusable,
 )
+from shim.protocol.stage import Stage
 
 Validate = Callable[[dict[str, Any], Any], str | None]
 """(JSON schema, value) -> what is wrong with the value, or None"""
@@ -53,8 +54,9 @@ class _Written(msgspec.Struct):
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class ToolCalls:
-    """A stage of the answer: events in, events out. Not for a `choice` of "none", where there is nothing to call.
+class ToolCalls(Stage):
+    """The calls in the answer's text, made events; the last one is Finished, Failed or Unusable. Not for a `choice` of
+    "none", where there is nothing to call.
 
     `new_id` makes a UUID. What `tools` take has to be valid JSON schemas already.
     """
@@ -74,27 +76,8 @@ class ToolCalls:
         self._parallel = parallel
         self._new_id = new_id
         self._validate = validate
-        self._repairing = False
         self._shown = False  # whether the client has been given any words
         self._begin()
-
-    @property
-    def decided(self) -> bool:
-        """Whether nothing upstream can still say matters: the last event for this answer has been given."""
-        return self._ended
-
-    def again(self) -> None:
-        """After Unusable: what is fed from here on is the second answer."""
-        self._repairing = True
-        self._begin()
-
-    def feed(self, events: Sequence[Event]) -> list[Event]:
-        """What `events` come to. The last one is Finished, Failed or Unusable; after it nothing is given."""
-        out: list[Event] = []
-        for event in events:
-            if not self._ended:
-                self._take(event, out)
-        return out
 
     def _begin(self) -> None:
         self._blocks = CallBlocks()
@@ -104,7 +87,6 @@ class ToolCalls:
         self._kept: list[Event] = []  # the second answer's words
         self._spoken = False
         self._after_call = False
-        self._ended = False
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -116,7 +98,7 @@ class ToolCalls:
                 self._on_text(TextDelta(text), text, out)
             case Finished(reason=reason):
                 self._on_pieces(self._blocks.close(), out)
-                if not self._ended:
+                if not self.decided:
                     self._finish(reason, out)
             case Failed():
                 self._on_pieces(self._blocks.flush(), out)
@@ -135,12 +117,12 @@ class ToolCalls:
             self._on_pieces(self._blocks.flush(), out)
             self._on_pieces(self._blocks.add("\n\n" if self._spoken else ""), out)
         self._on_pieces(self._blocks.add(text), out)
-        if self._blocks.ended and not self._ended:
+        if self._blocks.ended and not self.decided:
             self._finish("stop", out)
 
     def _on_pieces(self, pieces: Sequence[str | Block], out: list[Event]) -> None:
         for piece in pieces:
-            if self._ended:
+            if self.decided:
                 return
             if isinstance(piece, Block):
                 self._on_block(piece, out)
@@ -216,7 +198,7 @@ class ToolCalls:
             self._end(Unusable("".join(self._written), told), out)
 
     def _end(self, event: Event, out: list[Event]) -> None:
-        self._ended = True
+        self.decided = True
         out.append(event)
 
 

@@ -10,7 +10,8 @@ from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
 from shim.protocol.events import Called, Event, Finished, TextDelta, Unusable
 from shim.protocol.limits import StopSequences, TokenLimit
-from shim.protocol.stages import Means, Stage, stages_for, stops_of
+from shim.protocol.stage import Stage
+from shim.protocol.stages import Means, stages_for, stops_of
 from shim.protocol.structured import Structured
 from shim.protocol.tool_calls import ToolCalls
 
