@@ -29,16 +29,16 @@ class Take:
 
     def __init__(self, response: http.Response, limit: int) -> None:
         self.tape = Tape(response.headers.get("content-encoding", ""), limit)
-        self.streamed = False
+        self.heard = False
         self._began = time.monotonic()
 
     def hear(self, chunk: bytes) -> None:
         """A piece of the body, now."""
+        self.heard = True
         self.tape.note(time.monotonic() - self._began, chunk)
 
     def tee(self, onwards: Stream | None) -> Stream:
         """A stream callable that hears each chunk and hands it on. The last one is `b""` and handed on as well."""
-        self.streamed = True
 
         def hear(chunk: bytes) -> bytes | Iterable[bytes]:
             self.hear(chunk)
@@ -87,9 +87,9 @@ class Recorder:
             response.stream = take.tee(response.stream if callable(response.stream) else None)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """The answer is over."""
+        """The answer is over. One that was not streamed, also because another addon wanted it whole, is heard now."""
         take = self._takes.get(flow.id)
-        if take is not None and not take.streamed and flow.response is not None:
+        if take is not None and not take.heard and flow.response is not None:
             take.hear(flow.response.raw_content or b"")
         self._write(flow, cut=False)
 

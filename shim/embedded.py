@@ -13,8 +13,8 @@ from shim.app import create_app
 from shim.exchange import Gateway
 from shim.exchange.opening import open_gateway, replay_of
 from shim.routes.inside import Inside
+from shim.serving import serve_app
 from shim.settings import Settings
-from shim.standin.server import serve_app
 
 
 class Embedded(msgspec.Struct, frozen=True):
@@ -30,5 +30,5 @@ async def serve_embedded(settings: Settings) -> AsyncIterator[Embedded]:
     """Serve in the running loop, on any free port, until the block is left."""
     async with open_gateway(settings, replay_of(settings)) as gateway:
         inside = Inside(cast("Any", create_app(settings, gateway=gateway)))
-        async with serve_app(cast("Any", inside)) as port:
+        async with serve_app(inside) as port:
             yield Embedded(gateway, port, inside)

@@ -22,6 +22,7 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
     "bursts": parts.bursts,
     "paced": parts.paced,
     "latency": parts.latency,
+    "addon": parts.addon,
 }
 _PROOFS = "pow"
 _FILE_WIDTH = 140  # columns, where the output is no terminal

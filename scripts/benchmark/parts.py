@@ -20,7 +20,7 @@ from scripts.benchmark.bench import (
     started,
 )
 from scripts.benchmark.report import Row
-from scripts.benchmark.servers import Server, gateway
+from scripts.benchmark.servers import MITMDUMP, Server, bridge, gateway
 
 _SHORT = {"chunks": 8, "block": 8}  # an answer of eight words in one write
 
@@ -150,6 +150,37 @@ def latency(bench: Bench) -> list[Row]:
                 original=3.1 if name == "median" else None,
             )
         )
+    return rows
+
+
+def addon(bench: Bench) -> list[Row]:
+    """CPU per streamed chunk of mitmdump with the bridge; what it is compared with is the app itself. Nothing where
+    there is no mitmproxy."""
+    if not MITMDUMP.exists():
+        return []
+    load = {"connections": bench.sizes.burst_streams, "chunks": bench.sizes.burst_chunks}
+    slow = load | {"every": bench.sizes.pace, "chunks": bench.sizes.paced_chunks}
+    with bridge(bench.folder, bench.servers[UPSTREAM].port) as server:
+        rows = []
+        for kind, order in (("bursts", load), ("paced", slow)):
+            found: dict[str, list[float]] = {GATEWAY: [], server.name: []}
+            for turn in range(bench.sizes.repeats + 1):
+                for one in (bench.servers[GATEWAY], server):
+                    bench.tell(f"{one.name}, {kind}, {turn} of {bench.sizes.repeats}")
+                    cost = bench.cost(one, order)
+                    if turn:
+                        found[one.name].append(cost.seconds_per_1000_chunks)
+            rows.append(
+                Row(
+                    part="addon",
+                    name=f"CPU per 1000 chunks, {kind}, mitmdump with the bridge",
+                    unit="s",
+                    baseline=median(found[GATEWAY]),
+                    baseline_name=GATEWAY,
+                    measured=median(found[server.name]),
+                    spread=spread(found[server.name]),
+                )
+            )
     return rows
 
 

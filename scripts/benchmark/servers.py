@@ -17,6 +17,7 @@ import psutil
 
 PROJECT = Path(__file__).parents[2]
 GATEWAY = PROJECT / ".venv/bin/chat2api"
+MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -122,6 +123,18 @@ def gateway(folder: Path, upstream_port: int, *, prefix: str = "", name: str = "
     environment = {"CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}", "DATA_DIR": str(folder / "data")}
     command = [str(GATEWAY), "serve", "--port", str(port)]
     with running(name, command, folder, environment, port) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def bridge(folder: Path, upstream_port: int) -> Iterator[Server]:
+    """mitmdump with the bridge, in front of the upstream."""
+    port = free_port()
+    url = f"http://127.0.0.1:{upstream_port}"
+    environment = {"CHATGPT_BASE_URL": url, "DATA_DIR": str(folder / "bridge-data"), "PYTHONPATH": str(PROJECT)}
+    command = [str(MITMDUMP), "-s", str(PROJECT / "addons/bridge.py"), "--mode", f"reverse:{url}"]
+    command += ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder / 'mitmproxy'}"]
+    with running("bridge", command, folder, environment, port) as server:
         yield server
 
 

@@ -29,18 +29,13 @@ from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.events import Event, Failed
-from shim.protocol.render import ChatChunks, Transcript
+from shim.protocol.render import STREAM_HEADERS, ChatChunks, Transcript
 from shim.protocol.stages import stops_of
 from shim.settings import Settings
 from shim.transport.base import read_reply
 
 log = logging.getLogger("chat2api")
 
-STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
 _JSON = {"content-type": "application/json"}
 
 # Models whose answers upstream likes to finish elsewhere (protocol.md 5.6).

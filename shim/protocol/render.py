@@ -31,6 +31,12 @@ from shim.openai.chat import (
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
 
 DONE = b"data: [DONE]\n\n"
+# No proxy on the way may keep a stream, or parts of it, back.
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 
 # NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR: JSON lets them stand as they are. (The ASCII ones it does not.)
 _ESCAPED = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}

@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
+from shim.protocol.render import STREAM_HEADERS
 from shim.routes.presence import ClientGoneError, present
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -86,8 +87,7 @@ class EventStream(ByteStream):
         *,
         headers: dict[str, str],
     ) -> None:
-        of_streams = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
-        super().__init__(request, lines, finish, headers=of_streams | headers)
+        super().__init__(request, lines, finish, headers=STREAM_HEADERS | headers)
 
     async def _send_pieces(self, send: Send) -> None:
         """A ticker of its own sends the comments: waiting for each piece with a time-out would cost a task a piece."""

@@ -1,26 +1,20 @@
-"""The stand-in served by Granian inside the running loop.
+"""The stand-in served inside the running loop.
 
-Rule: the port is claimed before Granian starts, because Granian never tells which one it got; and open answers end
-before it stops, because it would wait for them without limit.
+Rule: open answers end before it stops, because Granian would wait for them without limit.
 """
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
-from granian.constants import Interfaces
-from granian.server.embed import Server
-from litestar import Litestar
+
+from shim.serving import claimed_port, serve_app
 
 from .app import create_standin
 from .options import StandinOptions
 from .upstream import Upstream
 
-START_SECONDS = 10.0
-STOP_SECONDS = 2.0
-CONNECTIONS = 4096
+__all__ = ["RunningStandin", "claimed_port", "serve_app", "serve_standin"]
 
 
 class RunningStandin(msgspec.Struct, frozen=True):
@@ -44,71 +38,3 @@ async def serve_standin(
             yield RunningStandin(f"http://{host}:{claimed}", host, claimed, upstream)
         finally:
             upstream.closing = True
-
-
-@asynccontextmanager
-async def serve_app(app: Litestar, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """Serve any application in the running loop until the block is left; yields the port it listens on."""
-    with claimed_port(host, port) as claimed:
-        server = _server(app, host, claimed)
-        serving = asyncio.create_task(server.serve())
-        try:
-            await _accepting(host, claimed, serving)
-            yield claimed
-        finally:
-            await _stop(server, serving)
-
-
-@contextmanager
-def claimed_port(host: str, port: int) -> Iterator[int]:
-    """A port nobody else gets while the block runs: 0 finds a free one, another raises OSError when it is in use.
-
-    Granian binds with SO_REUSEPORT, so two servers on one port would silently share its connections; hence the
-    plain bind first. The bound, never listening socket keeps the number reserved.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        port = probe.getsockname()[1]
-    with socket.socket() as reservation:
-        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reservation.bind((host, port))
-        yield port
-
-
-def _server(app: Litestar, host: str, port: int) -> Server:
-    # Granian counts idle connections as work under way, too: its own bound is soon reached by a few clients that keep
-    # theirs open, and everybody else waits until those time out.
-    return Server(
-        app,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        log_enabled=False,
-        backlog=CONNECTIONS,
-        backpressure=CONNECTIONS,
-    )
-
-
-async def _accepting(host: str, port: int, serving: "asyncio.Task[None]") -> None:
-    """Return once a connection is accepted; a server that ended instead raises its own exception."""
-    async with asyncio.timeout(START_SECONDS):
-        while not serving.done():
-            with suppress(ConnectionRefusedError):
-                _, writer = await asyncio.open_connection(host, port)
-                writer.close()
-                await writer.wait_closed()
-                return
-            await asyncio.sleep(0.005)
-    await serving
-
-
-async def _stop(server: Server, serving: "asyncio.Task[None]") -> None:
-    """Stop; a reader that does not read cannot hold it for longer than STOP_SECONDS."""
-    server.stop()  # type: ignore[no-untyped-call]
-    _, pending = await asyncio.wait({serving}, timeout=STOP_SECONDS)
-    for task in pending:
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await serving

@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MITMPROXY = ROOT / ".venv-mitmproxy" / "bin"
+# Another one, with another mitmproxy, may be named.
+MITMPROXY = Path(os.environ.get("MITMPROXY_ENVIRONMENT", ROOT / ".venv-mitmproxy")) / "bin"
 _START_SECONDS = 60
 WEB_PASSWORD = "for-the-tests"
 
@@ -107,7 +108,7 @@ def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
         started.append(Mitmdump(process, port, folder))
         _wait(started[-1], port)
-        if started[-1].get("/healthz", host="api.openai.com").status_code != 200:
+        if started[-1].get("/healthz", host="api.openai.com").headers["content-type"] != "application/json":
             raise AssertionError(f"the bridge does not serve:\n{started[-1].log}")
         serving.append(started[-1])
         return started[-1]

@@ -1,0 +1,44 @@
+"""The bridge's options: all settings of `chat2api serve`, its own, and what it needs of mitmproxy's.
+
+Rule: an option beats the environment variable of its name; an empty one says nothing.
+"""
+
+import re
+from typing import Any
+
+from mitmproxy import ctx, exceptions  # type: ignore[import-not-found,unused-ignore]
+from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
+
+from shim.settings import SettingError, Settings, describe, load_settings
+
+_NOTHING = r"(?!)"
+
+
+def declare(loader: Loader) -> None:
+    """Make them known."""
+    for name, default, text in describe():
+        loader.add_option(name.lower(), str, "", f"{text} (default: {default or 'none'})")
+    loader.add_option("bridge_host", str, "api.openai.com", "Regular mode: the host whose calls are answered.")
+    loader.add_option("bridge_pass", str, "", "Paths that match this pass on untouched (none: all are answered).")
+    loader.add_option("bridge_inline", bool, True, "Turn plain chat completions into the upstream call itself.")
+
+
+def read() -> tuple[Settings, re.Pattern[str]]:
+    """The settings, and the paths that pass. Raises OptionsError."""
+    if ctx.options.stream_large_bodies:
+        raise exceptions.OptionsError("bridge: stream_large_bodies would send requests on before they are read")
+    given: dict[str, Any] = {name.lower(): getattr(ctx.options, name.lower()) or None for name, _, _ in describe()}
+    try:
+        return load_settings(flags=given), re.compile(ctx.options.bridge_pass or _NOTHING)
+    except (SettingError, re.error) as error:
+        raise exceptions.OptionsError(f"bridge: {error}") from error
+
+
+def adapt(settings: Settings) -> None:
+    """What has to be so for the bridge: nobody is connected to before it is known where a call goes, the Host that a
+    client names is kept, and an answer may be silent for as long as it may take."""
+    ctx.options.update(connection_strategy="lazy", keep_host_header=True)
+    if "tcp_timeout" in ctx.options:  # mitmproxy 11 has ten minutes, built in
+        ctx.options.update(tcp_timeout=max(ctx.options.tcp_timeout, round(settings.total_timeout)))
+    if settings.ca_file and not ctx.options.ssl_verify_upstream_trusted_ca:
+        ctx.options.update(ssl_verify_upstream_trusted_ca=settings.ca_file)

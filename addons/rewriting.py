@@ -1,0 +1,111 @@
+"""What a flow is made into: the upstream call, a request to the app in this process, or an answer.
+
+Rule: a request that goes on is built anew, or goes to this process, or was sent to where it goes; so nothing of what a
+client says to us, its Authorization first, is carried to anybody else.
+"""
+
+from urllib.parse import urlsplit
+
+from mitmproxy import http  # type: ignore[import-not-found,unused-ignore]
+from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-found,unused-ignore]
+
+from shim.accounts.admission import is_loopback
+from shim.embedded import Embedded
+from shim.errors import RequestError, UpstreamError
+from shim.exchange.flows import Answered, Incoming
+from shim.protocol.commands import HttpRequest
+from shim.routes.inside import TICKET, Visitor
+from shim.settings import Settings
+
+_LOOPBACK = "127.0.0.1"
+_FRAMED = (b"h2", b"h3")  # these have frames of their own
+_OURS = ("authorization", "proxy-authorization", "cookie")
+
+
+def id_of(flow: http.HTTPFlow) -> str:
+    """The `x-request-id` of the answer."""
+    return f"req_{flow.id.replace('-', '')}"
+
+
+def incoming(flow: http.HTTPFlow, settings: Settings) -> Incoming:
+    """What the client sent."""
+    address = f"{_scheme(flow)}://{flow.request.host_header or flow.request.host}{settings.root_path}"
+    body: bytes = flow.request.get_content(strict=False) or b""
+    return Incoming(
+        id=id_of(flow),
+        method=flow.request.method,
+        path=flow.request.path.partition("?")[0],
+        authorization=flow.request.headers.get("authorization"),
+        body=body,
+        address=address,
+    )
+
+
+def check_client(flow: http.HTTPFlow, settings: Settings) -> None:
+    """Without a key to ask for, only this machine is let in, wherever mitmproxy listens. Raises RequestError."""
+    if not settings.authorization and not is_loopback(flow.client_conn.peername[0]):
+        raise RequestError("Without AUTHORIZATION only clients on the gateway's own machine are answered", status=403)
+
+
+def become(flow: http.HTTPFlow, call: HttpRequest) -> None:
+    """The flow is the upstream call from here on."""
+    headers = call.headers | {"host": urlsplit(call.url).netloc}
+    flow.request = http.Request.make(call.method, call.url, call.body, headers)
+
+
+def hand_over(flow: http.HTTPFlow, embedded: Embedded) -> None:
+    """The flow goes on to the app, as the client sent it."""
+    request, host = flow.request, flow.request.host_header
+    request.headers[TICKET] = embedded.inside.ticket(Visitor(tuple(flow.client_conn.peername[:2]), _scheme(flow)))
+    request.scheme, request.host, request.port = "http", _LOOPBACK, embedded.port
+    request.host_header = host or _LOOPBACK
+
+
+def let_pass(flow: http.HTTPFlow) -> None:
+    """The flow goes on to where it was sent. In reverse mode that was us, so credentials stay here, and the Host it is
+    for takes the place of ours."""
+    if is_reverse(flow):
+        for name in _OURS:
+            flow.request.headers.pop(name, None)
+        default = {"http": 80, "https": 443}[flow.request.scheme]
+        port = "" if flow.request.port == default else f":{flow.request.port}"
+        flow.request.host_header = f"{flow.request.host}{port}"
+
+
+def received(flow: http.HTTPFlow) -> tuple[int, dict[str, str], bytes]:
+    """Upstream's answer: status, headers and body, as it came."""
+    return flow.response.status_code, dict(flow.response.headers), flow.response.raw_content or b""
+
+
+def answer(flow: http.HTTPFlow, answered: Answered) -> None:
+    """This is the answer, whatever there was of one."""
+    flow.response = http.Response.make(answered.status, answered.body, answered.headers)
+
+
+def begin_stream(flow: http.HTTPFlow, headers: dict[str, str]) -> None:
+    """The answer is a stream of ours, with nothing of upstream's head. In HTTP/1 it is chunked, so that a cut shows."""
+    framing = {} if flow.client_conn.alpn in _FRAMED else {"transfer-encoding": "chunked"}
+    flow.response.headers.clear()
+    flow.response.headers.update(headers | framing)
+
+
+def failure_of(flow: http.HTTPFlow) -> UpstreamError | None:
+    """What broke a flow; None where the client is gone."""
+    if "client" in flow.error.msg.lower():
+        return None
+    return UpstreamError("Upstream closed the connection before its answer was over", code="upstream_connection")
+
+
+def _scheme(flow: http.HTTPFlow) -> str:
+    """As the client sees it."""
+    return "https" if flow.client_conn.tls_established else "http"
+
+
+def is_ours(flow: http.HTTPFlow, host: str) -> bool:
+    """Whether the client means us: it calls us by our own address, or an API at `host` that we answer for."""
+    return is_reverse(flow) or flow.request.pretty_host == host
+
+
+def is_reverse(flow: http.HTTPFlow) -> bool:
+    """Whether the client calls us by our own address."""
+    return isinstance(flow.client_conn.proxy_mode, ReverseMode)
