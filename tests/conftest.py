@@ -30,6 +30,11 @@ SECRET = re.compile(r"eyJ[\w-]{16,}\.[\w.-]+|\bv1\.[0-9a-f]{42}\b|\brt_\w{20,}|g
 _leaks: list[str] = []
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-golden`: see `tests/replay/test_golden.py`."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files of tests/replay anew")
+
+
 def secrets_in(text: str) -> list[str]:
     """Every token in a text, cut short."""
     return [f"{match[0][:12]}…" for match in SECRET.finditer(text)]

@@ -14,6 +14,7 @@ from litestar.types import Receive, Send
 from shim.protocol.render import STREAM_HEADERS
 from shim.routes.presence import ClientGoneError, present
 
+_CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
 KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
 _ID = "chat2api_request_id"
@@ -53,7 +54,7 @@ class ByteStream(ASGIStreamingResponse):
     ) -> None:
         super().__init__(
             iterator=pieces,
-            media_type=headers.pop("content-type", None),
+            media_type=headers.pop("content-type", "").removesuffix(_CHARSET) or None,
             headers=answer_headers(request, headers),
             status_code=200,
         )
