@@ -327,7 +327,7 @@ class Turns:
         return await self.run(open_turn(place.way.upstream, place.conversation, self._calls.options, moment), place)
 
     def _answer(self) -> Answer:
-        return Answer(continue_times=self._settings.continue_times if self.kept else 0, resumable=self.kept)
+        return Answer(continue_times=self._settings.continue_times, resumable=self.kept)
 
 
 async def _check_taken(response: Response, turn: Turn) -> None:

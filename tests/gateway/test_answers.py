@@ -196,6 +196,14 @@ def test_a_cut_answer_is_gone_on_with_a_bounded_number_of_times(keeper):
     assert keeper.message("[[script=max_tokens parts=4 seed=5]]")["finish_reason"] == "length"
 
 
+def test_a_cut_answer_of_a_temporary_chat_is_gone_on_with_too(start_gateway, upstream, make_account):
+    going_on = start_gateway(CHATGPT_BASE_URL=upstream.base_url, CONTINUE_TIMES="1")
+    client = Client(going_on, make_account("temporary", plan="plus"))
+    whole, streamed = (ask("[[script=max_tokens say=One two three four.]]") for ask in (client.message, client.streamed))
+    assert whole["content"] == streamed["content"] == "One two three four."
+    assert whole["finish_reason"] == "stop"
+
+
 def test_gpts_by_both_names(gateway, make_account, upstream):
     client = Client(gateway, make_account("gpts", plan="plus", gizmos=["g-abc123"]))
     for model in ("g-abc123", "gpt-4-gizmo-g-abc123"):
