@@ -193,6 +193,25 @@ async def test_pictures_and_files_are_attached_and_sent(gateway, visit):
         chat.check()
 
 
+async def test_a_picture_goes_up_and_a_picture_comes_back(gateway, upstream, visit, make_account):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.button("API key").click()
+        await chat.page.get_by_role("dialog").get_by_label("API key").fill(make_account("painter", plan="plus"))
+        await chat.page.keyboard.press("Enter")
+        await chat.page.evaluate(PASTE, [base64.b64encode(picture(6, 4)).decode(), "blue.png", "image/png"])
+        await expect(chat.page.get_by_role("img", name="blue.png")).to_be_visible()
+        answer = await chat.ask("[[script=image_gen]] Another one like this.")
+        drawn = answer.locator("img")
+        await expect(drawn).to_be_visible()
+        await chat.page.wait_for_function(
+            "(image) => image.complete && image.naturalWidth > 0", arg=await drawn.element_handle()
+        )
+        (sent,) = upstream.get("/standin/stats").json()["recent_turns"][-1]["conversation"]["messages"]
+        assert [one["mime_type"] for one in sent["metadata"]["attachments"]] == ["image/png"]
+        assert {"width": 6, "height": 4}.items() <= sent["content"]["parts"][1].items()
+        chat.check()
+
+
 async def test_what_is_too_large_is_told_at_once(gateway, visit):
     async with visit(f"{gateway.base_url}/") as chat:
         await chat.page.evaluate(
