@@ -3,6 +3,7 @@
 Rule: loopback only, every process started here is ended here by its own handle, and nothing outlives a test run.
 """
 
+import errno
 import itertools
 import os
 import re
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -54,6 +57,103 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if _leaks and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# --- the network guard ------------------------------------------------------------------------------------------------
+#
+# No test leaves this machine: one that tries fails, whatever the code under test makes of it. Watched is what Python's
+# sockets are told to reach or to look up. libcurl has sockets of its own, and so have other processes: their tests give
+# them addresses on loopback only.
+
+_reached: list[str] = []
+_connect, _connect_ex, _sendto, _getaddrinfo = (
+    socket.socket.connect,
+    socket.socket.connect_ex,
+    socket.socket.sendto,
+    socket.getaddrinfo,
+)
+
+
+def is_on_this_machine(host: object) -> bool:
+    """Whether it is loopback, or what binds and connects here; a name is looked up only where it has to be local."""
+    name = host.decode(errors="replace") if isinstance(host, bytes) else str(host or "")
+    if name in {"", "localhost", "localhost.localdomain"}:  # the hosts file has these
+        return True
+    try:
+        address = ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
+def _check_reach(sock: socket.socket, address: Any) -> None:
+    if sock.family in {socket.AF_INET, socket.AF_INET6} and not is_on_this_machine(address[0]):
+        _reached.append(f"{address[0]} port {address[1]}")
+        raise PermissionError(errno.EACCES, f"a test must not reach {_reached[-1]}")
+
+
+def _guarded_connect(sock: socket.socket, address: Any) -> None:
+    _check_reach(sock, address)
+    _connect(sock, address)
+
+
+def _guarded_connect_ex(sock: socket.socket, address: Any) -> int:
+    _check_reach(sock, address)
+    return _connect_ex(sock, address)
+
+
+def _guarded_sendto(sock: socket.socket, data: Any, *arguments: Any) -> int:
+    _check_reach(sock, arguments[-1])
+    return _sendto(sock, data, *arguments)
+
+
+def _guarded_getaddrinfo(host: Any, *arguments: Any, **more: Any) -> Any:
+    flags = more.get("flags", arguments[4] if len(arguments) > 4 else 0)
+    numeric = flags & socket.AI_NUMERICHOST or _is_address(host)
+    if not numeric and not is_on_this_machine(host):
+        _reached.append(f"the name {host!r}")
+        raise socket.gaierror(socket.EAI_NONAME, f"a test must not look up {_reached[-1]}")
+    return _getaddrinfo(host, *arguments, **more)
+
+
+def _is_address(host: Any) -> bool:
+    try:
+        ip_address(str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network_guard() -> Iterator[None]:
+    """Watches all that this process connects to."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", _guarded_connect)
+    patch.setattr(socket.socket, "connect_ex", _guarded_connect_ex)
+    patch.setattr(socket.socket, "sendto", _guarded_sendto)
+    patch.setattr(socket, "getaddrinfo", _guarded_getaddrinfo)
+    yield
+    patch.undo()
+
+
+def _fail_if_reached() -> None:
+    reached = sorted({*_reached})
+    _reached.clear()
+    if reached:
+        pytest.fail(f"the network guard: this test left loopback, for {', '.join(reached)}", pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    yield
+    _fail_if_reached()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    yield
+    _fail_if_reached()
 
 
 class Running:

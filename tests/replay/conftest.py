@@ -1,0 +1,421 @@
+"""What the replay tests share: every cassette, answered by the core alone, by the app, and by flows.
+
+Rule: upstream is what was recorded and nothing else; time stands still and ids are counted, so that bytes can be equal.
+Nothing here shapes an answer: the drivers are the real ones, and the core's is as short as a driver can be.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+import pytest
+
+from pow import Challenge, ClientProfile, search
+from shim import tokenizer
+from shim.app import create_app
+from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
+from shim.cassettes.matching import Player
+from shim.errors import GatewayError, UpstreamError
+from shim.exchange import Clock, Gateway
+from shim.exchange.flows import Answered, Crossing, Incoming, cross, refusal, stream_of
+from shim.exchange.opening import open_gateway
+from shim.openai.chat import ChatRequest, Usage
+from shim.openai.decode import chat_request
+from shim.protocol.answer import Answer
+from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow
+from shim.protocol.conversation import conversation_for
+from shim.protocol.events import Event, Failed, FileRef, Started
+from shim.protocol.following import Resume, resume
+from shim.protocol.handshake import HandshakeOptions, Moment, open_turn
+from shim.protocol.markdown import Markdown
+from shim.protocol.models import answered_model
+from shim.protocol.render import ChatChunks, Completion, Transcript
+from shim.protocol.upstream import Identity, Upstream
+from shim.protocol.usage import prompt_tokens, usage_of
+from shim.settings import Settings
+from shim.standin import make_access_token
+from shim.transport import Lane
+from shim.transport.replay import ReplayTransport
+
+T = TypeVar("T")
+CASSETTES = Path(__file__).parents[1] / "cassettes"
+GOLDEN = Path(__file__).parent / "golden"
+NAMES = [path.stem for path in sorted(CASSETTES.glob("*.json"))]
+CHAT = "/v1/chat/completions"
+UPSTREAM = "http://upstream.test"
+ACCOUNT = make_access_token("recorded", "plus")
+NOW = 1_800_000_000.0
+# What differs from call to call, or is the server's: not in a golden, and not compared.
+_OWN = frozenset({"x-request-id", "content-length", "date", "server", "connection", "transfer-encoding"})
+# What a golden shows of a head besides the status: everything the core decides.
+_DECIDED = ("retry-after", "x-should-retry")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `name` runs for each cassette, one that takes `streamed` for both kinds of answer, unless it
+    says itself which."""
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", NAMES)
+    if "streamed" in metafunc.fixturenames and metafunc.definition.get_closest_marker("parametrize") is None:
+        metafunc.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a client was told: its answer's status, headers (names in lower case, without `_OWN`) and body. `broken`:
+    then its connection broke (only a proxy's does; with status 0 it says itself what broke)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    broken: bool = False
+
+    @classmethod
+    def of(cls, status: int, headers: Any, body: bytes) -> "Told":
+        """From an answer as it came."""
+        return cls(status, {name: value for name, value in dict(headers).items() if name not in _OWN}, body)
+
+    @property
+    def decided(self) -> dict[str, str]:
+        """The headers that are the core's."""
+        return {name: self.headers[name] for name in _DECIDED if name in self.headers}
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A client's call of which the cassette holds what became of it."""
+
+    prompt: str
+    token: str | None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What it says who asks."""
+        return {"authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def body(self, *, streamed: bool) -> bytes:
+        """As `scripts/record` asked it; whether it streams is nothing that upstream hears of."""
+        message = {"role": "user", "content": self.prompt}
+        return msgspec.json.encode({"model": "auto", "stream": streamed, "messages": [message]})
+
+
+def questions_of(cassette: Cassette) -> list[Question]:
+    """The questions of a cassette, in their order."""
+    return [_question(one) for one in cassette.interactions if one.request.path.endswith("/conversation")]
+
+
+def _question(turn: Interaction) -> Question:
+    (message,) = turn.request.body["messages"]
+    own = turn.request.path.startswith("/backend-api")
+    return Question(message["content"]["parts"][0], ACCOUNT if own else None)
+
+
+class Ids:
+    """Ids that are counted, anew for each question: what an answer that failed used up changes no other's."""
+
+    def __init__(self) -> None:
+        self._question = self._id = 0
+
+    def begin(self) -> None:
+        """The next question is asked."""
+        self._question, self._id = self._question + 1, 0
+
+    def new(self) -> str:
+        """The next id."""
+        self._id += 1
+        return f"{self._question:08}-0000-4000-8000-{self._id:012}"
+
+    @property
+    def clock(self) -> Clock:
+        """These, and a time that stands still."""
+        return Clock(now=lambda: NOW, new_id=self.new)
+
+
+# --- by the core alone ------------------------------------------------------------------------------------------------
+
+
+class Core:
+    """The protocol core, driven by hand: no loop, no socket, no clock."""
+
+    def __init__(self, cassette: Cassette) -> None:
+        self._player = Player([cassette])
+        self._ids = Ids()
+
+    def tell(self, question: Question, *, streamed: bool) -> Told:
+        """What the client is told."""
+        self._ids.begin()
+        request, _ = chat_request(question.body(streamed=streamed))
+        upstream = Upstream(UPSTREAM, Identity("device", question.token), ClientProfile())
+        try:
+            return Told(200, {}, self._body(request, upstream))
+        except GatewayError as error:
+            error.settle(NOW)
+            return Told(error.http_status, error.headers(), error.envelope())
+
+    def _body(self, request: ChatRequest, upstream: Upstream) -> bytes:
+        batches = [batch for batch in self._events(request, upstream) if batch]
+        begun = batches[0][0]
+        if isinstance(begun, Failed):
+            raise begun.error
+        assert isinstance(begun, Started)
+        own: dict[str, Any] = {
+            "id": f"chatcmpl-{self._ids.new().replace('-', '')}",
+            "created": int(NOW),
+            "model": answered_model(request.model, request.model, begun.slug),
+            "count": lambda transcripts: _usage(request, transcripts),
+        }
+        shaped = map(Markdown(link=_no_link).feed, batches)
+        if request.stream:
+            chunks = ChatChunks(**own, include_usage=False)
+            return chunks.head() + b"".join(map(chunks.render, shaped))
+        completion = Completion(**own)
+        for events in shaped:
+            completion.add(events)
+        return completion.body()
+
+    def _events(self, request: ChatRequest, upstream: Upstream) -> Iterator[list[Event]]:
+        """The events of a turn, in the batches they arrive in, wherever upstream goes on with it."""
+        answer, pieces = Answer(), self._open(request, upstream)
+        while not answer.ended:
+            if isinstance(answer.follow, Resume):
+                call = self._run(resume(upstream, answer.follow))
+                pieces = _pieces(self._play(call))
+                answer.reopen()
+            assert answer.follow is None, "no cassette has a conversation that is polled for"
+            try:
+                yield answer.receive(next(pieces))
+            except UpstreamError as broken:
+                yield answer.abort(broken)
+
+    def _open(self, request: ChatRequest, upstream: Upstream) -> Iterator[bytes]:
+        conversation = conversation_for(request, request.model, {}, temporary=True, now=NOW, new_id=self._ids.new)
+        moment = Moment(datetime.fromtimestamp(NOW, UTC), 0.0, "session")
+        turn = self._run(open_turn(upstream, conversation, HandshakeOptions(ClientProfile()), moment))
+        response = self._play(turn.request)
+        if response.status != 200:
+            raise turn.refused(HttpReply(response.status, response.headers, response.body()))
+        return _pieces(response)
+
+    def _run(self, handshake: Handshake[T]) -> T:
+        reply: Reply = None
+        try:
+            while True:
+                reply = self._perform(handshake.send(reply))
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+    def _perform(self, command: Command) -> Reply:
+        match command:
+            case Send(request=request):
+                response = self._play(request)
+                return HttpReply(response.status, response.headers, response.body())
+            case SolvePow(challenge=challenge, config=config):
+                return search(challenge, config)
+            case _:
+                raise AssertionError(f"no cassette asks for {command}")
+
+    def _play(self, call: HttpRequest) -> RecordedResponse:
+        path = call.url.removeprefix(UPSTREAM)
+        found = self._player.play(call.method, path, call.headers.items(), call.body)
+        assert isinstance(found, Interaction), str(found)
+        return found.response
+
+
+def _pieces(response: RecordedResponse) -> Iterator[bytes]:
+    """The chunks, and how they end: with `b""`, or broken off."""
+    yield from (chunk.content() for chunk in response.chunks)
+    if response.cut:
+        raise UpstreamError("The recorded connection broke off here", code="upstream_connection")
+    yield b""
+
+
+def _usage(request: ChatRequest, transcripts: Sequence[Transcript]) -> Usage:
+    return usage_of(prompt_tokens(request.messages, tokenizer.count), transcripts, tokenizer.count)
+
+
+def _no_link(file: FileRef) -> str:
+    raise AssertionError(f"no cassette has a file: {file}")
+
+
+def by_core(cassette: Cassette, *, streamed: bool) -> list[Told]:
+    """What the core makes of a cassette."""
+    core = Core(cassette)
+    return [core.tell(question, streamed=streamed) for question in questions_of(cassette)]
+
+
+# --- by the drivers ---------------------------------------------------------------------------------------------------
+
+
+class InlineSolver:
+    """Proofs without the process they are searched in: that one takes half a second to start."""
+
+    def __init__(self, workers: int) -> None:
+        """As `pow.Solver`."""
+
+    async def start(self) -> None:
+        """There is nothing to start."""
+
+    async def solve(self, challenge: Challenge, config: list[object]) -> str:
+        """The proof token."""
+        return search(challenge, config) or ""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Drivers:
+    """The app and flows on a cassette, each in a new gateway whose data lies in a folder of its own."""
+
+    def __init__(self, new_folder: Callable[[], Path]) -> None:
+        self._new_folder = new_folder
+
+    def _settings(self) -> Settings:
+        return Settings(data_dir=str(self._new_folder()), retry_times=0, chatgpt_base_url=(UPSTREAM,))
+
+    async def by_app(self, cassette: Cassette, *, streamed: bool) -> list[Told]:
+        """What the app tells clients over ASGI."""
+        transport, ids, told = ReplayTransport(cassette), Ids(), []
+        app = create_app(self._settings(), transport=transport, clock=ids.clock)
+        async with app.lifespan(), _client_of(app) as client:
+            for question in questions_of(cassette):
+                ids.begin()
+                answer = await client.post(CHAT, content=question.body(streamed=streamed), headers=question.headers)
+                assert answer.headers["x-request-id"].startswith("req_")
+                told.append(Told.of(answer.status_code, answer.headers, answer.content))
+        assert transport.leftovers == []
+        return told
+
+    async def by_flows(self, cassette: Cassette, *, streamed: bool) -> list[Told]:
+        """What the addon's flows tell clients, the proxy's part played here."""
+        transport, ids, told = ReplayTransport(cassette), Ids(), []
+        async with open_gateway(self._settings(), transport, ids.clock) as gateway:
+            for question in questions_of(cassette):
+                ids.begin()
+                told.append(await Flow(gateway, transport, question, streamed=streamed).tell())
+        return told
+
+
+def _client_of(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
+
+
+class Flow:
+    """One flow as mitmproxy leads it through the addon's hooks (`addons/bridge.py`)."""
+
+    def __init__(self, gateway: Gateway, transport: ReplayTransport, question: Question, *, streamed: bool) -> None:
+        self._gateway, self._transport = gateway, transport
+        authorization = question.headers.get("authorization")
+        body = question.body(streamed=streamed)
+        self._incoming = Incoming("req_flow", "POST", CHAT, authorization, body, "http://gateway.test")
+
+    async def tell(self) -> Told:
+        """What the client is told."""
+        try:
+            return await self._cross()
+        except GatewayError as error:
+            return _told(refusal(error, self._incoming.id))
+
+    async def _cross(self) -> Told:
+        crossing = await cross(self._gateway, self._incoming)
+        assert crossing is not None, "the app answers this"
+        response = await self._transport.send(crossing.call, Lane("flow"))
+        headers = crossing.stream_head(response.status, response.headers)
+        said: list[bytes] = []
+        hear = said.append if headers is None else _streaming(crossing, said)
+        try:
+            while piece := await response.chunk():
+                hear(piece)
+        except UpstreamError as broken:  # so does the client's connection: the hook `error`
+            crossing.lost(broken)
+            told = Told(0, {}, b"") if headers is None else Told.of(200, headers, b"".join(said))
+            return msgspec.structs.replace(told, broken=True)
+        if headers is None:
+            return _told(await crossing.whole(response.status, response.headers, b"".join(said)))
+        hear(b"")
+        crossing.end()
+        return Told.of(200, headers, b"".join(said))
+
+
+def _streaming(crossing: Crossing, said: list[bytes]) -> Callable[[bytes], None]:
+    """What mitmproxy does with a piece of a streamed body."""
+    stream = stream_of(crossing, None)
+    return lambda piece: said.append(_joined(stream(piece)))
+
+
+def _joined(said: bytes | Iterable[bytes]) -> bytes:
+    return said if isinstance(said, bytes) else b"".join(said)
+
+
+def _told(answered: Answered) -> Told:
+    return Told.of(answered.status, answered.headers, answered.body)
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+@cache
+def load(name: str) -> Cassette:
+    """A cassette by its name."""
+    return load_cassette(CASSETTES / f"{name}.json")
+
+
+@pytest.fixture
+def cassette(name: str) -> Cassette:
+    """The cassette of this test."""
+    return load(name)
+
+
+@pytest.fixture
+def drivers(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Drivers:
+    """The app and flows, without processes of their own."""
+    monkeypatch.setattr("shim.exchange.opening.Solver", InlineSolver)
+    return Drivers(lambda: tmp_path_factory.mktemp("data"))
+
+
+Answers = dict[tuple[str, str, bool], list[Told]]
+Telling = Callable[[], Awaitable[list[Told]]]
+
+
+@pytest.fixture(scope="session")
+def kept_answers() -> Answers:
+    """What the drivers have told already of a cassette as it was recorded."""
+    return {}
+
+
+@pytest.fixture
+def app_told(name: str, streamed: bool, cassette: Cassette, drivers: Drivers, kept_answers: Answers) -> Telling:
+    """`await app_told()`: what the app tells of the cassette of this test."""
+    return _once(kept_answers, ("app", name, streamed), lambda: drivers.by_app(cassette, streamed=streamed))
+
+
+@pytest.fixture
+def flows_told(name: str, streamed: bool, cassette: Cassette, drivers: Drivers, kept_answers: Answers) -> Telling:
+    """`await flows_told()`: what flows tell of it."""
+    return _once(kept_answers, ("flows", name, streamed), lambda: drivers.by_flows(cassette, streamed=streamed))
+
+
+def _once(kept: Answers, key: tuple[str, str, bool], tell: Telling) -> Telling:
+    async def told() -> list[Told]:
+        if key not in kept:
+            kept[key] = await tell()
+        return kept[key]
+
+    return told
+
+
+@pytest.fixture(scope="session")
+def players() -> SimpleNamespace:
+    """What the modules share besides: functions, names and places."""
+    return SimpleNamespace(
+        by_core=by_core,
+        load=load,
+        questions_of=questions_of,
+        names=NAMES,
+        cassettes=CASSETTES,
+        golden=GOLDEN,
+        chat=CHAT,
+    )

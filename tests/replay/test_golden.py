@@ -1,0 +1,75 @@
+"""Every cassette through the core alone and through the app: each tells clients what the golden file says.
+
+A golden holds the answers to all turns of its cassette. In `NAME.sse` each begins with comments about its head; in
+`NAME.json` the bodies are those of whole answers, laid out over lines. `pytest --update-golden` writes them anew from
+what the app says, and the rest is still compared with that.
+"""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+SUFFIX = {True: ".sse", False: ".json"}
+
+
+def as_sse(answers):
+    return b"".join(head_of(place, told) + told.body.rstrip(b"\n") + b"\n\n" for place, told in enumerate(answers, 1))
+
+
+def head_of(place, told):
+    named = "".join(f", {name}: {value}" for name, value in told.decided.items())
+    return f": answer {place}, status {told.status}{named}\n\n".encode()
+
+
+def as_json(answers):
+    """Laid out over lines, in which every value stays as it was written."""
+    shown = [{"status": told.status, **told.decided, "body": msgspec.Raw(told.body)} for told in answers]
+    return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
+
+
+def shown(answers, streamed):
+    return as_sse(answers) if streamed else as_json(answers)
+
+
+def write(path, content):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+def read(path):
+    assert path.exists(), f"{path.name} is missing: run pytest --update-golden, and read what it wrote"
+    return path.read_bytes()
+
+
+@pytest.fixture
+def golden(name, streamed, players, app_told, request):
+    """`await golden()`: the golden file's bytes, written anew before where that is asked for."""
+    path = Path(players.golden / f"{name}{SUFFIX[streamed]}")
+
+    async def make():
+        if request.config.getoption("update_golden"):
+            write(path, shown(await app_told(), streamed))
+        return read(path)
+
+    return make
+
+
+async def test_the_app_tells_what_the_golden_says(streamed, app_told, golden):
+    assert shown(await app_told(), streamed).decode() == (await golden()).decode()
+
+
+async def test_the_core_tells_what_the_golden_says(cassette, streamed, players, golden, app_told):
+    told = players.by_core(cassette, streamed=streamed)
+    assert shown(told, streamed).decode() == (await golden()).decode()
+    assert [one.body for one in told] == [one.body for one in await app_told()]
+
+
+def test_every_golden_belongs_to_a_cassette(players, request):
+    there = {path.name for path in players.golden.iterdir()}
+    wanted = {f"{name}{suffix}" for name in players.names for suffix in SUFFIX.values()}
+    if request.config.getoption("update_golden"):
+        for name in there - wanted:
+            (players.golden / name).unlink()
+        there &= wanted
+    assert there - wanted == set(), "no cassette has this name"
