@@ -199,7 +199,8 @@ def test_a_cut_answer_is_gone_on_with_a_bounded_number_of_times(keeper):
 def test_a_cut_answer_of_a_temporary_chat_is_gone_on_with_too(start_gateway, upstream, make_account):
     going_on = start_gateway(CHATGPT_BASE_URL=upstream.base_url, CONTINUE_TIMES="1")
     client = Client(going_on, make_account("temporary", plan="plus"))
-    whole, streamed = (ask("[[script=max_tokens say=One two three four.]]") for ask in (client.message, client.streamed))
+    prompt = "[[script=max_tokens say=One two three four.]]"
+    whole, streamed = client.message(prompt), client.streamed(prompt)
     assert whole["content"] == streamed["content"] == "One two three four."
     assert whole["finish_reason"] == "stop"
 
