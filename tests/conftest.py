@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -216,15 +217,15 @@ def start(arguments: list[str], base_url: str, ready_path: str, folder: Path, en
     raise AssertionError(f"the server did not start:\n{running.log}")
 
 
-@pytest.fixture(scope="session")
-def start_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`start_standin("--flag", ...)`: a stand-in upstream in a process of its own."""
+@contextmanager
+def standins(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`make("--flag", ...)`; all are ended with the block."""
     started: list[Running] = []
 
     def make(*flags: str) -> Running:
         port = free_port()
         arguments = ["-m", "shim.standin", "--port", str(port), *flags]
-        folder = tmp_path_factory.mktemp("standin")
+        folder = folders.mktemp("standin")
         started.append(start(arguments, f"http://127.0.0.1:{port}", "/standin/stats", folder, clean_environment()))
         return started[-1]
 
@@ -233,14 +234,14 @@ def start_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
         running.stop()
 
 
-@pytest.fixture(scope="session")
-def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`start_gateway(NAME="value", ...)`: a real `chat2api serve` with these settings, health checked at `health`."""
+@contextmanager
+def gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`make(NAME="value", ...)`; all are ended with the block, and none may have logged a token."""
     started: list[Running] = []
 
     def make(health: str = "/healthz", **settings: str) -> Running:
         port = free_port()
-        folder = tmp_path_factory.mktemp("gateway")
+        folder = folders.mktemp("gateway")
         environment = clean_environment(**{"PORT": str(port), "DATA_DIR": str(folder / "data"), **settings})
         started.append(start(["-m", "shim", "serve"], f"http://127.0.0.1:{port}", health, folder, environment))
         return started[-1]
@@ -251,15 +252,32 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
         assert not secrets_in(running.log), "a token stands in the gateway's log"
 
 
-@pytest.fixture(scope="session")
-def shared_standin(start_standin: Callable[..., Running]) -> Running:
-    return start_standin()
+@pytest.fixture(scope="module")
+def start_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`start_standin("--flag", ...)`: a stand-in upstream in a process of its own, as long as the module's tests run."""
+    with standins(tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`start_gateway(NAME="value", ...)`: a real `chat2api serve` with these settings, health checked at `health`, as
+    long as the module's tests run: each takes 150 MB."""
+    with gateways(tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
-def shared_gateway(start_gateway: Callable[..., Running], shared_standin: Running) -> Running:
+def shared_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with standins(tmp_path_factory) as make:
+        yield make()
+
+
+@pytest.fixture(scope="session")
+def shared_gateway(tmp_path_factory: pytest.TempPathFactory, shared_standin: Running) -> Iterator[Running]:
     """One gateway with default settings for every test that needs nothing special."""
-    return start_gateway(CHATGPT_BASE_URL=shared_standin.base_url)
+    with gateways(tmp_path_factory) as make:
+        yield make(CHATGPT_BASE_URL=shared_standin.base_url)
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def echo() -> Iterator[str]:
         thread.join(10)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mitmdump]]:
     """`start_bridge(mode, *arguments, scripts=("more.py",), NAME="value")`: mitmdump with the bridge, ready to answer.
     `scripts` come before it; settings are environment variables."""
