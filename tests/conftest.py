@@ -254,7 +254,7 @@ def gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]
 
 @pytest.fixture(scope="module")
 def start_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`start_standin("--flag", ...)`: a stand-in upstream in a process of its own, as long as the module's tests run."""
+    """`start_standin("--flag", ...)`: a stand-in upstream in a process of its own, as long as its module runs."""
     with standins(tmp_path_factory) as make:
         yield make
 
