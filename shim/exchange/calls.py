@@ -14,6 +14,8 @@ from shim.accounts.seats import list_key
 from shim.errors import UpstreamError
 from shim.exchange.clock import Clock
 from shim.protocol.commands import Handshake, HttpRequest
+from shim.protocol.downloads import locate
+from shim.protocol.events import FileRef
 from shim.protocol.handshake import HandshakeOptions, Moment
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
@@ -81,6 +83,15 @@ class Calls:
     async def send(self, request: HttpRequest, way: Way) -> Response:
         """Make one call and wait for the head of its answer. Raises GatewayError."""
         return await self.driver.transport.send(request, way.lane)
+
+    async def file(self, identity: Identity, file: FileRef) -> Response:
+        """A file upstream holds, at the head of its bytes. Raises GatewayError."""
+        way = self.way(identity)
+        response = await self.send(await self.driver.run(locate(way.upstream, file), way.lane), way)
+        if response.status != 200:
+            response.close()
+            raise UpstreamError(f"Upstream's file store answered {response.status}", code="upstream_file")
+        return response
 
     def worked(self, way: Way) -> None:
         """A turn came to its head this way."""

@@ -9,7 +9,6 @@ from shim.exchange.calls import Calls
 from shim.exchange.turns import LiveAnswer, Turns, Wanted
 from shim.links import Links
 from shim.openai.chat import ChatMessage, ChatRequest
-from shim.protocol.downloads import locate
 from shim.protocol.events import FileRef, Unusable
 from shim.transport.base import read_reply
 
@@ -30,12 +29,11 @@ class Errands:
 
     async def fetch(self, file: FileRef, live: LiveAnswer) -> str:
         """`file` as a data URL. Raises GatewayError."""
-        way = self._calls.way(live.seat.identity)
-        request = await self._calls.driver.run(locate(way.upstream, file), way.lane)
-        reply = await read_reply(await self._calls.send(request, way), self._max_bytes)
+        response = await self._calls.file(live.seat.identity, file)
+        reply = await read_reply(response, self._max_bytes)
         media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
-        if reply.status != 200 or not media_type.startswith("image/"):
-            raise UpstreamError(f"Upstream's file store answered {reply.status}", code="upstream_file")
+        if not media_type.startswith("image/"):
+            raise UpstreamError("Upstream's picture is none", code="upstream_file")
         return f"data:{media_type};base64,{base64.b64encode(reply.body).decode()}"
 
     async def repair(self, unusable: Unusable, live: LiveAnswer) -> LiveAnswer:

@@ -15,7 +15,7 @@ from shim.accounts.roster import Roster
 from shim.accounts.seats import Seats
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import GatewayError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
@@ -27,7 +27,6 @@ from shim.files import Files
 from shim.links import Links
 from shim.openai.chat import ChatRequest
 from shim.protocol.checks import check_request
-from shim.protocol.downloads import locate
 from shim.protocol.events import FileRef
 from shim.protocol.listing import list_models
 from shim.protocol.models import AUTO
@@ -36,7 +35,7 @@ from shim.protocol.stages import Means, stages_for
 from shim.protocol.upstream import Identity
 from shim.schemas import check_parameters, check_schema, validate
 from shim.settings import Settings
-from shim.transport.base import Response, read_reply
+from shim.transport.base import Response
 from shim.transport.driver import Driver
 
 # What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
@@ -113,13 +112,7 @@ class Gateway:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
         ticket = self._links.read(link, self.clock.now())
         async with self.seats.visit_account(ticket.account or "") as identity:
-            way = self.calls.way(identity)
-            request = await self.driver.run(locate(way.upstream, ticket.file), way.lane)
-            response = await self.calls.send(request, way)
-            if response.status != 200:
-                await read_reply(response)
-                raise UpstreamError(f"Upstream's file store answered {response.status}", code="upstream_file")
-            return ticket.file, response
+            return ticket.file, await self.calls.file(identity, ticket.file)
 
     async def probe(self, id: str) -> AccountView | None:
         """Try an account of the pool: renew it where that can be done, and ask for its models. None where it is not

@@ -13,6 +13,7 @@ from shim.protocol.names import taken_apart
 from shim.protocol.structured import format_instructions
 from shim.protocol.tool_prompt import history_text, tool_instructions
 from shim.protocol.uploads import UploadedFile, content_of
+from shim.protocol.usage import readable_text
 
 Placed = Mapping[tuple[int, int], UploadedFile]
 """(message, part) -> the file upstream holds for that part"""
@@ -78,13 +79,6 @@ def encode_conversation(conversation: Conversation) -> bytes:
     return _encode(conversation)
 
 
-def text_of(message: ChatMessage) -> str:
-    """All text of a message; parts are joined by a line break, as separate blocks of one message. Files are none."""
-    if isinstance(message.content, str):
-        return message.content
-    return "\n".join(_text_parts(message))
-
-
 def instructions_for(request: ChatRequest) -> str:
     """What the model is told for this request besides its messages: the tools, and the form of the answer."""
     told = (
@@ -124,7 +118,7 @@ def _pieces(place: int, message: ChatMessage, placed: Placed) -> Iterator[str | 
     """Texts and files in their order; what is written down by the convention for tools is one text."""
     by_convention = message.tool_calls or _ROLES[message.role] == "tool"
     if by_convention or not isinstance(message.content, list):
-        yield history_text(message, text_of(message))
+        yield history_text(message, readable_text(message))
     if isinstance(message.content, list):
         for index, part in enumerate(message.content):
             if (file := placed.get((place, index))) is not None:
@@ -135,11 +129,6 @@ def _pieces(place: int, message: ChatMessage, placed: Placed) -> Iterator[str | 
 
 def _author(message: ChatMessage) -> SentAuthor:
     return SentAuthor(_ROLES[message.role], message.name or UNSET)
-
-
-def _text_parts(message: ChatMessage) -> Iterator[str]:
-    if isinstance(message.content, list):
-        yield from (_text_part(part) for part in message.content if isinstance(part, TextPart | RefusalPart))
 
 
 def _text_part(part: TextPart | RefusalPart) -> str:

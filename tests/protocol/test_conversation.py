@@ -8,8 +8,9 @@ import pytest
 
 from shim.openai.chat import ChatRequest
 from shim.openai.decode import chat_request
-from shim.protocol.conversation import Placed, conversation_for, encode_conversation, text_of
+from shim.protocol.conversation import Placed, conversation_for, encode_conversation
 from shim.protocol.uploads import UploadedFile
+from shim.protocol.usage import readable_text
 
 NOW = 1780661199.386
 
@@ -129,7 +130,7 @@ def test_roles(role: str, upstream: str) -> None:
 def test_content_becomes_one_part_of_plain_text(message: dict[str, Any], text: str) -> None:
     """4.2: parts are plain strings; an empty list of parts would be refused (422)."""
     assert sent(message)["messages"][0]["content"] == {"content_type": "text", "parts": [text]}
-    assert text_of(request_of(message).messages[0]) == text
+    assert readable_text(request_of(message).messages[0]) == text
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
