@@ -140,18 +140,22 @@ def record(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> I
             f"reverse:{upstream}",
             *arguments,
         ]
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        with (folder / "log.txt").open("wb") as out:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
-            )
-        started.append(Mitmdump(process, port, folder))
+        started.append(_run(command, port, folder))
         _wait(started[-1], port)
         return started[-1]
 
     yield make
     for one in started:
         one.stop()
+
+
+def _run(command: list[str], port: int, folder: Path) -> Mitmdump:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    with (folder / "log.txt").open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
+        )
+    return Mitmdump(process, port, folder)
 
 
 def _wait(running: Mitmdump, port: int) -> None:
@@ -179,12 +183,7 @@ def watch(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> It
             port = probe.getsockname()[1]
         command = [str(MITMPROXY / program), "-s", str(ROOT / "addons" / "view.py"), "--mode", f"reverse:{upstream}"]
         command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", f"confdir={folder}", *arguments]
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        with (folder / "log.txt").open("wb") as out:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
-            )
-        started.append(Mitmdump(process, port, folder))
+        started.append(_run(command, port, folder))
         _wait(started[-1], port)
         return started[-1]
 
