@@ -24,9 +24,9 @@ from mitmproxy import ctx, http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
 
 from addons import options, rewriting
-from shim.embedded import Embedded, serve_embedded
 from shim.errors import GatewayError
 from shim.exchange.flows import Answered, Crossing, cross, refusal, stream_of, unforeseen
+from shim.server.embedded import Embedded, serve_embedded
 
 log = logging.getLogger("chat2api.bridge")
 Hook = Callable[["Bridge", http.HTTPFlow], Awaitable[None]]

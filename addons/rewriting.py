@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from mitmproxy import http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-found,unused-ignore]
 
-from shim.accounts.admission import is_loopback
-from shim.embedded import Embedded
+from shim.apis.admin.sessions import is_loopback
 from shim.errors import RequestError, UpstreamError
 from shim.exchange.flows import Answered, Incoming
+from shim.http.tickets import TICKET, Visitor
 from shim.protocol.commands import HttpRequest
-from shim.routes.inside import TICKET, Visitor
+from shim.server.embedded import Embedded
 from shim.settings import Settings
 
 _LOOPBACK = "127.0.0.1"

@@ -9,19 +9,19 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from shim.accounts.roster import Roster
+from shim.apis.admin.route import admin_router
+from shim.apis.backend.route import backend_routes
+from shim.apis.chat.route import create_chat_completion
+from shim.apis.models.route import get_model, list_models
 from shim.exchange import Clock, Gateway
-from shim.exchange.opening import open_gateway, replay_of
-from shim.routes.admin import admin_router
-from shim.routes.backend import backend_routes
-from shim.routes.chat import create_chat_completion
-from shim.routes.errors import EXCEPTION_HANDLERS
-from shim.routes.files import get_file
-from shim.routes.health import healthz
-from shim.routes.hidden import hidden
-from shim.routes.models import get_model, list_models
-from shim.routes.openapi import get_openapi
-from shim.routes.page import page_router
-from shim.routes.spellings import respelled
+from shim.exchange.assembly import open_gateway, replay_of
+from shim.http.downloads import get_file
+from shim.http.errors import EXCEPTION_HANDLERS
+from shim.http.health import healthz
+from shim.http.openapi import get_openapi
+from shim.http.prefix import hidden
+from shim.http.spellings import respelled
+from shim.http.static import page_router
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
 

@@ -17,12 +17,12 @@ from shim.accounts.renewal import RunsHandshakes, exchange_by
 from shim.accounts.roster import Roster, RosterOptions
 from shim.accounts.seats import list_key
 from shim.accounts.stores.choose import open_store
-from shim.protocol.renewal import Places
+from shim.protocol.turn.renewal import Places
 from shim.settings import Settings
 from shim.transport import Deadlines, Lane
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
-from shim.transport.ways import Ways
+from shim.transport.failover import Ways
 
 POOL = "accounts"
 GUESTS = "guests"

@@ -26,7 +26,7 @@ from shim.accounts.rotations import Latest, Rotation, Rotations, Tell
 from shim.accounts.stores.base import Store, StoreError
 from shim.errors import DeadlineError, GatewayError, UpstreamError
 from shim.protocol.commands import Handshake
-from shim.protocol.renewal import DeadCredentialError, Fresh, Places, renewal_of
+from shim.protocol.turn.renewal import DeadCredentialError, Fresh, Places, renewal_of
 from shim.transport.base import Lane
 
 log = logging.getLogger("chat2api")

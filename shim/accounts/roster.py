@@ -39,7 +39,7 @@ from shim.accounts.states import (
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
 from shim.accounts.views import AccountView
 from shim.errors import GatewayError
-from shim.protocol.renewal import DeadCredentialError
+from shim.protocol.turn.renewal import DeadCredentialError
 
 log = logging.getLogger("chat2api")
 

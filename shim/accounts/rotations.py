@@ -16,7 +16,7 @@ import msgspec
 from shim.accounts.account import Account
 from shim.accounts.stores.base import Store, StoreError
 from shim.chatgpt.token import Guarded
-from shim.protocol.renewal import Fresh
+from shim.protocol.turn.renewal import Fresh
 
 log = logging.getLogger("chat2api")
 

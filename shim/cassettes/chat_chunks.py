@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from shim.errors import UpstreamError
+from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
 from shim.protocol.events import Called, Event, Failed, Finished, ReasoningDelta, TextDelta
-from shim.protocol.sse import ServerSentEvent, SSEDecoder
 
 _BROKEN = "chunk that can't be read"
 

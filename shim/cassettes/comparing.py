@@ -13,7 +13,7 @@ import msgspec
 from shim.cassettes.format import Cassette, Interaction
 from shim.cassettes.matching import flat
 from shim.cassettes.pseudonyms import without_numbers
-from shim.protocol.sse import SSEDecoder
+from shim.protocol.answer.sse import SSEDecoder
 
 TIMES = frozenset(
     {"create_time", "update_time", "expire_at", "expires_at", "expires", "exp", "iat", "nbf", "seed", "p"}

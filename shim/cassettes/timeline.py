@@ -13,7 +13,7 @@ import msgspec
 
 from shim.cassettes.chat_chunks import ChatReader
 from shim.cassettes.recording import Heard
-from shim.protocol.answer import Answer
+from shim.protocol.answer.machine import Answer
 from shim.protocol.events import (
     Called,
     Citation,
@@ -26,9 +26,9 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
-from shim.protocol.markdown import Markdown
 from shim.protocol.refusals import refusal_of
 from shim.protocol.render import Transcript
+from shim.protocol.shaping.markdown import Markdown
 
 _CONVERSATION = re.compile(r"/backend-(?:api|anon)/(?:f/)?conversation(?:/resume)?$")  # protocol.md 4.1, 5.6
 _CHAT = re.compile(r"/v1/chat/completions$")

@@ -14,14 +14,14 @@ from shim.accounts.seats import list_key
 from shim.errors import UpstreamError
 from shim.exchange.clock import Clock
 from shim.protocol.commands import Handshake, HttpRequest
-from shim.protocol.downloads import locate
 from shim.protocol.events import FileRef
-from shim.protocol.handshake import HandshakeOptions, Moment
+from shim.protocol.turn.downloads import locate
+from shim.protocol.turn.handshake import HandshakeOptions, Moment
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
 from shim.transport.base import Lane, Response
 from shim.transport.driver import Driver
-from shim.transport.ways import Ways
+from shim.transport.failover import Ways
 
 T = TypeVar("T")
 _PROXY_FAILURES = frozenset({"upstream_proxy", "upstream_unreachable", "connect_timeout"})

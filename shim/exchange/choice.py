@@ -13,8 +13,8 @@ from typing import Protocol
 from shim.errors import GatewayError
 from shim.exchange.turns import LiveAnswer
 from shim.protocol.events import Event, Failed, FileRef, Picture, Unusable
-from shim.protocol.markdown import Markdown
-from shim.protocol.stage import Stage
+from shim.protocol.shaping.filter import Stage
+from shim.protocol.shaping.markdown import Markdown
 
 
 class World(Protocol):

@@ -21,17 +21,17 @@ from shim.accounts.credentials import Caller, own_account
 from shim.accounts.outcomes import may_retry
 from shim.accounts.roster import Roster
 from shim.accounts.seats import Seats, is_shortage
+from shim.apis.chat.wire import ChatMessage
 from shim.errors import GatewayError, RequestError
 from shim.exchange.choice import Choice, World
 from shim.exchange.turns import LiveAnswer, Turns, Wanted
 from shim.files import Gathered
-from shim.openai.chat import ChatMessage
-from shim.protocol.conversation import owner_of
 from shim.protocol.events import Event, Finished
-from shim.protocol.history import History, rest_of
-from shim.protocol.limits import StopSequences, TokenLimit
 from shim.protocol.render import Transcript
-from shim.protocol.stage import Stage
+from shim.protocol.shaping.filter import Stage
+from shim.protocol.shaping.limits import StopSequences, TokenLimit
+from shim.protocol.turn.conversation import owner_of
+from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
 
 KEPT_SECONDS = 7 * 86400.0
@@ -46,7 +46,7 @@ _HOPELESS = frozenset({"content_policy_violation"})
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where an answer stands: the name of its conversation (`shim.protocol.names`) and its message."""
+    """Where an answer stands: the name of its conversation (`shim.protocol.owners`) and its message."""
 
     conversation_id: str
     message_id: str

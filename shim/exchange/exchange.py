@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from shim import tokenizer
+from shim.apis.chat.wire import Usage
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
 from shim.exchange.turns import Wanted
-from shim.openai.chat import Usage
-from shim.protocol.conversation import effort_for
+from shim.protocol.counting.usage import prompt_tokens, readable_text, usage_of
 from shim.protocol.events import Event, Failed
 from shim.protocol.render import Transcript
-from shim.protocol.usage import prompt_tokens, readable_text, usage_of
+from shim.protocol.turn.conversation import effort_for
 
 _LARGE = 100_000  # characters; the tokenizer does some 30 a microsecond
 

@@ -19,18 +19,18 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from shim.accounts.outcomes import Tries
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatRequest
 from shim.cassettes.codings import CodingError, decoder_of
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange.exchange import Exchange
 from shim.exchange.gateway import Gateway
 from shim.exchange.told import Told, body_of, chunks_of, completion_of
 from shim.exchange.turns import Arranged, LiveAnswer, Wanted, is_event_stream
-from shim.openai.chat import ChatRequest
-from shim.openai.decode import chat_request
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.events import Event, Failed
 from shim.protocol.render import STREAM_HEADERS, ChatChunks, Transcript
-from shim.protocol.stages import stops_of
+from shim.protocol.shaping.pipeline import stops_of
 from shim.settings import Settings
 from shim.transport.base import read_reply
 

@@ -15,23 +15,23 @@ from shim.accounts.roster import Roster
 from shim.accounts.seats import Seats
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
+from shim.apis.chat.wire import ChatRequest
 from shim.errors import GatewayError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import Chat, Continuations
-from shim.exchange.errands import Errands
 from shim.exchange.exchange import Exchange
+from shim.exchange.links import Links
+from shim.exchange.services import Errands
 from shim.exchange.turns import LiveAnswer, Turns, Wanted
 from shim.files import Files
-from shim.links import Links
-from shim.openai.chat import ChatRequest
-from shim.protocol.checks import check_request
 from shim.protocol.events import FileRef
-from shim.protocol.listing import list_models
 from shim.protocol.models import AUTO
-from shim.protocol.renewal import DeadCredentialError
-from shim.protocol.stages import Means, stages_for
+from shim.protocol.shaping.pipeline import Means, stages_for
+from shim.protocol.turn.checks import check_request
+from shim.protocol.turn.model_list import list_models
+from shim.protocol.turn.renewal import DeadCredentialError
 from shim.protocol.upstream import Identity
 from shim.schemas import check_parameters, check_schema, validate
 from shim.settings import Settings

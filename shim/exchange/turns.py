@@ -16,21 +16,21 @@ import msgspec
 from shim.accounts.credentials import Caller
 from shim.accounts.outcomes import Attempt, Tries
 from shim.accounts.seats import Seat, Seats, list_key
+from shim.apis.chat.wire import ChatRequest
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Way
 from shim.exchange.clock import Clock
-from shim.exchange.seating import next_seat
+from shim.exchange.next_account import next_seat
 from shim.files import Files, Gathered
-from shim.openai.chat import ChatRequest
-from shim.protocol.answer import Answer
+from shim.protocol.answer.follow_up import Continue, Poll, Resume, continuation, poll, resume
+from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Handshake, HttpRequest
-from shim.protocol.conversation import conversation_for, owner_of
 from shim.protocol.events import Event, Failed, Finished, Started
-from shim.protocol.following import Continue, Poll, Resume, continuation, poll, resume
-from shim.protocol.handshake import Turn, open_turn
 from shim.protocol.models import answered_model
-from shim.protocol.names import named
+from shim.protocol.owners import named
+from shim.protocol.turn.conversation import conversation_for, owner_of
+from shim.protocol.turn.handshake import Turn, open_turn
 from shim.protocol.upstream import Upstream
 from shim.settings import Settings
 from shim.transport.base import Response, read_reply
@@ -145,7 +145,7 @@ class LiveAnswer:
             self.model = answered_model(self.seat.model, self.seat.slug, event.slug)
 
     async def _next(self) -> list[Event]:
-        """The next events, from wherever upstream goes on with the answer (`shim.protocol.following`)."""
+        """The next events, from wherever upstream goes on with the answer (`shim.protocol.answer.follow_up`)."""
         try:
             match self._answer.follow:
                 case None:

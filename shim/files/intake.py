@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from shim.apis.chat.wire import ChatRequest
 from shim.chatgpt.files import IMAGE_TYPES
 from shim.errors import RequestError
 from shim.files.fetch import Fetched, Fetcher, Resolve
@@ -18,11 +19,10 @@ from shim.files.kinds import Declared, recognise
 from shim.files.targets import AllowList
 from shim.files.together import together
 from shim.files.upload_cache import UploadCache, UploadKey
-from shim.openai.chat import ChatRequest
-from shim.protocol.file_parts import FileInput, decode_inline, file_inputs
-from shim.protocol.uploads import LocalFile, UploadedFile, upload_file, uploaded
+from shim.protocol.counting.images import image_tokens
+from shim.protocol.turn.file_parts import FileInput, decode_inline, file_inputs
+from shim.protocol.turn.uploads import LocalFile, UploadedFile, upload_file, uploaded
 from shim.protocol.upstream import Upstream
-from shim.protocol.usage_images import image_tokens
 from shim.settings import Settings
 from shim.transport.base import Lane
 from shim.transport.driver import Driver

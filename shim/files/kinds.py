@@ -17,7 +17,7 @@ import msgspec
 import puremagic
 
 from shim.chatgpt.files import IMAGE_TYPES
-from shim.protocol.uploads import LocalFile
+from shim.protocol.turn.uploads import LocalFile
 
 _TEXT = "text/plain"
 _BINARY = "application/octet-stream"

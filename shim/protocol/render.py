@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from shim.errors import GatewayError
-from shim.openai.chat import (
+from shim.apis.chat.wire import (
     Annotation,
     AssistantMessage,
     CalledFunction,
@@ -28,6 +27,7 @@ from shim.openai.chat import (
     UrlCitation,
     Usage,
 )
+from shim.errors import GatewayError
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
 
 DONE = b"data: [DONE]\n\n"

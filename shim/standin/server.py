@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from shim.serving import claimed_port, serve_app
+from shim.server.granian import claimed_port, serve_app
 
 from .app import create_standin
 from .options import StandinOptions

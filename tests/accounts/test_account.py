@@ -21,7 +21,7 @@ from shim.accounts.account import (
 )
 from shim.accounts.rotations import Rotation
 from shim.chatgpt.oauth import RefreshAnswer, RefreshRequest, SessionAnswer
-from shim.protocol.renewal import Fresh
+from shim.protocol.turn.renewal import Fresh
 from shim.standin import make_access_token, make_refresh_token, make_session_token
 
 NOW = 1_800_000_000.0

@@ -15,7 +15,7 @@ from shim.accounts.account import Account, Condition
 from shim.accounts.renewal import Renewals, RenewalTimes, exchange_by
 from shim.accounts.stores.base import Change, StoreError
 from shim.errors import DeadlineError, GatewayError, LimitError, UpstreamError
-from shim.protocol.renewal import DeadCredentialError, Places
+from shim.protocol.turn.renewal import DeadCredentialError, Places
 from shim.standin import Account as User
 from shim.standin import (
     StandinOptions,

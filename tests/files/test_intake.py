@@ -7,11 +7,11 @@ import json
 import pytest
 
 from pow import ClientProfile
+from shim.apis.chat.read import chat_request
 from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UpstreamError
 from shim.files import Files
-from shim.openai.decode import chat_request
 from shim.protocol.commands import HttpReply
-from shim.protocol.uploads import UploadedFile
+from shim.protocol.turn.uploads import UploadedFile
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
 from shim.transport.base import Deadlines, Lane

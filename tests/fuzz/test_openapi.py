@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatChunk
 from shim.errors import GatewayError
-from shim.openai.chat import ChatChunk
-from shim.openai.decode import chat_request
-from shim.openapi import OPERATIONS, describe, document
+from shim.http.openapi_document import OPERATIONS, describe, document
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete"}

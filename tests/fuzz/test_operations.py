@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from shim.openapi import OPERATIONS, describe
+from shim.http.openapi_document import OPERATIONS, describe
 
 CHECKS = [status_code_conformance, content_type_conformance, response_headers_conformance]
 # The stand-in talks of what it likes, which is a failure where JSON or a call was asked for.

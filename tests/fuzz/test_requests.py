@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shim.apis.chat.read import chat_request
 from shim.errors import RequestError
-from shim.openai.decode import chat_request
-from shim.protocol.checks import check_request
-from shim.protocol.conversation import conversation_for
+from shim.protocol.turn.checks import check_request
+from shim.protocol.turn.conversation import conversation_for
 from shim.schemas import check_parameters, check_schema
 
 PIXEL = (

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shim.openai import decode
-from shim.openai.chat import ChatRequest
+from shim.apis.chat import read as decode
+from shim.apis.chat.wire import ChatRequest
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "parameters.md").read_text()

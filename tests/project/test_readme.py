@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shim import errors
-from shim.cli import main
+from shim.cli.main import main
 from shim.settings import describe
 
 ROOT = Path(__file__).parents[2]

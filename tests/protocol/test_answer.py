@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.errors import DeadlineError, GatewayError, LimitError, RequestError, UpstreamError
-from shim.protocol.answer import Answer, Phase
+from shim.protocol.answer.machine import Answer, Phase
 from shim.protocol.events import (
     CodeDelta,
     Event,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from shim.apis.chat.read import chat_request
 from shim.errors import RequestError
-from shim.openai.decode import chat_request
-from shim.protocol.checks import check_request
+from shim.protocol.turn.checks import check_request
 
 HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from shim.openai.chat import ChatRequest
-from shim.openai.decode import chat_request
-from shim.protocol.conversation import Placed, conversation_for, encode_conversation
-from shim.protocol.uploads import UploadedFile
-from shim.protocol.usage import readable_text
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatRequest
+from shim.protocol.counting.usage import readable_text
+from shim.protocol.turn.conversation import Placed, conversation_for, encode_conversation
+from shim.protocol.turn.uploads import UploadedFile
 
 NOW = 1780661199.386
 

@@ -7,8 +7,8 @@ import pytest
 from pow import ClientProfile
 from shim.errors import GatewayError, RequestError, UpstreamError
 from shim.protocol.commands import HttpReply, HttpRequest, Send
-from shim.protocol.downloads import locate
 from shim.protocol.events import FileRef
+from shim.protocol.turn.downloads import locate
 from shim.protocol.upstream import Identity, Upstream
 
 ORIGIN = "https://chatgpt.test"

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from shim.apis.chat.read import chat_request
 from shim.errors import RequestError
-from shim.openai.decode import chat_request
-from shim.protocol.file_parts import MAX_FILES, FileInput, decode_inline, file_inputs
+from shim.protocol.turn.file_parts import MAX_FILES, FileInput, decode_inline, file_inputs
 
 TEXT = {"type": "text", "text": "look"}
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from pow import ClientProfile
 from shim.chatgpt.conversation import Conversation, SentAuthor, SentContent, SentMessage
 from shim.errors import CredentialError, DeadlineError, GatewayError, UpstreamError
-from shim.protocol.answer import Answer
+from shim.protocol.answer.follow_up import POLLS, RESUMES, Continue, Poll, Resume, continuation, poll, resume
+from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Command, HttpReply, HttpRequest, Send, Wait
-from shim.protocol.conversation import encode_conversation
 from shim.protocol.events import Event, Failed, Finished, Picture, Started, TextDelta
-from shim.protocol.following import POLLS, RESUMES, Continue, Poll, Resume, continuation, poll, resume
-from shim.protocol.handshake import HandshakeOptions, Moment, Turn, open_turn
+from shim.protocol.turn.conversation import encode_conversation
+from shim.protocol.turn.handshake import HandshakeOptions, Moment, Turn, open_turn
 from shim.protocol.upstream import Identity, Upstream
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.errors import GatewayError
-from shim.protocol.answer import Answer
+from shim.protocol.answer.machine import Answer
 from shim.protocol.events import Citation, Event, Failed, FileRef, Finished, ReasoningDelta, TextDelta
-from shim.protocol.markdown import Markdown
+from shim.protocol.shaping.markdown import Markdown
 
 GOLDEN = Path(__file__).parent / "golden"
 DONE = b"data: [DONE]\n\n"

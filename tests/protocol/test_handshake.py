@@ -12,9 +12,9 @@ from pow import Challenge, ClientProfile, proof_config, verify_requirements_toke
 from shim.chatgpt.conversation import Conversation, SentAuthor, SentContent, SentMessage
 from shim.errors import CredentialError, GatewayError, RefusedError, RequestError, UpstreamError
 from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
-from shim.protocol.conversation import encode_conversation
-from shim.protocol.handshake import HandshakeOptions, Moment, Turn, open_turn
-from shim.protocol.listing import list_models
+from shim.protocol.turn.conversation import encode_conversation
+from shim.protocol.turn.handshake import HandshakeOptions, Moment, Turn, open_turn
+from shim.protocol.turn.model_list import list_models
 from shim.protocol.upstream import Identity, Upstream
 
 DEVICE = "00000000-0000-4000-8000-000000000001"

@@ -5,9 +5,9 @@ import hashlib
 import msgspec
 import pytest
 
-from shim.openai.chat import ChatMessage, ChatRequest
-from shim.openai.decode import chat_request
-from shim.protocol.history import MOST_PREFIXES, History, rest_of
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatMessage, ChatRequest
+from shim.protocol.turn.history import MOST_PREFIXES, History, rest_of
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at":"é","n":[1,2]}'}}

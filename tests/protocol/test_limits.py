@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shim import tokenizer
 from shim.errors import UpstreamError
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, Link, ReasoningDelta, Started, TextDelta
-from shim.protocol.limits import SEAM, StopMatcher, StopSequences, TokenLimit
+from shim.protocol.shaping.limits import SEAM, StopMatcher, StopSequences, TokenLimit
 
 STARTED = Started("conversation 1", "message 1", "auto")
 PAGE = (Link("A page", "https://example.com/"),)

@@ -22,7 +22,7 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
-from shim.protocol.markdown import Markdown
+from shim.protocol.shaping.markdown import Markdown
 
 END = Finished("stop")
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shim.chatgpt.stream import decode_operation
-from shim.protocol.patch import Patcher, PatchError
+from shim.protocol.answer.patch import Patcher, PatchError
 
 TEXT = "/message/content/parts/0"
 

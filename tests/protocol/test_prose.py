@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.chatgpt.stream import Metadata
-from shim.protocol.answer import Answer
-from shim.protocol.citations import Sources
+from shim.protocol.answer.citations import Sources
+from shim.protocol.answer.machine import Answer
+from shim.protocol.answer.text_filter import PATIENCE, Prose
 from shim.protocol.events import Citation, Event, FileLink, FileRef, Finished, Link, ReasoningDelta, TextDelta
-from shim.protocol.prose import PATIENCE, Prose
 
 FILE = FileRef("c1", "a1")
 CITE = "\ue200cite\ue202turn0search0\ue201"

@@ -4,12 +4,7 @@ import json
 
 import pytest
 
-from shim.errors import CredentialError, LimitError, RequestError
-from shim.protocol.answer import Answer
-from shim.protocol.events import Failed
-from shim.protocol.names import Namer, named, taken_apart
-from shim.protocol.refusals import refusal_of
-from shim.protocol.relay import (
+from shim.apis.backend.table import (
     TABLE,
     UP,
     Asked,
@@ -23,6 +18,11 @@ from shim.protocol.relay import (
     row_for,
     sentinel_answer,
 )
+from shim.errors import CredentialError, LimitError, RequestError
+from shim.protocol.answer.machine import Answer
+from shim.protocol.events import Failed
+from shim.protocol.owners import Namer, named, taken_apart
+from shim.protocol.refusals import refusal_of
 
 A, B = "0123456789abcdef", "fedcba9876543210"
 CONVERSATION = "3c1c6f5a-7c3f-4f0e-8b59-6c1f2b0c9d22"

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
+from shim.apis.chat.wire import Usage
 from shim.errors import ErrorEnvelope, GatewayError, LimitError, RefusedError, UpstreamError
-from shim.openai.chat import Usage
+from shim.protocol.counting.usage import usage_of
 from shim.protocol.events import (
     Called,
     Citation,
@@ -25,9 +26,8 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
-from shim.protocol.markdown import Markdown
 from shim.protocol.render import ChatChunks, Completion, Transcript
-from shim.protocol.usage import usage_of
+from shim.protocol.shaping.markdown import Markdown
 
 STARTED = Started("c1", "a1", "gpt-4o")
 FINISHED = Finished("stop")

@@ -9,7 +9,14 @@ from pow import ClientProfile
 from shim.accounts.account import Account
 from shim.errors import DeadlineError, GatewayError, LimitError, RefusedError, UpstreamError
 from shim.protocol.commands import HttpReply, Send
-from shim.protocol.renewal import DeadCredentialError, Fresh, Places, renew_by_refresh, renew_by_session, renewal_of
+from shim.protocol.turn.renewal import (
+    DeadCredentialError,
+    Fresh,
+    Places,
+    renew_by_refresh,
+    renew_by_session,
+    renewal_of,
+)
 
 PROFILE = ClientProfile(user_agent="Test/1.0")
 AUTH0 = "https://auth0.openai.com/oauth/token"

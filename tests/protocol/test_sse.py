@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shim.protocol.sse import ServerSentEvent, SSEDecoder
+from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
 
 BOM = b"\xef\xbb\xbf"
 
@@ -175,8 +175,8 @@ def test_events_that_are_over_are_not_kept() -> None:
 
 
 def test_an_event_without_an_end_is_not_held_for_ever(monkeypatch):
-    from shim.protocol import sse
-    from shim.protocol.answer import Answer
+    from shim.protocol.answer import sse
+    from shim.protocol.answer.machine import Answer
     from shim.protocol.events import Failed
 
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
@@ -189,7 +189,7 @@ def test_an_event_without_an_end_is_not_held_for_ever(monkeypatch):
 
 
 def test_many_events_below_the_bound_are_never_too_many(monkeypatch):
-    from shim.protocol import sse
+    from shim.protocol.answer import sse
 
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     decoder = sse.SSEDecoder()

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from shim.openai.chat import ChatRequest
-from shim.openai.decode import chat_request
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatRequest
 from shim.protocol.events import Called, Event, Finished, TextDelta, Unusable
-from shim.protocol.limits import StopSequences, TokenLimit
-from shim.protocol.stage import Stage
-from shim.protocol.stages import Means, stages_for, stops_of
-from shim.protocol.structured import Structured
-from shim.protocol.tool_calls import ToolCalls
+from shim.protocol.shaping.filter import Stage
+from shim.protocol.shaping.json_answer import Structured
+from shim.protocol.shaping.limits import StopSequences, TokenLimit
+from shim.protocol.shaping.pipeline import Means, stages_for, stops_of
+from shim.protocol.shaping.tool_calls import ToolCalls
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shim.apis.chat.wire import JsonObjectFormat, JsonSchema, JsonSchemaFormat, TextFormat
 from shim.errors import UpstreamError
-from shim.openai.chat import JsonObjectFormat, JsonSchema, JsonSchemaFormat, TextFormat
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, Started, TextDelta, Unusable
-from shim.protocol.structured import JsonEnd, Structured, format_instructions
+from shim.protocol.shaping.json_answer import JsonEnd, Structured, format_instructions
 
 STARTED = Started("c", "m", "gpt")
 STOP = Finished("stop")

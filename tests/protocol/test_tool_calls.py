@@ -9,9 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shim.apis.chat.wire import FunctionDefinition, NamedFunction, NamedToolChoice, Tool, ToolChoice
 from shim.errors import UpstreamError
-from shim.openai.chat import FunctionDefinition, NamedFunction, NamedToolChoice, Tool, ToolChoice
-from shim.protocol.code_fences import CodeFences
 from shim.protocol.events import (
     Called,
     Citation,
@@ -26,7 +25,8 @@ from shim.protocol.events import (
     TextDelta,
     Unusable,
 )
-from shim.protocol.tool_calls import ToolCalls
+from shim.protocol.shaping.code_fences import CodeFences
+from shim.protocol.shaping.tool_calls import ToolCalls
 
 WEATHER = Tool(
     FunctionDefinition(

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from shim.openai.chat import (
+from shim.apis.chat.wire import (
     CalledFunction,
     ChatMessage,
     FunctionDefinition,
@@ -15,8 +15,8 @@ from shim.openai.chat import (
     ToolChoice,
 )
 from shim.protocol.events import Called, Finished, TextDelta
-from shim.protocol.tool_calls import ToolCalls
-from shim.protocol.tool_prompt import history_text, tool_instructions
+from shim.protocol.shaping.tool_calls import ToolCalls
+from shim.protocol.turn.tool_prompt import history_text, tool_instructions
 
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 TOOLS = [Tool(FunctionDefinition("get_weather", " The weather.\n", PARAMETERS)), Tool(FunctionDefinition("clock"))]

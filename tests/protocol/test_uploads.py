@@ -9,7 +9,7 @@ from shim.chatgpt.conversation import Attachment, ImagePointer, SentContent
 from shim.chatgpt.files import use_case_of
 from shim.errors import CredentialError, GatewayError, LimitError, RefusedError, RequestError, UpstreamError
 from shim.protocol.commands import HttpReply, HttpRequest, Send, Wait
-from shim.protocol.uploads import LocalFile, UploadedFile, content_of, upload_file, uploaded
+from shim.protocol.turn.uploads import LocalFile, UploadedFile, content_of, upload_file, uploaded
 from shim.protocol.upstream import Identity, Upstream
 
 TOKEN = "eyJhbGciOi.access.token"

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from shim import tokenizer
-from shim.openai.chat import CalledFunction, ToolCall
-from shim.openai.decode import chat_request
-from shim.protocol.usage import prompt_tokens, readable_text, tool_tokens, usage_of
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import CalledFunction, ToolCall
+from shim.protocol.counting.usage import prompt_tokens, readable_text, tool_tokens, usage_of
 
 # From "How to count tokens with tiktoken" (OpenAI cookbook), with what the API itself counted for gpt-4o.
 JARGON = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shim.protocol.usage_images import image_tokens
+from shim.protocol.counting.images import image_tokens
 
 
 @pytest.mark.parametrize(

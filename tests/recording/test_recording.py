@@ -15,7 +15,7 @@ from shim.cassettes.format import Cassette, CassetteError, CassetteWriter, dump_
 from shim.cassettes.har import read_har
 from shim.cassettes.recording import Tape, cassette_of
 from shim.cassettes.scribe import Scribe
-from shim.cli import main
+from shim.cli.main import main
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c2VyLUJvYjEyMzQ1Njc4In0.c2lnbmF0dXJl"
 
@@ -215,7 +215,7 @@ def test_from_har_and_from_flows_write_cassettes_or_say_why_not(tmp_path):
 
 
 def test_what_is_missing_for_recording_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr("shim.cassette_cli.PROJECT", tmp_path)
+    monkeypatch.setattr("shim.cli.cassettes.PROJECT", tmp_path)
     refused = run("record")
     assert refused.exit_code == 1
     assert "scripts/setup mitmproxy" in refused.output

@@ -17,30 +17,30 @@ import pytest
 
 from pow import Challenge, ClientProfile, search
 from shim import tokenizer
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatRequest, Usage
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
 from shim.cassettes.matching import Player
+from shim.cassettes.transport import ReplayTransport
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import Clock, Gateway
+from shim.exchange.assembly import open_gateway
 from shim.exchange.flows import Answered, Crossing, Incoming, cross, refusal, stream_of
-from shim.exchange.opening import open_gateway
-from shim.openai.chat import ChatRequest, Usage
-from shim.openai.decode import chat_request
-from shim.protocol.answer import Answer
+from shim.protocol.answer.follow_up import Resume, resume
+from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow
-from shim.protocol.conversation import conversation_for
+from shim.protocol.counting.usage import prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef, Started
-from shim.protocol.following import Resume, resume
-from shim.protocol.handshake import HandshakeOptions, Moment, open_turn
-from shim.protocol.markdown import Markdown
 from shim.protocol.models import answered_model
 from shim.protocol.render import ChatChunks, Completion, Transcript
+from shim.protocol.shaping.markdown import Markdown
+from shim.protocol.turn.conversation import conversation_for
+from shim.protocol.turn.handshake import HandshakeOptions, Moment, open_turn
 from shim.protocol.upstream import Identity, Upstream
-from shim.protocol.usage import prompt_tokens, usage_of
 from shim.settings import Settings
 from shim.standin import make_access_token
 from shim.transport import Lane
-from shim.transport.replay import ReplayTransport
 
 T = TypeVar("T")
 CASSETTES = Path(__file__).parents[1] / "cassettes"
@@ -372,7 +372,7 @@ def cassette(name: str) -> Cassette:
 @pytest.fixture
 def drivers(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Drivers:
     """The app and flows, without processes of their own."""
-    monkeypatch.setattr("shim.exchange.opening.Solver", InlineSolver)
+    monkeypatch.setattr("shim.exchange.assembly.Solver", InlineSolver)
     return Drivers(lambda: tmp_path_factory.mktemp("data"))
 
 

@@ -13,11 +13,11 @@ from shim.cassettes.format import (
     dump_cassette,
     load_cassette,
 )
+from shim.cassettes.transport import ReplayTransport
 from shim.errors import UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport import Lane
 from shim.transport.base import read_reply
-from shim.transport.replay import ReplayTransport
 
 LANE = Lane("someone")
 

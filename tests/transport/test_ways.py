@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from shim.transport.ways import Ways
+from shim.transport.failover import Ways
 
 URLS = ("http://a", "http://b/", "http://c")
 

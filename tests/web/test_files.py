@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shim.routes.page import CONTENT_SECURITY_POLICY
+from shim.http.static import CONTENT_SECURITY_POLICY
 
 WEB = Path(__file__).parents[2] / "shim" / "web"
 VENDOR = WEB / "vendor"

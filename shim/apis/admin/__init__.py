@@ -1,0 +1,1 @@
+"""The accounts page and its API."""

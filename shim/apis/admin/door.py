@@ -1,0 +1,210 @@
+"""The door of the accounts page: who may come in, and how one comes and goes.
+
+    ADMIN_KEY set      `Authorization: Bearer ADMIN_KEY` (scripts), or the cookie of a log-in (the page)
+    no ADMIN_KEY       this machine alone: peer and Host are loopback, and nobody forwarded the request
+
+Rules:
+* refused unless allowed: the guards stand before every route of the page and before any body is read;
+* what a browser sends by itself (the cookie, or being on this machine) changes nothing without the header
+  `x-chat2api-csrf`, whose value only our own page can read;
+* the cookie has no Path on purpose: a browser then takes the folder of the address that set it, which is that of the
+  page also behind a proxy that changes paths. So only the routes right below `/tokens` may set it.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
+from litestar.handlers import BaseRouteHandler
+
+from shim.apis.admin.sessions import (
+    GuessLimiter,
+    Session,
+    Sessions,
+    is_equal,
+    is_loopback,
+    is_loopback_name,
+    is_same_origin,
+    peer_name,
+)
+from shim.errors import CredentialError, LimitError, RequestError
+from shim.settings import Settings
+
+log = logging.getLogger("chat2api")
+
+COOKIE = "chat2api_accounts"
+CSRF = "x-chat2api-csrf"
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+
+_NO_KEY = (
+    "Without ADMIN_KEY the accounts can only be managed from the machine the gateway runs on, by its loopback address "
+    "and without a proxy. Set ADMIN_KEY to manage them from elsewhere"
+)
+_WRONG_KEY = "This is not the admin key (ADMIN_KEY)"
+_NO_LOGIN = "Log in, or send the admin key as 'Authorization: Bearer ADMIN_KEY'"
+_NO_TOKEN = (
+    f"A request that changes something needs the header {CSRF} with the value from tokens/session: reload the page"
+)
+_OTHER_ORIGIN = "Another web page made this request, so it was refused"
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """What the page is told of itself: how one gets in here, whether one is in, and the value of `x-chat2api-csrf`."""
+
+    access: Literal["key", "loopback"]
+    signed_in: bool
+    csrf: str | None
+
+
+class Door:
+    """One for each application. `clock` tells seconds since 1970, `new_id` makes ids of 256 random bits."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: secrets.token_urlsafe(32),
+    ) -> None:
+        self._key = settings.admin_key
+        self._public_url = settings.public_base_url
+        self._clock = clock
+        self._new_id = new_id
+        self._sessions = Sessions(settings.admin_key)
+        self._limiter = GuessLimiter()
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._clock()
+
+    # --- guards -----------------------------------------------------------------------------------------------------
+
+    def guard_place(self, connection: Connection, _handler: BaseRouteHandler) -> None:
+        """For what anyone may see who could log in. Raises GatewayError."""
+        if not self._key and not _is_at_this_machine(connection):
+            raise RequestError(_NO_KEY, status=403, type="permission_error", code="admin_key_needed")
+
+    def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """For everything else. Raises GatewayError."""
+        self.guard_place(connection, handler)
+        key = _bearer(connection) if self._key else None
+        if key is not None:
+            self._try_key(connection, key)
+            return
+        self.guard_origin(connection, handler)
+        session = self._session(connection)
+        if self._key and session is None:
+            raise CredentialError(_NO_LOGIN, code="admin_login_needed")
+        if connection.scope["method"] not in {"GET", "HEAD"}:  # type: ignore[typeddict-item]
+            self._check_token(connection, session)
+
+    def guard_origin(self, connection: Connection, _handler: BaseRouteHandler) -> None:
+        """No other web page may ask. Raises RequestError."""
+        headers = connection.headers
+        if not is_same_origin(
+            headers.get("host", ""),
+            self._public_url,
+            origin=headers.get("origin"),
+            site=headers.get("sec-fetch-site"),
+            navigates=connection.scope["method"] == "GET",  # type: ignore[typeddict-item]
+        ):
+            raise RequestError(_OTHER_ORIGIN, status=403, type="permission_error", code="other_origin")
+
+    # --- coming and going -------------------------------------------------------------------------------------------
+
+    def log_in(self, connection: Connection, key: str) -> tuple[SessionInfo, list[Cookie]]:
+        """A session for the right key. Raises CredentialError for a wrong one, LimitError after too many."""
+        if not self._key:
+            raise RequestError("There is nothing to log in to: ADMIN_KEY is not set", code="admin_key_not_set")
+        self._try_key(connection, key)
+        return self._begin(connection)
+
+    def session(self, connection: Connection) -> tuple[SessionInfo, list[Cookie]]:
+        """How things are for this browser. Asking is a use of the session."""
+        now = self._clock()
+        session = self._session(connection)
+        if session is not None:
+            renewed = self._sessions.renewed(session, now)
+            return self._info(session), [_cookie(connection, renewed)] if renewed else []
+        return (SessionInfo("key", False, None), []) if self._key else self._begin(connection)
+
+    def log_out(self, connection: Connection) -> list[Cookie]:
+        """End the session."""
+        session = self._session(connection)
+        if session is not None:
+            self._sessions.end(session)
+        return [_cookie(connection, "", max_age=0)]
+
+    # --- pieces -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, connection: Connection) -> tuple[SessionInfo, list[Cookie]]:
+        now = self._clock()
+        session = Session(self._new_id(), int(now), int(now))
+        return self._info(session), [_cookie(connection, self._sessions.cookie(session))]
+
+    def _info(self, session: Session) -> SessionInfo:
+        return SessionInfo("key" if self._key else "loopback", True, self._sessions.token(session))
+
+    def _session(self, connection: Connection) -> Session | None:
+        return self._sessions.read(connection.cookies.get(COOKIE, ""), self._clock())
+
+    def _check_token(self, connection: Connection, session: Session | None) -> None:
+        token = connection.headers.get(CSRF, "")
+        if session is None or not self._sessions.has_token(session, token):
+            raise RequestError(_NO_TOKEN, status=403, type="permission_error", code="csrf_token_needed")
+
+    def _try_key(self, connection: Connection, key: str) -> None:
+        """One guess. Nothing is awaited between asking the limiter and telling it: guesses made at once all count."""
+        peer = peer_name(_peer(connection))
+        now = self._clock()
+        wait = self._limiter.wait(peer, now)
+        if wait > 0:
+            raise LimitError(
+                f"Too many wrong admin keys: try again in {round(wait) or 1} seconds",
+                code="too_many_attempts",
+                retry_after=wait,
+            )
+        if not is_equal(key, self._key):
+            self._limiter.failed(peer, now)
+            log.warning("a wrong admin key came from %s", peer)
+            raise CredentialError(_WRONG_KEY, code="invalid_admin_key")
+
+
+def _is_at_this_machine(connection: Connection) -> bool:
+    """A proxy on this machine makes everybody look like loopback, and another name for it may be anybody's page."""
+    headers = connection.headers
+    if any(name.startswith("x-forwarded-") or name in _FORWARDING for name in headers):
+        return False
+    return is_loopback(_peer(connection)) and is_loopback_name(headers.get("host", ""))
+
+
+def _peer(connection: Connection) -> str:
+    return connection.client.host if connection.client is not None else ""
+
+
+def _bearer(connection: Connection) -> str | None:
+    """None for other schemes, too: a proxy's Basic login is not a guess at our key."""
+    scheme, _, key = connection.headers.get("authorization", "").strip().partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+def _cookie(connection: Connection, value: str, max_age: int | None = None) -> Cookie:
+    # An empty path is left out of the header, as the module's docstring wants it.
+    return Cookie(
+        COOKIE, path="", value=value, max_age=max_age, httponly=True, samesite="strict", secure=_is_https(connection)
+    )
+
+
+def _is_https(connection: Connection) -> bool:
+    """A proxy may take the TLS off. Whoever lies here only loses their own cookie."""
+    headers = connection.headers
+    forwarded = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
+    return "https" in {connection.url.scheme, forwarded} or headers.get("origin", "").startswith("https://")
+
+
+_FORWARDING = frozenset({"forwarded", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip"})

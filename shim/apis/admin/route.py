@@ -1,0 +1,381 @@
+"""The accounts page and its API below `/tokens`, behind `admin_session.Door`.
+
+Rule: handlers take a request apart, call the roster and encode. No answer has a token in it, whole or in part.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from litestar import Request, Router, delete, get, post
+from litestar.datastructures import Cookie
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, SkipValidation
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
+
+from shim.accounts.roster import AddReport, Roster
+from shim.accounts.states import State
+from shim.accounts.stores import StoreError
+from shim.accounts.views import AccountView
+from shim.apis.admin.door import Door
+from shim.errors import GatewayError, RequestError, UnavailableError
+from shim.http.errors import on_gateway_error
+from shim.http.responses import answer_headers
+from shim.settings import Settings
+
+PATH = "/tokens"
+MAX_PAGE = 500
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",
+}
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Prober(Protocol):
+    """What asks upstream how an account is."""
+
+    async def probe(self, id: str) -> AccountView | None:
+        """The account as it turned out to be; None where it is not there. Raises GatewayError."""
+        ...
+
+
+TheProber = NamedDependency[SkipValidation[Prober]]
+TheDoor = NamedDependency[SkipValidation[Door]]
+TheRoster = NamedDependency[SkipValidation[Roster]]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """All accounts at a glance. `now` is our clock, in seconds since 1970."""
+
+    total: int
+    states: dict[str, int]
+    health: dict[str, object]
+    now: float
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some accounts: `matching` is how many there are of the kind that was asked for."""
+
+    accounts: list[AccountView]
+    offset: int
+    limit: int
+    matching: int
+    summary: Summary
+
+
+class BadLine(msgspec.Struct, frozen=True):
+    """A line of an upload that was not taken, and why; never what is on it."""
+
+    line: int
+    why: str
+
+
+class Uploaded(msgspec.Struct, frozen=True):
+    """What became of an upload. `status` and `tokens_count` (the accounts there are now) are what the original says."""
+
+    added: tuple[str, ...]
+    updated: tuple[str, ...]
+    duplicates: tuple[int, ...]
+    invalid: list[BadLine]
+    tokens_count: int
+    status: str = "success"
+
+
+def admin_router(settings: Settings, door: Door | None = None) -> Router:
+    """Everything below `/tokens`. Its handlers need the dependencies `roster` and `gateway` (a Prober)."""
+    door = door or Door(settings)
+    place, origin, private_guard = (_shared(guard) for guard in (door.guard_place, door.guard_origin, door.guard))
+    files = Router("/", route_handlers=[page, style, script], guards=[place])
+    entry = Router("/", route_handlers=[log_in, session], guards=[place, origin])
+    private = Router("/", route_handlers=_PRIVATE, guards=[private_guard])
+    return Router(
+        PATH,
+        route_handlers=[files, entry, private],
+        dependencies={"door": Provide(lambda: door, sync_to_thread=False)},
+        exception_handlers={StoreError: on_store_error},
+        middleware=[hardened],
+    )
+
+
+def _shared(guard: Guard) -> Guard:
+    """Litestar copies what handlers have, and a bound method with all it is bound to: every route would have a door,
+    and a limit on guesses, of its own. It leaves functions alone."""
+    return lambda connection, handler: guard(connection, handler)  # noqa: PLW0108
+
+
+def on_store_error(request: AnyRequest, error: StoreError) -> Any:
+    """Nothing was changed where the store could not be told of it."""
+    return on_gateway_error(request, UnavailableError(f"The store of accounts can't be reached: {error}"))
+
+
+def hardened(app: ASGIApp) -> ASGIApp:
+    """`app` with HEADERS on every answer, refusals too."""
+
+    async def with_headers(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] = [*message["headers"], *more]
+            await send(message)
+
+        await app(scope, receive, send_on)
+
+    return with_headers
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@get("/")
+async def page(request: AnyRequest) -> ASGIResponse:
+    """The page. What it shows it asks for itself, so there is nothing in it to protect."""
+    if request.scope["raw_path"].endswith(b"/"):  # its relative addresses would lead elsewhere
+        headers = answer_headers(request, {"location": "../tokens"})
+        return ASGIResponse(status_code=307, headers=headers, media_type="text/plain")
+    return _file(request, "accounts.html", "text/html")
+
+
+@get("/accounts.css")
+async def style(request: AnyRequest) -> ASGIResponse:
+    """Its looks."""
+    return _file(request, "accounts.css", "text/css")
+
+
+@get("/accounts.js")
+async def script(request: AnyRequest) -> ASGIResponse:
+    """Its works."""
+    return _file(request, "accounts.js", "text/javascript")
+
+
+# --- coming and going -------------------------------------------------------------------------------------------------
+
+
+@post("/login", status_code=200)
+async def log_in(request: AnyRequest, door: TheDoor) -> ASGIResponse:
+    """A session for the admin key."""
+    info, cookies = door.log_in(request, await _given(request, "key"))
+    return _answer(request, info, cookies)
+
+
+@get("/session")
+async def session(request: AnyRequest, door: TheDoor) -> ASGIResponse:
+    """Whether one is logged in, and the value for `x-chat2api-csrf`."""
+    info, cookies = door.session(request)
+    return _answer(request, info, cookies)
+
+
+@post("/logout", status_code=200)
+async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
+    """The end of a session."""
+    return _answer(request, {"status": "success"}, door.log_out(request))
+
+
+# --- the API ----------------------------------------------------------------------------------------------------------
+
+
+@get("/api/summary")
+async def show_summary(request: AnyRequest, roster: TheRoster, door: TheDoor) -> ASGIResponse:
+    """How many accounts are in which state."""
+    return _answer(request, _summary(roster, door))
+
+
+@get("/api/accounts")
+async def list_accounts(request: AnyRequest, roster: TheRoster, door: TheDoor) -> ASGIResponse:
+    """A page of them, in the order they were added."""
+    state = _state(request)
+    offset = _number(request, "offset", 0, 0, 10**9)
+    limit = _number(request, "limit", 100, 1, MAX_PAGE)
+    summary = _summary(roster, door)
+    matching = summary.total if state is None else summary.states[state.value]
+    accounts = roster.page(offset=offset, limit=limit, state=state)
+    return _answer(request, Page(accounts, offset, limit, matching, summary))
+
+
+@post(["/api/accounts", "/upload"], status_code=200)
+async def upload(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+    """Take credentials in, one a line."""
+    report = await roster.add(await _given(request, "text"))
+    return _answer(request, _uploaded(report, len(roster)))
+
+
+@delete("/api/accounts", status_code=200)
+async def clear_confirmed(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+    """Forget all accounts; `{"confirm": true}` says that it is meant."""
+    if _json(await request.body()).get("confirm") is not True:
+        raise RequestError('To remove all accounts send {"confirm": true}', param="confirm", code="not_confirmed")
+    return _answer(request, {"removed": await roster.clear()})
+
+
+@post("/clear", status_code=200)
+async def clear(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+    """Forget all accounts, under the original's path and with its answer."""
+    removed = await roster.clear()
+    return _answer(request, {"status": "success", "tokens_count": len(roster), "removed": removed})
+
+
+@get("/error")
+async def get_unusable(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+    """The accounts that can't be used, and why, under the original's path."""
+    return _unusable(request, roster)
+
+
+@post("/error", status_code=200)
+async def post_unusable(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+    """The same; the original asks by POST."""
+    return _unusable(request, roster)
+
+
+@delete("/api/accounts/{account_id:str}", status_code=200)
+async def remove(request: AnyRequest, roster: TheRoster, account_id: FromPath[str]) -> ASGIResponse:
+    """Forget one account."""
+    if not await roster.remove(account_id):
+        raise _not_found()
+    return _answer(request, {"removed": 1})
+
+
+@post("/api/accounts/{account_id:str}/reset", status_code=200)
+async def reset(request: AnyRequest, roster: TheRoster, account_id: FromPath[str]) -> ASGIResponse:
+    """Forget what is known against one account."""
+    view = roster.view(account_id) if await roster.reset(account_id) else None
+    return _account(request, view)
+
+
+@post("/api/accounts/{account_id:str}/probe", status_code=200)
+async def probe(request: AnyRequest, gateway: TheProber, account_id: FromPath[str]) -> ASGIResponse:
+    """Ask upstream now how one account is."""
+    return _account(request, await gateway.probe(account_id))
+
+
+_PRIVATE = (
+    log_out,
+    show_summary,
+    list_accounts,
+    upload,
+    clear_confirmed,
+    clear,
+    get_unusable,
+    post_unusable,
+    remove,
+    reset,
+    probe,
+)
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+async def _given(request: AnyRequest, name: str) -> str:
+    """The field `name` of a form or of JSON, the file in the field `file`, or the body itself. Raises RequestError."""
+    kind = request.content_type[0]
+    if kind == "multipart/form-data":
+        return await _form_field(request, name)
+    body = await request.body()
+    if kind == "application/json":
+        value = _json(body).get(name)
+    else:
+        # curl calls whatever it sends a form: without the field it is the body itself that is meant.
+        value = (await request.form()).get(name) if kind == "application/x-www-form-urlencoded" else None
+        value = _text(body) if value is None else value
+    if not isinstance(value, str):
+        raise RequestError(f"The field '{name}' is missing: it has to be a string", param=name)
+    return value
+
+
+async def _form_field(request: AnyRequest, name: str) -> str:
+    form = await request.form()
+    try:
+        value = form.get(name) if form.get(name) is not None else form.get("file")
+        if value is None:
+            raise RequestError(f"The form has neither a field '{name}' nor a file in the field 'file'", param=name)
+        return value if isinstance(value, str) else _text(await value.read())
+    finally:
+        await form.close()
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise RequestError("This is not text in UTF-8") from error
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    """An object. Errors say nothing of what is in it: it may be a token."""
+    try:
+        return _decode(body or b"{}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise RequestError("The body has to be a JSON object") from None
+
+
+def _number(request: AnyRequest, name: str, default: int, low: int, high: int) -> int:
+    text = request.query_params.get(name, str(default))
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
+    if not low <= number <= high:
+        raise RequestError(f"'{name}' has to be a whole number from {low} to {high}", param=name)
+    return number
+
+
+def _state(request: AnyRequest) -> State | None:
+    name = request.query_params.get("state") or None
+    try:
+        return State(name) if name is not None else None
+    except ValueError:
+        allowed = ", ".join(state.value for state in State)
+        raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
+
+
+# --- what is answered -------------------------------------------------------------------------------------------------
+
+
+def _answer(request: AnyRequest, value: object, cookies: Sequence[Cookie] = ()) -> ASGIResponse:
+    headers = answer_headers(request)
+    return ASGIResponse(body=_encode(value), media_type="application/json", headers=headers, cookies=cookies)
+
+
+def _file(request: AnyRequest, name: str, media_type: str) -> ASGIResponse:
+    return ASGIResponse(body=(_WEB / name).read_bytes(), media_type=media_type, headers=answer_headers(request))
+
+
+def _summary(roster: Roster, door: Door) -> Summary:
+    states = {state.value: number for state, number in roster.counts().items()}
+    return Summary(sum(states.values()), states, roster.health(), door.now())
+
+
+def _uploaded(report: AddReport, total: int) -> Uploaded:
+    invalid = [BadLine(line, why) for line, why in report.invalid]
+    return Uploaded(report.added, report.updated, report.duplicates, invalid, total)
+
+
+def _unusable(request: AnyRequest, roster: Roster) -> ASGIResponse:
+    accounts = [view for state in _UNUSABLE for view in roster.page(state=state)]
+    told = {"status": "success", "error_tokens": [view.id for view in accounts], "accounts": accounts}
+    return _answer(request, told)
+
+
+def _account(request: AnyRequest, view: AccountView | None) -> ASGIResponse:
+    if view is None:
+        raise _not_found()
+    return _answer(request, view)
+
+
+def _not_found() -> GatewayError:
+    return RequestError("There is no account with this id", status=404, code="account_not_found")
+
+
+_WEB = Path(__file__).parents[2] / "web"
+_UNUSABLE = (State.PARKED, State.EXPIRED, State.COOLING)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode

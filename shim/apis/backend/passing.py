@@ -1,0 +1,105 @@
+"""An upstream answer on its way to a client of the relay.
+
+Rule: bytes go on as they come, and at most what the transport and the namer hold is in memory. Whoever got one closes
+it, however it ends, and that is what tells upstream, and then the account, that it is over.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+
+from shim.accounts.seats import Seat
+from shim.apis.backend.table import broken_off
+from shim.errors import GatewayError
+from shim.protocol.answer.machine import Answer
+from shim.protocol.events import Event, Failed, Finished
+from shim.protocol.owners import Namer
+from shim.transport.base import Response
+
+
+class Relaying:
+    """One answer, at its head. `headers` are those the client gets."""
+
+    def __init__(
+        self, response: Response, headers: dict[str, str], namer: Namer | None, watch: "Watch | None" = None
+    ) -> None:
+        self.status = response.status
+        self.headers = headers
+        self.failure: GatewayError | None = None
+        self._response = response
+        self._namer = namer
+        self._watch = watch
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the body is server-sent events, in which an error can be told."""
+        return self.headers.get("content-type", "").lower().startswith("text/event-stream")
+
+    async def pieces(self) -> AsyncGenerator[bytes]:
+        """The body. Where upstream breaks off, a stream ends with an error event, and any other body raises it."""
+        try:
+            while chunk := await self._response.chunk():
+                if self._watch is not None:
+                    self._watch.receive(chunk)
+                if passed := self._passed(chunk):
+                    yield passed
+        except GatewayError as error:
+            self.failure = error
+            if self._watch is not None:
+                self._watch.abort(error)
+            if not self.is_stream:
+                raise
+            yield broken_off(error)
+            return
+        if self._watch is not None:
+            self._watch.receive(b"")
+        if rest := self._passed(b""):
+            yield rest
+
+    def close(self) -> None:
+        """Let go of upstream, at once where the answer is under way; and then of the account."""
+        if self._watch is None:
+            self._response.close()
+        elif self._watch.done:
+            self._response.release(self._watch.leave)
+        else:
+            self._response.close()
+            self._watch.leave()
+
+    def _passed(self, chunk: bytes) -> bytes:
+        return chunk if self._namer is None else self._namer.receive(chunk)
+
+
+class Watch:
+    """Reads a turn along with the client, to know what becomes of it: that is what its account is told."""
+
+    def __init__(self, seat: Seat, now: Callable[[], float]) -> None:
+        self._seat = seat
+        self._now = now
+        self._answer = Answer()
+        self._last: Event | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether upstream has said `[DONE]`."""
+        return self._answer.done
+
+    def receive(self, chunk: bytes) -> None:
+        """More of the answer; `b""` is its end."""
+        self._note(self._answer.receive(chunk))
+
+    def abort(self, error: GatewayError) -> None:
+        """Upstream broke off."""
+        self._note(self._answer.abort(error))
+
+    def leave(self) -> None:
+        """Give the seat back."""
+        match self._last:
+            case Finished():
+                self._seat.succeeded()
+            case Failed(error=error):
+                self._seat.failed(error, self._now())
+            case _:
+                self._seat.left()
+
+    def _note(self, events: list[Event]) -> None:
+        if events:
+            self._last = events[-1]

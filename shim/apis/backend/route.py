@@ -1,0 +1,155 @@
+"""`/backend-api/*` and `/backend-anon/*`: the web backend's own API, as far as `shim.apis.backend.table.TABLE` goes.
+
+Rule: errors leave here in upstream's envelope, so that whoever speaks to upstream can speak to us. Which of the two
+prefixes a client uses says nothing: who calls is decided by its `Authorization`, and what upstream sees by the account.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, asgi
+from litestar.handlers import ASGIRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from shim.accounts.credentials import Caller
+from shim.apis.backend.passing import Relaying
+from shim.apis.backend.relay import Client, Relay, SaidNoError, told_to
+from shim.apis.backend.table import HARMLESS, NOT_FOUND, Asked, Kind, Row, detail_of, down, row_for, sentinel_answer
+from shim.errors import GatewayError, RequestError
+from shim.exchange import Gateway
+from shim.http.presence import ClientGoneError, while_present
+from shim.http.responses import ByteStream, answer_headers, request_id
+from shim.settings import Settings
+
+log = logging.getLogger("chat2api.relay")
+
+PREFIXES = ("/backend-api", "/backend-anon")
+_JSON = "application/json"
+_TEAM = re.compile(r"[\w-]{1,64}", re.ASCII)
+
+AnyRequest = Request[Any, Any, Any]
+Provide = Callable[[], Awaitable[Gateway]]
+
+
+def backend_routes(provide: Provide) -> list[ASGIRouteHandler]:
+    """Everything below the two prefixes, whatever the method."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        request: AnyRequest = Request(scope, receive, send)
+        answer = await _answer(request, provide)
+        await answer(scope, receive, send)
+
+    handlers: Any = {GatewayError: on_gateway_error}
+    return [asgi(prefix, is_mount=True, copy_scope=True, exception_handlers=handlers)(serve) for prefix in PREFIXES]
+
+
+def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes]:
+    """A failure with a name."""
+    headers = answer_headers(request, error.headers() | HARMLESS)
+    return Response(detail_of(error), status_code=error.http_status, media_type=_JSON, headers=headers)
+
+
+class Passage(ByteStream):
+    """An upstream answer on its way, with upstream's status."""
+
+    def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None]) -> None:
+        headers = {"content-type": "application/octet-stream"} | relaying.headers
+        if relaying.is_stream:
+            headers["x-accel-buffering"] = "no"
+        super().__init__(request, relaying.pieces(), finish, headers=headers)
+        self.status_code = relaying.status
+
+
+async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
+    path = request.scope["path"].strip("/")
+    row = row_for(request.method, path)
+    if row is None:
+        return _in_one_piece(request, 404, NOT_FOUND)
+    gateway = await provide()
+    caller = _caller(request, gateway)
+    asked = await _asked(request, row, path, gateway.settings.max_request_bytes)
+    if row.kind is Kind.LOCAL:
+        return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
+    client = Client(caller, request.headers.get("oai-device-id", ""), _address(request, gateway.settings))
+    return await _relayed(request, gateway, asked, client)
+
+
+async def _relayed(request: AnyRequest, gateway: Gateway, asked: Asked, client: Client) -> ASGIResponse:
+    told = _Told(request, asked.row)
+    try:
+        relaying = await while_present(request, Relay(gateway).open(asked, client))
+    except SaidNoError as said:
+        told.end(said.reply.status)
+        return _in_one_piece(request, said.reply.status, said.reply.body, down(said.reply.headers))
+    except GatewayError as error:
+        shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
+        told.end(shown.code or shown.http_status)
+        raise shown from error
+    return Passage(request, relaying, lambda: told.close(relaying))
+
+
+async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> Asked:
+    query = request.scope["query_string"].decode("latin-1")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Asked(row, path, query, headers, await _body(request.receive, limit))
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """The whole body, of `limit` bytes at most: a turn that is tried again needs it again. (Litestar's own reader
+    knows no limit for mounted handlers.) Raises RequestError (413) and ClientGoneError."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGoneError("The client closed the connection")
+        body += message["body"]
+        if len(body) > limit:
+            raise RequestError("The request body is larger than this gateway accepts", status=413, code="too_large")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
+    """Who calls. A client of the web backend names its workspace in a header (protocol.md 1)."""
+    caller = gateway.caller(request.headers.get("authorization"))
+    team = request.headers.get("chatgpt-account-id", "")
+    if caller.own is None or caller.own.team is not None or not _TEAM.fullmatch(team):
+        return caller
+    return Caller(msgspec.structs.replace(caller.own, team=team))
+
+
+def _address(request: AnyRequest, settings: Settings) -> str:
+    """Our address as this client sees it, with the prefix and no slash at the end."""
+    base = settings.public_base_url.rstrip("/") or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    return base.removesuffix(settings.root_path) + settings.root_path
+
+
+def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[str, str] | None = None) -> ASGIResponse:
+    headers = dict(headers or HARMLESS)
+    kind = headers.pop("content-type", _JSON)
+    return ASGIResponse(body=body, status_code=status, media_type=kind, headers=answer_headers(request, headers))
+
+
+class _Told:
+    """The end of a relayed call: upstream is let go, and its one log line is written. The line names the row, as paths
+    name conversations and files."""
+
+    def __init__(self, request: AnyRequest, row: Row) -> None:
+        self._identifier = request_id(request)
+        self._row = row
+        self._began = time.perf_counter()
+
+    def close(self, relaying: Relaying) -> None:
+        """The answer is over, or the client is gone."""
+        relaying.close()
+        self.end(relaying.failure.code if relaying.failure is not None else relaying.status)
+
+    def end(self, status: object) -> None:
+        """Write the line."""
+        elapsed = (time.perf_counter() - self._began) * 1000
+        log.info("%s %s %s status=%s ms=%d", self._identifier, self._row.method, self._row.path, status, elapsed)

@@ -1,0 +1,181 @@
+"""`chat2api record`, `replay` and `cassette`: saved traffic, in the terminal.
+
+Rule: nothing heavy is imported at the top. What is written or printed has been scrubbed.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shim.cassettes.format import Cassette
+
+PROJECT = Path(__file__).parents[2]
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_PLACE = click.Path(exists=True, path_type=Path)
+_REDACT = click.option("--redact-text", is_flag=True, help="Replace message text by text of the same shape.")
+_OUT = click.option("--out", type=click.Path(path_type=Path), required=True, help="The cassette to write.")
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--out", type=click.Path(path_type=Path), default=Path("cassettes"), show_default=True, help="Folder.")
+@click.option("--name", default="", help="Name of the cassette (the time, unless given).")
+@_REDACT
+@click.argument("arguments", metavar="-- [MITMDUMP ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
+def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...]) -> None:
+    """Run mitmdump with the recorder: whoever's traffic goes through it becomes a scrubbed cassette.
+
+    For this gateway's own traffic: `chat2api record -- --mode reverse:https://chatgpt.com -p 5006`, and
+    CHATGPT_BASE_URL=http://127.0.0.1:5006 for the gateway. For a browser's: `chat2api record`, and 127.0.0.1:8080 as
+    the browser's proxy.
+    """
+    options = {
+        "record_folder": str(out.absolute()),
+        "record_name": name,
+        "record_redact_text": str(redact_text).lower(),
+    }
+    settings = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    program = _mitmdump()
+    os.execv(program, [str(program), "-s", str(PROJECT / "addons" / "recorder.py"), *settings, *arguments])  # noqa: S606
+
+
+@click.command()
+@click.argument("place", metavar="DIR", type=_PLACE)
+@click.option("--port", type=int, default=0, help="Port to listen on; 0 (the default) finds a free one.")
+@click.option("--fast", "pace", flag_value="fast", help="Without the recorded pauses.")
+@click.option("--bytes", "pace", flag_value="bytes", help="One byte at a time.")
+def replay(*, place: Path, port: int, pace: "Literal['fast', 'bytes'] | None") -> None:
+    """Serve the cassettes in DIR as an upstream, paced as recorded, until Ctrl-C.
+
+    What has not been played is listed at the end, and at /replay/status at any time.
+    """
+    from shim.cassettes.serving import report, run  # noqa: PLC0415
+
+    with _explained():
+        cassettes = [cassette for _, cassette in _load(place)]
+        told: Callable[[str], None] = lambda url: click.echo(f"replay listening on {url}")  # noqa: E731
+        player = asyncio.run(run(cassettes, port=port, pace=pace or "recorded", told=told))
+    outcome = report(player)
+    click.echo(f"{outcome['played']} played, {len(outcome['left'])} left, {len(outcome['misses'])} missed")
+    for title in outcome["left"]:
+        click.echo(f"left: {title}")
+    for miss in outcome["misses"]:
+        click.echo(f"missed: {miss}")
+
+
+@click.group()
+def cassette() -> None:
+    """Show, compare and make cassettes."""
+
+
+@cassette.command()
+@click.argument("file", type=_FILE)
+@click.option("--full", is_flag=True, help="Whole bodies.")
+def show(*, file: Path, full: bool) -> None:
+    """Show the calls in FILE."""
+    from shim.cassettes.showing import show as show_cassette  # noqa: PLC0415
+
+    with _explained():
+        show_cassette(_load(file)[0][1], _console(), full=full)
+
+
+@cassette.command()
+@click.argument("file", type=_FILE)
+@click.option("--out", type=click.Path(path_type=Path), help="Write here, not over FILE.")
+@_REDACT
+def scrub(*, file: Path, out: Path | None, redact_text: bool) -> None:
+    """Scrub FILE again, by the rules of this version."""
+    from shim.cassettes.recording import scrubbed_again  # noqa: PLC0415
+
+    with _explained():
+        _write(scrubbed_again(_load(file)[0][1], redact=redact_text), out or file)
+
+
+@cassette.command()
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+def diff(*, old: Path, new: Path) -> None:
+    """Compare two cassettes field by field; ends with 1 where they differ. Times and ids are no difference."""
+    from shim.cassettes.comparing import compare  # noqa: PLC0415
+    from shim.cassettes.showing import show_differences  # noqa: PLC0415
+
+    with _explained():
+        found = list(compare(_load(old)[0][1], _load(new)[0][1]))
+    show_differences(found, _console())
+    sys.exit(1 if found else 0)
+
+
+@cassette.command("from-har")
+@click.argument("file", type=_FILE)
+@_OUT
+@_REDACT
+def from_har(*, file: Path, out: Path, redact_text: bool) -> None:
+    """Make a cassette of the API calls in a HAR file, as a browser saves them."""
+    from shim.cassettes.har import read_har  # noqa: PLC0415
+    from shim.cassettes.recording import cassette_of  # noqa: PLC0415
+
+    with _explained():
+        _write(cassette_of(read_har(file), redact=redact_text), out)
+
+
+@cassette.command("from-flows")
+@click.argument("file", type=_FILE)
+@_OUT
+@_REDACT
+def from_flows(*, file: Path, out: Path, redact_text: bool) -> None:
+    """Make a cassette of a flow file of mitmproxy, which has to be installed."""
+    from shim.cassettes.flows import read_flows  # noqa: PLC0415
+    from shim.cassettes.recording import cassette_of  # noqa: PLC0415
+
+    with _explained():
+        _write(cassette_of(read_flows(file), redact=redact_text), out)
+
+
+def _mitmdump() -> Path:
+    """The one of the running environment, else that of `scripts/setup mitmproxy`."""
+    from shim.cassettes.flows import HOW_TO_INSTALL  # noqa: PLC0415
+
+    for program in (Path(sys.executable).parent / "mitmdump", PROJECT / ".venv-mitmproxy" / "bin" / "mitmdump"):
+        if program.exists():
+            return program
+    raise click.ClickException(HOW_TO_INSTALL)
+
+
+def _load(place: Path) -> "list[tuple[str, Cassette]]":
+    from shim.cassettes.format import load_cassettes  # noqa: PLC0415
+
+    return load_cassettes(place)
+
+
+def _write(made: "Cassette", path: Path) -> None:
+    from shim.cassettes.format import dump_cassette  # noqa: PLC0415
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(dump_cassette(made))
+    click.echo(f"{path}: {len(made.interactions)} calls")
+
+
+def _console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Failures with a name end as one sentence."""
+    from shim.cassettes.flows import MissingError  # noqa: PLC0415
+    from shim.cassettes.format import CassetteError  # noqa: PLC0415
+
+    try:
+        yield
+    except (CassetteError, MissingError, OSError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,55 @@
+"""`GET /files/{link}`: a file that an answer linked to, fetched from upstream by the account that has it.
+
+Rule: the link is the key (`shim.exchange.links`). What comes is streamed on with nothing kept, and never as something a
+browser would run: only pictures are shown, everything else is a download.
+"""
+
+import re
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from litestar import Request, get
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from shim.http.presence import while_present
+from shim.http.provided import TheGateway
+from shim.http.responses import ByteStream
+from shim.protocol.events import FileRef
+from shim.transport.base import Response
+
+_PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+@get("/files/{link:str}")
+async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: FromPath[str]) -> ASGIResponse:
+    """The bytes of one file."""
+    file, response = await while_present(request, gateway.file(link))
+    return ByteStream(request, _chunks(response), response.close, headers=_headers(file, response))
+
+
+async def _chunks(response: Response) -> AsyncGenerator[bytes]:
+    while chunk := await response.chunk():
+        yield chunk
+
+
+def _headers(file: FileRef, response: Response) -> dict[str, str]:
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    shown = media_type in _PICTURES
+    headers = {
+        "content-type": media_type if shown else "application/octet-stream",
+        "content-disposition": f'{"inline" if shown else "attachment"}; filename="{_name(file)}"',
+        "content-security-policy": "default-src 'none'; sandbox",
+        "x-content-type-options": "nosniff",
+        "cache-control": "private, max-age=3600",
+    }
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and "content-encoding" not in response.headers:
+        headers["content-length"] = length
+    return headers
+
+
+def _name(file: FileRef) -> str:
+    name = (file.sandbox_path or file.file_id or "").rpartition("/")[2]
+    return _UNSAFE.sub("_", name)[-100:] or "file"

@@ -1,0 +1,146 @@
+"""The chat page at `/` and the files it is made of, from memory.
+
+Rule: the page holds no key and no chat, so it is served to anybody; everything it shows it asks `v1` for itself.
+Every address in it is relative, so that it works below API_PREFIX and behind a proxy that adds a prefix of its own.
+"""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Router, get
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath, SkipValidation
+from litestar.response.base import ASGIResponse
+
+from shim.errors import RequestError
+from shim.http.responses import answer_headers
+
+# Nothing runs but our own files, nothing is asked of another origin, and nobody may frame the page. Only the sanitiser
+# may turn text into markup: its policy is the one that `trusted-types` names.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types dompurify"
+)
+PAGE_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+}
+# The page is asked for each time and is often unchanged; its files have their version in their address.
+REVALIDATE = "no-cache"
+FOR_EVER = "public, max-age=31536000, immutable"
+MEDIA_TYPES = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".woff2": "font/woff2",
+}
+PAGE = "chat.html"
+FOLDERS = ("chat", "vendor")
+VERSION_MARK = "{version}"
+ALREADY_COMPRESSED = frozenset({".woff2"})
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class File:
+    """One file as it is served. `etag` is quoted; `packed` is the gzip form, made once, None where it saves nothing."""
+
+    def __init__(self, body: bytes, suffix: str, media_type: str) -> None:
+        self.body = body
+        self.media_type = media_type
+        self.etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        self._suffix = suffix
+
+    @cached_property
+    def packed(self) -> bytes | None:
+        """Compressed when it is first asked for: most visits need a third of the files."""
+        return None if self._suffix in ALREADY_COMPRESSED else gzip.compress(self.body, 9, mtime=0)
+
+
+class Site:
+    """The page, and its files by their path below `web/{version}/`. The version is a hash of all of them, so that one
+    visit never mixes the files of two releases."""
+
+    def __init__(self, folder: Path) -> None:
+        bodies = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}
+        self.version = _version(bodies)
+        self.files: Mapping[str, File] = {name: _file(name, body) for name, body in bodies.items()}
+        page = (folder / PAGE).read_text("utf-8").replace(VERSION_MARK, self.version)
+        self.page = File(page.encode(), ".html", "text/html")
+
+
+TheSite = NamedDependency[SkipValidation[Site]]
+
+
+def page_router(folder: Path | None = None) -> Router:
+    """The page and everything below `/web`. `folder` takes the place of the package's own files."""
+    site = Site(folder or _WEB)
+    return Router("/", route_handlers=[page, part], dependencies={"site": Provide(lambda: site, sync_to_thread=False)})
+
+
+@get("/")
+async def page(request: AnyRequest, site: TheSite) -> ASGIResponse:
+    """The page; below a prefix, with the slash its relative addresses need."""
+    path: bytes = request.scope["raw_path"]
+    if not path.endswith(b"/"):
+        location = path.rpartition(b"/")[2].decode("ascii") + "/"
+        headers = answer_headers(request, {"location": location})
+        return ASGIResponse(status_code=307, headers=headers, media_type="text/plain")
+    return _answer(request, site.page, PAGE_HEADERS | {"cache-control": REVALIDATE})
+
+
+@get("/web/{version:str}/{name:path}")
+async def part(request: AnyRequest, site: TheSite, version: FromPath[str], name: FromPath[str]) -> ASGIResponse:
+    """One of its files. Raises RequestError (404) for another version's: the page that wants it is out of date."""
+    file = site.files.get(name.removeprefix("/"))
+    if version != site.version or file is None:
+        raise RequestError("The chat page has no such file; reload the page", status=404)
+    return _answer(request, file, {"cache-control": FOR_EVER})
+
+
+def _answer(request: AnyRequest, file: File, more: dict[str, str]) -> ASGIResponse:
+    headers = {"etag": file.etag, "vary": "accept-encoding", "x-content-type-options": "nosniff"}
+    headers |= {"cross-origin-resource-policy": "same-origin"} | more
+    if _has(request, "if-none-match", file.etag):
+        return ASGIResponse(status_code=304, headers=answer_headers(request, headers), media_type=file.media_type)
+    body = file.body
+    if _has(request, "accept-encoding", "gzip") and file.packed is not None:
+        body = file.packed
+        headers["content-encoding"] = "gzip"
+    return ASGIResponse(body=body, media_type=file.media_type, headers=answer_headers(request, headers))
+
+
+def _has(request: AnyRequest, header: str, wanted: str) -> bool:
+    """Whether a list-valued header names `wanted`: a weak ETag counts, `gzip;q=0` does not."""
+    for entry in request.headers.get(header, "").split(","):
+        value, _, parameters = entry.strip().removeprefix("W/").partition(";")
+        if value.strip() == wanted:
+            return parameters.replace(" ", "").rstrip("0").rstrip(".") != "q="
+    return False
+
+
+def _paths(folder: Path) -> list[Path]:
+    found = (path for name in FOLDERS for path in (folder / name).rglob("*"))
+    return sorted(path for path in found if path.suffix in MEDIA_TYPES)
+
+
+def _version(bodies: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name, body in bodies.items():
+        digest.update(f"{name}\0{len(body)}\0".encode() + body)
+    return digest.hexdigest()[:16]
+
+
+def _file(name: str, body: bytes) -> File:
+    suffix = Path(name).suffix
+    return File(body, suffix, MEDIA_TYPES[suffix])
+
+
+_WEB = Path(__file__).parents[1] / "web"

@@ -1,0 +1,1 @@
+"""What is answered: from upstream's bytes to events."""

@@ -1,0 +1,134 @@
+"""Which messages a person sees, and as what (protocol.md 5.1).
+
+Rule: one table from (role, content type) to a reading; whatever is not in it is not shown. New upstream content types
+therefore never leak into an answer and never break it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from shim.chatgpt.stream import Content, Message
+from shim.protocol.answer.canvas import CREATES
+from shim.protocol.events import CodeDelta, Delta, ReasoningDelta, TextDelta, ToolOutput
+
+_CODE_PATH = "/message/content/text"
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """How a message is shown: as which delta, its whole raw text so far, and the JSON Pointer under which plain appends
+    go to the end of that text (None where appends need a fresh look at the message). `canvas` tells that the text is
+    the call that makes a document."""
+
+    kind: type[Delta]
+    text: str
+    grows_at: str | None = None
+    language: str = ""
+    canvas: bool = False
+
+
+def read_message(message: Message) -> Reading | None:
+    """How `message` is shown, or None where it is not."""
+    if message.weight == 0 or message.metadata.is_visually_hidden_from_conversation is True:
+        return None
+    role, content_type = message.author.role, message.content.content_type
+    if not isinstance(role, str) or not isinstance(content_type, str):
+        return None
+    read = _READINGS.get((role, content_type))
+    return read(message) if read else None
+
+
+def is_progress(message: Message) -> bool:
+    """Whether `message` shows that the assistant is at work, be it with something that is not shown."""
+    return (
+        message.author.role == "assistant"
+        and message.content.content_type not in _CONTEXT  # a tuple: what is compared may not be text
+        and message.metadata.is_visually_hidden_from_conversation is not True
+    )
+
+
+def _answer(message: Message) -> Reading | None:
+    if message.recipient == CREATES:
+        return _canvas(message)
+    if message.recipient not in (None, "all"):
+        return None
+    if message.metadata.is_thinking_preamble_message is True or message.channel == "commentary":
+        return _text_as(ReasoningDelta, message.content)
+    if message.channel not in (None, "final"):
+        return None
+    return _text_as(TextDelta, message.content)
+
+
+def _text_as(kind: type[Delta], content: Content) -> Reading:
+    """All text parts joined; it grows where the last of them does. Parts that are objects (pictures, audio) are not
+    text."""
+    parts = content.parts if isinstance(content.parts, list) else []
+    texts = [(place, part) for place, part in enumerate(parts) if isinstance(part, str)]
+    grows_at = f"/message/content/parts/{texts[-1][0]}" if texts else None
+    return Reading(kind, "".join(part for _, part in texts), grows_at)
+
+
+def _code(message: Message) -> Reading | None:
+    """Code for the interpreter. Code for other tools (search, pictures) is their JSON, not an answer."""
+    if message.recipient == CREATES:
+        return _canvas(message)
+    if message.recipient != "python":
+        return None
+    language = message.content.language
+    known = isinstance(language, str) and language not in {"", "unknown"}
+    return Reading(CodeDelta, _string(message.content.text), _CODE_PATH, language if known else "python")
+
+
+def _canvas(message: Message) -> Reading:
+    """The JSON of a new document is in the one place or the other."""
+    if message.content.content_type == "code":
+        return Reading(TextDelta, _string(message.content.text), _CODE_PATH, canvas=True)
+    return msgspec.structs.replace(_text_as(TextDelta, message.content), canvas=True)
+
+
+def _output(message: Message) -> Reading:
+    return Reading(ToolOutput, _string(message.content.text), _CODE_PATH)
+
+
+def _error(message: Message) -> Reading | None:
+    """What went wrong with the interpreter is its output; what went wrong with other tools is for the model."""
+    return _output(message) if message.author.name == "python" else None
+
+
+def _old_thoughts(message: Message) -> Reading | None:
+    """The o1 era: a tool's text is reasoning where its metadata has the two captions, else it is for the model."""
+    if message.metadata.initial_text is None and message.metadata.finished_text is None:
+        return None
+    return _text_as(ReasoningDelta, message.content)
+
+
+def _thoughts(message: Message) -> Reading:
+    thoughts = message.content.thoughts
+    known = [thought for thought in thoughts if isinstance(thought, dict)] if isinstance(thoughts, list) else []
+    text = "\n\n".join(_thought(thought) for thought in known)
+    grows_at = f"/message/content/thoughts/{len(known) - 1}/content" if known and known[-1].get("content") else None
+    return Reading(ReasoningDelta, text, grows_at)
+
+
+def _thought(thought: dict[str, Any]) -> str:
+    """Summary, then content (protocol.md 5.2), a blank line between where both are there."""
+    return "\n\n".join(text for key in ("summary", "content") if (text := _string(thought.get(key))))
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_CONTEXT = ("model_editable_context", "user_editable_context", "developer_content")
+
+_READINGS: dict[tuple[str, str], Callable[[Message], Reading | None]] = {
+    ("assistant", "text"): _answer,
+    ("assistant", "multimodal_text"): _answer,
+    ("assistant", "code"): _code,
+    ("assistant", "thoughts"): _thoughts,
+    ("tool", "thoughts"): _thoughts,
+    ("tool", "text"): _old_thoughts,
+    ("tool", "execution_output"): _output,
+    ("tool", "system_error"): _error,
+}

@@ -1,0 +1,147 @@
+"""Pictures that tools make: pointers in their messages, now or promised for later (protocol.md 6.5).
+
+Rule: only a tool's pointers are results (a user's are what they sent), and a picture is shown once, when finished. Of
+previews the last is kept for each generation, for the case that nothing better ever comes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from shim.chatgpt.stream import Message
+from shim.protocol.answer.citations import without_marks
+from shim.protocol.events import FileRef, Picture
+
+_POINTER = re.compile(r"(?:file-service|sediment)://([\w.-]+)", re.ASCII)
+_MAKERS = ("dalle", "image_gen", "t2uay3k")
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """A picture as one message shows it. `generation` is the same for its previews and for the finished one."""
+
+    picture: Picture
+    generation: str
+    finished: bool
+
+
+def is_maker(name: Any) -> bool:
+    """Whether a tool of this name makes pictures."""
+    return isinstance(name, str) and name.startswith(_MAKERS)
+
+
+def sights_in(message: Message, conversation_id: str | None) -> list[Sight]:
+    """The pictures in a message, none where it is not a tool's. Their weight says nothing: finished ones have come with
+    a weight of 0."""
+    if message.author.role != "tool" or message.metadata.is_visually_hidden_from_conversation is True:
+        return []
+    title = message.metadata.image_gen_title
+    finished = message.status != "in_progress"
+    where = FileRef(
+        conversation_id,
+        message.id if isinstance(message.id, str) else None,
+        title=without_marks(title) if isinstance(title, str) and title else None,
+    )
+    return [
+        Sight(Picture(msgspec.structs.replace(where, file_id=id)), generation or id, finished)
+        for id, generation in _pointers(message)
+    ]
+
+
+def promise_in(message: Message) -> str | None:
+    """The name of a picture that is being made elsewhere and will come later, where the message says so."""
+    metadata = message.metadata
+    task = metadata.image_gen_task_id
+    if message.author.role != "tool":
+        return None
+    if isinstance(task, str) and task:
+        return task
+    if metadata.image_gen_async is not True and metadata.async_task_type != "image_gen":
+        return None
+    return message.id if isinstance(message.id, str) else ""
+
+
+class Gallery:
+    """The pictures of one answer: which have been shown, which only as a preview, which are still promised."""
+
+    def __init__(self) -> None:
+        self.shown = 0
+        self._hung: set[str] = set()  # files and generations
+        self._previews: dict[str, Picture] = {}
+        self._promises: set[str] = set()
+        self._kept: set[str] = set()  # promises that need no more waiting
+
+    @property
+    def waits(self) -> bool:
+        """Whether a promised picture has not come."""
+        return bool(self._promises)
+
+    def promise(self, name: str) -> None:
+        """A picture will come. The same promise is heard again whenever the conversation is read."""
+        if name not in self._kept:
+            self._promises.add(name)
+
+    def forget(self) -> None:
+        """The tool failed: nothing that was promised will come."""
+        self._kept |= self._promises
+        self._promises.clear()
+
+    def hang(self, sights: Iterable[Sight], promise: str | None = None) -> list[Picture]:
+        """The pictures to show now. `promise` is the one their message names; where it names none known, any is kept
+        by them."""
+        pictures = [picture for sight in sights for picture in self._look(sight)]
+        for _ in pictures:
+            if self._promises:
+                name = promise if promise in self._promises else next(iter(self._promises))
+                self._promises.discard(name)
+                self._kept.add(name)
+        self.shown += len(pictures)
+        return pictures
+
+    def leftovers(self) -> list[Picture]:
+        """Previews of pictures that were never finished."""
+        pictures = list(self._previews.values())
+        self._previews.clear()
+        self.shown += len(pictures)
+        return pictures
+
+    def _look(self, sight: Sight) -> Iterator[Picture]:
+        names = {sight.generation, sight.picture.file.file_id or ""}
+        if names & self._hung:
+            return
+        if not sight.finished:
+            self._previews[sight.generation] = sight.picture
+            return
+        self._previews.pop(sight.generation, None)
+        self._hung |= names
+        yield sight.picture
+
+
+def _pointers(message: Message) -> Iterator[tuple[str, str | None]]:
+    """(file id, generation) of every picture: among the parts, or, for the interpreter's charts, in what its run left
+    in the metadata."""
+    parts = message.content.parts
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict) and part.get("content_type") == "image_asset_pointer":
+            yield from _pointer(part.get("asset_pointer"), _generation(part.get("metadata")))
+    run = message.metadata.aggregate_result
+    printed = run.get("messages") if isinstance(run, dict) else None
+    for one in printed if isinstance(printed, list) else ():
+        if isinstance(one, dict) and one.get("message_type") == "image":
+            yield from _pointer(one.get("image_url"), None)
+
+
+def _pointer(pointer: Any, generation: str | None) -> Iterator[tuple[str, str | None]]:
+    if isinstance(pointer, str) and (match := _POINTER.match(pointer)):
+        yield match[1], generation
+
+
+def _generation(metadata: Any) -> str | None:
+    """`gen_id`, which DALL-E and its successor keep in different places."""
+    for maker in ("generation", "dalle"):
+        made = metadata.get(maker) if isinstance(metadata, dict) else None
+        name = made.get("gen_id") if isinstance(made, dict) else None
+        if isinstance(name, str) and name:
+            return name
+    return None

@@ -1,0 +1,176 @@
+"""Token counts of a prompt and of an answer, by the rules OpenAI has published for chat models.
+
+Rule: the tokenizer is an argument (`count`: text to number of tokens), because loading one is work at import. The
+numbers are those of the cookbook's "How to count tokens with tiktoken" for the gpt-4o family, whose examples are
+tests here: exact for messages, names and tools. What it says nothing of is estimated in the same manner: a tool call
+counts as a message does, and nested properties count as properties do.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from shim.apis.chat.wire import (
+    ChatMessage,
+    CompletionDetails,
+    FunctionDefinition,
+    RefusalPart,
+    TextPart,
+    Tool,
+    ToolCall,
+    Usage,
+)
+
+Count = Callable[[str], int]
+
+
+class Answered(Protocol):
+    """One choice as far as it counts: a `Transcript` is one."""
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning's text."""
+
+    @property
+    def calls(self) -> Sequence[ToolCall]:
+        """The tool calls."""
+
+
+_PER_MESSAGE = 3  # <|start|>{role}<|message|> ... <|end|>
+_PER_NAME = 1
+_REPLY_PRIMER = 3  # every reply is primed with <|start|>assistant<|message|>
+_PER_CALL = 3  # framed as a message is
+
+_PER_FUNCTION = 7
+_PER_PROPERTIES = 3
+_PER_PROPERTY = 3
+_PER_ENUM = -3
+_PER_ENUM_ITEM = 3
+_ALL_FUNCTIONS = 12
+
+# Where a JSON schema has others in it, besides `properties`: by name, in a list, or one.
+_NAMED_SCHEMAS = ("$defs", "definitions")
+_LISTED_SCHEMAS = ("anyOf", "oneOf", "allOf")
+_ONE_SCHEMA = ("items", "additionalProperties")
+
+
+def prompt_tokens(
+    messages: Sequence[ChatMessage], count: Count, *, tools: Sequence[Tool] | None = None, images: Sequence[int] = ()
+) -> int:
+    """Tokens the messages make as a prompt, with the tools the model is told of. `images` are the tokens of each
+    picture in the messages; their parts count nothing here."""
+    told = sum(_message_tokens(message, count) for message in messages)
+    return _REPLY_PRIMER + told + tool_tokens(tools or (), count) + sum(images)
+
+
+def tool_tokens(tools: Sequence[Tool], count: Count) -> int:
+    """Tokens the definitions of tools add to a prompt; none where there are none."""
+    if not tools:
+        return 0
+    return _ALL_FUNCTIONS + sum(_function_tokens(tool.function, count) for tool in tools)
+
+
+def usage_of(prompt: int, answers: Sequence[Answered], count: Count) -> Usage:
+    """The usage of all choices together: the prompt once; reasoning and tool calls are part of the completion, as in
+    the real API."""
+    reasoned = sum(count(answer.reasoning) for answer in answers)
+    completion = reasoned + sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        completion_tokens_details=CompletionDetails(reasoning_tokens=reasoned),
+    )
+
+
+def readable_text(message: ChatMessage) -> str:
+    """The text of a message as it is sent: parts joined by a line break; pictures, sounds and files are none."""
+    content = message.content
+    return "\n".join(_texts(content)) if isinstance(content, list) else content or ""
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def _message_tokens(message: ChatMessage, count: Count) -> int:
+    named = _PER_NAME + count(message.name) if message.name else 0
+    called = _call_tokens(message.tool_calls or (), count)
+    return _PER_MESSAGE + count(message.role) + count(readable_text(message)) + named + called
+
+
+def _call_tokens(calls: Sequence[ToolCall], count: Count) -> int:
+    """A call is its function's name and its arguments. Its id is between the client and us; no model reads it."""
+    return sum(_PER_CALL + count(call.function.name) + count(call.function.arguments) for call in calls)
+
+
+def _texts(parts: Sequence[object]) -> Iterator[str]:
+    for part in parts:
+        match part:
+            case TextPart(text=text) | RefusalPart(refusal=text):
+                yield text
+
+
+# --- tools ------------------------------------------------------------------------------------------------------------
+
+
+def _function_tokens(function: FunctionDefinition, count: Count) -> int:
+    line = f"{function.name}:{_sentence(function.description)}"
+    return _PER_FUNCTION + count(line) + _parameters_tokens(function.parameters or {}, count)
+
+
+def _parameters_tokens(parameters: Mapping[str, Any], count: Count) -> int:
+    tokens = 0
+    for schema in _schemas(parameters):
+        properties = _mapping(schema.get("properties"))
+        tokens += _PER_PROPERTIES if properties else 0
+        tokens += sum(_property_tokens(name, _mapping(property), count) for name, property in properties.items())
+    return tokens
+
+
+def _property_tokens(name: str, schema: Mapping[str, Any], count: Count) -> int:
+    line = f"{name}:{_written(schema.get('type', ''))}:{_sentence(schema.get('description'))}"
+    return _PER_PROPERTY + count(line) + _enum_tokens(schema.get("enum"), count)
+
+
+def _enum_tokens(items: object, count: Count) -> int:
+    if not isinstance(items, list):
+        return 0
+    return _PER_ENUM + sum(_PER_ENUM_ITEM + count(_written(item)) for item in items)
+
+
+def _schemas(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """`root` and every schema in it, however deep. What is no schema is passed over: clients write anything."""
+    waiting = [root]
+    while waiting:
+        schema = waiting.pop()
+        yield schema
+        waiting += [inner for inner in _inner(schema) if isinstance(inner, Mapping)]
+
+
+def _inner(schema: Mapping[str, Any]) -> Iterator[object]:
+    for key in ("properties", *_NAMED_SCHEMAS):
+        yield from _mapping(schema.get(key)).values()
+    for key in _LISTED_SCHEMAS:
+        listed = schema.get(key)
+        yield from listed if isinstance(listed, list) else ()
+    for key in _ONE_SCHEMA:
+        yield schema.get(key)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _sentence(description: object) -> str:
+    """A description without its full stop, as the rule counts it."""
+    return _written(description or "").removesuffix(".")
+
+
+def _written(value: object) -> str:
+    """Text as it is, any other JSON as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,184 @@
+"""Text with blocks of calls in it, taken apart as it arrives (the form is described in docs/tools.md).
+
+    TEXT ──`<tool_call>` outside code──> BLOCK ──`</tool_call>` outside a JSON string──> TEXT
+     └── `<tool_result` after a block: what the model made up ──> ENDED
+
+Rule: text is passed on at once; only what may yet begin a marker, and the white space before it, is held back.
+"""
+
+import re
+
+import msgspec
+
+from shim.protocol.shaping.code_fences import CodeFences
+
+CALL_OPENS = "<tool_call>"
+CALL_CLOSES = "</tool_call>"
+RESULT_OPENS = "<tool_result"
+RESULT_CLOSES = "</tool_result>"
+
+# Models now and then put white space inside the marks.
+_OPENING = re.compile(r"<\s{0,8}(?:(?P<call>tool_call\s{0,8}>)|tool_result)")
+_ENDING = re.compile(r"<\s{0,8}(?:(?P<closes>/\s{0,8}tool_call\s{0,8}>)|tool_call\s{0,8}>)")
+_LONGEST = len(CALL_CLOSES) + 3 * 8
+_MOST_SPACE = 256  # more of it is text: what is held back is looked at again with every piece
+_SPACE = re.compile(r"\s+")
+_IN_STRING = re.compile(r'["\\\n]')
+_OUTSIDE = re.compile(r'["<]')
+
+
+class Block(msgspec.Struct, frozen=True):
+    """What stands between two marks. Not `closed`: the answer ended first."""
+
+    body: str
+    closed: bool = True
+
+
+class CallBlocks:
+    """Takes text with `add`, gives text and blocks in their order; `close` gives what was held back."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._held = ""
+        self._code = CodeFences()
+        self._body: _Body | None = None
+        self._had_block = False
+        self._after_block = False
+
+    @property
+    def in_block(self) -> bool:
+        """Whether a block is open."""
+        return self._body is not None
+
+    def add(self, text: str) -> list[str | Block]:
+        """What `text` completes. Nothing follows once it has `ended`."""
+        pieces: list[str | Block] = []
+        rest: str | None = text
+        while rest and not self.ended:
+            rest = self._add_text(rest, pieces) if self._body is None else self._add_body(self._body, rest, pieces)
+        return pieces
+
+    def flush(self) -> list[str | Block]:
+        """The text held back, where something comes that is not text, so that it can't become a mark any more."""
+        pieces: list[str | Block] = []
+        held, self._held = self._held, ""
+        self._code.add(held)
+        self._say(held, pieces)
+        return pieces
+
+    def close(self) -> list[str | Block]:
+        """The end of the answer: the block that is still open, or the text held back."""
+        if self._body is None:
+            return self.flush()
+        block, self._body = Block(self._body.text, closed=False), None
+        return [block]
+
+    def _add_text(self, text: str, pieces: list[str | Block]) -> str | None:
+        """Returns what belongs to the block that begins in `text`, if one does."""
+        data = self._held + text
+        passed, opening = self._scan(data)
+        if opening is None:
+            self._held = data[passed:]
+            self._say(data[:passed], pieces)
+            return None
+        self._held = ""
+        self._say(data[: _before_space(data, passed)], pieces)
+        self.ended = opening["call"] is None
+        self._body = None if self.ended else _Body()
+        return data[opening.end() :]
+
+    def _scan(self, data: str) -> tuple[int, re.Match[str] | None]:
+        """How much of `data` is text for certain, and the mark behind it. The fences are told of that text."""
+        told = 0
+        for mark in _OPENING.finditer(data):
+            self._code.add(data[told : mark.start()])
+            told = mark.start()
+            if not self._code.inside and (mark["call"] or self._had_block):
+                return told, mark
+        passed = max(told, _passable(data))
+        self._code.add(data[told:passed])
+        return passed, None
+
+    def _add_body(self, body: "_Body", text: str, pieces: list[str | Block]) -> str | None:
+        """Returns what follows the block that ends in `text`, if it does."""
+        rest = body.add(text)
+        if rest is not None:
+            pieces.append(Block(body.text))
+            self._body, self._code = None, CodeFences()
+            self._had_block = self._after_block = True
+        return rest
+
+    def _say(self, text: str, pieces: list[str | Block]) -> None:
+        """White space right after a block goes with the block."""
+        text = text.lstrip() if self._after_block else text
+        if text:
+            self._after_block = False
+            pieces.append(text)
+
+
+class _Body:
+    """The inside of a block: it ends with its closing mark, or where the next block opens. Marks in JSON strings are
+    text; a string ends with its line at the latest, for JSON knows no line break in one."""
+
+    __slots__ = ("_buffer", "_in_string", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._buffer = ""  # what may be the beginning of a mark or of an escape
+        self._in_string = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self._pieces) + self._buffer
+
+    def add(self, text: str) -> str | None:
+        """Returns what follows the end, or None where there is no end yet."""
+        data, place = self._buffer + text, 0
+        while (found := (_IN_STRING if self._in_string else _OUTSIDE).search(data, place)) is not None:
+            place = found.start()
+            ending = _ENDING.match(data, place)
+            if found[0] == "<" and ending:
+                self._pieces.append(data[:place])
+                self._buffer = ""
+                return data[ending.end() if ending["closes"] else place :]
+            if _is_open_ended(data, place):
+                self._pieces.append(data[:place])
+                self._buffer = data[place:]
+                return None
+            place = self._pass(data[place], place)
+        self._pieces.append(data)
+        self._buffer = ""
+        return None
+
+    def _pass(self, char: str, place: int) -> int:
+        """Go past what was found; returns the next place to look at."""
+        if char in '"\n':
+            self._in_string = char == '"' and not self._in_string
+        return place + (2 if char == "\\" else 1)
+
+
+def _is_open_ended(data: str, place: int) -> bool:
+    """Whether what begins at `place` needs more text to be understood."""
+    if data[place] == "\\":
+        return place + 1 == len(data)
+    return data[place] == "<" and _may_become(data[place:], CALL_CLOSES, CALL_OPENS)
+
+
+def _may_become(text: str, *marks: str) -> bool:
+    """Whether `text` is the beginning of one of `marks`."""
+    if len(text) > _LONGEST:
+        return False
+    squeezed = _SPACE.sub("", text)
+    return any(mark.startswith(squeezed) for mark in marks)
+
+
+def _passable(data: str) -> int:
+    """How many characters can be passed on: all but a beginning of a mark at the end, and white space before it."""
+    last = data.rfind("<")
+    end = last if last >= 0 and _may_become(data[last:], CALL_OPENS, RESULT_OPENS) else len(data)
+    return _before_space(data, end)
+
+
+def _before_space(data: str, end: int) -> int:
+    """Where the white space before `end` begins."""
+    return max(len(data[:end].rstrip()), end - _MOST_SPACE)

@@ -1,0 +1,1 @@
+"""What is asked: from a prompt to the calls that go upstream."""

@@ -1,0 +1,192 @@
+"""The handshake before a turn: requirements, proof, Arkose, then the conversation call (protocol.md 2, 3, 4.5).
+
+Rule: a generator of commands. It decides, the driver performs; what it returns is the call that opens the stream.
+A requirement token serves one turn, so every turn walks through here once.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from pow import Challenge, ClientProfile, proof_config, requirements_token
+from shim.chatgpt.conversation import Conversation
+from shim.chatgpt.sentinel import ProofOfWork, Requirements, requirements_decoder
+from shim.errors import CredentialError, GatewayError, RefusedError, UpstreamError
+from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
+from shim.protocol.models import model_not_found
+from shim.protocol.refusals import refusal_of, turnstile_required
+from shim.protocol.turn.conversation import encode_conversation
+from shim.protocol.upstream import Upstream
+
+_PROOF_ATTEMPTS = 2  # a challenge nobody could solve is asked anew once
+_PAID = "chatgpt-paid"
+_PAID_ONLY = frozenset({"gpt-4"})
+
+
+class HandshakeOptions(msgspec.Struct, frozen=True):
+    """How this installation shakes hands.
+
+    `pow_floor` is a difficulty: strictly harder ones are refused untried. `turnstile` decides what happens when a
+    challenge is asked for that is not solved here: `pass` goes on without and lets upstream decide, `refuse` ends it.
+    """
+
+    profile: ClientProfile
+    two_step: bool = False
+    conversation_only: bool = False
+    turnstile: Literal["pass", "refuse"] = "pass"
+    pow_floor: str = "000032"
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When and in which session a proof is made: the clock and the ids, as arguments."""
+
+    now: datetime
+    performance_ms: float
+    session_id: str
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """The call that opens the answer stream. `challenged` tells that a check we do not perform was asked for, which
+    is then what a 403 means."""
+
+    request: HttpRequest
+    challenged: bool = False
+
+    def refused(self, reply: HttpReply) -> GatewayError:
+        """The error for an answer to `request` that is not an event stream."""
+        if reply.status == 403 and self.challenged:
+            return turnstile_required()
+        if reply.status == 200:
+            return UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
+        return refusal_of(reply.status, reply.headers, reply.body)
+
+
+class TurnCall(msgspec.Struct, frozen=True):
+    """The conversation call itself, whoever made its body: `slug` is the model in it, `headers` go along with it."""
+
+    body: bytes
+    slug: str
+    path: str = "conversation"
+    headers: dict[str, str] = {}
+
+
+def open_turn(
+    upstream: Upstream, conversation: Conversation, options: HandshakeOptions, moment: Moment
+) -> Handshake[Turn]:
+    """Everything up to the conversation call. Raises GatewayError where the turn can't be had."""
+    return open_call(upstream, TurnCall(encode_conversation(conversation), conversation.model), options, moment)
+
+
+def open_call(upstream: Upstream, call: TurnCall, options: HandshakeOptions, moment: Moment) -> Handshake[Turn]:
+    """As `open_turn`, for a body that is there already."""
+    if options.conversation_only:
+        return Turn(upstream.post(call.path, call.body, call.headers, stream=True))
+    config = proof_config(
+        options.profile, now=moment.now, performance_ms=moment.performance_ms, session_id=moment.session_id
+    )
+    for _attempt in range(_PROOF_ATTEMPTS):
+        requirements = yield from _requirements(upstream, config, two_step=options.two_step)
+        _check(requirements, call.slug, options)
+        proof, solved = yield from _proof(requirements.proofofwork, config, options.pow_floor)
+        if solved:
+            break
+    else:
+        raise RefusedError("proof of work not solved", code="proof_of_work_not_solved")
+    if options.two_step:
+        requirements = yield from _finalize(upstream, requirements, proof)
+    headers = call.headers | {"openai-sentinel-chat-requirements-token": _token_of(requirements)}
+    if options.two_step and requirements.prepare_token:
+        headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
+    if proof is not None:
+        headers["openai-sentinel-proof-token"] = proof
+    arkose = yield from _arkose(requirements)
+    if arkose is not None:
+        headers["openai-sentinel-arkose-token"] = arkose
+    return Turn(upstream.post(call.path, call.body, headers, stream=True), _challenged(requirements))
+
+
+def _requirements(upstream: Upstream, config: list[object], *, two_step: bool) -> Handshake[Requirements]:
+    path = "sentinel/chat-requirements/prepare" if two_step else "sentinel/chat-requirements"
+    return (yield from _ask(upstream.post(path, _encode({"p": requirements_token(config)}))))
+
+
+def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> Handshake[Requirements]:
+    """Step two: the proof is handed in and the token comes back; what was asked for stays asked for."""
+    if not prepared.prepare_token:
+        raise UpstreamError("Upstream gave no prepare token", code="upstream_sentinel")
+    body = {"prepare_token": prepared.prepare_token}
+    if proof is not None:
+        body["proofofwork"] = proof
+    request = upstream.post("sentinel/chat-requirements/finalize", _encode(body))
+    final = yield from _ask(request, challenged=_challenged(prepared))
+    return msgspec.structs.replace(prepared, token=final.token, persona=final.persona or prepared.persona)
+
+
+def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Requirements]:
+    reply = yield Send(request)
+    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    if reply.status == 403 and challenged:
+        raise turnstile_required()
+    if reply.status != 200:
+        raise refusal_of(reply.status, reply.headers, reply.body)
+    try:
+        return requirements_decoder.decode(reply.body)
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested beyond the decoder's depth
+        raise UpstreamError(
+            "Upstream's requirements are not what the protocol says", code="upstream_sentinel"
+        ) from error
+
+
+def _check(requirements: Requirements, slug: str, options: HandshakeOptions) -> None:
+    """Refuse what is already known not to work. A new device id is not a way around `force_login` (design)."""
+    if requirements.force_login:
+        raise CredentialError("Upstream wants a log-in: use an access token")
+    if options.turnstile == "refuse" and _challenged(requirements):
+        raise turnstile_required()
+    if slug in _PAID_ONLY and requirements.persona not in {None, _PAID}:
+        raise model_not_found(slug)
+
+
+def _challenged(requirements: Requirements) -> bool:
+    return any(check is not None and check.required for check in (requirements.turnstile, requirements.so))
+
+
+def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Handshake[tuple[str | None, bool]]:
+    """(the proof or None, whether what was asked for is there)."""
+    if asked is None or not asked.required:
+        return None, True
+    challenge = _challenge(asked)
+    if challenge.is_harder_than(floor):
+        raise RefusedError(
+            f"Upstream's proof of work ({challenge.difficulty}) is harder than POW_DIFFICULTY ({floor}) allows",
+            code="proof_of_work_too_hard",
+        )
+    proof = yield SolvePow(challenge, config)
+    assert not isinstance(proof, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    return proof, proof is not None
+
+
+def _challenge(asked: ProofOfWork) -> Challenge:
+    try:
+        return Challenge(asked.seed or "", asked.difficulty or "")
+    except ValueError as error:
+        raise UpstreamError("Upstream's proof of work challenge is malformed", code="upstream_sentinel") from error
+
+
+def _arkose(requirements: Requirements) -> Handshake[str | None]:
+    if requirements.arkose is None or not requirements.arkose.required:
+        return None
+    method: Literal["chat35", "chat4"] = "chat35" if requirements.persona == "chatgpt-freeaccount" else "chat4"
+    token = yield FetchArkose(requirements.arkose.dx, method)
+    assert isinstance(token, str)  # noqa: S101  the driver's contract (commands.py)
+    return token
+
+
+def _token_of(requirements: Requirements) -> str:
+    if not requirements.token:
+        raise UpstreamError("Upstream gave no requirement token", code="upstream_sentinel")
+    return requirements.token
+
+
+_encode = msgspec.json.Encoder().encode

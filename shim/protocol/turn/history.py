@@ -1,0 +1,128 @@
+"""What a conversation is recognised by when a client sends it again: one key for every message it may have ended with.
+
+    who asks, model, instructions ──> key ──message──> key ──message──> key ...
+
+Rule: a key stands for everything upstream was told before it, and for who told it. What clients alter when they send an
+answer back counts nothing: white space around a text, an empty content or none, text as a string or as a part, the
+layout of a call's arguments, and whatever is not sent upstream (reasoning, annotations). Anything else is another
+conversation.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from shim.apis.chat.wire import ChatMessage, ChatRequest, ContentPart, ImagePart, RefusalPart, TextPart, ToolCall
+from shim.protocol.turn.conversation import instructions_for
+
+Digest = Callable[[bytes], bytes]
+"""A cryptographic hash, such as SHA-256"""
+
+MOST_PREFIXES = 3
+"""A client that has dropped or altered more of the newest answers than this sends its history whole."""
+
+
+class Prefix(msgspec.Struct, frozen=True):
+    """The first `length` messages of a request, which end with an answer."""
+
+    length: int
+    key: str
+
+
+class History:
+    """The keys of one request. `scope` names who asks: nobody else comes to the same keys.
+
+    The instructions are told again with every turn. Those of earlier turns stay in the conversation though, so other
+    tools, another choice among them or another form of the answer make another conversation.
+    """
+
+    def __init__(self, request: ChatRequest, scope: str, digest: Digest) -> None:
+        self._messages = request.messages
+        self._digest = digest
+        self._links = [digest(_encode([scope, request.model, instructions_for(request)]))]
+        for message in request.messages:
+            self._links.append(self._next(message))
+
+    def prefixes(self) -> list[Prefix]:
+        """The newest prefixes after which the rest could be sent alone, the longest first."""
+        found = [Prefix(end, self._links[end].hex()) for end in self._ends()]
+        return found[:MOST_PREFIXES]
+
+    def key_with(self, answer: ChatMessage) -> str:
+        """The key of all messages with their answer behind them."""
+        return self._next(answer).hex()
+
+    def _next(self, message: ChatMessage) -> bytes:
+        return self._digest(self._links[-1] + _encode(_form(message)))
+
+    def _ends(self) -> Iterator[int]:
+        messages = self._messages
+        for end in range(len(messages) - 1, 0, -1):
+            if messages[end - 1].role == "assistant" and _are_in_order(messages, end):
+                yield end
+
+
+def rest_of(request: ChatRequest, length: int, conversation_id: str, message_id: str) -> ChatRequest:
+    """What is still to be said after the first `length` messages, as a turn of the conversation they stand in."""
+    return msgspec.structs.replace(
+        request,
+        messages=request.messages[length:],
+        conversation_id=conversation_id,
+        parent_message_id=message_id,
+    )
+
+
+def _are_in_order(messages: list[ChatMessage], end: int) -> bool:
+    """Whether the results behind an answer are those of its calls, in their order. Upstream knows the calls as they
+    were written, without ids: only the order tells which result is whose."""
+    called = [call.id for call in messages[end - 1].tool_calls or ()]
+    behind = messages[end : end + len(called) + 1]
+    return [message.tool_call_id for message in behind if message.role == "tool"] == called
+
+
+# --- what counts ------------------------------------------------------------------------------------------------------
+
+
+def _form(message: ChatMessage) -> list[Any]:
+    """A message as JSON-ready lists, the same for every way to write it down."""
+    calls = [_form_of_call(call) for call in message.tool_calls or ()]
+    return [message.role, message.name or "", message.tool_call_id or "", _form_of_content(message.content), calls]
+
+
+def _form_of_content(content: str | list[ContentPart] | None) -> list[Any]:
+    """Texts and files in their order. Texts that follow each other are one, as they are for upstream."""
+    pieces: list[Any] = []
+    texts: list[str] = []
+    for part in content if isinstance(content, list) else [TextPart(content or "")]:
+        if isinstance(part, TextPart | RefusalPart):
+            texts.append(part.text if isinstance(part, TextPart) else part.refusal)
+        else:
+            pieces += [*_joined(texts), _form_of_file(part)]
+            texts = []
+    return pieces + _joined(texts)
+
+
+def _joined(texts: list[str]) -> list[str]:
+    text = "\n".join(texts).strip()
+    return [text] if text else []
+
+
+def _form_of_file(part: ContentPart) -> list[Any]:
+    """A list, as texts are strings. A picture's `detail` only decides the tokens it counts."""
+    return ["image", part.url.strip()] if isinstance(part, ImagePart) else ["file", part]
+
+
+def _form_of_call(call: ToolCall) -> list[Any]:
+    return [call.id, call.function.name, _form_of_arguments(call.function.arguments)]
+
+
+def _form_of_arguments(text: str) -> list[Any]:
+    """Clients decode the arguments and encode them again, each with spaces and escapes of its own."""
+    try:
+        return [msgspec.json.decode(text)]
+    except (ValueError, RecursionError):
+        return [text.strip(), "not JSON"]
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode

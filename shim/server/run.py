@@ -1,0 +1,100 @@
+"""Running the application on Granian: `chat2api serve`."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from granian import Granian
+from granian.constants import Interfaces, Loops
+from granian.log import LogLevels
+from granian.server.common import AbstractServer
+
+from shim.cassettes.format import CassetteError, load_cassettes
+from shim.settings import SettingError, Settings, as_environment, load_settings
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+
+_LEVELS = {
+    "debug": LogLevels.debug,
+    "info": LogLevels.info,
+    "warning": LogLevels.warning,
+    "error": LogLevels.error,
+}
+
+
+def serve(flags: Mapping[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises SettingError for a setting that can't be used, OSError where the port is taken.
+    """
+    settings = load_settings(flags=flags)
+    check_port(settings)
+    check_replay(settings)
+    # The workers are processes of their own: what flags said reaches them through the environment.
+    os.environ.update(as_environment(flags))
+    granian(settings).serve()
+
+
+def granian(settings: Settings) -> AbstractServer[Any]:
+    """The server for these settings, not yet running."""
+    server: AbstractServer[Any] = Granian(
+        "shim.server.run:application",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        loop=Loops.uvloop,
+        workers=settings.workers,
+        websockets=False,
+        log_level=_LEVELS[settings.log_level],
+        respawn_failed_workers=True,
+        workers_kill_timeout=settings.shutdown_timeout,
+        backpressure=4096,
+        backlog=4096,
+    )
+    return server
+
+
+def application() -> "Litestar":
+    """What each worker process runs. Imports wait until here, so that the main process stays small."""
+    from shim.app import from_environment  # noqa: PLC0415
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return from_environment()
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would go on serving, and hold the port, with nobody to stop it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(load_settings().shutdown_timeout)
+        os._exit(1)
+
+
+def check_replay(settings: Settings) -> None:
+    """The same for cassettes. Raises SettingError."""
+    try:
+        if settings.replay:
+            load_cassettes(Path(settings.replay))
+    except (CassetteError, OSError) as error:
+        raise SettingError(f"REPLAY is {settings.replay!r}: {error}") from error
+
+
+def check_port(settings: Settings) -> None:
+    """A clear sentence before Granian starts, instead of a traceback from a worker."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise OSError(f"can't listen on {settings.host}:{settings.port}: {error.strerror} (HOST, PORT)") from error

@@ -1,0 +1,163 @@
+"""What the tests of the accounts page share: the page in an application of its own, on a roster they can reach into.
+
+Rule: everything that is sent as a credential is also looked for in everything that comes back.
+"""
+
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, Router
+from litestar.di import Provide
+
+from shim.accounts.account import Account
+from shim.accounts.roster import Roster, RosterOptions
+from shim.accounts.states import Refused
+from shim.accounts.stores.sqlite import SqliteStore
+from shim.accounts.views import AccountView
+from shim.apis.admin.door import COOKIE, CSRF, Door
+from shim.apis.admin.route import admin_router
+from shim.errors import UpstreamError
+from shim.http.errors import EXCEPTION_HANDLERS
+from shim.settings import Settings
+from shim.standin import make_access_token
+from shim.standin.server import serve_app
+
+KEY = "the-admin-key-of-these-tests"
+
+
+async def no_exchange(_account: Account) -> Any:
+    raise UpstreamError("these tests renew nothing")
+
+
+@dataclass
+class Time:
+    """The time, moved on by hand."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@dataclass
+class Prober:
+    """Finds every account parked."""
+
+    roster: Roster
+    probed: list[str] = field(default_factory=list)
+
+    async def probe(self, id: str) -> AccountView | None:
+        self.probed.append(id)
+        self.roster.report(id, Refused("account_deactivated"))
+        return self.roster.view(id)
+
+
+@dataclass
+class Site:
+    """The served page."""
+
+    app: Litestar
+    base_url: str
+    roster: Roster
+    prober: Prober
+    time: Time
+    key: str
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        """Nobody in particular."""
+        return httpx.AsyncClient(base_url=self.base_url, headers=headers, trust_env=False, timeout=20)
+
+    def script(self) -> httpx.AsyncClient:
+        """A script with the key."""
+        return self.client(authorization=f"Bearer {self.key}")
+
+    def from_address(self, address: str) -> httpx.AsyncClient:
+        """A client whose socket is at `address`, straight into the application."""
+        transport = httpx.ASGITransport(self.app, client=(address, 40000))
+        return httpx.AsyncClient(transport=transport, base_url=self.base_url, trust_env=False)
+
+    async def log_in(self, client: httpx.AsyncClient) -> httpx.AsyncClient:
+        """The same client, with a session and the header that goes with it."""
+        if self.key:
+            answer = await client.post("tokens/login", json={"key": self.key})
+        else:
+            answer = await client.get("tokens/session")
+        assert answer.status_code == 200, answer.text
+        client.headers[CSRF] = answer.json()["csrf"]
+        assert COOKIE in client.cookies
+        return client
+
+    async def add(self, *names: str) -> list[str]:
+        """The ids of new accounts with these names."""
+        report = await self.roster.add("\n".join(make_access_token(name, "plus") for name in names))
+        return list(report.added)
+
+
+MakeSite = Callable[..., AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def make_site(tmp_path: Path) -> MakeSite:
+    """`async with make_site(admin_key="", api_prefix="") as site`."""
+    numbers = itertools.count()
+
+    @asynccontextmanager
+    async def make(admin_key: str = KEY, **more: Any) -> AsyncIterator[Site]:
+        settings = Settings(admin_key=admin_key, **more)
+        clock = Time()
+        roster = Roster(
+            SqliteStore(tmp_path / f"data-{next(numbers)}"),
+            no_exchange,
+            RosterOptions(),
+            holder="tests",
+            clock=clock,
+            new_id=lambda: str(next(numbers)),
+        )
+        prober = Prober(roster)
+        app = make_app(settings, roster, prober, clock)
+        await roster.open()
+        try:
+            async with serve_app(app) as port:
+                base_url = f"http://127.0.0.1:{port}{settings.root_path}"
+                yield Site(app, base_url, roster, prober, clock, admin_key)
+        finally:
+            await roster.close()
+
+    return make
+
+
+def make_app(settings: Settings, roster: Roster, prober: Prober, clock: Time) -> Litestar:
+    return Litestar(
+        route_handlers=[
+            Router(settings.root_path or "/", route_handlers=[admin_router(settings, Door(settings, clock))])
+        ],
+        dependencies={
+            "roster": Provide(lambda: roster, sync_to_thread=False),
+            "gateway": Provide(lambda: prober, sync_to_thread=False),
+        },
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        request_max_body_size=settings.max_request_bytes,
+        logging_config=None,
+    )
+
+
+@pytest.fixture
+async def site(make_site: MakeSite) -> AsyncIterator[Site]:
+    """With an admin key."""
+    async with make_site() as made:
+        yield made
+
+
+@pytest.fixture
+async def open_site(make_site: MakeSite) -> AsyncIterator[Site]:
+    """Without one: this machine only."""
+    async with make_site(admin_key="") as made:
+        yield made

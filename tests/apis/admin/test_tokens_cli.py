@@ -1,0 +1,158 @@
+"""`chat2api tokens` as its users run it: a process of its own, with and without a running server."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shim.standin import make_access_token, make_refresh_token
+
+ROOT = Path(__file__).parents[3]
+RUNTIME = ROOT / ".venv" / "bin" / "python"
+PYTHON = str(RUNTIME) if RUNTIME.exists() else sys.executable
+ONE, TWO = make_access_token("one", "plus"), make_access_token("two", "free")
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT), "DATA_DIR": str(data_dir), "NO_PROXY": "*"} | settings
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """`run("list", "--json", input="...", SETTING="...")`."""
+
+    def call(*arguments: str, input: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [PYTHON, "-m", "shim", "tokens", *arguments],
+            input=input,
+            env=environment(tmp_path / "data", **settings),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return call
+
+
+def listed(run: Run, *arguments: str) -> list[dict[str, object]]:
+    done = run("list", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    accounts: list[dict[str, object]] = json.loads(done.stdout)
+    return accounts
+
+
+def test_a_life_of_accounts(run: Run, tmp_path: Path) -> None:
+    assert run("list").stdout.strip() == "no accounts"
+    done = run("add", "-", input=f"# mine\n{ONE}\n")
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1 added, 0 updated, 1 in all", "")
+    (tmp_path / "more.txt").write_text(f"\ufeff{ONE}\nnonsense\r\n{TWO}\n")
+    done = run("add", "more.txt")
+    assert done.returncode == 1
+    assert "line 1: already here" in done.stderr
+    assert "line 2: it is neither" in done.stderr
+    assert done.stdout.strip() == "1 added, 0 updated, 2 in all"
+
+    first, second = (account["id"] for account in listed(run))
+    table = run("list").stdout
+    assert str(first) in table
+    assert "plus" in table
+    assert "ready" in table
+    assert "2 in all" in table
+    assert listed(run, "--state", "parked") == []
+    assert run("list", "--state", "nice").returncode == 2
+
+    done = run("reset", str(first), "unknown")
+    assert (done.returncode, done.stdout.strip()) == (1, f"{first}: ready")
+    assert "no account unknown" in done.stderr
+    done = run("probe", str(first))
+    assert (done.returncode, done.stdout.strip()) == (0, f"{first}: ready (nothing to renew it with)")
+    assert run("remove", str(first)).returncode == 0
+    assert run("remove", str(first)).returncode == 1
+    assert [account["id"] for account in listed(run)] == [second]
+
+    assert run("clear", input="n\n").returncode == 1
+    assert len(listed(run)) == 1
+    assert "1 removed" in run("clear", input="y\n").stdout
+    assert run("clear", "--yes").stdout.strip() == "0 removed"
+
+
+def test_no_token_is_shown(run: Run) -> None:
+    tokens = [ONE, TWO, make_refresh_token("r"), "sk-not-a-chatgpt-token", "nonsense-nonsense"]
+    outputs = [run("add", "-", input="\n".join(tokens)), run("list"), run("list", "--json")]
+    outputs += [run("remove", ONE), run("probe", str(listed(run)[2]["id"]), OAUTH_URL="http://127.0.0.1:9/x")]
+    told = "".join(done.stdout + done.stderr for done in outputs[:3] + outputs[4:])
+    assert not [token for token in tokens if token in told or token[8:40] in told]
+
+
+def test_what_goes_wrong_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00x")
+    (tmp_path / "plain-file").write_text("")
+    for done in (
+        run("add", "binary"),
+        run("list", WORKERS="none"),
+        run("list", DATA_DIR=str(tmp_path / "plain-file" / "x")),
+    ):
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: ")
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert run("add", "missing.txt").returncode == 2
+
+
+def test_a_narrow_terminal_still_shows_whole_ids(run: Run, tmp_path: Path) -> None:
+    run("add", "-", input=f"{ONE}\n{TWO}")
+    ids = [str(account["id"]) for account in listed(run)]
+    ours, theirs = pty.openpty()
+    command = [PYTHON, "-m", "shim", "tokens", "list"]
+    terminal = environment(tmp_path / "data", COLUMNS="60", TERM="xterm")
+    subprocess.run(command, env=terminal, cwd=tmp_path, stdout=theirs, check=True, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert all(id in shown for id in ids)
+
+
+def test_a_running_server_follows(start_gateway, tmp_path: Path) -> None:
+    """And what the server was given, the terminal sees."""
+    server = start_gateway(ADMIN_KEY="key")
+    data_dir = server._log.parent / "data"
+
+    def tokens(*arguments: str, input: str = "") -> str:
+        command = [PYTHON, "-m", "shim", "tokens", *arguments]
+        done = subprocess.run(
+            command, input=input, env=environment(data_dir), cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    import time
+
+    import httpx
+
+    with httpx.Client(base_url=server.base_url, headers={"authorization": "Bearer key"}, trust_env=False) as script:
+
+        def total() -> int:
+            number: int = script.get("/tokens/api/summary").json()["total"]
+            return number
+
+        def becomes(number: int) -> bool:
+            until = time.monotonic() + 5
+            while total() != number and time.monotonic() < until:
+                time.sleep(0.05)
+            return total() == number
+
+        tokens("add", "-", input=ONE)
+        assert becomes(1)
+        assert script.post("/tokens/upload", content=TWO).json()["tokens_count"] == 2
+        assert len(json.loads(tokens("list", "--json"))) == 2
+        tokens("clear", "--yes")
+        assert becomes(0)
+    assert ONE not in server.log

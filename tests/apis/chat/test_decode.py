@@ -1,0 +1,257 @@
+"""Chat requests as clients send them, good and bad: what is taken, what is ignored, and which `param` is named."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shim.apis.chat.read import chat_request
+from shim.apis.chat.wire import ChatRequest, TextPart
+from shim.errors import RequestError
+
+HI = {"role": "user", "content": "Hi"}
+
+
+def decoded(**fields: Any) -> ChatRequest:
+    return chat_request(json.dumps({"model": "gpt-4o", "messages": [HI], **fields}).encode())[0]
+
+
+def ignored(**fields: Any) -> list[str]:
+    return chat_request(json.dumps({"model": "gpt-4o", "messages": [HI], **fields}).encode())[1]
+
+
+def refused(body: bytes | dict[str, Any]) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        chat_request(body if isinstance(body, bytes) else json.dumps(body).encode())
+    error = caught.value
+    assert error.http_status == 400
+    assert error.error_type == "invalid_request_error"
+    assert json.loads(error.envelope())["error"]["param"] == error.param
+    return error
+
+
+# --- what is taken ----------------------------------------------------------------------------------------------------
+
+
+def test_the_least_a_request_needs() -> None:
+    request, unused = chat_request(b'{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}')
+    assert (request.model, request.messages[0].content, request.stream) == ("gpt-4o", "Hi", None)
+    assert unused == []
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user", "assistant", "tool", "function"])
+def test_roles(role: str) -> None:
+    assert decoded(messages=[{"role": role, "content": "x"}]).messages[0].role == role
+
+
+def test_content_may_be_text_parts_null_or_missing() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "cache_control": {}}]
+    messages = [HI, {"role": "user", "content": parts}, {"role": "assistant", "content": None}, {"role": "assistant"}]
+    contents = [message.content for message in decoded(messages=messages).messages]
+    assert contents == ["Hi", [TextPart("a"), TextPart("b")], None, None]
+
+
+@pytest.mark.parametrize("value", [True, False, None])
+def test_switches_may_be_null(value: bool | None) -> None:
+    request = decoded(stream=value, stream_options={"include_usage": value})
+    assert request.stream is value
+    assert request.stream_options is not None
+    assert request.stream_options.include_usage is value
+
+
+def test_null_is_as_good_as_missing() -> None:
+    request = decoded(stream_options=None, user=None, metadata=None, store=None)
+    assert request == decoded()
+
+
+def test_history_with_tool_calls_is_taken() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        HI,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1"},
+    ]
+    assert len(decoded(messages=messages).messages) == 3
+
+
+# --- what is ignored is said ------------------------------------------------------------------------------------------
+
+
+def test_ignored_fields_are_reported_in_order() -> None:
+    asked = {"temperature": 0.5, "top_p": 0.1, "seed": 7, "logprobs": True, "stop": ["x"], "n": 1}
+    assert ignored(**asked) == ["logprobs", "seed", "temperature", "top_p"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 1),
+        ("temperature", 1.0),
+        ("top_p", 1),
+        ("presence_penalty", 0),
+        ("frequency_penalty", 0.0),
+        ("logprobs", False),
+        ("logit_bias", {}),
+        ("service_tier", "auto"),
+        ("seed", None),
+        ("anything", None),
+    ],
+)
+def test_a_field_that_asks_for_what_happens_anyway_is_not_reported(field: str, value: object) -> None:
+    assert ignored(**{field: value}) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", 0),
+        ("logprobs", True),
+        ("logprobs", 0),
+        ("temperature", True),
+        ("logit_bias", {"1": 1}),
+        ("x", 0),
+    ],
+)
+def test_the_neutral_value_is_meant_exactly(field: str, value: object) -> None:
+    assert ignored(**{field: value}) == [field]
+
+
+def test_strict_params_are_refused_by_name() -> None:
+    body = msgspec.json.encode({"model": "m", "messages": [HI], "seed": 1, "temperature": 0})
+    with pytest.raises(RequestError) as refused:
+        chat_request(body, strict=True)
+    assert (refused.value.status, refused.value.code, refused.value.param) == (400, "unsupported_parameter", "seed")
+    assert "seed, temperature" in str(refused.value)
+
+
+def test_strict_params_accept_what_has_no_effect_to_lose() -> None:
+    body = msgspec.json.encode({"model": "m", "messages": [HI], "temperature": 1, "seed": None, "user": "me"})
+    assert chat_request(body, strict=True)[1] == []
+
+
+@pytest.mark.parametrize("field", ["user", "metadata", "store", "stream", "stream_options"])
+def test_accepted_fields_are_not_reported(field: str) -> None:
+    assert ignored(**{field: None}) == []
+
+
+@pytest.mark.parametrize("name", ["a\r\nset-cookie: x", "näme", "a b", "", "x" * 65, "\x00", 'a"b', "a,b"])
+def test_a_name_that_cannot_stand_in_a_header_is_a_question_mark(name: str) -> None:
+    assert ignored(**{name: 1, "seed": 1}) == ["?", "seed"]
+
+
+def test_the_report_is_bounded() -> None:
+    names = ignored(**{f"field_{number}": 1 for number in range(1000)})
+    assert len(names) == 32
+    assert len(", ".join(names)) < 32 * 66
+
+
+# --- what is missing or mistyped --------------------------------------------------------------------------------------
+
+MISSING = [
+    ({"messages": [HI]}, "model"),
+    ({"model": "m"}, "messages"),
+    ({"model": "m", "messages": [{"content": "x"}]}, "messages[0].role"),
+    ({"model": "m", "messages": [HI, {"role": "user", "content": [{"type": "text"}]}]}, "messages[1].content[0].text"),
+    ({"model": "m", "messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
+    (
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages[0].content[0].image_url",
+    ),
+]
+MISTYPED = [
+    ({"model": 5, "messages": [HI]}, "model"),
+    ({"model": None, "messages": [HI]}, "model"),
+    ({"model": "m", "messages": None}, "messages"),
+    ({"model": "m", "messages": "Hi"}, "messages"),
+    ({"model": "m", "messages": {"role": "user"}}, "messages"),
+    ({"model": "m", "messages": ["Hi"]}, "messages[0]"),
+    ({"model": "m", "messages": [HI, {"role": "king", "content": "x"}]}, "messages[1].role"),
+    ({"model": "m", "messages": [{"role": None, "content": "x"}]}, "messages[0].role"),
+    ({"model": "m", "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+    ({"model": "m", "messages": [{"role": "user", "content": {"text": "x"}}]}, "messages[0].content"),
+    ({"model": "m", "messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
+    ({"model": "m", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "messages[0].content[0].type"),
+    (
+        {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]},
+        "messages[0].content[0].text",
+    ),
+    ({"model": "m", "messages": [{"role": "user", "content": "x", "name": 5}]}, "messages[0].name"),
+    ({"model": "m", "messages": [HI], "stream": "yes"}, "stream"),
+    ({"model": "m", "messages": [HI], "stream_options": []}, "stream_options"),
+    ({"model": "m", "messages": [HI], "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+    ({"model": "m", "messages": [HI], "metadata": {"k": 5}}, "metadata[]"),
+    ({"model": "m", "messages": [HI], "store": 1}, "store"),
+]
+
+
+@pytest.mark.parametrize(("body", "param"), MISSING)
+def test_a_missing_field_is_named(body: dict[str, Any], param: str) -> None:
+    error = refused(body)
+    assert (error.param, error.code) == (param, "missing_required_parameter")
+    assert error.message == f"Missing required parameter: '{param}'."
+
+
+@pytest.mark.parametrize(("body", "param"), MISTYPED)
+def test_a_mistyped_field_is_named(body: dict[str, Any], param: str) -> None:
+    error = refused(body)
+    assert (error.param, error.code) == (param, "invalid_type")
+    assert error.message.startswith(f"Invalid value for '{param}': ")
+    assert "`$" not in error.message
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"x"', b"5", b"null"])
+def test_a_body_that_is_no_object(body: bytes) -> None:
+    error = refused(body)
+    assert (error.param, error.code) == (None, "invalid_type")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"{]",
+        b"hello",
+        b"\xff\xfe",
+        b'{"model": "\xff", "messages": []}',
+        b'{"model": "\\ud800", "messages": []}',
+        b'{"model": "m", "messages": []} trailing',
+        b'{"model": "m", "messages": [], "x": ' + b"[" * 100_000,
+        b'{"model": "m", "messages": [], "temperature": NaN}',
+    ],
+)
+def test_a_body_that_is_not_json(body: bytes) -> None:
+    error = refused(body)
+    assert (error.param, error.code) == (None, "invalid_json")
+    assert error.message.startswith("The request body is not valid JSON: ")
+
+
+def test_what_the_user_said_is_not_in_the_error() -> None:
+    for content in (["my secret"], {"text": "my secret"}):
+        assert "secret" not in refused({"model": "m", "messages": [{"role": "user", "content": content}]}).message
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["model", "messages", "role", "content", "type", "text", "name"]), inner)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=150)
+@given(st.one_of(JSON, st.fixed_dictionaries({"model": st.just("m"), "messages": JSON})))
+def test_any_json_is_a_request_or_the_clients_mistake(value: Any) -> None:
+    try:
+        request, names = chat_request(json.dumps(value).encode())
+    except RequestError:
+        refused(value if isinstance(value, dict) else json.dumps(value).encode())
+    else:
+        assert request.model == value["model"]
+        assert len(request.messages) == len(value["messages"])
+        assert all(isinstance(name, str) for name in names)

@@ -1,0 +1,149 @@
+"""A stream's end: its generator is closed and its finish called, whatever the client did."""
+
+import asyncio
+
+import pytest
+from litestar import Request
+
+from shim.http.presence import ClientGoneError, while_present
+from shim.http.responses import EventStream, request_id
+
+
+def request(*messages):
+    """A request whose client sends these messages and then nothing more."""
+    waiting = list(messages)
+
+    async def receive():
+        if waiting:
+            return waiting.pop(0)
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "state": {}, "query_string": b""}
+    return Request(scope, receive=receive)
+
+
+class Stream:
+    def __init__(self, *lines):
+        self.began = self.closed = 0
+        self.finished = 0
+        self.sent = []
+        self._lines = lines
+
+    async def lines(self):
+        self.began += 1
+        try:
+            for line in self._lines:
+                yield line
+                await asyncio.sleep(0)
+        finally:
+            self.closed += 1
+
+    def finish(self):
+        self.finished += 1
+
+    async def send(self, message):
+        self.sent.append(message.get("body"))
+        await asyncio.sleep(0)
+
+
+async def played(stream, client, send=None):
+    answer = EventStream(client, stream.lines(), stream.finish, headers={})
+    await answer.send_body(send or stream.send, client.receive)
+
+
+GONE = {"type": "http.disconnect"}
+
+
+async def test_a_whole_stream():
+    stream, client = Stream(b"1", b"2"), request()
+    await played(stream, client)
+    assert stream.sent == [b"1", b"2", b""]
+    assert (stream.closed, stream.finished) == (1, 1)
+
+
+async def test_a_client_gone_before_the_first_line():
+    """The generator never began, so nothing in it can clean up."""
+    stream = Stream(b"1")
+
+    async def send(message):
+        await asyncio.sleep(3600)
+
+    await played(stream, request(GONE), send)
+    assert stream.finished == 1
+    assert stream.began == stream.closed
+
+
+async def test_a_client_that_does_not_read_and_goes():
+    """The generator stands at its yield: it is closed there."""
+    stream = Stream(b"1", b"2")
+
+    async def receive():
+        await asyncio.sleep(0.02)
+        return GONE
+
+    async def send(message):
+        await asyncio.sleep(3600)
+
+    client = request()
+    answer = EventStream(client, stream.lines(), stream.finish, headers={})
+    await answer.send_body(send, receive)
+    assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
+
+
+async def test_headers_of_a_stream():
+    client = request()
+    answer = EventStream(client, Stream().lines(), lambda: None, headers={"x-more": "1"})
+    assert answer.headers["x-request-id"] == request_id(client)
+    assert answer.headers["x-more"] == "1"
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+async def test_work_ends_with_its_result():
+    async def work():
+        await asyncio.sleep(0)
+        return 7
+
+    assert await while_present(request(), work()) == 7
+
+
+async def test_work_is_cancelled_when_the_client_goes():
+    cancelled = asyncio.Event()
+
+    async def work():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.set()
+
+    with pytest.raises(ClientGoneError):
+        await while_present(request({"type": "http.request", "body": b""}, GONE), work())
+    await asyncio.wait_for(cancelled.wait(), 1)
+
+
+async def test_a_failure_of_the_work_is_raised_and_nothing_is_left_running():
+    async def work():
+        raise ValueError("no")
+
+    before = len(asyncio.all_tasks())
+    with pytest.raises(ValueError, match="no"):
+        await while_present(request(), work())
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_cancelling_the_handler_cancels_the_work():
+    cancelled = asyncio.Event()
+
+    async def work():
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            cancelled.set()
+
+    task = asyncio.create_task(while_present(request(), work()))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(cancelled.wait(), 1)
