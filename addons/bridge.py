@@ -4,7 +4,7 @@
     mitmdump -s addons/bridge.py                                       clients trust the proxy and call api.openai.com
 
 A plain chat completion becomes the conversation call itself, on the same flow. What needs more than that one call
-(`shim.exchange.flows`), and every other path, goes to the app, served inside this process. All settings of `chat2api
+(`addons.crossing`), and every other path, goes to the app, served inside this process. All settings of `chat2api
 serve` are options here, in lower case, and beat the environment. Where to listen is mitmproxy's to say; without
 AUTHORIZATION only clients on this machine are answered.
 
@@ -24,8 +24,11 @@ from mitmproxy import ctx, http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
 
 from addons import options, rewriting
+from addons.crossing import Crossing, cross, refusal
+from addons.streaming import stream_of
 from shim.errors import GatewayError
-from shim.exchange.flows import Answered, Crossing, cross, refusal, stream_of, unforeseen
+from shim.http.errors import unforeseen
+from shim.protocol.commands import HttpReply
 from shim.server.embedded import Embedded, serve_embedded
 
 log = logging.getLogger("chat2api.bridge")
@@ -43,7 +46,7 @@ def guarded(hook: Hook) -> Hook:
             self.fail(flow, error)
         except Exception:
             log.exception("unexpected failure in %s", hook.__name__)
-            self.fail(flow, unforeseen())
+            self.fail(flow, unforeseen(502))
 
     return safe
 
@@ -55,7 +58,7 @@ class Bridge:
         self._serving: asyncio.Task[None] | None = None
         self._crossings: dict[str, Crossing] = {}  # by the id of their flow, as the next two
         self._handed: set[str] = set()
-        self._failed: dict[str, Answered] = {}
+        self._failed: dict[str, HttpReply] = {}
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""

@@ -31,6 +31,7 @@ from shim.protocol.answer.text_filter import SPECIAL, Prose, Sieve, Verbatim
 from shim.protocol.commands import HttpReply
 from shim.protocol.events import (
     CodeDelta,
+    EndReason,
     Event,
     Failed,
     FileRef,
@@ -44,7 +45,7 @@ from shim.protocol.events import (
 from shim.protocol.refusals import failure_of, refusal_of
 
 # finish_details.type -> finish_reason. What is not here (also "interrupted") is a stop.
-_FINISH_REASONS = {"max_tokens": "length"}
+_FINISH_REASONS: dict[str, EndReason] = {"max_tokens": "length"}
 _MAX_IGNORED_KINDS = 64
 _MAX_KIND_LENGTH = 64
 _find_special = SPECIAL.search
@@ -112,7 +113,7 @@ class Answer:
         self._live: _Shown | None = None
         self._conversation_id: str | None = None
         self._message_id: str | None = None
-        self._reason: str | None = None
+        self._reason: EndReason | None = None
         self._something_said = False
         self._done = False
         self._gallery = Gallery()
