@@ -1,9 +1,9 @@
 """The way of a streamed chat: which of our functions run between the ASGI call and the first words to the client.
 
-Run as a program, with the checkout that is looked at as its working folder: `walk.py` prints JSON. It traces real chats
-against the stand-in, all in this process, after one that warms up what is loaded and cached once. What the stand-in
-calls is left out, also where that is ours (the proof of work), and so is what only some of the chats met: the work of
-timers.
+Run as a program, with the checkout that is looked at as its working folder: `walk.py [CHATS]` prints JSON. It traces
+real chats against the stand-in, all in this process, after one that warms up what is loaded and cached once. What the
+stand-in calls is left out, also where that is ours (the proof of work), and so is what only some of the chats met: the
+work of timers.
 """
 
 import asyncio
@@ -137,7 +137,7 @@ async def chat(app: Any, trace: Trace | None = None) -> bytes:
     return answer
 
 
-async def traced(trace: Trace) -> dict[str, object]:
+async def traced(trace: Trace, chats: int) -> dict[str, object]:
     """The functions that every chat met, in the order of the first; how many of them wait, and how deep they nest."""
     from shim.app import create_app  # noqa: PLC0415 -- of the checkout in the working folder, after the trace is set
     from shim.standin import StandinOptions, serve_standin  # noqa: PLC0415
@@ -149,7 +149,7 @@ async def traced(trace: Trace) -> dict[str, object]:
             async with started(app):
                 await chat(app)
                 walks = []
-                for pause in PAUSES:
+                for pause in PAUSES[:chats]:
                     await asyncio.sleep(pause)
                     trace.clear()
                     await chat(app, trace)
@@ -170,7 +170,7 @@ def main() -> None:
     # Threads too: part of a request may be worked on in one. They all start later than this.
     threading.setprofile(trace)
     sys.setprofile(trace)
-    told = asyncio.run(traced(trace))
+    told = asyncio.run(traced(trace, int(sys.argv[1]) if len(sys.argv) > 1 else len(PAUSES)))
     sys.setprofile(None)
     print(json.dumps(told))
 

@@ -97,7 +97,7 @@ def test_an_empty_checkout_has_figures_too(tmp_path: Path) -> None:
 
 
 def test_the_way_of_a_chat_leads_through_the_core_and_not_through_the_stand_in() -> None:
-    figures = way(ROOT)
+    figures = way(ROOT, chats=1)
     stops = figures["a chat's way"]
     assert isinstance(stops, list)
     assert figures["a chat's way: functions"] == len(stops) == len(set(stops))
