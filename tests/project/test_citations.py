@@ -21,6 +21,8 @@ CITED = re.compile(
 # Later in the same file the number stands alone: "(5.6)", "(4.1, 6.5)". A bare "(5)" would be anything.
 ALONE = re.compile(r"\((\d{1,2}\.\d{1,2}(?:(?:, | and | to )\d{1,2}\.\d{1,2})*)\)")
 PAGE = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w-]+\.md)\b")
+# A recording, named by what it holds and when it was made.
+RECORDING = re.compile(r"[\w-]+-20\d\d-\d\d[\w.-]*\.(?:sse|json|ndjson)\b")
 # Names that a test or an example makes up.
 INVENTED = {"a.md", "x.md", "file.md", "readme.md"}
 
@@ -81,6 +83,13 @@ def test_every_page_named_is_in_the_repository() -> None:
     named = {path: set(PAGE.findall(prose(path))) for path in texts}
     assert any("protocol.md" in pages for pages in named.values())
     assert {str(path.relative_to(ROOT)): gone for path, pages in named.items() if (gone := pages - there)} == {}
+
+
+def test_every_recording_that_the_product_names_is_in_the_repository() -> None:
+    there = {path.name for path in files("*.sse", "*.json", "*.ndjson")}
+    product = [path for path in CODE if path.relative_to(ROOT).parts[0] != "tests"]
+    named = {path: set(RECORDING.findall(prose(path))) for path in product}
+    assert {str(path.relative_to(ROOT)): gone for path, names in named.items() if (gone := names - there)} == {}
 
 
 @pytest.mark.parametrize(
