@@ -31,7 +31,7 @@ from shim.protocol.shaping.markdown import Markdown
 
 STARTED = Started("c1", "a1", "gpt-4o")
 FINISHED = Finished("stop")
-# What the SDK does not know and clients read anyway (clients.md: Vercel AI SDK and others).
+# What the SDK does not know and clients read anyway (the Vercel AI SDK and others).
 KNOWN_EXTRAS = {"reasoning_content", "annotations"}
 
 
