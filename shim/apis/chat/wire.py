@@ -267,8 +267,6 @@ class ChatCompletion(msgspec.Struct, frozen=True):
     choices: list[CompletionChoice]
     usage: CompletionUsage
     object: Literal["chat.completion"] = "chat.completion"
-    service_tier: None = None
-    system_fingerprint: None = None
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET
 
@@ -317,8 +315,6 @@ class ChatChunk(msgspec.Struct, frozen=True):
     model: str
     choices: list[ChunkChoice]
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    service_tier: None = None
-    system_fingerprint: None = None
     usage: CompletionUsage | UnsetType | None = UNSET
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET
