@@ -25,7 +25,7 @@ from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unuse
 
 from addons import options, rewriting
 from addons.crossing import Crossing, cross, refusal
-from addons.streaming import stream_of
+from addons.streaming import own, stream_of
 from shim.errors import GatewayError
 from shim.http.errors import unforeseen
 from shim.protocol.commands import HttpReply
@@ -91,6 +91,8 @@ class Bridge:
     @guarded
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer what is meant for us: as the upstream call, or by the app."""
+        if flow.response is not None or flow.error is not None or not flow.live:
+            return  # another addon has answered or ended it (proxyauth, block_list, map_local): mitmproxy's convention
         if not rewriting.is_ours(flow, ctx.options.bridge_host):
             return
         if self._passed.search(flow.request.path):
@@ -113,10 +115,10 @@ class Bridge:
             response.stream = True
         elif crossing is not None:
             headers = crossing.stream_head(response.status_code, dict(response.headers))
-            heard, response.stream = response.stream, False
+            heard = response.stream if callable(response.stream) else None
             if headers is not None:
                 rewriting.begin_stream(flow, headers)
-                response.stream = stream_of(crossing, heard if callable(heard) else None)
+            own(response, stream_of(crossing, heard) if headers is not None else None)
 
     @guarded
     async def response(self, flow: http.HTTPFlow) -> None:
@@ -125,7 +127,7 @@ class Bridge:
         failed, crossing = self._failed.pop(flow.id, None), self._crossings.get(flow.id)
         if failed is not None:
             rewriting.answer(flow, failed)
-        elif crossing is not None and flow.response.stream:
+        elif crossing is not None and crossing.is_streaming:
             crossing.end()
         elif crossing is not None:
             rewriting.answer(flow, await crossing.whole(*rewriting.received(flow)))

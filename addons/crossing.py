@@ -127,12 +127,18 @@ class Crossing:
         self._turns = call.gateway.turns
         self._decode = decoder_of("")
         self._over = False  # the lease has been given back
+        self._streaming = False
 
     @property
     def call(self) -> HttpRequest:
         """What the flow becomes; nothing of what the client sent is left in it."""
         call = self._prepared.call.request
         return msgspec.structs.replace(call, headers=call.headers | {"accept-encoding": "identity"})
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the client's answer is being made chunk by chunk."""
+        return self._streaming
 
     # --- streamed -----------------------------------------------------------------------------------------------------
 
@@ -147,6 +153,7 @@ class Crossing:
         except CodingError:
             return None
         self._open(self._turns.adopt(self._prepared, response))
+        self._streaming = True
         return STREAM_HEADERS | self._call.answer_headers()
 
     def receive(self, chunk: bytes) -> bytes:

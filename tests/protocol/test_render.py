@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
+from shim.protocol.render import ChatChunks, Completion, Transcript
 
 from shim.apis.chat.wire import Usage
 from shim.errors import ErrorEnvelope, GatewayError, LimitError, RefusedError, UpstreamError
@@ -26,7 +27,6 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
-from shim.protocol.render import ChatChunks, Completion, Transcript
 from shim.protocol.shaping.markdown import Markdown
 
 STARTED = Started("c1", "a1", "gpt-4o")

@@ -51,9 +51,7 @@ def in_band(envelope):
     return b"data: " + envelope + b"\n\n"
 
 
-LEFT = envelope(
-    UpstreamError("Upstream moved this answer elsewhere, where it was not followed", code="stream_handoff")
-)
+LEFT = envelope(UpstreamError("Upstream moved this answer elsewhere, where it was not followed", code="stream_handoff"))
 
 
 async def test_flows_tell_what_the_app_tells(flows_told, expected):
