@@ -2,7 +2,8 @@
 
 Rules. Nothing is downloaded: tiktoken gets its vocabulary from `shim/vocabulary`. A text is worked through in slices of
 `SLICE` characters, about a millisecond each at worst, so memory is bounded and a request with 32 MB waits its turn
-slice by slice like everybody else. tiktoken releases the GIL while it encodes, so `total` leaves long texts to a thread.
+slice by slice like everybody else. tiktoken releases the GIL while it encodes, so `total` leaves long texts to a
+thread.
 
 Slices end at seams, where o200k splits whatever stands around. A text may have none for a megabyte (one sign repeated,
 Chinese without punctuation). Then slices overlap: the next one begins at a token boundary some hundred characters
@@ -25,7 +26,7 @@ from unicodedata import category
 SLICE = 4096  # characters: 0.1 ms of prose, 1.2 ms of random Unicode; handing work to the thread costs 0.05 ms
 _LONGEST = 128  # bytes of a token
 _OVERLAP = 512  # characters; what follows changes no token farther away than a few of the longest
-_LOOK = 65_536  # characters that are searched for the end of a run; see `_RUN`
+_LOOK = 65_536  # characters that are searched for the end of a run; see `_CAPITALS`
 _PER_TEXT = 32  # characters that a call costs as much as, so that a slice of very short texts is no longer either
 
 _VOCABULARY = Path(__file__).with_name("vocabulary") / "o200k_base.zlib"
@@ -50,9 +51,9 @@ _SEAM = (
     r"|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z]))"
 )
 _LAST_SEAM = re.compile(f".+{_SEAM}", re.DOTALL)
-# The two runs whose end decides how their beginning is split: capitals after letters without case go with these only
-# where a small letter follows, blanks after a line break only where another line break does.
-_RUN = re.compile(r"[A-ZÀ-ÖØ-ÞΑ-ΩА-ЯＡ-Ｚ]+|[^\S\r\n]+")
+# The one run whose end decides how its beginning is split: capitals go with letters that have no case only where a
+# small letter follows. (Blanks go with a line break only where another one follows, but no token joins these two.)
+_CAPITALS = re.compile("[A-ZÀ-ÖØ-ÞΑ-ΩА-ЯＡ-Ｚ]+")
 # Half a surrogate pair is no character; it counts as what would replace it. One for one, so that places stay the same.
 _HALVES = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -62,7 +63,7 @@ class Encoder(Protocol):
     """What is used of tiktoken's compiled part."""
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """The tokens of `text`, special ones taken as plain text. Raises UnicodeEncodeError for half a surrogate pair."""
+        """The tokens of `text`, special ones as plain text. Raises UnicodeEncodeError for half a surrogate pair."""
 
     def decode_bytes(self, tokens: list[int]) -> bytes:
         """The bytes of `tokens`; they may begin and end inside a character."""
@@ -184,7 +185,7 @@ def _slice(text: str, start: int, size: int) -> tuple[int, list[int], list[int]]
     seam = _LAST_SEAM.match(text, start, stop)
     if seam is not None:
         return seam.end(), _encode(text[start : seam.end()]), []
-    run = _RUN.match(text, stop - 1, stop + _LOOK)
+    run = _CAPITALS.match(text, stop - 1, stop + _LOOK)
     after = text[run.end() : run.end() + 1] if run is not None else ""
     tokens = _encode(text[start:stop] + after)
     taken = 8
