@@ -16,7 +16,7 @@ import asyncio
 import re
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -113,6 +113,17 @@ async def total(texts: Iterable[str]) -> int:
     while step := await loop.run_in_executor(_thread(), _count_slice, steps):
         tokens += step[1]
     return tokens
+
+
+async def total_by(rule: Callable[[Callable[[str], int]], int]) -> int:
+    """What `rule` comes to, given `count`: for rules that only add counts and constants up, like those of a prompt."""
+    texts: list[str] = []
+
+    def note(text: str) -> int:
+        texts.append(text)
+        return 0
+
+    return rule(note) + await total(texts)
 
 
 def cut(text: str, tokens: int) -> str:

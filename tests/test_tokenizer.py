@@ -231,6 +231,13 @@ def test_a_total_is_the_sum_of_the_counts(texts: list[str]) -> None:
     assert asyncio.run(tokenizer.total(texts)) == sum(map(OTHER.count, texts))
 
 
+async def test_a_rule_that_adds_counts_up_is_totalled_beside_the_loop(watched: Watched) -> None:
+    messages = ["hello world", "-" * 10 * SLICE]
+    tokens = await tokenizer.total_by(lambda count: 3 + sum(4 + count(message) for message in messages))
+    assert tokens == 3 + 4 + 2 + 4 + 10 * SLICE // 64
+    assert threading.main_thread() not in watched.threads
+
+
 async def test_many_short_texts_share_slices(watched: Watched) -> None:
     texts = ["hello world"] * 10_000
     slices = 0
@@ -357,7 +364,7 @@ assert not {"requests", "regex", "numpy"} & set(sys.modules), sys.modules
 """
 UNLOADED = """
 import sys
-import shim.tokenizer, shim.cli
+import shim.tokenizer, shim.cli.main
 assert "tiktoken" not in sys.modules
 """
 
