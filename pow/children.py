@@ -39,6 +39,7 @@ class Children:
         """
         with self._lock:
             child = self._idle.pop() if self._idle else None
+        failure: Exception | None = None
         for _ in range(2):
             try:
                 child = child or _Child()

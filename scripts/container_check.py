@@ -110,7 +110,7 @@ INSTRUCTIONS = {
 
 def copy_in(source: Path, target: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.sqlite3*"))
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.sqlite3*"))
     else:
         shutil.copy(source, target)
 

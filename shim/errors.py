@@ -7,7 +7,7 @@
      ├─ LimitError                     429    rate_limit_error         carries `retry_after`
      ├─ UpstreamError                  502    upstream_error           upstream broke, or broke the protocol
      │   └─ DeadlineError              504    upstream_error           one of the deadlines passed
-     ├─ UnavailableError               503    server_error             a part of the gateway itself is away for now
+     ├─ UnavailableError               503    server_error             a part of the gateway itself is away or busy
      └─ ConfigurationError             500    configuration_error      the operator has to change a setting
 
 Rule: an error says what happened and what to do; it never carries a token, a cookie or message text.
@@ -116,7 +116,7 @@ class DeadlineError(UpstreamError):
 
 
 class UnavailableError(GatewayError):
-    """What the gateway keeps its state in can't be reached; nothing was changed."""
+    """A part of the gateway itself can't be reached or has too much to do; no turn was sent, nothing was changed."""
 
     status = 503
     code = "store_unavailable"

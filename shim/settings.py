@@ -45,7 +45,9 @@ class Settings(msgspec.Struct, frozen=True):
         str,
         Meta(pattern="^[0-9a-f]{1,64}$", description="Proofs of work harder (smaller) than this are refused untried."),
     ] = "000032"
-    pow_workers: Annotated[int, Meta(ge=1, le=64, description="Processes that solve proofs of work.")] = 1
+    pow_workers: Annotated[
+        int, Meta(ge=0, le=64, description="Hard proofs of work solved at once (0: one for each core).")
+    ] = 0
     sentinel: Annotated[
         Literal["one-step", "two-step"], Meta(description="Which form of the requirements call is used.")
     ] = "one-step"

@@ -8,8 +8,8 @@ import asyncio
 from typing import Literal, Protocol, TypeVar
 
 from arkose import ArkoseError
-from pow import Challenge, PowError, ProofNotSolvedError
-from shim.errors import RefusedError, UpstreamError
+from pow import Challenge, PowError, ProofNotSolvedError, SolverBusyError
+from shim.errors import RefusedError, UnavailableError
 from shim.protocol.commands import Command, FetchArkose, Handshake, Reply, Send, SolvePow, Wait
 from shim.transport.base import Lane, Transport, read_reply
 
@@ -69,8 +69,14 @@ class Driver:
             return await self._solver.solve(challenge, config)
         except ProofNotSolvedError:
             return None
+        except SolverBusyError as error:
+            raise UnavailableError(
+                "The gateway is busy with proofs of work", code="proof_of_work_busy", retry_after=error.retry_after
+            ) from error
         except PowError as error:
-            raise UpstreamError("The gateway is busy with proofs of work", code="proof_of_work_busy") from error
+            raise UnavailableError(
+                f"No proof of work could be made: {error}", code="proof_of_work_failed", retry_after=1.0
+            ) from error
 
     async def _fetch(self, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
         try:
