@@ -4,7 +4,15 @@ import pytest
 
 from shim.accounts.outcomes import Attempt, Tries, event_of, may_retry
 from shim.accounts.states import Limited, Refused, Released, TokenExpired
-from shim.errors import CredentialError, DeadlineError, LimitError, RefusedError, RequestError, UpstreamError
+from shim.errors import (
+    CredentialError,
+    DeadlineError,
+    LimitError,
+    RefusedError,
+    RequestError,
+    UnavailableError,
+    UpstreamError,
+)
 
 NOW = 1000.0
 SENT, UNSENT = Attempt(sent=True), Attempt()
@@ -34,6 +42,7 @@ def said(error, *, renewable=False, own=False):
         (RefusedError("x", code="cf-please-wait"), False, Limited(1030, None, "cf-please-wait")),
         (RefusedError("x", code="proof_of_work_too_hard"), False, Released()),
         (RefusedError("x", type="upstream_challenge", code="turnstile_required"), False, Released()),
+        (UnavailableError("x", code="proof_of_work_busy", retry_after=5), False, Released()),
         (UpstreamError("x"), False, Released()),
         (DeadlineError("x"), False, Released()),
         (RequestError("x", status=413), False, Released()),
@@ -64,6 +73,7 @@ def test_for_a_callers_own_account_only_upstreams_word_is_kept():
         (RequestError("x", status=422), False, False),
         (RefusedError("x", type="upstream_challenge", code="turnstile_required"), False, False),
         (RefusedError("x", code="proof_of_work_too_hard"), False, False),
+        (UnavailableError("x", code="proof_of_work_busy", retry_after=5), False, False),
         (RefusedError("x"), True, True),
         (CredentialError("x"), True, True),
         (LimitError("x"), True, True),
