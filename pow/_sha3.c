@@ -4,7 +4,6 @@
    there. One shared object serves every CPython from 3.11 on (the stable ABI), and every x86-64: how wide the vectors
    are is decided when the module is imported. */
 
-#define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000 /* the oldest Python of pyproject.toml */
 #include <Python.h>
 #include <stdint.h>
@@ -26,7 +25,7 @@ static const uint64_t ROUND_CONSTANTS[24] = {
 /* What is searched: an i for which the digest of seed + base64(head + i + middle + (i >> 1) + tail) is <= highest. */
 typedef struct {
     const uint8_t *seed, *head, *middle, *tail;
-    Py_ssize_t seed_length, head_length, middle_length, tail_length;
+    size_t seed_length, head_length, middle_length, tail_length;
     uint64_t highest[8]; /* big-endian words of the digest, so that they compare as numbers */
     /* Room for the longest message there can be: */
     uint8_t *text;    /* head + i + middle + (i >> 1) + tail */
@@ -187,6 +186,16 @@ end_of_run(uint64_t start, uint64_t stop)
     return end >> 1 < half_edge ? end : half_edge * 2;
 }
 
+/* Arguments are parsed as objects ("S": bytes) and read here, because the formats with a "#" mean something else to
+   Python 3.11 and 3.12 than the headers of 3.13 promise. What is read lives as long as the object, which the tuple of
+   arguments keeps alive, with the GIL and without. */
+static const uint8_t *
+bytes_of(PyObject *object, size_t *length)
+{
+    *length = PyBytes_Size(object);
+    return (const uint8_t *)PyBytes_AsString(object);
+}
+
 PyDoc_STRVAR(find_doc,
              "find(seed, head, middle, tail, start, stop, highest, lanes=0, /)\n--\n\n"
              "The first i of start..stop - 1 for which SHA3-512 of seed + base64(head + i + middle + (i >> 1) + tail)\n"
@@ -196,14 +205,18 @@ PyDoc_STRVAR(find_doc,
 static PyObject *
 find(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    Search s;
-    const uint8_t *highest;
-    Py_ssize_t highest_length;
+    PyObject *seed, *head, *middle, *tail, *bound;
     long long start, stop; /* not unsigned: the format for those does not look for overflows */
     int lanes = 0;
-    if (!PyArg_ParseTuple(args, "y#y#y#y#LLy#|i:find", &s.seed, &s.seed_length, &s.head, &s.head_length, &s.middle,
-                          &s.middle_length, &s.tail, &s.tail_length, &start, &stop, &highest, &highest_length, &lanes))
+    if (!PyArg_ParseTuple(args, "SSSSLLS|i:find", &seed, &head, &middle, &tail, &start, &stop, &bound, &lanes))
         return NULL;
+    Search s;
+    size_t highest_length;
+    const uint8_t *highest = bytes_of(bound, &highest_length);
+    s.seed = bytes_of(seed, &s.seed_length);
+    s.head = bytes_of(head, &s.head_length);
+    s.middle = bytes_of(middle, &s.middle_length);
+    s.tail = bytes_of(tail, &s.tail_length);
     if (start < 0 || highest_length != DIGEST) {
         PyErr_SetString(PyExc_ValueError, "start is a natural number, and highest has 64 bytes");
         return NULL;
@@ -249,11 +262,12 @@ PyDoc_STRVAR(digest_doc,
 static PyObject *
 digest(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    const uint8_t *message;
-    Py_ssize_t length;
+    PyObject *whole;
+    size_t length;
     int lanes = 0;
-    if (!PyArg_ParseTuple(args, "y#|i:digest", &message, &length, &lanes))
+    if (!PyArg_ParseTuple(args, "S|i:digest", &whole, &lanes))
         return NULL;
+    const uint8_t *message = bytes_of(whole, &length);
     if ((lanes = choose_lanes(lanes)) < 0)
         return NULL;
     if (length > PY_SSIZE_T_MAX / 16)
