@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pow.challenge import Challenge
 from pow.children import NICENESS, Children
@@ -146,5 +146,7 @@ def cores() -> int:
 
 def _be_nice() -> None:
     # Two busy threads on two cores make the event loop 0.1 ms late at the median; 2 ms where they are not nice.
-    if sys.platform == "linux":  # elsewhere a thread has no niceness of its own
+    if sys.platform != "linux":  # elsewhere a thread has no niceness of its own
+        return
+    with suppress(OSError):  # a sandbox may forbid it, and it is only a courtesy
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
