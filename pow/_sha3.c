@@ -250,8 +250,10 @@ find(PyObject *Py_UNUSED(module), PyObject *args)
     }
     Py_END_ALLOW_THREADS
     PyMem_Free(s.words);
-    if (counter == end)
-        Py_RETURN_NONE;
+    if (counter == end) {
+        Py_IncRef(Py_None); /* Py_RETURN_NONE of 3.12's headers and later doesn't, but Python 3.11 counts on it */
+        return Py_None;
+    }
     return PyLong_FromUnsignedLongLong(counter);
 }
 
