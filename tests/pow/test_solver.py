@@ -278,15 +278,14 @@ async def test_threads_are_nice_and_the_others_stay_as_they_are(make_any):
 async def test_a_killed_child_is_replaced_and_its_slice_done_again(with_children, workers):
     solver = with_children(workers=workers, attempts=ENDLESS, slice_attempts=200_000, patience=PATIENT)
     busy = [asyncio.create_task(solver.solve(IMPOSSIBLE, CONFIG)) for _ in range(workers)]
-    solving = asyncio.create_task(solver.solve(HARD, CONFIG))
     await eventually(lambda: len(working_children()) == workers)
     killed = working_children()
     for child in killed:
         child.kill()
 
-    assert await asyncio.wait_for(solving, 60) == search(HARD, CONFIG)
-    assert not set(killed) & set(working_children())
+    await eventually(lambda: len(set(working_children()) - set(killed)) == workers)
     assert not any(task.done() for task in busy)
+    assert await asyncio.wait_for(solver.solve(HARD, CONFIG), 60) == search(HARD, CONFIG)
     for task in busy:
         task.cancel()
 
