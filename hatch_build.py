@@ -64,7 +64,7 @@ def _compile(source: Path, module: Path) -> str | None:
     builder, *link = shlex.split(sysconfig.get_config_var("LDSHARED") or "cc -shared")
     wanted = os.environ.get("CC")
     compiler = shlex.split(wanted) if wanted else [next(filter(shutil.which, (builder, "cc", "gcc", "clang")), "")]
-    flags = ["-O3", "-std=c11", "-fPIC", "-fvisibility=hidden", f"-I{sysconfig.get_path('include')}"]
+    flags = ["-O3", "-std=c11", "-fPIC", "-pthread", "-fvisibility=hidden", f"-I{sysconfig.get_path('include')}"]
     try:
         command = [*compiler, *link, *flags, str(source), "-o", str(module)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  the builder's own compiler

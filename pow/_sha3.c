@@ -6,8 +6,11 @@
 
 #define Py_LIMITED_API 0x030B0000 /* the oldest Python of pyproject.toml */
 #include <Python.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define RATE 9        /* 64-bit words in a block of SHA3-512 */
 #define BLOCK (RATE * 8)
@@ -22,8 +25,10 @@ static const uint64_t ROUND_CONSTANTS[24] = {
     0x8000000080008081, 0x8000000000008080, 0x0000000080000001, 0x8000000080008008,
 };
 
+typedef struct Search Search;
+
 /* What is searched: an i for which the digest of seed + base64(head + i + middle + (i >> 1) + tail) is <= highest. */
-typedef struct {
+struct Search {
     const uint8_t *seed, *head, *middle, *tail;
     size_t seed_length, head_length, middle_length, tail_length;
     uint64_t highest[8]; /* big-endian words of the digest, so that they compare as numbers */
@@ -31,7 +36,11 @@ typedef struct {
     uint8_t *text;    /* head + i + middle + (i >> 1) + tail */
     uint8_t *message; /* seed + base64(text), padded to whole blocks */
     uint64_t *words;  /* the message's words, those of all lanes side by side */
-} Search;
+    /* How far it has come: */
+    uint64_t counter, end, stop; /* the counter is below the end of its run where it is the one */
+    uint64_t (*run)(const Search *, uint64_t, uint64_t);
+    int niceness;
+};
 
 static int
 count_digits(uint64_t number)
@@ -186,6 +195,43 @@ end_of_run(uint64_t start, uint64_t stop)
     return end >> 1 < half_edge ? end : half_edge * 2;
 }
 
+static void
+search(Search *s)
+{
+    while (s->counter == s->end && s->counter < s->stop) {
+        s->end = end_of_run(s->counter, s->stop);
+        s->counter = s->run(s, s->counter, s->end);
+    }
+}
+
+static void *
+search_nicely(void *argument)
+{
+    Search *s = argument;
+#ifdef __linux__ /* where a thread has a niceness of its own, and 0 is the calling thread */
+    setpriority(PRIO_PROCESS, 0, s->niceness);
+#endif
+    search(s);
+    return NULL;
+}
+
+/* Let a thread of our own do it, and wait for it. The caller's thread can't be nice: it has to take the GIL when it comes
+   back, and while a nice thread has the GIL and no core to run on, nobody else gets anywhere. */
+static void
+search_beside(Search *s)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the threads that Python knows */
+    int failed = pthread_create(&thread, NULL, search_nicely, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        search(s);
+    else
+        pthread_join(thread, NULL);
+}
+
 /* Arguments are parsed as objects ("S": bytes) and read here, because the formats with a "#" mean something else to
    Python 3.11 and 3.12 than the headers of 3.13 promise. What is read lives as long as the object, which the tuple of
    arguments keeps alive, with the GIL and without. */
@@ -197,10 +243,11 @@ bytes_of(PyObject *object, size_t *length)
 }
 
 PyDoc_STRVAR(find_doc,
-             "find(seed, head, middle, tail, start, stop, highest, lanes=0, /)\n--\n\n"
+             "find(seed, head, middle, tail, start, stop, highest, lanes=0, niceness=0, /)\n--\n\n"
              "The first i of start..stop - 1 for which SHA3-512 of seed + base64(head + i + middle + (i >> 1) + tail)\n"
              "is at most `highest` (64 bytes); None where there is none. Other threads run meanwhile. `lanes` are\n"
-             "hashed at once: 1, 4 or 8; 0 takes the most there are.");
+             "hashed at once: 1, 4 or 8; 0 takes the most there are. With a niceness a thread that is so\n"
+             "nice does it.");
 
 static PyObject *
 find(PyObject *Py_UNUSED(module), PyObject *args)
@@ -208,9 +255,11 @@ find(PyObject *Py_UNUSED(module), PyObject *args)
     PyObject *seed, *head, *middle, *tail, *bound;
     long long start, stop; /* not unsigned: the format for those does not look for overflows */
     int lanes = 0;
-    if (!PyArg_ParseTuple(args, "SSSSLLS|i:find", &seed, &head, &middle, &tail, &start, &stop, &bound, &lanes))
-        return NULL;
     Search s;
+    s.niceness = 0;
+    if (!PyArg_ParseTuple(args, "SSSSLLS|ii:find", &seed, &head, &middle, &tail, &start, &stop, &bound, &lanes,
+                          &s.niceness))
+        return NULL;
     size_t highest_length;
     const uint8_t *highest = bytes_of(bound, &highest_length);
     s.seed = bytes_of(seed, &s.seed_length);
@@ -238,23 +287,24 @@ find(PyObject *Py_UNUSED(module), PyObject *args)
     s.message = (uint8_t *)s.words + message_room * lanes;
     s.text = s.message + message_room;
 
-    uint64_t (*search_run)(const Search *, uint64_t, uint64_t) = search_run_1;
+    s.run = search_run_1;
 #ifdef HAS_VECTORS
-    search_run = lanes == 8 ? search_run_8 : lanes == 4 ? search_run_4 : search_run;
+    s.run = lanes == 8 ? search_run_8 : lanes == 4 ? search_run_4 : s.run;
 #endif
-    uint64_t counter = start, end = start;
+    s.counter = s.end = start;
+    s.stop = stop > start ? stop : start;
     Py_BEGIN_ALLOW_THREADS
-    while (counter == end && (long long)counter < stop) {
-        end = end_of_run(counter, stop);
-        counter = search_run(&s, counter, end);
-    }
+    if (s.niceness)
+        search_beside(&s);
+    else
+        search(&s);
     Py_END_ALLOW_THREADS
     PyMem_Free(s.words);
-    if (counter == end) {
+    if (s.counter == s.end) {
         Py_IncRef(Py_None); /* Py_RETURN_NONE of 3.12's headers and later doesn't, but Python 3.11 counts on it */
         return Py_None;
     }
-    return PyLong_FromUnsignedLongLong(counter);
+    return PyLong_FromUnsignedLongLong(s.counter);
 }
 
 PyDoc_STRVAR(digest_doc,

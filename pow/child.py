@@ -5,8 +5,8 @@ import marshal
 import os
 import sys
 
-from pow.children import NICENESS, Order
-from pow.hashing import find
+from pow.children import Order
+from pow.hashing import NICENESS, find
 
 
 def main() -> None:

@@ -18,8 +18,6 @@ from pow.errors import SolverBrokenError
 Order: TypeAlias = tuple[bytes, bytes, bytes, bytes, int, int, bytes]
 """The arguments of `find`: all that a child is told."""
 
-NICENESS = 10
-
 
 class Children:
     """As many processes as there are calls at once. They stay for the next calls, until they are closed.

@@ -8,21 +8,20 @@ meanwhile; to processes otherwise, because hashlib keeps the GIL for messages th
 import asyncio
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from pow.challenge import Challenge
-from pow.children import NICENESS, Children
+from pow.children import Children
 from pow.errors import ProofNotSolvedError, SolverBusyError, SolverClosedError
-from pow.hashing import LANES, SECONDS_PER_ATTEMPT, Find, find
+from pow.hashing import LANES, SECONDS_PER_ATTEMPT, Find, find_nicely
 from pow.proof import Search
 
 EASY_SECONDS = 0.001
 """Challenges that take no longer on average are easy. It is also how long the event loop waits for one at a time."""
-SLICE_SECONDS = 0.05
+SLICE_SECONDS = 0.1
 """How long a worker keeps to one hard challenge while others wait. A slice costs 0.1 ms of the loop's time."""
 IDLE_SECONDS = 10.0
 """How long processes stay when there is nothing to do. Starting one takes 0.1 s."""
@@ -58,11 +57,9 @@ class Solver:
         # With processes, one thread for each, which waits for its slice. The executor's queue is first come, first
         # served, which is what makes the turns fair, and a slice that is cancelled before it starts leaves the queue by
         # itself. It starts its threads when they are needed.
-        self._threads = ThreadPoolExecutor(
-            self._workers, thread_name_prefix="pow", initializer=_be_nice if in_threads else None
-        )
+        self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="pow")
         self._children = Children()
-        self._find: Find = find if in_threads else self._children.find
+        self._find: Find = find_nicely if in_threads else self._children.find
         self._has_children = not in_threads
 
     async def solve(self, challenge: Challenge, config: Sequence[object]) -> str:
@@ -142,11 +139,3 @@ class Solver:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _be_nice() -> None:
-    # Two busy threads on two cores make the event loop 0.1 ms late at the median; 2 ms where they are not nice.
-    if sys.platform != "linux":  # elsewhere a thread has no niceness of its own
-        return
-    with suppress(OSError):  # a sandbox may forbid it, and it is only a courtesy
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -25,9 +25,14 @@ compiled = pytest.mark.skipif(_sha3 is None, reason="the compiled solver is not 
 def finders() -> list[object]:
     found = [pytest.param(plain.find, id="plain")]
     for width in WIDTHS:
-        compiled_find = functools.partial(lambda *order, lanes: _sha3.find(*order, lanes), lanes=width)
-        found.append(pytest.param(compiled_find, id=f"lanes-{width}"))
+        for niceness in (0, 5):
+            compiled_find = functools.partial(compiled_with, width, niceness)
+            found.append(pytest.param(compiled_find, id=f"lanes-{width}{'-nice' * bool(niceness)}"))
     return found
+
+
+def compiled_with(lanes: int, niceness: int, *order: object) -> int | None:
+    return _sha3.find(*order, lanes, niceness)
 
 
 def literally(
@@ -148,11 +153,12 @@ def test_all_agree_on_a_long_search():
 
 
 @compiled
-def test_other_threads_run_meanwhile():
+@pytest.mark.parametrize("niceness", [0, 5])
+def test_other_threads_run_meanwhile(niceness):
     """The search is one call of a few tenths of a second, and this thread is not held up by it."""
     order = (b"0.42", b"[0,", b",1,2,", b",3]", 0, 10**12, bytes(64))
     attempts = int(0.3 / hashing.SECONDS_PER_ATTEMPT)
-    searching = threading.Thread(target=_sha3.find, args=(*order[:5], attempts, order[6]))
+    searching = threading.Thread(target=_sha3.find, args=(*order[:5], attempts, order[6], 0, niceness))
     searching.start()
     turns = 0
     while searching.is_alive():
@@ -182,6 +188,7 @@ def test_what_cannot_be_searched_is_refused(call, error, text):
 @compiled
 def test_the_compiled_solver_is_taken_where_it_is():
     assert hashing.find is _sha3.find
+    assert hashing.find_nicely is not plain.find
     assert _sha3.LANES in {1, 4, 8}
 
 
