@@ -1,6 +1,7 @@
 """The solver, in threads and in processes: answers, turns, bounds, cancellation, a killed child, and its end."""
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -64,8 +65,12 @@ def with_children(make_any: MakeSolver) -> MakeSolver:
 
 def working_children(parent: psutil.Process | None = None) -> list[psutil.Process]:
     """The processes that hash are known by their niceness."""
-    found = (parent or psutil.Process()).children()
-    return [child for child in found if child.status() != psutil.STATUS_ZOMBIE and child.nice() == NICENESS]
+    found = []
+    for child in (parent or psutil.Process()).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            if child.status() != psutil.STATUS_ZOMBIE and child.nice() == NICENESS:
+                found.append(child)
+    return found
 
 
 async def eventually(condition: Callable[[], object]) -> None:
