@@ -258,6 +258,16 @@ def test_choices_share_a_stream_and_one_usage() -> None:
         assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == [reason]
 
 
+def test_the_stream_ends_with_the_last_end_that_is_written() -> None:
+    """Another choice may have come to its end, and have its last bytes still to be written."""
+    answer = answer_of(choices=2)
+    answer.add([TextDelta("b"), FINISHED], 1)
+    first = answer.write([TextDelta("a"), FINISHED], 0)
+    last = answer.writer.receive([TextDelta("b"), FINISHED], 1)
+    assert b"[DONE]" not in first
+    assert last.endswith(b"data: [DONE]\n\n")
+
+
 def test_choices_of_a_completion() -> None:
     answer = answer_of(choices=2, place=AnswerPlace("c.a", "m"))
     answer.add([TextDelta("a"), FINISHED], 0)
