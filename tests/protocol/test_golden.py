@@ -189,7 +189,7 @@ def read(chunks: Iterable[bytes]) -> str:
     answer, markdown = Answer(), Markdown(address)
     events: list[Event] = []
     for chunk in (*chunks, b""):
-        events += markdown.feed(answer.receive(chunk))
+        events += markdown.receive(answer.receive(chunk))
         if answer.follow is not None:
             return written(events, f"follow {answer.follow!r}")
     end = events[-1]
