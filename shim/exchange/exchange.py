@@ -65,6 +65,7 @@ class Exchange:
         self._images = wanted.files.tokens
         self._usage: Usage | None = None  # counted, once everything has been said
         self._writer: Writer | None = None
+        self._failed: int | None = None  # the choice whose error was written: a stream has one, and nothing after it
 
     # --- what a writer may ask ----------------------------------------------------------------------------------------
 
@@ -136,7 +137,11 @@ class Exchange:
 
     def _written(self, events: list[Event], choice: int) -> bytes:
         """The client's bytes for events of one choice; nothing where it wants its answer in one piece."""
-        if not events or not self.prompt.stream:
+        if not events or self._failed is not None:
+            return b""
+        if isinstance(events[-1], Failed):
+            self._failed = choice
+        if not self.prompt.stream:
             return b""
         if self._writer is not None:
             return self._writer.receive(events, choice)
@@ -159,15 +164,16 @@ class Exchange:
             async with lock:
                 await send(data)
 
-        pumps = {asyncio.ensure_future(self._run_choice(place, send_in_turn)) for place in range(len(self.choices))}
-        waiting = pumps
+        pumps = [asyncio.ensure_future(self._run_choice(place, send_in_turn)) for place in range(len(self.choices))]
+        waiting = set(pumps)
         try:
-            while waiting and not self.ended:
+            while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for pump in done:
                     pump.result()
-            if self.error is None:
-                await asyncio.gather(*waiting)  # the last bytes of the others
+                # Not as soon as a choice has failed: its pump may still be sending the line that says so.
+                if self._failed is not None and pumps[self._failed].done():
+                    break
         finally:
             for pump in pumps:
                 pump.cancel()
