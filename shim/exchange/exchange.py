@@ -216,7 +216,9 @@ class Exchange:
             choice.close()
 
     def _prompt_tokens(self, count: Count) -> int:
-        return prompt_tokens(self.prompt.messages, count, functions=self.prompt.functions, images=(self._images,))
+        return prompt_tokens(
+            self.prompt.messages, count, functions=self.prompt.callable_functions, images=(self._images,)
+        )
 
     async def _counted(self) -> Usage:
         """The usage, counted in slices that let the loop in."""
