@@ -13,10 +13,10 @@ from shim.accounts.states import Succeeded
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The right to make one turn with an account, on `slug`. It ends with `Pool.end`.
+    """The right to make one turn with an account, on `slug`. It ends with `PoolState.end`.
 
     Where `needs_renewal`, there is no good access token now: the account has to be renewed first, and
-    `Pool.leased(lease)` then has the new one.
+    `PoolState.leased(lease)` then has the new one.
     """
 
     id: str

@@ -27,7 +27,7 @@ from shim.accounts.stores.base import Store, StoreError
 from shim.errors import DeadlineError, GatewayError, UpstreamError
 from shim.protocol.commands import Handshake
 from shim.protocol.turn.renewal import DeadCredentialError, Fresh, Places, renewal_of
-from shim.transport.base import Lane
+from shim.transport.base import ConnectionKey
 
 log = logging.getLogger("chat2api")
 
@@ -67,18 +67,21 @@ class RenewalTimes(msgspec.Struct, frozen=True):
 class RunsHandshakes(Protocol):
     """What is needed of the driver."""
 
-    async def run(self, handshake: Handshake[T], lane: Lane) -> T:
+    async def run(self, handshake: Handshake[T], connection: ConnectionKey) -> T:
         """Perform a handshake. Raises GatewayError."""
         ...
 
 
 def exchange_by(
-    driver: RunsHandshakes, places: Callable[[Account], Places], lane: Callable[[Account], Lane], clock: Clock
+    driver: RunsHandshakes,
+    places: Callable[[Account], Places],
+    connection: Callable[[Account], ConnectionKey],
+    clock: Clock,
 ) -> Exchange:
     """The exchange over a driver: where an account is renewed, and over which connections."""
 
     async def exchange(account: Account) -> Fresh:
-        return await driver.run(renewal_of(account, places(account), clock()), lane(account))
+        return await driver.run(renewal_of(account, places(account), clock()), connection(account))
 
     return exchange
 

@@ -18,9 +18,9 @@ from collections.abc import AsyncIterator, Sequence
 import msgspec
 
 from shim.accounts.credentials import Caller, own_account
+from shim.accounts.leases import Leases, is_shortage
 from shim.accounts.outcomes import may_retry
-from shim.accounts.roster import Roster
-from shim.accounts.seats import Seats, is_shortage
+from shim.accounts.pool import AccountPool
 from shim.apis.chat.wire import ChatMessage
 from shim.errors import GatewayError, RequestError
 from shim.exchange.choice import Choice, World
@@ -55,7 +55,7 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 class Notes:
     """What was answered where, by the key of the history: shared through the store of the pool."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: AccountPool) -> None:
         self._roster = roster
 
     async def write(self, key: str, place: Place) -> None:
@@ -123,12 +123,12 @@ class Chat:
 class Continuations:
     """Made once per worker."""
 
-    def __init__(self, settings: Settings, seats: Seats, turns: Turns) -> None:
+    def __init__(self, settings: Settings, leases: Leases, turns: Turns) -> None:
         self._enabled = settings.continue_chats and turns.kept
         self._limit = settings.account_limit
-        self._pool = seats.pool
+        self._pool = leases.pool
         self.turns = turns
-        self.notes = Notes(seats.pool)
+        self.notes = Notes(leases.pool)
 
     def chat_of(self, wanted: Wanted) -> Chat | None:
         """The chat that a request goes on with; None where it is to be sent as it is: not enabled, several choices, or

@@ -25,7 +25,7 @@ class Exchange:
     def __init__(self, wanted: Wanted, choices: Sequence[Choice], clock: Clock, *, kept: bool) -> None:
         self.request = wanted.request
         self.choices = choices
-        self.seat = choices[0].live.seat
+        self.lease = choices[0].live.lease
         self.id = f"chatcmpl-{clock.new_id().replace('-', '')}"
         self.created = int(clock.now())
         self._images = wanted.files.tokens
@@ -39,7 +39,7 @@ class Exchange:
     @property
     def ignored(self) -> list[str]:
         """Fields of the request that turned out to have no effect on this answer."""
-        unheard = self.request.reasoning_effort is not None and effort_for(self.request, self.seat.slug) is None
+        unheard = self.request.reasoning_effort is not None and effort_for(self.request, self.lease.slug) is None
         return ["reasoning_effort"] if unheard else []
 
     def events(self) -> AsyncIterator[tuple[int, list[Event]]]:

@@ -4,7 +4,7 @@
     head    ──stream_head──> headers of a streamed answer | None: it has to be whole first
     chunks  ──receive──> bytes for the client (`b""` is the end, both ways)
     body    ──whole──> an Answered, by the code the app uses: follow-ups, repair, other accounts
-    the end ──end | lost──> seat and log line
+    the end ──end | lost──> lease and log line
 
 Rule: a flow becomes the call only where this one call, run to its own end, is the whole exchange. A proxy can neither
 end it early, nor put another one in its place once bytes have gone to the client, nor make two of it; what may need
@@ -150,7 +150,7 @@ class Crossing:
         self._exchange: Exchange | None = None
         self._chunks: ChatChunks | None = None
         self._decode = decoder_of("")
-        self._over = False  # the seat has been given back
+        self._over = False  # the lease has been given back
 
     @property
     def call(self) -> HttpRequest:
@@ -218,7 +218,7 @@ class Crossing:
         try:
             return await self._adopted(response)
         except GatewayError as error:
-            self._over = True  # `instead` ends this seat, and any that it takes in vain
+            self._over = True  # `instead` ends this lease, and any that it takes in vain
             return await self._gateway.turns.instead(
                 error, self._wanted, self._arranged, self._tries, accepted=is_event_stream(response)
             )
@@ -255,11 +255,11 @@ class Crossing:
         elif error is not None:
             turns.gave_up(error, place)
         else:
-            place.seat.left()
+            place.lease.left()
         self._over = True
 
     def _tell(self, transcripts: list[Transcript]) -> None:
-        """Seat and log line, once."""
+        """AccountLease and log line, once."""
         if not self._over:
             self._over = True
             Told(self._incoming.id, self._under_way, self._began).end(transcripts)

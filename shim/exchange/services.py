@@ -25,11 +25,11 @@ class Errands:
 
     def link(self, file: FileRef, live: LiveAnswer) -> str:
         """The address under which a client can have `file`."""
-        return self._address + self._links.path_of(file, live.seat.account_id, self._turns.now())
+        return self._address + self._links.path_of(file, live.lease.account_id, self._turns.now())
 
     async def fetch(self, file: FileRef, live: LiveAnswer) -> str:
         """`file` as a data URL. Raises GatewayError."""
-        response = await self._calls.file(live.seat.identity, file)
+        response = await self._calls.file(live.lease.identity, file)
         reply = await read_reply(response, self._max_bytes)
         media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
         if not media_type.startswith("image/"):

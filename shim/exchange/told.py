@@ -55,7 +55,7 @@ class Told:
 
     def __init__(self, identifier: str, exchange: Exchange, began: float) -> None:
         self._identifier = identifier
-        self._account = account_hash(exchange.seat.identity)
+        self._account = account_hash(exchange.lease.identity)
         self._exchange = exchange
         self._began = began
 
@@ -68,7 +68,7 @@ class Told:
             "%s model=%.100r slug=%s account=%s stream=%s status=%s ms=%d tokens=%s",
             self._identifier,
             self._exchange.model,
-            self._exchange.seat.slug,
+            self._exchange.lease.slug,
             self._account,
             bool(self._exchange.request.stream),
             ",".join(dict.fromkeys(_status(transcript) for transcript in transcripts)),

@@ -1,6 +1,6 @@
-"""One turn: an account's seat, the handshake, and the answer until its end, wherever upstream moves it.
+"""One turn: an account's lease, the handshake, and the answer until its end, wherever upstream moves it.
 
-    open ──seat, files, handshake──> turn ──stream──> head (first event) ──events, follow-ups──> end
+    open ──lease, files, handshake──> turn ──stream──> head (first event) ──events, follow-ups──> end
 
 Rules: a failure before the head is raised, so that it becomes a status; after it, it is the last event. Retries happen
 only before upstream has accepted anything. Whoever opened a turn closes it, and closing is what tells upstream that
@@ -14,14 +14,14 @@ from typing import TypeVar
 import msgspec
 
 from shim.accounts.credentials import Caller
+from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
-from shim.accounts.seats import Seat, Seats, list_key
 from shim.apis.chat.wire import ChatRequest
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, UpstreamError
-from shim.exchange.calls import Calls, Way
+from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
-from shim.exchange.next_account import next_seat
+from shim.exchange.next_account import next_lease
 from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import Continue, Poll, Resume, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
@@ -50,10 +50,10 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a turn is held: whose seat, over which way, and the conversation that went up."""
+    """Where a turn is held: whose lease, over which way, and the conversation that went up."""
 
-    seat: Seat
-    way: Way
+    lease: AccountLease
+    route: Route
     conversation: Conversation
 
 
@@ -68,8 +68,8 @@ class LiveAnswer:
     """One answer under way, at its head once `begin` has returned."""
 
     def __init__(self, turns: "Turns", place: Place, response: Response, answer: Answer) -> None:
-        self.seat = place.seat
-        self.model = place.seat.model
+        self.lease = place.lease
+        self.model = place.lease.model
         self._turns, self._place = turns, place
         self._response, self._answer = response, answer
         self._until = turns.now() + turns.total_timeout
@@ -110,10 +110,10 @@ class LiveAnswer:
         conversation, message = self._answer.conversation_id, self._answer.message_id
         if conversation is None or message is None:
             return {}
-        return {"conversation_id": named(conversation, self.seat.account_id), "message_id": message}
+        return {"conversation_id": named(conversation, self.lease.account_id), "message_id": message}
 
     def abandon(self) -> None:
-        """Close a response that never became an answer; its seat is ended by whoever took it."""
+        """Close a response that never became an answer; its lease is ended by whoever took it."""
         self._response.close()
 
     def close(self) -> None:
@@ -128,11 +128,11 @@ class LiveAnswer:
     def _leave(self) -> None:
         match self._last:
             case Finished():
-                self.seat.succeeded()
+                self.lease.succeeded()
             case Failed(error=error):
-                self.seat.failed(error, self._turns.now())
+                self.lease.failed(error, self._turns.now())
             case _:
-                self.seat.left()
+                self.lease.left()
 
     def _fed(self, events: list[Event]) -> list[Event]:
         if events:
@@ -142,7 +142,7 @@ class LiveAnswer:
 
     def _learn_model(self, event: Event) -> None:
         if isinstance(event, Started):
-            self.model = answered_model(self.seat.model, self.seat.slug, event.slug)
+            self.model = answered_model(self.lease.model, self.lease.slug, event.slug)
 
     async def _next(self) -> list[Event]:
         """The next events, from wherever upstream goes on with the answer (`shim.protocol.answer.follow_up`)."""
@@ -175,15 +175,15 @@ class LiveAnswer:
 
     @property
     def _upstream(self) -> Upstream:
-        return self._place.way.upstream
+        return self._place.route.upstream
 
 
 class Turns:
-    """Opens turns: seats, retries and follow-ups, made once per worker."""
+    """Opens turns: leases, retries and follow-ups, made once per worker."""
 
-    def __init__(self, settings: Settings, calls: Calls, seats: Seats, files: Files, clock: Clock) -> None:
+    def __init__(self, settings: Settings, calls: Calls, leases: Leases, files: Files, clock: Clock) -> None:
         self._settings = settings
-        self._calls, self._seats, self._files, self._clock = calls, seats, files, clock
+        self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
 
     @property
     def kept(self) -> bool:
@@ -204,7 +204,7 @@ class Turns:
         deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
         own = wanted.caller.own is not None
-        alone = own or not len(self._seats.pool) or owner_of(wanted.request) is not None
+        alone = own or not len(self._leases.pool) or owner_of(wanted.request) is not None
         return Tries(self._settings.retry_times, until, alone=alone)
 
     async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveAnswer:
@@ -217,7 +217,7 @@ class Turns:
 
     async def arrange(self, wanted: Wanted, tries: Tries) -> Arranged:
         """The same up to the call that opens the answer, which whoever asks for it makes. What comes of it goes to
-        `adopt`, or to `instead`, or ends the seat. Raises GatewayError."""
+        `adopt`, or to `instead`, or ends the lease. Raises GatewayError."""
 
         async def ready(arranged: Arranged, _attempt: Attempt) -> Arranged:
             return arranged
@@ -226,7 +226,7 @@ class Turns:
 
     def adopt(self, arranged: Arranged, response: Response) -> LiveAnswer:
         """The answer to an arranged turn: upstream has taken it. It has not begun."""
-        self._calls.worked(arranged.place.way)
+        self._calls.worked(arranged.place.route)
         return LiveAnswer(self, arranged.place, response, self._answer())
 
     async def instead(
@@ -235,62 +235,68 @@ class Turns:
         """Another turn in the place of an arranged one that failed; at its head. Raises GatewayError, `error` where it
         was the last try, or where upstream had `accepted` the turn."""
         self._fail(error, arranged.place)
-        self._note(error, arranged.place.seat, Attempt(sent=True, accepted=accepted), tries)
+        self._note(error, arranged.place.lease, Attempt(sent=True, accepted=accepted), tries)
         return await self.open(wanted, tries)
 
     def gave_up(self, error: GatewayError, place: Place) -> None:
         """An arranged turn failed, and nobody is there any more to tell."""
         self._fail(error, place)
-        place.seat.failed(error, self.now())
+        place.lease.failed(error, self.now())
 
     def _fail(self, error: GatewayError, place: Place) -> None:
         if isinstance(error, UpstreamError):
-            self._calls.failed(error, place.way)
+            self._calls.failed(error, place.route)
 
     async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[Arranged, Attempt], Awaitable[T]]") -> T:
         while True:
-            seat = await self._seat(wanted, tries)
+            lease = await self._lease(wanted, tries)
             attempt = Attempt()
             try:
-                return await self._attempt(wanted, seat, attempt, finish)
+                return await self._attempt(wanted, lease, attempt, finish)
             except GatewayError as error:
-                self._note(error, seat, attempt, tries)
+                self._note(error, lease, attempt, tries)
             except BaseException:
-                seat.left()
+                lease.left()
                 raise
 
-    def _note(self, error: GatewayError, seat: Seat, attempt: Attempt, tries: Tries) -> None:
+    def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
         error.settle(self.now())
-        seat.failed(error, self.now())
-        tries.note(error, attempt, seat.account_id, self.now(), renewable=seat.renewable)
+        lease.failed(error, self.now())
+        tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)
 
-    async def _seat(self, wanted: Wanted, tries: Tries) -> Seat:
+    async def _lease(self, wanted: Wanted, tries: Tries) -> AccountLease:
         request = wanted.request
-        return await next_seat(self._seats, wanted.caller, request.model, owner_of(request), tries=tries, now=self.now)
+        return await next_lease(
+            self._leases, wanted.caller, request.model, owner_of(request), tries=tries, now=self.now
+        )
 
     async def _attempt(
-        self, wanted: Wanted, seat: Seat, attempt: Attempt, finish: "Callable[[Arranged, Attempt], Awaitable[T]]"
+        self,
+        wanted: Wanted,
+        lease: AccountLease,
+        attempt: Attempt,
+        finish: "Callable[[Arranged, Attempt], Awaitable[T]]",
     ) -> T:
-        way = self._calls.way(seat.identity)
+        route = self._calls.route(lease.identity)
         try:
-            return await finish(await self._arranged(wanted, seat, way), attempt)
+            return await finish(await self._arranged(wanted, lease, route), attempt)
         except UpstreamError as error:
-            self._calls.failed(error, way)
+            self._calls.failed(error, route)
             raise
 
-    async def _arranged(self, wanted: Wanted, seat: Seat, way: Way) -> Arranged:
-        placed = await self._files.upload(wanted.files, way.upstream, way.lane, list_key(seat.identity))
+    async def _arranged(self, wanted: Wanted, lease: AccountLease, route: Route) -> Arranged:
+        placed = await self._files.upload(wanted.files, route.upstream, route.connection, list_key(lease.identity))
         conversation = conversation_for(
             wanted.request,
-            seat.slug,
+            lease.slug,
             placed,
             temporary=self._settings.history_disabled,
             now=self.now(),
             new_id=self._clock.new_id,
         )
-        place = Place(seat, way, conversation)
+        place = Place(lease, route, conversation)
         return Arranged(place, await self._shake_hands(place))
 
     async def _send(self, arranged: Arranged, attempt: Attempt) -> LiveAnswer:
@@ -304,18 +310,18 @@ class Turns:
         except BaseException:
             live.abandon()
             raise
-        self._calls.worked(arranged.place.way)
+        self._calls.worked(arranged.place.route)
         return live
 
     # --- for answers under way ----------------------------------------------------------------------------------------
 
     async def send(self, request: HttpRequest, place: Place) -> Response:
         """Make a call over a turn's own way."""
-        return await self._calls.send(request, place.way)
+        return await self._calls.send(request, place.route)
 
     async def run(self, handshake: Handshake[T], place: Place) -> T:
         """Perform a handshake over a turn's own way."""
-        return await self._calls.driver.run(handshake, place.way.lane)
+        return await self._calls.driver.run(handshake, place.route.connection)
 
     async def rest(self, follow: Continue, place: Place) -> HttpRequest:
         """The call for the rest of an answer that was cut: a turn of its own, with a handshake of its own."""
@@ -323,8 +329,8 @@ class Turns:
         return (await self._shake_hands(msgspec.structs.replace(place, conversation=conversation))).request
 
     async def _shake_hands(self, place: Place) -> Turn:
-        moment = self._calls.moment(place.seat.identity)
-        return await self.run(open_turn(place.way.upstream, place.conversation, self._calls.options, moment), place)
+        moment = self._calls.moment(place.lease.identity)
+        return await self.run(open_turn(place.route.upstream, place.conversation, self._calls.options, moment), place)
 
     def _answer(self) -> Answer:
         return Answer(continue_times=self._settings.continue_times, resumable=self.kept)

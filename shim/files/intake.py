@@ -24,7 +24,7 @@ from shim.protocol.turn.file_parts import FileInput, decode_inline, file_inputs
 from shim.protocol.turn.uploads import LocalFile, UploadedFile, upload_file, uploaded
 from shim.protocol.upstream import Upstream
 from shim.settings import Settings
-from shim.transport.base import Lane
+from shim.transport.base import ConnectionKey
 from shim.transport.driver import Driver
 
 # (message, part): which part of which message a file stands in for.
@@ -91,12 +91,12 @@ class Files:
         taken = dict(zip(sources, await together(jobs, at_once=_FETCHES_AT_ONCE), strict=True))
         return Gathered(tuple([await _recognised(given, taken[given.form, given.text]) for given in inputs]))
 
-    async def upload(self, gathered: Gathered, upstream: Upstream, lane: Lane, key: str) -> Placed:
+    async def upload(self, gathered: Gathered, upstream: Upstream, connection: ConnectionKey, key: str) -> Placed:
         """Have upstream hold every file, for the account that `key` names. Raises GatewayError; one about a file
         itself names its part."""
         if not gathered.files:
             return {}
-        jobs = [partial(self._placed, one, upstream, lane, key) for one in gathered.files]
+        jobs = [partial(self._placed, one, upstream, connection, key) for one in gathered.files]
         files = await together(jobs, at_once=_UPLOADS_AT_ONCE)
         places = [(one.given.message, one.given.part) for one in gathered.files]
         return dict(zip(places, files, strict=True))
@@ -116,16 +116,16 @@ class Files:
         except RequestError as error:
             raise _about(given, error) from error
 
-    async def _placed(self, one: GatheredFile, upstream: Upstream, lane: Lane, key: str) -> UploadedFile:
-        run = partial(self._upload, upstream, one.file, lane)
+    async def _placed(self, one: GatheredFile, upstream: Upstream, connection: ConnectionKey, key: str) -> UploadedFile:
+        run = partial(self._upload, upstream, one.file, connection)
         try:
             id = await self._cache.get(UploadKey(key, one.file.digest, one.file.mime_type), run)
         except RequestError as error:
             raise _about(one.given, error) from error
         return uploaded(one.file, id)
 
-    async def _upload(self, upstream: Upstream, file: LocalFile, lane: Lane) -> str:
-        return await self._driver.run(upload_file(upstream, file), lane)
+    async def _upload(self, upstream: Upstream, file: LocalFile, connection: ConnectionKey) -> str:
+        return await self._driver.run(upload_file(upstream, file), connection)
 
 
 class _Budget:

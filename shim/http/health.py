@@ -16,7 +16,7 @@ from shim.http.responses import json_answer
 @get("/healthz")
 async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Alive. `unsaved` counts accounts whose new tokens the store does not have yet (0 is well)."""
-    health = gateway.seats.pool.health()
+    health = gateway.leases.pool.health()
     store = "ok" if health["store"] == "ok" else "away"
     answer = {"status": "ok", "version": __version__, "store": store, "unsaved": health["unsaved"]}
     return json_answer(request, msgspec.json.encode(answer))

@@ -11,7 +11,7 @@ from arkose import ArkoseError
 from pow import Challenge, PowError, ProofNotSolvedError
 from shim.errors import RefusedError, UpstreamError
 from shim.protocol.commands import Command, FetchArkose, Handshake, Reply, Send, SolvePow, Wait
-from shim.transport.base import Lane, Transport, read_reply
+from shim.transport.base import ConnectionKey, Transport, read_reply
 
 T = TypeVar("T")
 
@@ -40,22 +40,22 @@ class Driver:
         self._solver = solver
         self._arkose = arkose
 
-    async def run(self, handshake: Handshake[T], lane: Lane) -> T:
+    async def run(self, handshake: Handshake[T], connection: ConnectionKey) -> T:
         """Perform every command the handshake yields; returns what it returns."""
         reply: Reply = None
         try:
             while True:
-                reply = await self._perform(handshake.send(reply), lane)
+                reply = await self._perform(handshake.send(reply), connection)
         except StopIteration as done:
             result: T = done.value
             return result
         finally:
             handshake.close()
 
-    async def _perform(self, command: Command, lane: Lane) -> Reply:
+    async def _perform(self, command: Command, connection: ConnectionKey) -> Reply:
         match command:
             case Send(request=request):
-                return await read_reply(await self.transport.send(request, lane))
+                return await read_reply(await self.transport.send(request, connection))
             case SolvePow(challenge=challenge, config=config):
                 return await self._solve(challenge, config)
             case FetchArkose(blob=blob, method=method):

@@ -11,7 +11,7 @@ _REST_SECONDS = 30.0
 _MAX_REST_SECONDS = 300.0
 
 
-class Ways:
+class FailoverList:
     """One list of URLs. Times are in seconds."""
 
     def __init__(self, urls: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from shim.accounts import queues
 from shim.accounts.account import EVERY_MODEL, Account, Condition
 from shim.accounts.lease import NoAccountError, Shortage
-from shim.accounts.pool import Pool
+from shim.accounts.pool_state import PoolState
 from shim.accounts.states import (
     BY_TIME,
     TRANSITIONS,
@@ -51,24 +51,24 @@ def renewable(id: str, **fields) -> Account:
     return account(id, **({"refresh_token": f"refresh token of {id}"} | fields))
 
 
-def pool_of(*members: str | Account, limit: int = 1) -> Pool:
-    pool = Pool(limit)
+def pool_of(*members: str | Account, limit: int = 1) -> PoolState:
+    pool = PoolState(limit)
     for member in members:
         assert pool.add(account(member) if isinstance(member, str) else member, GOOD, 0.0)
     return pool
 
 
-def lend(pool: Pool, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options):
+def lend(pool: PoolState, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options):
     return pool.lease(slugs, now, lease_id=str(next(numbers)), **options)
 
 
-def shortage(pool: Pool, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options) -> NoAccountError:
+def shortage(pool: PoolState, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options) -> NoAccountError:
     with pytest.raises(NoAccountError) as caught:
         lend(pool, now, slugs, **options)
     return caught.value
 
 
-def state(pool: Pool, id: str, now: float = 1.0) -> State:
+def state(pool: PoolState, id: str, now: float = 1.0) -> State:
     return pool.view(id, now).state
 
 
@@ -111,7 +111,7 @@ def test_a_slow_account_gets_as_many_turns_as_a_quick_one():
 
 
 def test_what_was_used_before_a_restart_comes_last():
-    pool = Pool()
+    pool = PoolState()
     pool.add(account("late"), Condition(last_used=20.0), 100.0)
     pool.add(account("early"), Condition(last_used=10.0), 100.0)
     pool.add(account("new"), GOOD, 100.0)
@@ -244,7 +244,7 @@ def test_waiting_is_no_use_where_only_tried_accounts_are_busy():
 
 
 def test_an_empty_pool_says_so():
-    assert shortage(Pool()).shortage is Shortage.EMPTY
+    assert shortage(PoolState()).shortage is Shortage.EMPTY
 
 
 def test_who_has_the_model_takes_the_turn_under_its_own_name():
@@ -371,10 +371,10 @@ def test_a_lease_needs_an_id_of_its_own():
 
 
 def test_the_same_account_given_twice_is_one():
-    pool = pool_of(account("a", user="u", team="t"))
+    pool = pool_of(account("a", user="u", workspace_id="t"))
     assert not pool.add(account("a"), GOOD, 1.0)
-    assert not pool.add(account("b", user="u", team="t"), GOOD, 1.0)
-    assert pool.find(account("b", user="u", team="t")) == "a"
+    assert not pool.add(account("b", user="u", workspace_id="t"), GOOD, 1.0)
+    assert pool.find(account("b", user="u", workspace_id="t")) == "a"
     assert pool.add(account("c", user="u"), GOOD, 1.0), "another workspace"
     assert len(pool) == 2
 
@@ -592,8 +592,8 @@ def events() -> list[Event]:
     ]
 
 
-def start(of: Account, condition: Condition, renewing: bool) -> Pool:
-    pool = Pool()
+def start(of: Account, condition: Condition, renewing: bool) -> PoolState:
+    pool = PoolState()
     pool.add(of, condition, 0.0)
     if renewing:
         pool.report("a", RenewalBegan(), THEN)
@@ -664,7 +664,7 @@ class Known:
 class PoolAgainstScan(RuleBasedStateMachine):
     @initialize(limit=st.integers(1, 3), members=st.sets(ids))
     def begin(self, limit, members):
-        self.pool, self.limit, self.now = Pool(limit), limit, 100.0
+        self.pool, self.limit, self.now = PoolState(limit), limit, 100.0
         self.known: dict[str, Known] = {}
         self.stored: dict[str, tuple[Account, Condition]] = {}
         self.leases: list = []
@@ -827,7 +827,7 @@ class PoolAgainstScan(RuleBasedStateMachine):
         """The dirty conditions, and nothing else, are enough to build the same pool again."""
         for id, condition in self.pool.take_dirty().items():
             self.stored[id] = self.stored[id][0], condition
-        again = Pool(self.limit)
+        again = PoolState(self.limit)
         for of, condition in self.stored.values():
             again.add(of, condition, self.now)
         for id, holder in self.known.items():

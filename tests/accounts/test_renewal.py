@@ -24,7 +24,7 @@ from shim.standin import (
     make_session_token,
     serve_standin,
 )
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
 
@@ -104,7 +104,7 @@ class Process:
         self.after = None
         places = Places(f"{base_url}/oauth/token", base_url, ClientProfile())
         driver = Driver(self.transport, None, None)
-        self._exchange = exchange_by(driver, lambda _: places, lambda account: Lane(account.id), time.time)
+        self._exchange = exchange_by(driver, lambda _: places, lambda account: ConnectionKey(account.id), time.time)
         self.renewals = Renewals(
             self.store,
             self.exchange,

@@ -14,11 +14,11 @@ from shim.protocol.commands import HttpReply
 from shim.protocol.turn.uploads import UploadedFile
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
-from shim.transport.base import Deadlines, Lane
+from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
 
-LANE = Lane("someone")
+CONNECTION = ConnectionKey("someone")
 PROFILE = ClientProfile(user_agent="Test/1.0")
 ACCOUNT = Upstream("https://upstream.test", Identity("device", "token"), PROFILE)
 
@@ -50,9 +50,9 @@ class Store:
     def names(self):
         return [json.loads(one.body)["file_name"] for one in self.requests if one.url.endswith("/files")]
 
-    async def send(self, request, lane):
+    async def send(self, request, connection):
         self.requests.append(request)
-        assert lane == LANE
+        assert connection == CONNECTION
         await self.go.wait()
         if request.method == "PUT":
             return Answer(201, b"")
@@ -101,7 +101,7 @@ async def test_without_files_nothing_is_done():
     made = files(Store())
     gathered = await made.gather(request("hello", [TEXT]))
     assert (gathered.files, gathered.tokens) == ((), 0)
-    assert await made.upload(gathered, ACCOUNT, LANE, "key") == {}
+    assert await made.upload(gathered, ACCOUNT, CONNECTION, "key") == {}
 
 
 async def test_files_of_every_form(png, listen, answering):
@@ -121,7 +121,7 @@ async def test_files_of_every_form(png, listen, answering):
     ]
     assert gathered.tokens == 765 + 255
     store = Store()
-    placed = await files(store).upload(gathered, ACCOUNT, LANE, "key")
+    placed = await files(store).upload(gathered, ACCOUNT, CONNECTION, "key")
     assert set(placed) == {(0, 1), (0, 2), (1, 0), (1, 1)}
     assert placed[1, 0].name == "x.pdf"
     assert (placed[0, 1].width, placed[0, 1].height) == (1024, 1024)
@@ -196,14 +196,14 @@ async def test_the_same_content_goes_up_once_for_each_account(png):
     gathered = await made.gather(
         request([image(data_url(png())), image(f" {data_url(png())}")], [file(data_url(png()))])
     )
-    first = await made.upload(gathered, ACCOUNT, LANE, "one")
+    first = await made.upload(gathered, ACCOUNT, CONNECTION, "one")
     assert len({one.id for one in first.values()}) == 1
-    assert await made.upload(gathered, ACCOUNT, LANE, "one") == first
+    assert await made.upload(gathered, ACCOUNT, CONNECTION, "one") == first
     assert len(store.names) == 1
-    await made.upload(gathered, ACCOUNT, LANE, "two")
+    await made.upload(gathered, ACCOUNT, CONNECTION, "two")
     assert len(store.names) == 2
     clock.now += 3600
-    await made.upload(gathered, ACCOUNT, LANE, "one")
+    await made.upload(gathered, ACCOUNT, CONNECTION, "one")
     assert len(store.names) == 3
 
 
@@ -211,7 +211,7 @@ async def test_one_requests_name_is_not_anothers(png):
     made = files(Store())
     one = await made.gather(request([file(data_url(png()), "one.png")]))
     two = await made.gather(request([file(data_url(png()), "two.png")]))
-    placed = [(await made.upload(each, ACCOUNT, LANE, "key"))[0, 0] for each in (one, two)]
+    placed = [(await made.upload(each, ACCOUNT, CONNECTION, "key"))[0, 0] for each in (one, two)]
     assert placed[0].id == placed[1].id
     assert [each.name for each in placed] == ["one.png", "two.png"]
 
@@ -221,7 +221,7 @@ async def test_a_client_that_leaves_breaks_no_other(png):
     store.go.clear()
     made = files(store)
     gathered = await made.gather(request([image(data_url(png()))]))
-    leaving, staying = (asyncio.create_task(made.upload(gathered, ACCOUNT, LANE, "key")) for _ in range(2))
+    leaving, staying = (asyncio.create_task(made.upload(gathered, ACCOUNT, CONNECTION, "key")) for _ in range(2))
     await asyncio.sleep(0.05)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
@@ -244,7 +244,7 @@ async def test_refusals_are_told_apart(status, kind, code, png):
     made = files(Store(HttpReply(status, {}, b"{}")))
     gathered = await made.gather(request([TEXT, image(data_url(png()))]))
     with pytest.raises(GatewayError) as raised:
-        await made.upload(gathered, ACCOUNT, LANE, "key")
+        await made.upload(gathered, ACCOUNT, CONNECTION, "key")
     assert (type(raised.value), raised.value.code) == (kind, code)
     if kind is RequestError:
         assert (raised.value.http_status, raised.value.param) == (400, "messages[0].content[1].image_url.url")
@@ -254,7 +254,7 @@ async def test_guests_have_no_files(png):
     made = files()
     gathered = await made.gather(request([image(data_url(png()))]))
     with pytest.raises(RequestError) as raised:
-        await made.upload(gathered, Upstream("https://x.test", Identity("device"), PROFILE), LANE, "key")
+        await made.upload(gathered, Upstream("https://x.test", Identity("device"), PROFILE), CONNECTION, "key")
     assert (raised.value.code, raised.value.param) == ("files_need_account", "messages[0].content[0].image_url.url")
 
 
@@ -280,7 +280,7 @@ async def test_the_stand_in_takes_files(upstream, make_account, transport, png):
         request([image(data_url(png())), file(data_url(b"# hi", "text/markdown"), "a.md"), file("data:text/csv,a%2Cb")])
     )
     before = stats(upstream)
-    placed = await made.upload(gathered, account, LANE, "key")
+    placed = await made.upload(gathered, account, CONNECTION, "key")
     after = stats(upstream)
     gained = {name: after[name] - before.get(name, 0) for name in ("announced", "stored", "confirmed")}
     assert gained == {"announced": 3, "stored": 3, "confirmed": 3}
@@ -302,5 +302,5 @@ async def test_the_stand_in_refuses_files(switches, kind, code, upstream, make_a
     made = files(transport)
     gathered = await made.gather(request([file(data_url(b"# a document", "text/markdown"))]))
     with pytest.raises(kind) as raised:
-        await made.upload(gathered, account, LANE, "key")
+        await made.upload(gathered, account, CONNECTION, "key")
     assert code is None or raised.value.code == code

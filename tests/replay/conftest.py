@@ -40,7 +40,7 @@ from shim.protocol.turn.handshake import HandshakeOptions, Moment, open_turn
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
 from shim.standin import make_access_token
-from shim.transport import Lane
+from shim.transport import ConnectionKey
 
 T = TypeVar("T")
 CASSETTES = Path(__file__).parents[1] / "cassettes"
@@ -322,7 +322,7 @@ class Flow:
     async def _cross(self) -> Told:
         crossing = await cross(self._gateway, self._incoming)
         assert crossing is not None, "the app answers this"
-        response = await self._transport.send(crossing.call, Lane("flow"))
+        response = await self._transport.send(crossing.call, ConnectionKey("flow"))
         headers = crossing.stream_head(response.status, response.headers)
         said: list[bytes] = []
         hear = said.append if headers is None else _streaming(crossing, said)

@@ -17,7 +17,7 @@ from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """All of them, `auto` first."""
-    listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
+    listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
     names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs)))
     return json_answer(request, _encode(ModelList([Model(name, listed.fetched) for name in names])))
 
@@ -25,7 +25,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
 @get("/v1/models/{model_id:str}")
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
-    listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
+    listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
     if not _has(listed, model_id):
         raise model_not_found(model_id)
     return json_answer(request, _encode(Model(model_id, listed.fetched)))

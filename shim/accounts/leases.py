@@ -1,7 +1,7 @@
 """A seat: the account, slug and way upstream that one attempt at a turn uses, wherever they come from.
 
     bearer ── own credential ──> the account's own roster ─┐
-           └─ key, or none ────> the pool's roster ────────┼──> Seat ── end ──> what it showed goes back
+           └─ key, or none ────> the pool's roster ────────┼──> AccountLease ── end ──> what it showed goes back
                                  (empty pool) nobody ──────┘
 
 Rule: whoever takes a seat ends it, once; ending it again does nothing.
@@ -17,7 +17,7 @@ from shim.accounts.credentials import Caller, identity_of, own_account
 from shim.accounts.lease import Lease, NoAccountError, Shortage
 from shim.accounts.model_lists import ModelList, ModelLists
 from shim.accounts.outcomes import event_of
-from shim.accounts.roster import Roster
+from shim.accounts.pool import AccountPool
 from shim.accounts.states import Released, State, TurnEvent, Unused
 from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UpstreamError
 from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
@@ -27,7 +27,7 @@ Fetch = Callable[[Identity], Awaitable[tuple[str, ...]]]
 _BUSY_SECONDS = 1.0
 
 
-class Seat:
+class AccountLease:
     """One attempt's place. `account_id` is None for nobody in particular."""
 
     def __init__(
@@ -36,7 +36,7 @@ class Seat:
         model: str,
         slug: str,
         *,
-        roster: Roster | None = None,
+        roster: AccountPool | None = None,
         lease: Lease | None = None,
         own: bool = False,
     ) -> None:
@@ -76,11 +76,11 @@ class Seat:
             self._roster.end(self._lease, event)
 
 
-class Visit:
+class AccountCall:
     """A call beside the turns of an account: it has no model and counts for no limit. `account_id` is None for nobody
     in particular."""
 
-    def __init__(self, identity: Identity, roster: Roster | None = None, account: Account | None = None) -> None:
+    def __init__(self, identity: Identity, roster: AccountPool | None = None, account: Account | None = None) -> None:
         self.identity = identity
         self._roster = roster
         self._account = account
@@ -97,13 +97,13 @@ class Visit:
             self._roster.report(self._account.id, event)
 
 
-class Seats:
+class Leases:
     """Gives seats. `fetch` asks upstream for the slugs of an identity."""
 
     def __init__(
         self,
-        pool: Roster,
-        guests: Roster,
+        pool: AccountPool,
+        guests: AccountPool,
         *,
         fetch: Fetch,
         installation: uuid.UUID,
@@ -120,7 +120,7 @@ class Seats:
         self._conversation_only = conversation_only
         self._lists = ModelLists(clock)
 
-    async def take(self, caller: Caller, model: str, tried: frozenset[str], owner: str | None = None) -> Seat:
+    async def take(self, caller: Caller, model: str, tried: frozenset[str], owner: str | None = None) -> AccountLease:
         """A seat for a turn on `model`, not with the accounts in `tried`; with `owner` only with that one.
 
         Raises RequestError (404) where nobody has the model, LimitError where all have to wait, CredentialError.
@@ -132,13 +132,13 @@ class Seats:
             return await self._lend(self.pool, model, tried, owner)
         return await self._for_nobody(model)
 
-    async def call_on(self, caller: Caller, owner: str | None = None, *, pin: str | None = None) -> Visit:
+    async def call_on(self, caller: Caller, owner: str | None = None, *, pin: str | None = None) -> AccountCall:
         """An account for a call that is no turn: the `owner` of what it is about; else for the same `pin` always the
         same one, as long as it is there; else any that could take a turn. Raises GatewayError."""
         if caller.own is not None:
             return await self._visit(self.guests, await self._guest(caller))
         if not len(self.pool):
-            return Visit(identity_of(None, self._installation))
+            return AccountCall(identity_of(None, self._installation))
         if owner is None and pin is not None:
             owner = self._pinned(pin)
         return await self._visit(self.pool, await self._any() if owner is None else owner)
@@ -173,7 +173,7 @@ class Seats:
         finally:
             roster.end(lease, Unused())
 
-    async def _lend(self, roster: Roster, model: str, tried: frozenset[str], owner: str | None) -> Seat:
+    async def _lend(self, roster: AccountPool, model: str, tried: frozenset[str], owner: str | None) -> AccountLease:
         """An account that has the model. Each that turns out not to have it is not offered again (`learn`)."""
         while True:
             try:
@@ -187,7 +187,7 @@ class Seats:
             if seat is not None:
                 return seat
 
-    async def _seat(self, roster: Roster, lease: Lease, model: str) -> Seat | None:
+    async def _seat(self, roster: AccountPool, lease: Lease, model: str) -> AccountLease | None:
         """The seat of a lease, or None where its account turns out not to have the model."""
         try:
             identity = await self._identity(roster, lease)
@@ -204,24 +204,24 @@ class Seats:
         if slug is None:
             roster.end(lease, Unused())
             return None
-        return Seat(identity, model, slug, roster=roster, lease=lease, own=roster is self.guests)
+        return AccountLease(identity, model, slug, roster=roster, lease=lease, own=roster is self.guests)
 
     @asynccontextmanager
-    async def _reported(self, visit: Visit) -> AsyncIterator[Identity]:
+    async def _reported(self, visit: AccountCall) -> AsyncIterator[Identity]:
         try:
             yield visit.identity
         except GatewayError as error:
             visit.failed(error, self._clock())
             raise
 
-    async def _visit(self, roster: Roster, id: str) -> Visit:
+    async def _visit(self, roster: AccountPool, id: str) -> AccountCall:
         view = roster.view(id)
         if view is not None and view.state is State.PARKED:
             raise _error_of(NoAccountError(Shortage.NEVER), (AUTO,), own=roster is self.guests)
         account = await roster.beside(id)
         if account is None:
             raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)
-        return Visit(self.identity_of(account), roster, account)
+        return AccountCall(self.identity_of(account), roster, account)
 
     async def _any(self) -> str:
         """The account whose turn it would be. It keeps its place in the queue."""
@@ -234,19 +234,21 @@ class Seats:
         usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
         return max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
 
-    async def _for_nobody(self, model: str) -> Seat:
+    async def _for_nobody(self, model: str) -> AccountLease:
         identity = identity_of(None, self._installation)
         listed = await self._list_of(identity)
         named, slug = resolve(model, listed.slugs, self._default_model)
-        return Seat(identity, named, slug)
+        return AccountLease(identity, named, slug)
 
-    async def _lease(self, roster: Roster, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None) -> Lease:
+    async def _lease(
+        self, roster: AccountPool, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None
+    ) -> Lease:
         try:
             return await roster.lease(slugs, exclude=tried, owner=owner)
         except NoAccountError as shortage:
             raise _error_of(shortage, slugs, own=roster is self.guests) from shortage
 
-    async def _identity(self, roster: Roster, lease: Lease) -> Identity:
+    async def _identity(self, roster: AccountPool, lease: Lease) -> Identity:
         account: Account = await roster.ready(lease)
         return identity_of(account, self._installation)
 
@@ -269,7 +271,7 @@ def is_shortage(error: GatewayError) -> bool:
 
 def list_key(identity: Identity) -> str:
     """What the models and connections of an identity are kept under."""
-    return f"{identity.device_id},{identity.account_id or ''}"
+    return f"{identity.device_id},{identity.workspace_id or ''}"
 
 
 def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) -> GatewayError:

@@ -2,13 +2,13 @@
 
 from collections import Counter
 
-from shim.transport.failover import Ways
+from shim.transport.failover import FailoverList
 
 URLS = ("http://a", "http://b/", "http://c")
 
 
 def test_an_identity_keeps_its_way_and_ways_share_the_identities():
-    ways = Ways(URLS)
+    ways = FailoverList(URLS)
     picks = {f"id-{number}": ways.pick(f"id-{number}", 0.0) for number in range(300)}
     assert all(ways.pick(name, 99.0) == url for name, url in picks.items())
     assert set(Counter(picks.values())) == {"http://a", "http://b", "http://c"}
@@ -16,7 +16,7 @@ def test_an_identity_keeps_its_way_and_ways_share_the_identities():
 
 
 def test_a_failed_way_is_passed_over_and_only_its_own_identities_move():
-    ways = Ways(URLS)
+    ways = FailoverList(URLS)
     before = {f"id-{number}": ways.pick(f"id-{number}", 0.0) for number in range(100)}
     ways.failed("http://a", 0.0)
     for name, url in before.items():
@@ -27,7 +27,7 @@ def test_a_failed_way_is_passed_over_and_only_its_own_identities_move():
 
 
 def test_rests_grow_in_a_row_and_end_with_a_success():
-    ways = Ways(("http://a", "http://b"))
+    ways = FailoverList(("http://a", "http://b"))
     ways.failed("http://a", 0.0)
     ways.failed("http://a", 30.0)
     assert ways.resting(80.0) == 1
@@ -38,10 +38,10 @@ def test_rests_grow_in_a_row_and_end_with_a_success():
 
 
 def test_where_all_are_resting_one_is_tried_all_the_same():
-    ways = Ways(("http://a",))
+    ways = FailoverList(("http://a",))
     ways.failed("http://a", 0.0)
     assert ways.pick("x", 1.0) == "http://a"
 
 
 def test_no_ways_is_no_way():
-    assert Ways(()).pick("x", 0.0) is None
+    assert FailoverList(()).pick("x", 0.0) is None
