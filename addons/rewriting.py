@@ -10,7 +10,7 @@ from mitmproxy import http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-found,unused-ignore]
 
 from shim.apis.admin.sessions import is_loopback
-from shim.errors import RequestError, UpstreamError
+from shim.errors import About, RequestError, UpstreamError
 from shim.exchange.flows import Answered, Incoming
 from shim.http.tickets import TICKET, Visitor
 from shim.protocol.commands import HttpRequest
@@ -93,7 +93,9 @@ def failure_of(flow: http.HTTPFlow) -> UpstreamError | None:
     """What broke a flow; None where the client is gone."""
     if "client" in flow.error.msg.lower():
         return None
-    return UpstreamError("Upstream closed the connection before its answer was over", code="upstream_connection")
+    return UpstreamError(
+        "Upstream closed the connection before its answer was over", code="upstream_connection", about=About.ORIGIN
+    )
 
 
 def _scheme(flow: http.HTTPFlow) -> str:

@@ -1,4 +1,5 @@
-"""Putting a roster together from the settings: store, renewals, pool. The server, the command line and tests use it."""
+"""Putting an account pool together from the settings, with its store and its renewals: for the server, the command line
+and tests."""
 
 import os
 import socket
@@ -17,7 +18,7 @@ from shim.accounts.leases import list_key
 from shim.accounts.pool import AccountPool, PoolOptions
 from shim.accounts.renewal import RunsHandshakes, exchange_by
 from shim.accounts.stores.choose import open_store
-from shim.protocol.turn.renewal import Places
+from shim.protocol.turn.renewal import TokenEndpoints
 from shim.settings import Settings
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
@@ -32,31 +33,31 @@ GUESTS = "guests"
 async def open_pool(
     settings: Settings, driver: RunsHandshakes | None = None, *, name: str = POOL, background: bool = True
 ) -> AsyncIterator[AccountPool]:
-    """The roster called `name`, loaded. Without a `driver` it makes connections of its own. Raises StoreError."""
+    """The pool called `name`, loaded. Without a `driver` it makes connections of its own. Raises StoreError."""
     if driver is None:
         async with (
             own_driver(settings) as made,
-            open_pool(settings, made, name=name, background=background) as roster,
+            open_pool(settings, made, name=name, background=background) as pool,
         ):
-            yield roster
+            yield pool
         return
-    roster = make_pool(settings, driver, name)
+    pool = make_pool(settings, driver, name)
     try:
-        await roster.open(background=background)
-        yield roster
+        await pool.open(background=background)
+        yield pool
     finally:
-        await roster.close()
+        await pool.close()
 
 
 def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountPool:
-    """A roster that is not loaded yet."""
+    """A pool that is not loaded yet."""
     profile = ClientProfile(user_agent=settings.user_agent)
     installation = installation_id(Path(settings.data_dir))
     origins, proxies = FailoverList(settings.chatgpt_base_url), FailoverList(settings.proxy_url)
 
-    def places(account: Account) -> Places:
+    def endpoints(account: Account) -> TokenEndpoints:
         origin = origins.pick(account.id, time.time()) or ""
-        return Places(settings.oauth_url, origin, profile)
+        return TokenEndpoints(settings.oauth_url, origin, profile)
 
     def connection(account: Account) -> ConnectionKey:
         key = list_key(identity_of(account, installation))
@@ -73,7 +74,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
     )
     return AccountPool(
         store,
-        exchange_by(driver, places, connection, time.time),
+        exchange_by(driver, endpoints, connection, time.time),
         options,
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
         clock=time.time,

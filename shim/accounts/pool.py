@@ -2,12 +2,13 @@
 
     AccountPool ── lease, end ──> PoolState (memory)
        ├── claims, saves ──> Store            in the background: changes of others in, conditions and uses out
-       └── renews ─────────> Renewals         in the background: tokens that will soon be over
+       └── renews ─────────> Renewals         in the background: tokens that will soon expire
 
 Rules:
 * what a person or a rotation brought is stored before it is acknowledged; how accounts are doing is written behind;
 * while the store is away the pool goes on from memory, says so in `health`, and catches up by itself;
-* claims in the store are only asked for where other processes share it.
+* claims in the store are only asked for where other processes share it;
+* a background task never ends: what goes wrong in it is logged, told by `health`, and tried again.
 """
 
 import asyncio
@@ -15,37 +16,23 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from shim.accounts.account import Account, Condition, account_of, read_lines
-from shim.accounts.lease import Lease, NoAccountError, Shortage
-from shim.accounts.pool_state import PoolState
-from shim.accounts.renewal import Exchange, Renewals
-from shim.accounts.states import (
-    RenewalBegan,
-    RenewalDropped,
-    RenewalFailed,
-    RenewalRefused,
-    Renewed,
-    Reset,
-    State,
-    Supplied,
-    TurnEvent,
-    Unused,
-)
+from shim.accounts.pool_state import PoolState, Slot
+from shim.accounts.renewal import ExchangeTokens, Renewals
+from shim.accounts.selection import NoAccountError, Shortage
+from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
 from shim.accounts.views import AccountView
-from shim.errors import GatewayError
 from shim.protocol.turn.renewal import DeadCredentialError
 
 log = logging.getLogger("chat2api")
 
 _SYNC_SECONDS = 0.25
 _AHEAD_SECONDS = 30.0
-_RETRY_SECONDS = 30.0
 _CLAIM_POLL_SECONDS = 0.05
 _MAX_HOSTED = 10_000
 _SUPPLY_TRIES = 5
@@ -78,7 +65,7 @@ class AccountPool:
     def __init__(
         self,
         store: Store,
-        exchange: Exchange,
+        exchange: ExchangeTokens,
         options: PoolOptions,
         *,
         holder: str,
@@ -94,18 +81,18 @@ class AccountPool:
             store,
             exchange,
             latest=self._pool.account,
-            tell=self._told,
+            report=self._report_renewal,
             catch_up=self._catch_up,
             holder=holder,
             clock=clock,
             jitter=random.random,
         )
-        self._renewing: dict[str, asyncio.Task[Account]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimed: set[str] = set()
         self._freed = asyncio.Event()
         self._catching_up = asyncio.Lock()
         self._away: str | None = None
+        self._failing: dict[str, str] = {}  # background tasks that failed when they last ran, and how
 
     def __len__(self) -> int:
         return len(self._pool)
@@ -118,8 +105,8 @@ class AccountPool:
         for account, condition in await self._store.load():
             await self._take_in(account, condition)
         if background:
-            self._spawn(self._every(_SYNC_SECONDS, self._sync))
-            self._spawn(self._every(_AHEAD_SECONDS, self._renew_ahead))
+            self._spawn(self._every(_SYNC_SECONDS, "sync", self._sync))
+            self._spawn(self._every(_AHEAD_SECONDS, "renewal", self._renew_ahead))
 
     async def _take_in(self, account: Account, condition: Condition) -> None:
         """One account at the start. Where a kill came between storing a renewed account and removing the one it turned
@@ -141,7 +128,6 @@ class AccountPool:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._renewals.close()
-        await asyncio.gather(*self._renewing.values(), return_exceptions=True)
         with suppress(StoreError):
             await self._write_behind()
         await self._store.close()
@@ -150,15 +136,15 @@ class AccountPool:
 
     async def lease(
         self, slugs: tuple[str, ...], *, exclude: frozenset[str] = frozenset(), owner: str | None = None
-    ) -> Lease:
+    ) -> Slot:
         """A turn with an account that may have one of `slugs`, waiting where all are busy. Raises NoAccountError."""
         until = asyncio.get_running_loop().time() + self._options.patience
         taken: frozenset[str] = frozenset()  # at their limit by the turns of other processes
         while True:
             self._freed.clear()
             try:
-                lease = self._pool.lease(
-                    slugs, self._clock(), lease_id=self._new_id(), exclude=exclude | taken, owner=owner
+                slot = self._pool.lease(
+                    slugs, self._clock(), slot_id=self._new_id(), exclude=exclude | taken, owner=owner
                 )
             except NoAccountError as shortage:
                 if not shortage.busy and not taken:
@@ -166,14 +152,14 @@ class AccountPool:
                 await self._wait_for_end(until, poll=bool(taken))
                 taken = frozenset()
                 continue
-            if await self._claim(lease):
-                return lease
-            self._pool.end(lease, Unused(), self._clock())
-            taken |= {lease.account.id}
+            if await self._claim(slot):
+                return slot
+            self._pool.end(slot, Unused(), self._clock())
+            taken |= {slot.account.id}
 
-    async def ready(self, lease: Lease) -> Account:
-        """The account of a lease with a good access token. Raises GatewayError (DeadCredentialError: it was parked)."""
-        account = self._pool.leased(lease)
+    async def ready(self, slot: Slot) -> Account:
+        """The account of a turn with a good access token. Raises GatewayError (DeadCredentialError: it was parked)."""
+        account = self._pool.account_of(slot)
         if account is None:
             raise DeadCredentialError("account_removed")
         return await self._good(account)
@@ -187,16 +173,18 @@ class AccountPool:
     async def _good(self, account: Account) -> Account:
         condition = self._pool.condition(account.id) or Condition()
         if condition.expired or not account.is_fresh(self._clock()):
-            return await self._renewed(account)
+            if not account.renewable:
+                raise DeadCredentialError("token_expired")
+            return await self._renewals.renew(account)
         return account
 
-    def end(self, lease: Lease, event: TurnEvent) -> None:
-        """Give a lease back with what its turn showed. Ending it again does nothing."""
-        self._pool.end(lease, event, self._clock())
+    def end(self, slot: Slot, event: TurnEvent) -> None:
+        """Give a turn back with what it showed. Ending it again does nothing."""
+        self._pool.end(slot, event, self._clock())
         self._freed.set()
-        if lease.id in self._claimed:
-            self._claimed.discard(lease.id)
-            self._spawn(self._release(lease))
+        if slot.id in self._claimed:
+            self._claimed.discard(slot.id)
+            self._spawn(self._guarded(self._store.release(slot.account.id, slot.id)))
 
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has."""
@@ -281,7 +269,7 @@ class AccountPool:
         account = self._pool.account(id)
         if account is None or not account.renewable:
             return account
-        return await self._renewed(account)
+        return await self._renewals.renew(account)
 
     def report(self, id: str, event: TurnEvent) -> None:
         """Tell what a probe showed."""
@@ -301,62 +289,25 @@ class AccountPool:
         return self._pool.counts(self._clock())
 
     def health(self) -> dict[str, object]:
-        """What an operator wants to know at a glance."""
+        """What an operator wants to know at a glance. `background` names the tasks that fail, and how."""
         counts = {state.value: number for state, number in self.counts().items() if number}
-        return {"accounts": counts, "store": self._away or "ok", "unsaved": self._renewals.unsaved}
+        return {
+            "accounts": counts,
+            "store": self._away or "ok",
+            "unsaved": self._renewals.unsaved,
+            "background": dict(self._failing) or "ok",
+        }
 
     # --- renewals ---------------------------------------------------------------------------------------------------
 
-    async def _renewed(self, account: Account) -> Account:
-        """One renewal at a time for each account, whoever waits for it and whoever leaves."""
-        task = self._renewing.get(account.id)
-        if task is None:
-            task = self._renewing[account.id] = asyncio.create_task(self._renew(account))
-            task.add_done_callback(partial(self._renewal_ended, account.id))
-        return await asyncio.shield(task)
-
-    def _renewal_ended(self, id: str, task: "asyncio.Task[Account]") -> None:
-        """Also looks at the outcome, as nobody else may be there to do it."""
-        self._renewing.pop(id, None)
-        if not task.cancelled():
-            task.exception()
-
-    async def _renew(self, account: Account) -> Account:
-        id = account.id
-        if not account.renewable:
-            raise DeadCredentialError("token_expired")
-        self._pool.report(id, RenewalBegan(), self._clock())
-        try:
-            newer = await self._renewals.renew(account)
-        except GatewayError as error:
-            self._note_renewal_failure(id, error)
-            raise
-        except BaseException:
-            self._pool.report(id, RenewalDropped(), self._clock())
-            raise
-        await self._forget(self._pool.report(id, Renewed(newer), self._clock()))
-        return newer
-
-    def _told(self, account: Account) -> None:
-        """A renewal has been stored: from here on it counts."""
-        vanished = self._pool.report(account.id, Supplied(account), self._clock())
+    def _report_renewal(self, id: str, event: AccountEvent) -> None:
+        vanished = self._pool.report(id, event, self._clock())
         if vanished is not None:
             self._spawn(self._forget(vanished))
 
     async def _renew_ahead(self) -> None:
         due = [self._pool.account(id) for id in self._pool.due(self._clock(), 2 * 3600)]
-        failed = await self._renewals.keep_fresh([account for account in due if account is not None], pause=1.0)
-        for id, error in failed.items():
-            if id not in self._renewing:
-                self._pool.report(id, RenewalBegan(), self._clock())
-                self._note_renewal_failure(id, error)
-
-    def _note_renewal_failure(self, id: str, error: GatewayError) -> None:
-        if isinstance(error, DeadCredentialError):
-            self._pool.report(id, RenewalRefused(error.reason), self._clock())
-        else:
-            retry_at = self._clock() + (error.retry_after or _RETRY_SECONDS)
-            self._pool.report(id, RenewalFailed(error.code or "failed", retry_at), self._clock())
+        await self._renewals.keep_fresh([account for account in due if account is not None], pause=1.0)
 
     async def _supply(self, id: str, given: Account) -> bool:
         """New credentials for an account that is there; False where they are no better than the ones it has."""
@@ -377,20 +328,17 @@ class AccountPool:
 
     # --- the store --------------------------------------------------------------------------------------------------
 
-    async def _claim(self, lease: Lease) -> bool:
-        if not self._options.shared:
-            return True
+    async def _claim(self, slot: Slot) -> bool:
+        if not self._options.shared or self._away is not None:
+            return True  # a store that is away would hold up every turn until it is not reached
         try:
-            granted = await self._store.claim(lease.account.id, lease.id, self._options.limit, self._options.claim)
+            granted = await self._store.claim(slot.account.id, slot.id, self._options.limit, self._options.claim)
         except StoreError as error:
             self._note_away(error)
             return True  # on our own: the limit is kept within this process
         if granted:
-            self._claimed.add(lease.id)
+            self._claimed.add(slot.id)
         return granted
-
-    async def _release(self, lease: Lease) -> None:
-        await self._guarded(self._store.release(lease.account.id, lease.id))
 
     async def _sync(self) -> None:
         """What others changed comes in, what is new here goes out."""
@@ -469,12 +417,27 @@ class AccountPool:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
-    async def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a background task of the accounts failed", exc_info=error)
+
+    async def _every(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` again and again. This is the edge that must not die, so whatever it raises is logged (once for a
+        row of failures, as some of this runs four times a second) and told by `health` until it goes well."""
         while True:
             await asyncio.sleep(seconds)
-            await work()
+            try:
+                await work()
+            except Exception as error:
+                if name not in self._failing:
+                    log.exception("background task %r of the accounts failed; it is tried again", name)
+                self._failing[name] = type(error).__name__
+            else:
+                if self._failing.pop(name, None) is not None:
+                    log.warning("background task %r of the accounts is well again", name)
 
 
 def _merged(known: Account, given: Account) -> Account:

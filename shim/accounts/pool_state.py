@@ -1,23 +1,23 @@
-"""The pool: which account takes the next turn, and what is known of each. No I/O, no clock: `now` is an argument.
+"""The pool as it stands: which accounts there are, what is known of each, and their turns.
+
+No I/O, no clock: `now` is an argument.
 
 Rules:
-* the longest-unused account that can serve takes the turn, by when its last turn began. Not the one with the fewest
-  turns under way: that would give a quick account more turns than a slow one. So, as long as none is at its limit,
-  accounts that can serve the same get the same number of turns, give or take one;
-* never more than `limit` leases on an account at once, never one on an account that is parked or cooling;
+* who takes a turn is decided by `selection.choose`; never more than `limit` turns on an account at once, never one on
+  an account that is parked or cooling;
 * every change of a condition is dirty until `take_dirty`: whoever stores the dirty ones can rebuild the same pool;
-* whatever names clients choose, what is kept for them is bounded (`queues.py`).
+* nothing is kept for the model names that clients choose.
 """
 
 import itertools
-import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+import msgspec
 
 from shim.accounts.account import Account, Condition
-from shim.accounts.lease import Lease, NoAccountError, Shortage
-from shim.accounts.queues import Entry, Found, Offer, Place, Queue, Queues
+from shim.accounts.selection import Entry, NoAccountError, Shortage, choose
 from shim.accounts.states import (
-    Event,
+    AccountEvent,
     PoolError,
     Refused,
     RenewalBegan,
@@ -26,6 +26,7 @@ from shim.accounts.states import (
     RenewalRefused,
     Renewed,
     State,
+    Succeeded,
     Supplied,
     TokenExpired,
     TurnEvent,
@@ -39,6 +40,24 @@ from shim.accounts.states import (
 from shim.accounts.views import AccountView, view_of
 
 
+class Slot(msgspec.Struct, frozen=True):
+    """One of the turns that an account may have at once, on the model `slug`. It ends with `PoolState.end`.
+
+    Where `needs_renewal`, there is no good access token now: the account has to be renewed first, and
+    `PoolState.account_of(slot)` then has the new one.
+    """
+
+    id: str
+    account: Account
+    slug: str
+    begun: float
+    needs_renewal: bool = False
+
+    def succeeded(self) -> Succeeded:
+        """The event for a turn that went well."""
+        return Succeeded(self.slug, self.begun)
+
+
 class PoolState:
     """Accounts and their conditions, in memory. `limit` is how many turns an account may have at once."""
 
@@ -46,10 +65,8 @@ class PoolState:
         self._limit = limit
         self._entries: dict[str, Entry] = {}
         self._users: dict[tuple[str, str | None], Entry] = {}
-        self._leases: dict[str, Entry] = {}
+        self._slots: dict[str, Entry] = {}
         self._removed: dict[str, Entry] = {}  # only while something of theirs is under way
-        self._offers: dict[frozenset[str] | None, Offer] = {}
-        self._queues = Queues(self._entries, limit)
         self._numbers = itertools.count()
         self._latest = 0.0
         self._dirty: set[str] = set()
@@ -67,14 +84,13 @@ class PoolState:
         """Take an account in. False where it is there already, by its id or its user: then nothing changes."""
         if self.find(account) is not None:
             return False
-        rank = (min(condition.last_used, now), next(self._numbers))  # a time to come would keep it waiting until then
-        entry = Entry(account, condition, self._offer(None), rank)
+        rank = (min(condition.last_used, now), next(self._numbers))  # a time to come would starve it until then
+        entry = Entry(account, condition, rank)
         self._entries[account.id] = entry
         name = _name(account)
         if name is not None:
             self._users[name] = entry
         self._resume(entry)
-        self._queues.stir(entry)
         return True
 
     def find(self, account: Account) -> str | None:
@@ -116,49 +132,52 @@ class PoolState:
             entry.condition = replace(condition, last_used=max(condition.last_used, ours.last_used), turns=turns)
         elif newer:
             entry.condition = after(ours, Supplied(account), now)
-        vanished = self._adopt(entry, account) if newer else None
-        self._queues.stir(entry)
-        return vanished
+        return self._adopt(entry, account) if newer else None
 
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has. None at all means that its list could not be had."""
         entry = self._entries.get(id)
-        if entry is None:
-            return
-        offer = self._offer(frozenset(slugs) or None)
-        self._leave_offer(entry)
-        entry.offer = offer
-        self._queues.stir(entry)
+        if entry is not None:
+            entry.slugs = frozenset(slugs) or None
 
-    # --- leases -----------------------------------------------------------------------------------------------------
+    # --- turns -----------------------------------------------------------------------------------------------------
 
     def lease(
         self,
         slugs: tuple[str, ...],
         now: float,
         *,
-        lease_id: str,
+        slot_id: str,
         exclude: frozenset[str] = frozenset(),
         owner: str | None = None,
-    ) -> Lease:
+    ) -> Slot:
         """A turn with an account that has one of `slugs` (what the model could mean, best first).
 
         `exclude` are ids that this exchange has tried; with `owner` it is that account or none. Raises NoAccountError.
         """
-        if not slugs or lease_id in self._leases:
-            raise PoolError("a lease needs a slug and an id of its own")
-        self._queues.wake(now)
-        found = self._longest_unused(slugs, now, exclude) if owner is None else self._owned(owner, slugs, now, exclude)
-        return self._lend(found, lease_id, now)
+        if not slugs or slot_id in self._slots:
+            raise PoolError("a turn needs a slug and an id of its own")
+        suitable: Collection[Entry] = self._entries.values()
+        if owner is not None:
+            if owner not in self._entries:
+                raise NoAccountError(Shortage.GONE)
+            suitable = (self._entries[owner],)
+        entry, slug = choose(suitable, slugs, now, limit=self._limit, exclude=exclude)
+        self._latest = max(self._latest, now)  # the rank rises even where the clock was put back
+        entry.rank = (self._latest, next(self._numbers))
+        entry.active += 1
+        entry.condition = replace(entry.condition, last_used=now)
+        self._slots[slot_id] = entry
+        return Slot(slot_id, entry.account, slug, now, is_expired(entry.account, entry.condition, now))
 
-    def leased(self, lease: Lease) -> Account | None:
-        """The account of a lease as it is now, also where it became one with another; None where it was removed."""
-        entry = self._leases.get(lease.id)
+    def account_of(self, slot: Slot) -> Account | None:
+        """The account of a turn as it is now, also where it became one with another; None where it was removed."""
+        entry = self._slots.get(slot.id)
         return entry.account if entry is not None and self._has(entry) else None
 
-    def end(self, lease: Lease, event: TurnEvent, now: float) -> None:
-        """Give a lease back, with what its turn showed. Ending it again does nothing."""
-        entry = self._leases.pop(lease.id, None)
+    def end(self, slot: Slot, event: TurnEvent, now: float) -> None:
+        """Give a turn back, with what it showed. Ending it again does nothing."""
+        entry = self._slots.pop(slot.id, None)
         if entry is None:
             return
         entry.active -= 1
@@ -166,14 +185,12 @@ class PoolState:
             self._let_go(entry)
             return
         if type(event) is not Unused:
-            self._count(entry, lease.begun)
-        if not _is_stale(lease, entry, event):
+            self._count(entry, slot.begun)
+        if not _is_stale(slot, entry, event):
             self._happen(entry, event, now)
-        if entry.active == self._limit - 1:
-            self._queues.freed(entry)
 
-    def report(self, id: str, event: Event, now: float) -> str | None:
-        """Tell what happened to an account outside of a lease. Nothing happens where it is not there (any more).
+    def report(self, id: str, event: AccountEvent, now: float) -> str | None:
+        """Tell what happened to an account outside of its turns. Nothing happens where it is not there (any more).
 
         Returns the id of the account that turned out to be the same and vanished into this one, if any: it is to be
         removed from the store, too. Raises PoolError for what can't happen in the account's state.
@@ -246,57 +263,9 @@ class PoolState:
         """Accounts whose access token is over within `ahead` seconds and which may be renewed now."""
         return [id for id, entry in self._entries.items() if _is_due(entry, now, ahead)]
 
-    # --- choosing ---------------------------------------------------------------------------------------------------
-
-    def _longest_unused(self, slugs: tuple[str, ...], now: float, exclude: frozenset[str]) -> Found:
-        if not any(offer.best(slugs) for offer in self._offers.values()):
-            raise NoAccountError(Shortage.NO_MODEL if self._entries else Shortage.EMPTY)
-        queue = self._queues.get(slugs)
-        found = self._queues.next(queue, now, exclude)
-        if found is None:
-            raise self._shortage(queue, now, exclude)
-        return found
-
-    def _owned(self, owner: str, slugs: tuple[str, ...], now: float, exclude: frozenset[str]) -> Found:
-        entry = self._entries.get(owner)
-        if entry is None:
-            raise NoAccountError(Shortage.GONE)
-        slug = entry.offer.best(slugs)
-        if slug is None:
-            raise NoAccountError(Shortage.NO_MODEL)
-        place, until = entry.place(slug, now, self._limit)
-        if owner in exclude and place in {Place.QUEUED, Place.BUSY}:
-            raise NoAccountError(Shortage.TRIED, None, {place.value: 1})
-        if place is Place.BUSY:
-            raise NoAccountError(Shortage.BUSY)
-        if place is not Place.QUEUED:
-            raise _later(until, now, {place.value: 1})
-        return Found(entry, slug)
-
-    def _shortage(self, queue: Queue, now: float, exclude: frozenset[str]) -> NoAccountError:
-        tried = [self._entries[id] for id in exclude if id in self._entries]
-        if queue.is_busy(tried):
-            return NoAccountError(Shortage.BUSY)
-        counts = queue.counts()
-        if queue.has_any():
-            return NoAccountError(Shortage.TRIED, None, counts)
-        return _later(queue.soonest(now), now, counts)
-
-    def _lend(self, found: Found, lease_id: str, now: float) -> Lease:
-        """The rank rises even where the clock was put back, as the queues rely on."""
-        entry = found.entry
-        account = entry.account
-        self._latest = max(self._latest, now)
-        entry.rank = (self._latest, next(self._numbers))
-        entry.active += 1
-        self._queues.used(entry)
-        entry.condition = replace(entry.condition, last_used=now)
-        self._leases[lease_id] = entry
-        return Lease(lease_id, account, found.slug, now, is_expired(account, entry.condition, now))
-
     # --- events -----------------------------------------------------------------------------------------------------
 
-    def _happen(self, entry: Entry, event: Event, now: float) -> None:
+    def _happen(self, entry: Entry, event: AccountEvent, now: float) -> None:
         check(entry.state(now), event)
         condition = after(entry.condition, event, now)
         if condition is not entry.condition:
@@ -305,24 +274,21 @@ class PoolState:
     def _change(self, entry: Entry, condition: Condition) -> None:
         entry.condition = condition
         self._dirty.add(entry.account.id)
-        self._queues.stir(entry)
 
     def _begin_renewal(self, entry: Entry, event: RenewalBegan, now: float) -> None:
         if not entry.account.renewable:
             raise PoolError("an account with nothing but an access token can't be renewed")
         self._happen(entry, event, now)
         entry.renewing = entry.account.version
-        self._queues.stir(entry)
 
-    def _end_renewal(self, entry: Entry, event: Event, now: float) -> None:
+    def _end_renewal(self, entry: Entry, event: AccountEvent, now: float) -> None:
         """What is said of credentials that were replaced meanwhile is not held against the new ones."""
         check(entry.state(now), event)
         overtaken = entry.renewing != entry.account.version
         self._happen(entry, RenewalDropped() if overtaken else event, now)
         entry.renewing = None
-        self._queues.stir(entry)
 
-    def _take_credentials(self, entry: Entry, event: Event, account: Account, now: float) -> str | None:
+    def _take_credentials(self, entry: Entry, event: AccountEvent, account: Account, now: float) -> str | None:
         """The credentials, unless they are late."""
         if account.id != entry.account.id:
             raise PoolError("these are the credentials of another account")
@@ -330,7 +296,6 @@ class PoolState:
         if type(event) is Renewed:
             entry.renewing = None
         if account.version <= entry.account.version:
-            self._queues.stir(entry)
             return None
         self._change(entry, after(entry.condition, event, now))
         return self._adopt(entry, account)
@@ -352,8 +317,7 @@ class PoolState:
         """Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill
         between its being stored and the other's being removed loses nothing."""
         self._forget(twin)
-        self._move_leases(twin, entry)
-        self._queues.forget(entry)  # it comes back with its new rank
+        self._move_slots(twin, entry)
         entry.rank = max(entry.rank, twin.rank)
         last_used, turns = self._uses.pop(entry.account.id, (0.0, 0))
         self._uses[entry.account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
@@ -375,22 +339,8 @@ class PoolState:
         del self._entries[id]
         if name is not None and self._users.get(name) is entry:
             del self._users[name]
-        self._leave_offer(entry)
         self._dirty.discard(id)
         self._uses.pop(id, None)
-        self._queues.forget(entry)
-
-    def _offer(self, slugs: frozenset[str] | None) -> Offer:
-        offer = self._offers.get(slugs)
-        if offer is None:
-            offer = self._offers[slugs] = Offer(slugs)
-        offer.accounts += 1
-        return offer
-
-    def _leave_offer(self, entry: Entry) -> None:
-        entry.offer.accounts -= 1
-        if not entry.offer.accounts:
-            del self._offers[entry.offer.slugs]
 
     # --- removed while something was under way ----------------------------------------------------------------------
 
@@ -398,16 +348,16 @@ class PoolState:
         """An account that was removed and is back again has its turns still, and its renewal."""
         before = self._removed.pop(entry.account.id, None)
         if before is not None:
-            self._move_leases(before, entry)
+            self._move_slots(before, entry)
             entry.renewing = before.renewing
 
-    def _move_leases(self, before: Entry, entry: Entry) -> None:
+    def _move_slots(self, before: Entry, entry: Entry) -> None:
         if before.active:
-            self._leases.update({id: entry for id, holder in self._leases.items() if holder is before})
+            self._slots.update({id: entry for id, holder in self._slots.items() if holder is before})
         entry.active += before.active
         before.active = 0
 
-    def _report_removed(self, id: str, event: Event) -> None:
+    def _report_removed(self, id: str, event: AccountEvent) -> None:
         entry = self._removed.get(id)
         if entry is not None and isinstance(event, Renewed | RenewalFailed | RenewalRefused | RenewalDropped):
             entry.renewing = None
@@ -423,12 +373,12 @@ def _name(account: Account) -> tuple[str, str | None] | None:
     return (account.user, account.workspace_id) if account.user is not None else None
 
 
-def _is_stale(lease: Lease, entry: Entry, event: TurnEvent) -> bool:
+def _is_stale(slot: Slot, entry: Entry, event: TurnEvent) -> bool:
     """Whether the turn speaks of an access token the account has no more. A turn that waited for a renewal had the new
     one."""
-    if not isinstance(event, Refused | TokenExpired) or lease.needs_renewal:
+    if not isinstance(event, Refused | TokenExpired) or slot.needs_renewal:
         return False
-    return lease.account.access_token != entry.account.access_token
+    return slot.account.access_token != entry.account.access_token
 
 
 def _is_due(entry: Entry, now: float, ahead: float) -> bool:
@@ -438,12 +388,6 @@ def _is_due(entry: Entry, now: float, ahead: float) -> bool:
     if condition.parked is not None or condition.retry_at > now:
         return False
     return condition.expired or not account.is_fresh(now, ahead)
-
-
-def _later(start: float, now: float, counts: dict[str, int]) -> NoAccountError:
-    if start == math.inf:
-        return NoAccountError(Shortage.NEVER, None, counts)
-    return NoAccountError(Shortage.LATER, max(0.0, start - now), counts)
 
 
 def _view(entry: Entry, now: float) -> AccountView:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse
 from shim.cassettes.matching import Miss, Player
-from shim.errors import UpstreamError
+from shim.errors import About, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport.base import ConnectionKey
 
@@ -66,7 +66,9 @@ class ReplayResponse:
 
     def _end(self) -> bytes:
         if self._cut:
-            raise UpstreamError("The recorded connection broke off here", code="upstream_connection")
+            raise UpstreamError(
+                "The recorded connection broke off here", code="upstream_connection", about=About.ORIGIN
+            )
         return b""
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Calls to upstream for one identity: over its way, with its way's failures noted.
+"""Calls to upstream for one identity: over its route, with that route's failures noted.
 
 Rule: what a call decides is in the core; this only says where it goes and by whom it is performed.
 """
@@ -11,6 +11,7 @@ import msgspec
 
 from pow import ClientProfile
 from shim.accounts.leases import list_key
+from shim.accounts.outcomes import Rest, policy_of
 from shim.errors import UpstreamError
 from shim.exchange.clock import Clock
 from shim.protocol.commands import Handshake, HttpRequest
@@ -24,10 +25,6 @@ from shim.transport.driver import Driver
 from shim.transport.failover import FailoverList
 
 T = TypeVar("T")
-_PROXY_FAILURES = frozenset({"upstream_proxy", "upstream_unreachable", "connect_timeout"})
-_ORIGIN_FAILURES = frozenset(
-    {"upstream_unreachable", "upstream_tls", "connect_timeout", "timeout", "upstream_connection"}
-) | {f"upstream_{status}" for status in (500, 502, 503, 504, *range(520, 525))}
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -60,7 +57,7 @@ class Calls:
         self._began = clock.now()
 
     def route(self, identity: Identity) -> Route:
-        """The way upstream this identity keeps to."""
+        """The route upstream that this identity keeps to."""
         now, key = self._clock.now(), list_key(identity)
         upstream = Upstream(self._origins.pick(key, now) or "", identity, self.options.profile)
         return Route(upstream, ConnectionKey(key, self._proxies.pick(key, now)))
@@ -72,7 +69,7 @@ class Calls:
         return Moment(datetime.fromtimestamp(now, UTC), elapsed, identity.device_id)
 
     async def run(self, identity: Identity, handshake: Callable[[Upstream], Handshake[T]]) -> T:
-        """Perform a handshake over this identity's way. Raises GatewayError."""
+        """Perform a handshake over this identity's route. Raises GatewayError."""
         route = self.route(identity)
         try:
             return await self.driver.run(handshake(route.upstream), route.connection)
@@ -94,15 +91,15 @@ class Calls:
         return response
 
     def worked(self, route: Route) -> None:
-        """A turn came to its head this way."""
+        """A turn came to its head over this route."""
         self._origins.worked(route.origin)
         if route.connection.proxy is not None:
             self._proxies.worked(route.connection.proxy)
 
     def failed(self, error: UpstreamError, route: Route) -> None:
-        """A dead proxy and a failing gateway are left out for a while, where there are others."""
-        now, proxy = self._clock.now(), route.connection.proxy
-        if proxy is not None and error.code in _PROXY_FAILURES:
+        """A dead proxy and a failing origin are left out for a while, where there are others."""
+        now, proxy, rests = self._clock.now(), route.connection.proxy, policy_of(error).rests
+        if proxy is not None and Rest.PROXY in rests:
             self._proxies.failed(proxy, now)
-        elif len(self._origins) > 1 and error.code in _ORIGIN_FAILURES:
+        elif len(self._origins) > 1 and Rest.ORIGIN in rests:
             self._origins.failed(route.origin, now)

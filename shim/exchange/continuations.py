@@ -22,7 +22,7 @@ from shim.accounts.leases import Leases, is_shortage
 from shim.accounts.outcomes import may_retry
 from shim.accounts.pool import AccountPool
 from shim.apis.chat.wire import ChatMessage
-from shim.errors import GatewayError, RequestError
+from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice, World
 from shim.exchange.turns import LiveAnswer, Turns, Wanted
 from shim.files import Gathered
@@ -41,8 +41,6 @@ PATIENCE = 0.5
 log = logging.getLogger("chat2api")
 
 _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
-# Faults of what was asked, wherever it is asked.
-_HOPELESS = frozenset({"content_policy_violation"})
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -195,7 +193,7 @@ def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     """Whether all of the history, as a new conversation, may fare better than the rest of it did. All these say that
     upstream has not taken the turn. A caller's own account is the same one again."""
     if isinstance(error, RequestError):
-        return error.code not in _HOPELESS
+        return error.about is not About.CONTENT  # a fault of what was asked, wherever it is asked
     return caller.own is None and (is_shortage(error) or may_retry(error, sent=True))
 
 

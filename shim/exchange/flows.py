@@ -84,7 +84,7 @@ class Received:
 
 def refusal(error: GatewayError, id: str) -> Answered:
     """The answer to call `id` that tells of `error`."""
-    return Answered(error.http_status, _JSON | {"x-request-id": id} | error.headers(), error.envelope())
+    return Answered(error.http_status, _JSON | {"x-request-id": id} | error.headers(time.time()), error.envelope())
 
 
 def unforeseen() -> GatewayError:

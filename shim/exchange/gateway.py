@@ -111,7 +111,7 @@ class Gateway:
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
         ticket = self._links.read(link, self.clock.now())
-        async with self.leases.visit_account(ticket.account or "") as identity:
+        async with self.leases.call_as(ticket.account or "") as identity:
             return ticket.file, await self.calls.file(identity, ticket.file)
 
     async def probe(self, id: str) -> AccountView | None:

@@ -261,7 +261,6 @@ class Turns:
 
     def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
-        error.settle(self.now())
         lease.failed(error, self.now())
         tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)

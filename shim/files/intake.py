@@ -164,4 +164,4 @@ async def _recognised(given: FileInput, fetched: Fetched) -> GatheredFile:
 
 def _about(given: FileInput, error: RequestError) -> RequestError:
     """The same error, naming the part: errors are shared by all who wait for the same file."""
-    return RequestError(error.message, code=error.code, param=given.param, status=error.http_status)
+    return RequestError(error.message, code=error.code, param=given.param, status=error.http_status, about=error.about)

@@ -5,6 +5,7 @@ client without detail.
 """
 
 import logging
+import time
 from typing import Any
 
 from litestar import Request, Response
@@ -49,7 +50,7 @@ def on_exception(request: Request[Any, Any, Any], error: Exception) -> Response[
 
 
 def _response(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    headers = answer_headers(request, error.headers())
+    headers = answer_headers(request, error.headers(time.time()))
     return Response(error.envelope(), status_code=error.http_status, media_type="application/json", headers=headers)
 
 

@@ -16,7 +16,7 @@ from curl_cffi import AsyncCurl, Curl, CurlError, ffi, lib
 from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
-from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.failures import failure_of_curl
@@ -114,7 +114,7 @@ class _Session:
     async def close(self) -> None:
         """End every call and connection."""
         for response in list(self.active):
-            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down"))
+            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
 
     def _dressed(self, easy: Curl) -> Curl:
@@ -180,7 +180,9 @@ class CurlResponse:
         while not self._head_done:
             self._raise_error()
             if self._ended:
-                raise UpstreamError("Upstream closed the connection without an answer", code="upstream_connection")
+                raise UpstreamError(
+                    "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
+                )
             await self._wait()
 
     async def chunk(self) -> bytes:
@@ -288,7 +290,9 @@ class CurlResponse:
         if isinstance(error, CurlError) and self._error is None:
             self._error = failure_of_curl(error)
         elif error is not None and self._error is None:
-            self._error = UpstreamError("Upstream's answer could not be read", code="upstream_connection")
+            self._error = UpstreamError(
+                "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
+            )
         self._ended = True
         if self._then is not None:
             self.close()

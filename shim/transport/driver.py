@@ -9,7 +9,7 @@ from typing import Literal, Protocol, TypeVar
 
 from arkose import ArkoseError
 from pow import Challenge, PowError, ProofNotSolvedError
-from shim.errors import RefusedError, UpstreamError
+from shim.errors import About, RefusedError, Sent, UpstreamError
 from shim.protocol.commands import Command, FetchArkose, Handshake, Reply, Send, SolvePow, Wait
 from shim.transport.base import ConnectionKey, Transport, read_reply
 
@@ -70,10 +70,15 @@ class Driver:
         except ProofNotSolvedError:
             return None
         except PowError as error:
-            raise UpstreamError("The gateway is busy with proofs of work", code="proof_of_work_busy") from error
+            raise UpstreamError(
+                "The gateway is busy with proofs of work",
+                code="proof_of_work_busy",
+                about=About.GATEWAY,
+                sent=Sent.NEVER,
+            ) from error
 
     async def _fetch(self, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
         try:
             return await self._arkose.fetch(blob=blob, method=method)
         except ArkoseError as error:
-            raise RefusedError(str(error), code="arkose_failed") from error
+            raise RefusedError(str(error), code="arkose_failed", about=About.CHECK) from error

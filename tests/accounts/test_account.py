@@ -21,7 +21,7 @@ from shim.accounts.account import (
 )
 from shim.accounts.rotations import Rotation
 from shim.chatgpt.oauth import RefreshAnswer, RefreshRequest, SessionAnswer
-from shim.protocol.turn.renewal import Fresh
+from shim.protocol.turn.renewal import RenewedTokens
 from shim.standin import make_access_token, make_refresh_token, make_session_token
 
 NOW = 1_800_000_000.0
@@ -245,7 +245,7 @@ def test_is_fresh(expires, ahead, fresh):
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 ACCOUNT = Account("id", access_token=ALICE, refresh_token=REFRESH, session_token=SESSION)
-FRESH = Fresh(ALICE, REFRESH, SESSION)
+FRESH = RenewedTokens(ALICE, REFRESH, SESSION)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_no_struct_shows_a_secret(holder):
 def test_but_tells_them_apart():
     assert fingerprint(ALICE) in repr(FRESH)
     assert "user=None" in repr(FRESH)
-    assert "refresh_token=None" in repr(Fresh(ALICE))
+    assert "refresh_token=None" in repr(RenewedTokens(ALICE))
 
 
 def test_and_is_still_stored_whole():

@@ -152,8 +152,7 @@ class Core:
         try:
             return Told(200, {}, self._body(request, upstream))
         except GatewayError as error:
-            error.settle(NOW)
-            return Told(error.http_status, error.headers(), error.envelope())
+            return Told(error.http_status, error.headers(NOW), error.envelope())
 
     def _body(self, request: ChatRequest, upstream: Upstream) -> bytes:
         batches = [batch for batch in self._events(request, upstream) if batch]

@@ -17,7 +17,7 @@ from shim.accounts.leases import AccountCall, AccountLease
 from shim.accounts.outcomes import Attempt, Tries
 from shim.apis.backend.passing import Relaying, Watch
 from shim.apis.backend.table import Asked, Kind, Relayed, down, has_names, read
-from shim.errors import CredentialError, GatewayError, LimitError, UpstreamError
+from shim.errors import About, CredentialError, GatewayError, LimitError, UpstreamError
 from shim.exchange import Gateway
 from shim.exchange.calls import Route
 from shim.exchange.next_account import next_lease
@@ -120,12 +120,13 @@ class _Turn:
     def _note(self, error: GatewayError, attempt: Attempt, lease: AccountLease) -> None:
         """Raises what the client is told where that was the last try."""
         now = self._now()
-        error.settle(now)
         lease.failed(error, now)
         try:
             self._tries.note(error, attempt, lease.account_id, now, renewable=lease.renewable)
         except GatewayError:
-            raise self._said_no.get(error, error) from error
+            if (said_no := self._said_no.get(error)) is not None:
+                raise said_no from error
+            raise
         log.info("relayed turn failed (%s), trying again", error.code)
 
     async def _lease(self) -> AccountLease:
@@ -135,7 +136,9 @@ class _Turn:
                 self._gateway.leases, caller, wanted.model, wanted.owner, tries=self._tries, now=self._now
             )
         except LimitError as error:
-            raise _of_model(error) if wanted.owner is None else error from error
+            if error.about is About.POOL and wanted.owner is None:
+                raise _of_model(error) from error
+            raise
 
     async def _attempt(self, lease: AccountLease, attempt: Attempt) -> Relaying:
         route = self._calls.route(lease.identity)
@@ -170,17 +173,16 @@ class _Turn:
 
 def told_to(client: Client, error: GatewayError) -> GatewayError:
     """What a client is told of a failure: a dead account of the pool is not the client's credential."""
-    if client.caller.own is None and (isinstance(error, CredentialError) or error.code == "no_account"):
+    nobody = error.about is About.POOL and isinstance(error, UpstreamError)
+    if client.caller.own is None and (nobody or isinstance(error, CredentialError)):
         return UpstreamError(_NOBODY, code="no_account", status=503)
     return error
 
 
-def _of_model(error: GatewayError) -> GatewayError:
+def _of_model(error: LimitError) -> LimitError:
     """That all accounts have to wait was asked for one model, and says nothing of others: so it is called what a front
     gateway keeps to for that model alone."""
-    if isinstance(error, LimitError) and error.code == "accounts_cooling":
-        return LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after)
-    return error
+    return LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after)
 
 
 def _request(wanted: Relayed, upstream: Upstream) -> HttpRequest:

@@ -50,7 +50,7 @@ def backend_routes(provide: Provide) -> list[ASGIRouteHandler]:
 
 def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes]:
     """A failure with a name."""
-    headers = answer_headers(request, error.headers() | HARMLESS)
+    headers = answer_headers(request, error.headers(time.time()) | HARMLESS)
     return Response(detail_of(error), status_code=error.http_status, media_type=_JSON, headers=headers)
 
 

@@ -7,7 +7,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from shim.accounts.model_lists import ModelList as Listed
+from shim.accounts.model_lists import FetchedModels
 from shim.apis.models.wire import Model, ModelList
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -31,7 +31,7 @@ async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_
     return json_answer(request, _encode(Model(model_id, listed.fetched)))
 
 
-def _has(listed: Listed, model: str) -> bool:
+def _has(listed: FetchedModels, model: str) -> bool:
     return model == AUTO or (bool(listed.slugs) and slug_for(model, listed.slugs) is not None)
 
 
