@@ -28,7 +28,7 @@ async def next_lease(
         if tries.may_pass and tries.tried:
             await asyncio.sleep(tries.pause())
             tries.tried = frozenset()
-        elif tries.failure is not None and caller.own is None:
+        elif tries.failure is not None and caller.own is not None:
             raise tries.failure  # outside of `except`, so that nothing is hung onto an error that others hold, too
         else:
             raise shortage
