@@ -58,6 +58,16 @@ class AddReport(msgspec.Struct, frozen=True):
     invalid: tuple[tuple[int, str], ...]
 
 
+class PoolHealth(msgspec.Struct, frozen=True):
+    """What an operator wants to know at a glance: accounts by state, "ok" or why the store can't be reached, how many
+    renewed accounts it does not have yet, and the background tasks that fail, with the kind of failure."""
+
+    accounts: dict[str, int]
+    store: str
+    unsaved: int
+    background: dict[str, str]
+
+
 class AccountPool:
     """One of these a process. `new_id` makes ids for leases; `holder` names this process among all that share the
     store."""
@@ -288,15 +298,10 @@ class AccountPool:
         """How many accounts are in each state."""
         return self._pool.counts(self._clock())
 
-    def health(self) -> dict[str, object]:
-        """What an operator wants to know at a glance. `background` names the tasks that fail, and how."""
+    def health(self) -> PoolHealth:
+        """How the pool is."""
         counts = {state.value: number for state, number in self.counts().items() if number}
-        return {
-            "accounts": counts,
-            "store": self._away or "ok",
-            "unsaved": self._renewals.unsaved,
-            "background": dict(self._failing) or "ok",
-        }
+        return PoolHealth(counts, self._away or "ok", self._renewals.unsaved, dict(self._failing))
 
     # --- renewals ---------------------------------------------------------------------------------------------------
 

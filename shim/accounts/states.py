@@ -235,9 +235,10 @@ def usable_from(account: Account, condition: Condition, renewing: bool, slug: st
     """
     if condition.parked is not None:
         return math.inf
-    cooling = condition.cooling
+    cooling, ends = condition.cooling, account.expires
     start = max(now, cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) if cooling else now
-    if renewing or not is_expired(account, condition, start):
+    # `is_expired` in place: selection asks this of every account there is.
+    if renewing or (account.access_token is not None and not condition.expired and (ends is None or ends > start)):
         return start
     return max(start, condition.retry_at) if account.renewable else math.inf
 

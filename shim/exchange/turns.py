@@ -50,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a turn is held: whose lease, over which way, and the conversation that went up."""
+    """Where a turn is held: whose lease, over which route, and the conversation that went up."""
 
     lease: AccountLease
     route: Route
@@ -315,11 +315,11 @@ class Turns:
     # --- for answers under way ----------------------------------------------------------------------------------------
 
     async def send(self, request: HttpRequest, place: Place) -> Response:
-        """Make a call over a turn's own way."""
+        """Make a call over a turn's own route."""
         return await self._calls.send(request, place.route)
 
     async def run(self, handshake: Handshake[T], place: Place) -> T:
-        """Perform a handshake over a turn's own way."""
+        """Perform a handshake over a turn's own route."""
         return await self._calls.driver.run(handshake, place.route.connection)
 
     async def rest(self, follow: Continue, place: Place) -> HttpRequest:

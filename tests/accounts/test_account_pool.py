@@ -102,14 +102,14 @@ async def test_a_rotated_token_that_could_not_be_stored_at_once_is_stored_later(
     renewed = await setting.pool.renew(id)
     assert renewed is not None
     assert renewed.refresh_token == "refresh 1"
-    assert setting.pool.health()["unsaved"] == 1
+    assert setting.pool.health().unsaved == 1
     slot = await setting.pool.lease(("m",))
     assert await setting.pool.ready(slot) == renewed, "it is used from memory meanwhile"
     setting.pool.end(slot, Unused())
     assert len(setting.exchange.calls) == 1
     setting.store.away = False
     async with asyncio.timeout(20):
-        while setting.pool.health()["unsaved"]:  # noqa: ASYNC110  health has no event
+        while setting.pool.health().unsaved:  # noqa: ASYNC110  health has no event
             await asyncio.sleep(0.01)
     (kept, _condition) = (await setting.store.load())[0]
     assert kept.refresh_token == "refresh 1"
@@ -189,10 +189,10 @@ async def test_a_background_task_that_fails_is_logged_told_and_goes_on(
     told = set()
     async with asyncio.timeout(20):
         while runs < 8:
-            told.add(str(setting.pool.health()["background"]))
+            told.add(str(setting.pool.health().background))
             await asyncio.sleep(0.005)
-    assert told == {"{'sync': 'ValueError'}", "ok"}
-    assert setting.pool.health()["background"] == "ok"
+    assert told == {"{'sync': 'ValueError'}", "{}"}
+    assert setting.pool.health().background == {}
     assert caplog.text.count("it is tried again") == 1, "once for a row of failures"
     assert "is well again" in caplog.text
 

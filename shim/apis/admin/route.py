@@ -15,7 +15,7 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
-from shim.accounts.pool import AccountPool, AddReport
+from shim.accounts.pool import AccountPool, AddReport, PoolHealth
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
@@ -62,7 +62,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     total: int
     states: dict[str, int]
-    health: dict[str, object]
+    health: PoolHealth
     now: float
 
 

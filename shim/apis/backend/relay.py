@@ -1,7 +1,7 @@
-"""Opens what is relayed: with whose account, over which way, and what is told where it can't be had.
+"""Opens what is relayed: with whose account, over which route, and what is told where it can't be had.
 
     Asked ──read──> Relayed ──┬─ TURN:  lease, handshake, conversation call ─┐
-                              └─ else:  visit, the call ────────────────────┴──> Relaying
+                              └─ else:  account call, the call ──────────────┴──> Relaying
 
 Rules: a turn is tried again only while upstream has not taken it, any other call never. What upstream says no with is
 passed on in its own bytes; only that a token of the pool is dead stays between the pool and upstream, for the client's
@@ -67,12 +67,12 @@ class Relay:
         if asked.row.kind is Kind.TURN:
             return await _Turn(self._gateway, wanted, client, shared=shared).open()
         pin = client.device if asked.row.kind in {Kind.PINNED, Kind.LISTING} else None
-        visit = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
-        route = self._calls.route(visit.identity)
+        account = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
+        route = self._calls.route(account.identity)
         response = await self._send(_request(wanted, route.upstream), route)
         if response.status == 401:
-            raise await self._refused(response, visit)
-        owner = visit.account_id if shared else None
+            raise await self._refused(response, account)
+        owner = account.account_id if shared else None
         return Relaying(response, *_towards(client, response, wanted, route, owner))
 
     async def _send(self, request: HttpRequest, route: Route) -> Response:
@@ -82,10 +82,10 @@ class Relay:
             self._calls.failed(error, route)
             raise
 
-    async def _refused(self, response: Response, visit: AccountCall) -> GatewayError:
+    async def _refused(self, response: Response, account: AccountCall) -> GatewayError:
         reply = await read_reply(response)
         error = refusal_of(reply.status, reply.headers, reply.body)
-        visit.failed(error, self._gateway.clock.now())
+        account.failed(error, self._gateway.clock.now())
         return error
 
 
