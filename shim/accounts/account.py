@@ -92,7 +92,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def parse_credential(line: str) -> Credential:
-    """The credential on a line (protocol.md 8, bearer forms), with `,account_id` after it for a team workspace.
+    """The credential on a line (protocol.md 8, bearer forms), with `,workspace_id` after it for a team workspace.
 
     What people paste along is left out: quotes, `Bearer `, the session cookie's name. The JSON of /api/auth/session
     stands for the access token in it. Raises ValueError saying what is wrong, without the line's content.
