@@ -9,6 +9,7 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from shim.accounts.pool import AccountPool
+from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
 from shim.apis.chat.route import create_chat_completion
@@ -16,7 +17,7 @@ from shim.apis.models.route import get_model, list_models
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
 from shim.http.downloads import get_file
-from shim.http.errors import EXCEPTION_HANDLERS
+from shim.http.errors import exception_handlers
 from shim.http.health import healthz
 from shim.http.openapi import get_openapi
 from shim.http.prefix import hidden
@@ -56,7 +57,7 @@ def create_app(
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
         cors_config=_cors(settings),
         openapi_config=None,

@@ -1,4 +1,4 @@
-"""The exception tree, and the one OpenAI error envelope every failure leaves in.
+"""The exception tree: facts about failures. How one is written is each API's own.
 
     GatewayError                      status  type
      ├─ RequestError                   400    invalid_request_error    the client's request; also 404, 413, 422
@@ -19,9 +19,8 @@ once it is made, because several waiters may hold the same one. Statuses, types 
 """
 
 import enum
+import time
 from typing import ClassVar
-
-import msgspec
 
 _SOON = 20.0
 """Seconds that a program may be kept waiting unasked."""
@@ -58,21 +57,6 @@ class Sent(enum.Enum):
     NEVER = "never"  # it never left this gateway
     DECLINED = "declined"  # upstream itself answered that it did nothing
     MAYBE_TAKEN = "maybe taken"  # it went out, and nobody knows what became of it
-
-
-class ErrorBody(msgspec.Struct, frozen=True):
-    """The inside of `{"error": ...}`, as the OpenAI API sends it."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorEnvelope(msgspec.Struct, frozen=True):
-    """`{"error": {...}}`: the whole body of an error answer, and of an in-band error line."""
-
-    error: ErrorBody
 
 
 class GatewayError(Exception):
@@ -116,14 +100,11 @@ class GatewayError(Exception):
             return self.retry_after
         return min(max(1.0, self.resets_at - now), MAX_WAIT_SECONDS)
 
-    def envelope(self) -> bytes:
-        """The JSON body for this error."""
-        return _encode(ErrorEnvelope(ErrorBody(self.message, self.error_type, self.param, self.code)))
-
-    def headers(self, now: float) -> dict[str, str]:
+    def headers(self, now: float | None = None) -> dict[str, str]:
         """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey. They sleep
-        silently for Retry-After, so a wait over 20 s is surfaced as an error instead."""
-        wait = self.retry_in(now)
+        silently for Retry-After, so a wait over 20 s is surfaced as an error instead. `now` is the time of day unless
+        given."""
+        wait = self.retry_in(time.time() if now is None else now)
         headers = {"x-should-retry": "true" if self.transient and (wait is None or wait <= _SOON) else "false"}
         if wait is not None:
             headers["retry-after"] = str(max(1, round(wait)))
@@ -212,6 +193,3 @@ class ConfigurationError(GatewayError):
 
     type = "configuration_error"
     code = "configuration_error"
-
-
-_encode = msgspec.json.Encoder().encode

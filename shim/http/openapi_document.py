@@ -16,13 +16,13 @@ from shim.apis.chat.wire import (
     ChatChunk,
     ChatCompletion,
     ChatRequest,
-    Choice,
     ChunkChoice,
     ChunkDelta,
-    Usage,
+    CompletionChoice,
+    CompletionUsage,
 )
 from shim.apis.models.wire import Model, ModelList
-from shim.errors import ErrorBody, ErrorEnvelope
+from shim.apis.openai_errors import ErrorBody, ErrorEnvelope
 
 Json = dict[str, Any]
 
@@ -76,7 +76,12 @@ _REQUESTS: dict[str, Json] = {
 }
 _MADE = 1741288944
 _COMPLETION = ChatCompletion(
-    "chatcmpl-1", _MADE, "auto", [Choice(AssistantMessage("Hello!"), "stop")], Usage(8, 2, 10), conversation_id="c-1"
+    "chatcmpl-1",
+    _MADE,
+    "auto",
+    [CompletionChoice(AssistantMessage("Hello!"), "stop")],
+    CompletionUsage(8, 2, 10),
+    conversation_id="c-1",
 )
 _CHUNKS = [
     ChatChunk("chatcmpl-1", _MADE, "auto", [choice])

@@ -4,10 +4,10 @@ import base64
 import json
 
 import pytest
+from shim.protocol.turn.file_parts import MAX_FILES, FileInput, decode_inline, file_inputs
 
 from shim.apis.chat.read import chat_request
 from shim.errors import RequestError
-from shim.protocol.turn.file_parts import MAX_FILES, FileInput, decode_inline, file_inputs
 
 TEXT = {"type": "text", "text": "look"}
 

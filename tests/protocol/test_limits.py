@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from shim.protocol.shaping.limits import SEAM, StopMatcher, StopSequences, TokenLimit
 
 from shim import tokenizer
 from shim.errors import UpstreamError
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, Link, ReasoningDelta, Started, TextDelta
-from shim.protocol.shaping.limits import SEAM, StopMatcher, StopSequences, TokenLimit
 
 STARTED = Started("conversation 1", "message 1", "auto")
 PAGE = (Link("A page", "https://example.com/"),)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from shim.protocol.shaping.limits import StopSequences, TokenLimit
 
 from shim.apis.chat.read import chat_request
 from shim.apis.chat.wire import ChatRequest
 from shim.protocol.events import Called, Event, Finished, TextDelta, Unusable
 from shim.protocol.shaping.filter import Stage
 from shim.protocol.shaping.json_answer import Structured
-from shim.protocol.shaping.limits import StopSequences, TokenLimit
 from shim.protocol.shaping.pipeline import Means, stages_for, stops_of
 from shim.protocol.shaping.tool_calls import ToolCalls
 
