@@ -15,6 +15,7 @@ from scripts.benchmark.proofs import proofs
 from scripts.benchmark.report import Report, Row, print_tables, write_json
 from scripts.benchmark.selection import selection
 from scripts.benchmark.sizes import FULL, QUICK, Sizes
+from scripts.benchmark.tokens import tokens
 
 # In this order: memory is only new once.
 _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
@@ -27,8 +28,9 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
 }
 _PROOFS = "pow"
 _SELECTION = "selection"
+_TOKENS = "tokens"
 _FILE_WIDTH = 140  # columns, where the output is no terminal
-_NAMES = [*_SERVED, _PROOFS, _SELECTION]
+_NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,6 +77,8 @@ def _parts(names: list[str], sizes: Sizes, tell: Callable[[str], None]) -> Itera
         yield proofs(sizes, tell)
     if _SELECTION in names:
         yield selection(sizes, tell)
+    if _TOKENS in names:
+        yield tokens(sizes, tell)
 
 
 if __name__ == "__main__":
