@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from shim.accounts.roster import Roster
+    from shim.accounts.pool import AccountPool
     from shim.accounts.views import AccountView
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 
     from shim.accounts.states import State  # noqa: PLC0415
 
-    async def work(roster: "Roster") -> "list[AccountView]":
+    async def work(roster: "AccountPool") -> "list[AccountView]":
         return roster.page(state=State(state) if state else None)
 
     views = _run(work)
@@ -62,7 +62,7 @@ def add(file: TextIO) -> None:
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{file.name} is not text in UTF-8") from error
 
-    async def work(roster: "Roster") -> bool:
+    async def work(roster: "AccountPool") -> bool:
         report = await roster.add(text)
         for number, why in report.invalid:
             click.echo(f"line {number}: {why}", err=True)
@@ -79,7 +79,7 @@ def add(file: TextIO) -> None:
 def remove(ids: tuple[str, ...]) -> None:
     """Forget accounts and their tokens."""
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         return "removed" if await roster.remove(id) else ""
 
     _each(ids, one)
@@ -90,7 +90,7 @@ def remove(ids: tuple[str, ...]) -> None:
 def reset(ids: tuple[str, ...]) -> None:
     """Forget what is known against accounts: limits, refusals, expiries."""
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         return _state(roster, id) if await roster.reset(id) else ""
 
     _each(ids, one)
@@ -105,7 +105,7 @@ def probe(ids: tuple[str, ...]) -> None:
     """
     from shim.errors import GatewayError  # noqa: PLC0415
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         try:
             account = await roster.renew(id)
         except GatewayError as error:
@@ -122,10 +122,10 @@ def probe(ids: tuple[str, ...]) -> None:
 def clear(*, yes: bool) -> None:
     """Forget all accounts and their tokens."""
 
-    async def count(roster: "Roster") -> int:
+    async def count(roster: "AccountPool") -> int:
         return len(roster)
 
-    async def work(roster: "Roster") -> int:
+    async def work(roster: "AccountPool") -> int:
         return await roster.clear()
 
     if not yes:
@@ -133,10 +133,10 @@ def clear(*, yes: bool) -> None:
     click.echo(f"{_run(work)} removed")
 
 
-def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") -> None:
+def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str]]") -> None:
     """Do it to each, say what became of it, and end with 1 where one is unknown or failed."""
 
-    async def work(roster: "Roster") -> bool:
+    async def work(roster: "AccountPool") -> bool:
         bad = False
         for id in ids:
             outcome = await one(roster, id)
@@ -147,15 +147,15 @@ def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") 
     sys.exit(_run(work))
 
 
-def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
+def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     """`work` on the roster of these settings. Failures with a name end as one sentence."""
-    from shim.accounts.opening import open_roster  # noqa: PLC0415
+    from shim.accounts.opening import open_pool  # noqa: PLC0415
     from shim.accounts.stores import StoreError  # noqa: PLC0415
     from shim.errors import GatewayError  # noqa: PLC0415
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     async def run() -> T:
-        async with open_roster(load_settings(), background=False) as roster:
+        async with open_pool(load_settings(), background=False) as roster:
             return await work(roster)
 
     try:
@@ -164,7 +164,7 @@ def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
         raise click.ClickException(str(error)) from error
 
 
-def _state(roster: "Roster", id: str) -> str:
+def _state(roster: "AccountPool", id: str) -> str:
     view = roster.view(id)
     if view is None:
         return ""

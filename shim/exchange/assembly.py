@@ -11,7 +11,7 @@ from arkose import ArkoseClient
 from pow import Solver
 from shim import tokenizer
 from shim.accounts.installation import installation_id
-from shim.accounts.opening import GUESTS, open_roster
+from shim.accounts.opening import GUESTS, open_pool
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
 from shim.exchange.clock import Clock
@@ -35,7 +35,7 @@ async def open_gateway(
     await solver.start()
     try:
         driver = Driver(transport or network, solver, arkose)
-        async with open_roster(settings, driver) as pool, open_roster(settings, driver, name=GUESTS) as guests:
+        async with open_pool(settings, driver) as pool, open_pool(settings, driver, name=GUESTS) as guests:
             installation = installation_id(Path(settings.data_dir))
             yield Gateway(settings, driver, pool=pool, guests=guests, installation=installation, clock=clock)
     finally:

@@ -17,10 +17,10 @@ import logging
 import msgspec
 
 from shim.accounts.credentials import Caller, own_account
+from shim.accounts.leases import Leases, is_shortage
 from shim.accounts.outcomes import may_retry
-from shim.accounts.roster import Roster
-from shim.accounts.seats import Seats, is_shortage
-from shim.errors import GatewayError, RequestError
+from shim.accounts.pool import AccountPool
+from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.protocol.api import AnswerPlace
@@ -36,14 +36,12 @@ PATIENCE = 0.5
 log = logging.getLogger("chat2api")
 
 _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
-# Faults of what was asked, wherever it is asked.
-_HOPELESS = frozenset({"content_policy_violation"})
 
 
 class Notes:
     """What was answered where, by the key of the history: shared through the store of the pool."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: AccountPool) -> None:
         self._roster = roster
 
     async def write(self, key: str, place: AnswerPlace) -> None:
@@ -111,12 +109,12 @@ class KnownChat:
 class Continuations:
     """Made once per worker."""
 
-    def __init__(self, settings: Settings, seats: Seats, turns: Turns) -> None:
+    def __init__(self, settings: Settings, leases: Leases, turns: Turns) -> None:
         self._enabled = settings.continue_chats and turns.kept
         self._limit = settings.account_limit
-        self._pool = seats.pool
+        self._pool = leases.pool
         self.turns = turns
-        self.notes = Notes(seats.pool)
+        self.notes = Notes(leases.pool)
 
     def chat_of(self, wanted: Wanted) -> KnownChat | None:
         """The chat that a prompt belongs to; None where it is to be sent as it is: not enabled, several choices, or a
@@ -145,7 +143,7 @@ def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     """Whether all of the history, as a new conversation, may fare better than the rest of it did. All these say that
     upstream has not taken the turn. A caller's own account is the same one again."""
     if isinstance(error, RequestError):
-        return error.code not in _HOPELESS
+        return error.about is not About.CONTENT  # a fault of what was asked, wherever it is asked
     return caller.own is None and (is_shortage(error) or may_retry(error, sent=True))
 
 

@@ -33,12 +33,14 @@ _BYTES = "application/octet-stream"
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet."""
+    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet (0 is well);
+    `background` tells of the tasks that keep the accounts, whose failures are in the log."""
 
     status: Literal["ok"]
     version: str
     store: Literal["ok", "away"]
     unsaved: int
+    background: Literal["ok", "failing"]
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -138,7 +140,7 @@ OPERATIONS = (
         "health",
         "Whether this process serves.",
         gives={JSON: Health},
-        example={JSON: Health("ok", __version__, "ok", 0)},
+        example={JSON: Health("ok", __version__, "ok", 0, "ok")},
         open=True,
     ),
     Operation("get", "/openapi.json", "openapi", "This document.", gives={JSON: dict}, open=True),

@@ -24,7 +24,7 @@ class Deadlines(msgspec.Struct, frozen=True):
     total: float = 1800.0
 
 
-class Lane(msgspec.Struct, frozen=True):
+class ConnectionKey(msgspec.Struct, frozen=True):
     """Which connections a call may share: one long-lived session per identity and proxy."""
 
     identity: str
@@ -58,7 +58,7 @@ class Response(Protocol):
 class Transport(Protocol):
     """One method."""
 
-    async def send(self, request: HttpRequest, lane: Lane) -> Response:
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> Response:
         """Make the call and wait for the head of the answer. Raises UpstreamError or DeadlineError."""
         ...
 

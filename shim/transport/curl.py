@@ -1,4 +1,4 @@
-"""The curl_cffi driver: one multi handle (a session of connections) per lane, one easy handle per call.
+"""The curl_cffi driver: one multi handle (a session of connections) per ConnectionKey, one easy handle per call.
 
 It sits on curl_cffi's low-level `AsyncCurl` and `Curl`, not on its `AsyncSession`, for three reasons measured before:
 leaving a streamed `AsyncSession` response early waits for upstream's end, its queue has no bound, and its time-outs do
@@ -16,17 +16,17 @@ from curl_cffi import AsyncCurl, Curl, CurlError, ffi, lib
 from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
-from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.protocol.commands import HttpRequest
-from shim.transport.base import Deadlines, Lane
+from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.failures import failure_of_curl
 
 _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds before upstream is told to wait
-_MAX_SPARE_HANDLES = 64  # easy handles kept per lane; each holds about 130 KB
-_MAX_LANES = 512
+_MAX_SPARE_HANDLES = 64  # easy handles kept per session; each holds about 130 KB
+_MAX_SESSIONS = 512
 _MAX_HEADER_BYTES = 64 * 1024
 _SET_COOKIE = "set-cookie"
-_MAX_IDLE_CONNECTIONS = 128  # per lane; libcurl's own rule (4 x calls under way) closes most of them between bursts
+_MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -40,11 +40,11 @@ class CurlTransport:
         self._deadlines = deadlines
         self._ca_file = ca_file
         self._max_buffered = max_buffered
-        self._sessions: OrderedDict[Lane, _Session] = OrderedDict()
+        self._sessions: OrderedDict[ConnectionKey, _Session] = OrderedDict()
 
-    async def send(self, request: HttpRequest, lane: Lane) -> "CurlResponse":
+    async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
-        session = await self._session(lane)
+        session = await self._session(key)
         response = CurlResponse(session, request, self._deadlines, self._max_buffered)
         try:
             await response.head()
@@ -59,23 +59,23 @@ class CurlTransport:
             _, session = self._sessions.popitem()
             await session.close()
 
-    async def _session(self, lane: Lane) -> "_Session":
-        session = self._sessions.get(lane)
+    async def _session(self, key: ConnectionKey) -> "_Session":
+        session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[lane] = _Session(lane.proxy, self._ca_file, self._deadlines.connect)
+            session = self._sessions[key] = _Session(key.proxy, self._ca_file, self._deadlines.connect)
             await self._evict()
-        self._sessions.move_to_end(lane)
+        self._sessions.move_to_end(key)
         return session
 
     async def _evict(self) -> None:
         """Close the sessions longest unused where there are too many; those with calls under way stay."""
-        idle = [lane for lane, session in self._sessions.items() if not session.active]
-        for lane in idle[: max(0, len(self._sessions) - _MAX_LANES)]:
-            await self._sessions.pop(lane).close()
+        idle = [key for key, session in self._sessions.items() if not session.active]
+        for key in idle[: max(0, len(self._sessions) - _MAX_SESSIONS)]:
+            await self._sessions.pop(key).close()
 
 
 class _Session:
-    """The connections of one lane."""
+    """The connections of one ConnectionKey."""
 
     def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float) -> None:
         self._multi = AsyncCurl()
@@ -95,7 +95,7 @@ class _Session:
         return future
 
     def take(self) -> Curl:
-        """An easy handle with what all calls of the lane have in common."""
+        """An easy handle with what all calls of the session have in common."""
         return self._spare.pop() if self._spare else self._dressed(Curl(cacert=self._ca_file or ""))
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
@@ -114,7 +114,7 @@ class _Session:
     async def close(self) -> None:
         """End every call and connection."""
         for response in list(self.active):
-            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down"))
+            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
 
     def _dressed(self, easy: Curl) -> Curl:
@@ -180,7 +180,9 @@ class CurlResponse:
         while not self._head_done:
             self._raise_error()
             if self._ended:
-                raise UpstreamError("Upstream closed the connection without an answer", code="upstream_connection")
+                raise UpstreamError(
+                    "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
+                )
             await self._wait()
 
     async def chunk(self) -> bytes:
@@ -288,7 +290,9 @@ class CurlResponse:
         if isinstance(error, CurlError) and self._error is None:
             self._error = failure_of_curl(error)
         elif error is not None and self._error is None:
-            self._error = UpstreamError("Upstream's answer could not be read", code="upstream_connection")
+            self._error = UpstreamError(
+                "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
+            )
         self._ended = True
         if self._then is not None:
             self.close()

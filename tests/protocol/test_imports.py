@@ -31,7 +31,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "chatgpt"},
     {"protocol"},
-    {"tokenizer", "schemas", "settings"},
+    {"tokenizer", "schemas", "settings", "single_flight"},
     {"transport", "accounts"},
     {"cassettes", "files"},
     {"exchange"},
