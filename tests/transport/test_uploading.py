@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,11 +75,14 @@ class _Listener:
                 pass
             finally:
                 writer.close()
+                with suppress(ConnectionError, asyncio.CancelledError):
+                    await writer.wait_closed()
 
         self._server = await asyncio.start_server(handle, "127.0.0.1", 0)
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/"
 
     async def __aexit__(self, *_):
+        await asyncio.sleep(0.01)  # a connection that was given up as it was made is accepted all the same
         self._server.close()
         for task in self._tasks:
             task.cancel()
