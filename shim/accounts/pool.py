@@ -200,21 +200,6 @@ class AccountPool:
         """Tell which models an account has."""
         self._pool.learn(id, slugs)
 
-    # --- notes ------------------------------------------------------------------------------------------------------
-
-    async def remember(self, key: str, value: str, seconds: float) -> None:
-        """Note something that saves work, for all who share the store; lost where the store is away."""
-        if self._away is None:
-            with suppress(StoreError):
-                await self._store.remember(key, value, seconds)
-
-    async def recall(self, key: str) -> str | None:
-        """What was noted under `key`; None where nothing is, or the store is away."""
-        if self._away is None:
-            with suppress(StoreError):
-                return await self._store.recall(key)
-        return None
-
     # --- for people -------------------------------------------------------------------------------------------------
 
     async def add(self, text: str) -> AddReport:

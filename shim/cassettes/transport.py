@@ -13,7 +13,7 @@ from shim.cassettes.format import Cassette, Interaction, RecordedResponse
 from shim.cassettes.matching import Miss, Player
 from shim.errors import About, UpstreamError
 from shim.protocol.commands import HttpRequest
-from shim.transport.base import ConnectionKey
+from shim.transport.base import ConnectionKey, gather_body
 
 
 class ReplayTransport:
@@ -33,7 +33,8 @@ class ReplayTransport:
         """See `Transport.send`."""
         self.requests.append(request)
         path = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
-        match self._player.play(request.method, path, request.headers.items(), request.body):
+        body = await gather_body(request.body)
+        match self._player.play(request.method, path, request.headers.items(), body):
             case Miss() as miss:
                 raise UpstreamError(str(miss), code="replay_miss")
             case Interaction(response=response):

@@ -25,6 +25,7 @@ from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
+from shim.notes import Notes
 from shim.protocol.events import FileRef
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt
@@ -54,6 +55,7 @@ class Gateway:
         guests: AccountPool,
         installation: uuid.UUID,
         clock: Clock,
+        notes: Notes,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -71,7 +73,7 @@ class Gateway:
         self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
         self._files = Files(settings, driver, clock=clock.now)
         self.turns = Turns(settings, self.calls, self.leases, self._files, clock)
-        self._continuations = Continuations(settings, self.leases, self.turns)
+        self._continuations = Continuations(settings, self.leases, self.turns, notes)
         self._filter_needs = FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
     def caller(self, authorization: str | None) -> Caller:

@@ -8,7 +8,6 @@ import zlib
 import pytest
 from click.testing import CliRunner
 
-from shim.cassettes.codings import CodingError, decoder_of
 from shim.cassettes.comparing import compare
 from shim.cassettes.flows import MissingError, read_flows
 from shim.cassettes.format import Cassette, CassetteError, CassetteWriter, dump_cassette, load_cassette, load_cassettes
@@ -16,6 +15,7 @@ from shim.cassettes.har import read_har
 from shim.cassettes.recording import Tape, cassette_of
 from shim.cassettes.scribe import Scribe
 from shim.cli.main import main
+from shim.transport.codings import CodingError, decoder_of
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c2VyLUJvYjEyMzQ1Njc4In0.c2lnbmF0dXJl"
 

@@ -277,6 +277,34 @@ async def test_gzip_is_inflated_as_it_comes(raw_upstream, transport):
         assert (await read_reply(await transport.send(post(upstream.base_url), CONNECTION))).body == b"data: hello\n\n"
 
 
+async def test_a_body_that_expands_a_thousandfold_leaves_the_others_their_turns(raw_upstream, transport):
+    async def script(connection):
+        await connection.send_head("200 OK", "content-encoding: gzip")
+        await connection.send_chunk(gzip.compress(b"\n" * 50_000_000))
+        await connection.send_end()
+
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with raw_upstream(script) as upstream:
+        response = await transport.send(post(upstream.base_url), CONNECTION)
+        spinning = asyncio.create_task(others())
+        received, without, before = 0, 0, turns
+        while chunk := await response.chunk():
+            assert len(chunk) < 300_000
+            received += len(chunk)
+            without += turns == before
+            before = turns
+        spinning.cancel()
+    assert received == 50_000_000
+    assert without <= 2  # the first ones, before anybody had to wait
+
+
 async def test_an_interim_answer_is_not_the_answer(raw_upstream, transport):
     async def script(connection):
         await connection.send(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n")
