@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from shim.cassettes import rules
 from shim.cassettes.edits import Edit, decoded, split_edited
+from shim.cassettes.growing_strings import Occurrence, growing_strings
 from shim.cassettes.literals import Literal, literals
 from shim.cassettes.pseudonyms import Pseudonyms
 from shim.cassettes.redact import redactions
-from shim.cassettes.stories import Sighting, stories
 from shim.cassettes.strings import Strings
 
 _LINE = re.compile(r"[^\r\n]+")
@@ -98,9 +98,9 @@ class Scrubber:
         return edits
 
     def _stream(self, text: str) -> Iterator[Edit]:
-        """An event stream. What grows over several events is looked at whole (`stories`)."""
+        """An event stream. A string that grows over several events is judged as a whole (`growing_strings`)."""
         edits: list[Edit] = []
-        sightings: list[Sighting] = []
+        occurrences: list[Occurrence] = []
         events: list[list[Literal]] = []
         for line in _LINE.finditer(text):
             field, _, value = line[0].partition(":")
@@ -112,11 +112,11 @@ class Scrubber:
         for event in events:
             edits += [edit for one in event if one.is_key for edit in self._key(one)]
             edits += [edit for one in event if one.value is None for edit in self._bare(one, "secret")]
-        for story in stories(events):
-            found = self._string(story.path, story.text, "secret")
-            sightings += [sighting for sighting in story.sightings(found) if sighting.edits]
-        for sighting in sightings:
-            edits += sighting.literal.rewritten(sighting.edits)
+        for whole in growing_strings(events):
+            found = self._string(whole.path, whole.text, "secret")
+            occurrences += [occurrence for occurrence in whole.occurrences(found) if occurrence.edits]
+        for occurrence in occurrences:
+            edits += occurrence.literal.rewritten(occurrence.edits)
         yield from sorted(edits)
 
     def _field(self, field: str, value: str) -> list[Edit]:

@@ -6,7 +6,7 @@ Rule: nothing heavy is imported at the top. What is written or printed has been 
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -57,18 +57,19 @@ def replay(*, place: Path, port: int, pace: "Literal['fast', 'bytes'] | None") -
 
     What has not been played is listed at the end, and at /replay/status at any time.
     """
-    from shim.cassettes.serving import report, run  # noqa: PLC0415
+    from shim.server.granian import end_process  # noqa: PLC0415
+    from shim.server.replay import report, run  # noqa: PLC0415
 
     with _explained():
         cassettes = [cassette for _, cassette in _load(place)]
-        told: Callable[[str], None] = lambda url: click.echo(f"replay listening on {url}")  # noqa: E731
-        player = asyncio.run(run(cassettes, port=port, pace=pace or "recorded", told=told))
+        player = asyncio.run(run(cassettes, port=port, pace=pace or "recorded", listening=_show_address))
     outcome = report(player)
     click.echo(f"{outcome['played']} played, {len(outcome['left'])} left, {len(outcome['misses'])} missed")
     for title in outcome["left"]:
         click.echo(f"left: {title}")
     for miss in outcome["misses"]:
         click.echo(f"missed: {miss}")
+    end_process(0)
 
 
 @click.group()
@@ -137,6 +138,10 @@ def from_flows(*, file: Path, out: Path, redact_text: bool) -> None:
 
     with _explained():
         _write(cassette_of(read_flows(file), redact=redact_text), out)
+
+
+def _show_address(url: str) -> None:
+    click.echo(f"replay listening on {url}")
 
 
 def _mitmdump() -> Path:

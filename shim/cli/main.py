@@ -51,8 +51,9 @@ def serve(**flags: Any) -> None:
 def demo(*, once: bool, port: int) -> None:
     """Start the gateway on its embedded upstream, make one call, keep serving until Ctrl-C."""
     from shim.cli.demo import run  # noqa: PLC0415
+    from shim.server.granian import end_process  # noqa: PLC0415
 
-    sys.exit(run(port=port, once=once))
+    end_process(run(port=port, once=once))
 
 
 @main.command()
