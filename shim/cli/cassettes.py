@@ -3,7 +3,6 @@
 Rule: nothing heavy is imported at the top. What is written or printed has been scrubbed.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -57,6 +56,8 @@ def replay(*, place: Path, port: int, pace: "Literal['fast', 'bytes'] | None") -
 
     What has not been played is listed at the end, and at /replay/status at any time.
     """
+    import asyncio  # noqa: PLC0415
+
     from shim.server.granian import end_process  # noqa: PLC0415
     from shim.server.replay import report, run  # noqa: PLC0415
 

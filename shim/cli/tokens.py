@@ -4,7 +4,6 @@ Rules: tokens are read from a file or from standard input, never from arguments,
 is printed. Nothing heavy is imported at the top.
 """
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -149,6 +148,8 @@ def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") 
 
 def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
     """`work` on the roster of these settings. Failures with a name end as one sentence."""
+    import asyncio  # noqa: PLC0415
+
     from shim.accounts.opening import open_roster  # noqa: PLC0415
     from shim.accounts.stores import StoreError  # noqa: PLC0415
     from shim.errors import GatewayError  # noqa: PLC0415
