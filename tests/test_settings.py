@@ -165,7 +165,8 @@ def test_workers_read_what_the_flags_said(tmp_path):
 
 
 def test_every_setting_is_a_flag_and_no_secret_is_one():
-    offered = {name for option in serve.get_params(click.Context(serve)) for name in option.opts}
+    parameters = serve.get_params(click.Context(serve))
+    offered = {name for option in parameters for name in option.opts if name.startswith("--")}
     expected = {f"--{name.lower().replace('_', '-')}{'-file' if name in SECRET else ''}" for name, _, _ in describe()}
     assert offered == expected | {"--help"}
 

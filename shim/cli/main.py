@@ -59,7 +59,7 @@ def serve(**flags: Any) -> None:
 @click.option("--once", is_flag=True, help="End after the one call.")
 @click.option("--port", type=int, default=5005, show_default=True, help="First port to try.")
 def demo(*, once: bool, port: int) -> None:
-    """Start the gateway on its embedded upstream, make one call, keep serving until Ctrl-C."""
+    """Start the gateway in front of a stand-in upstream, make one call, keep serving until Ctrl-C."""
     from shim.cli.demo import run  # noqa: PLC0415
     from shim.server.granian import end_process  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def demo(*, once: bool, port: int) -> None:
 
 @main.command()
 def doctor() -> None:
-    """Check settings, folders, the port and the way to upstream, and say what to do next."""
+    """Check the settings, the data folder, the port and the connection to upstream, and say what to do next."""
     from shim.cli.doctor import examine  # noqa: PLC0415
 
     sys.exit(examine())
