@@ -4,7 +4,7 @@
     mitmdump -s addons/bridge.py                                       clients trust the proxy and call api.openai.com
 
 A plain chat completion becomes the conversation call itself, on the same flow. What needs more than that one call
-(`shim.exchange.flows`), and every other path, goes to the app, served inside this process. All settings of `chat2api
+(`addons.crossing`), and every other path, goes to the app, served inside this process. All settings of `chat2api
 serve` are options here, in lower case, and beat the environment. Where to listen is mitmproxy's to say; without
 AUTHORIZATION only clients on this machine are answered.
 
@@ -24,8 +24,11 @@ from mitmproxy import ctx, http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
 
 from addons import options, rewriting
+from addons.crossing import Crossing, cross, refusal
+from addons.streaming import own, stream_of
 from shim.errors import GatewayError
-from shim.exchange.flows import Answered, Crossing, cross, refusal, stream_of, unforeseen
+from shim.http.errors import unforeseen
+from shim.protocol.commands import HttpReply
 from shim.server.embedded import Embedded, serve_embedded
 
 log = logging.getLogger("chat2api.bridge")
@@ -43,7 +46,7 @@ def guarded(hook: Hook) -> Hook:
             self.fail(flow, error)
         except Exception:
             log.exception("unexpected failure in %s", hook.__name__)
-            self.fail(flow, unforeseen())
+            self.fail(flow, unforeseen(502))
 
     return safe
 
@@ -55,7 +58,7 @@ class Bridge:
         self._serving: asyncio.Task[None] | None = None
         self._crossings: dict[str, Crossing] = {}  # by the id of their flow, as the next two
         self._handed: set[str] = set()
-        self._failed: dict[str, Answered] = {}
+        self._failed: dict[str, HttpReply] = {}
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""
@@ -88,6 +91,8 @@ class Bridge:
     @guarded
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer what is meant for us: as the upstream call, or by the app."""
+        if flow.response is not None or flow.error is not None or not flow.live:
+            return  # another addon has answered or ended it (proxyauth, block_list, map_local): mitmproxy's convention
         if not rewriting.is_ours(flow, ctx.options.bridge_host):
             return
         if self._passed.search(flow.request.path):
@@ -110,10 +115,10 @@ class Bridge:
             response.stream = True
         elif crossing is not None:
             headers = crossing.stream_head(response.status_code, dict(response.headers))
-            heard, response.stream = response.stream, False
+            heard = response.stream if callable(response.stream) else None
             if headers is not None:
                 rewriting.begin_stream(flow, headers)
-                response.stream = stream_of(crossing, heard if callable(heard) else None)
+            own(response, stream_of(crossing, heard) if headers is not None else None)
 
     @guarded
     async def response(self, flow: http.HTTPFlow) -> None:
@@ -122,7 +127,7 @@ class Bridge:
         failed, crossing = self._failed.pop(flow.id, None), self._crossings.get(flow.id)
         if failed is not None:
             rewriting.answer(flow, failed)
-        elif crossing is not None and flow.response.stream:
+        elif crossing is not None and crossing.is_streaming:
             crossing.end()
         elif crossing is not None:
             rewriting.answer(flow, await crossing.whole(*rewriting.received(flow)))

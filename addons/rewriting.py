@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 from mitmproxy import http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-found,unused-ignore]
 
+from addons.crossing import Incoming
 from shim.apis.admin.sessions import is_loopback
 from shim.errors import RequestError, UpstreamError
-from shim.exchange.flows import Answered, Incoming
 from shim.http.tickets import TICKET, Visitor
-from shim.protocol.commands import HttpRequest
+from shim.protocol.commands import HttpReply, HttpRequest
 from shim.server.embedded import Embedded
 from shim.settings import Settings
 
@@ -35,7 +35,7 @@ def incoming(flow: http.HTTPFlow, settings: Settings) -> Incoming:
         id=id_of(flow),
         method=flow.request.method,
         path=flow.request.path.partition("?")[0],
-        authorization=flow.request.headers.get("authorization"),
+        headers={name.lower(): value for name, value in flow.request.headers.items()},
         body=body,
         address=address,
     )
@@ -77,7 +77,7 @@ def received(flow: http.HTTPFlow) -> tuple[int, dict[str, str], bytes]:
     return flow.response.status_code, dict(flow.response.headers), flow.response.raw_content or b""
 
 
-def answer(flow: http.HTTPFlow, answered: Answered) -> None:
+def answer(flow: http.HTTPFlow, answered: HttpReply) -> None:
     """This is the answer, whatever there was of one."""
     flow.response = http.Response.make(answered.status, answered.body, answered.headers)
 

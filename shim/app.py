@@ -9,6 +9,7 @@ from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
 from shim.accounts.roster import Roster
+from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
 from shim.apis.chat import openapi as chat_openapi
@@ -19,7 +20,7 @@ from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
 from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
-from shim.http.errors import EXCEPTION_HANDLERS
+from shim.http.errors import exception_handlers
 from shim.http.health import healthz
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
@@ -64,12 +65,14 @@ def create_app(
             yield
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
-    described = openapi_route(OPERATIONS, settings.root_path, keyed=bool(settings.authorization))
+    described = openapi_route(
+        OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
+    )
     routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
         cors_config=_cors(settings),
         openapi_config=None,

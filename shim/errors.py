@@ -1,4 +1,4 @@
-"""The exception tree, and the one OpenAI error envelope every failure leaves in.
+"""The exception tree: facts about failures. How one is written is each API's own.
 
     GatewayError                      status  type
      ├─ RequestError                   400    invalid_request_error    the client's request; also 404, 413, 422
@@ -16,25 +16,8 @@ Statuses, types and codes: protocol.md 9.2.
 
 from typing import ClassVar
 
-import msgspec
-
 _SOON = 20.0
 """Seconds that a program may be kept waiting unasked."""
-
-
-class ErrorBody(msgspec.Struct, frozen=True):
-    """The inside of `{"error": ...}`, as the OpenAI API sends it."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorEnvelope(msgspec.Struct, frozen=True):
-    """`{"error": {...}}`: the whole body of an error answer, and of an in-band error line."""
-
-    error: ErrorBody
 
 
 class GatewayError(Exception):
@@ -69,10 +52,6 @@ class GatewayError(Exception):
         """Where upstream said when a limit ends (`resets_at`, seconds since 1970) and not how long it lasts."""
         if self.retry_after is None and self.resets_at is not None:
             self.retry_after = max(0.0, self.resets_at - now)
-
-    def envelope(self) -> bytes:
-        """The JSON body for this error."""
-        return _encode(ErrorEnvelope(ErrorBody(self.message, self.error_type, self.param, self.code)))
 
     def headers(self) -> dict[str, str]:
         """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey: they sleep
@@ -149,6 +128,3 @@ class ConfigurationError(GatewayError):
 
     type = "configuration_error"
     code = "configuration_error"
-
-
-_encode = msgspec.json.Encoder().encode

@@ -27,8 +27,8 @@ from shim.protocol.events import (
     ToolOutput,
 )
 from shim.protocol.refusals import refusal_of
-from shim.protocol.render import Transcript
 from shim.protocol.shaping.markdown import Markdown
+from shim.protocol.transcript import Transcript
 
 _CONVERSATION = re.compile(r"/backend-(?:api|anon)/(?:f/)?conversation(?:/resume)?$")  # protocol.md 4.1, 5.6
 _CHAT = re.compile(r"/v1/chat/completions$")
@@ -72,7 +72,7 @@ def timeline_of(heard: CapturedCall, *, over: bool = True, waited: float = 0.0) 
     reader = ChatReader() if _CHAT.search(urlsplit(heard.url).path) else Answer()
     events = [(waited + at, event) for at, event in _events(heard, reader, over=over)]
     said = Transcript()
-    for event in Markdown(_target).feed([event for _, event in events]):
+    for event in Markdown(_target).receive([event for _, event in events]):
         said.add(event)
     times = [waited + at for at, _ in heard.chunks]
     return Timeline(

@@ -1,4 +1,4 @@
-"""A conversation as upstream keeps it: `GET conversation/{id}`, a tree of messages (protocol.md 7, item 5).
+"""A conversation as upstream keeps it: `GET conversation/{id}`, a tree of messages (protocol.md 7.5).
 
 Rule: tolerant, like the stream. A node that can't be read is skipped, and a tree that goes in circles still ends.
 """

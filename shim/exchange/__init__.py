@@ -1,7 +1,7 @@
 """Exchanges: client calls from their request to the end of their answer."""
 
 from shim.exchange.clock import Clock
-from shim.exchange.exchange import Exchange
+from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.gateway import Gateway
 
-__all__ = ["Clock", "Exchange", "Gateway"]
+__all__ = ["ClientCall", "Clock", "Exchange", "Gateway"]

@@ -1,118 +1,165 @@
-"""One choice of an answer: a turn's events through the stages that make them what the client asked for.
+"""One choice of an answer: a turn's events through the filters that make them what the client asked for.
 
-    turn ──events──> pictures ──> markdown ──> stop, limit ──> tool calls | JSON ──> events for the renderer
-       <──────────── one more turn, where the last stage says that the answer is unusable
+    turn ──events──> [pictures as data] ──> filters (shim.protocol.shaping) ──> events for the writer
+       <──────────── one more turn, where the last filter says that the answer is unusable
 
-Rule: the stages are pure and in `shim.protocol`; here they stand in line, and what they can't do is done: fetching
-pictures that are wanted as data, and the repair turn.
+Rule: it is pushed, and does no I/O. What it can't go on without is in `needs`; whoever drives it does that and answers:
+
+    None          the stream's next chunk          receive(chunk), `b""` at its end; fail(error) where it breaks
+    FollowUp      the answer goes on elsewhere     Turns.advance; or fail(error, final=True) where nobody can follow
+    FetchPicture  a picture is wanted as data      fetched(data URL, or None: it stays a link)
+    Repair        the answer is not what was asked repaired(another turn), or give_up(error)
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from shim.errors import GatewayError
-from shim.exchange.turns import LiveAnswer
-from shim.protocol.events import Event, Failed, FileRef, Picture, Unusable
-from shim.protocol.shaping.filter import Stage
-from shim.protocol.shaping.markdown import Markdown
+from shim.exchange.turns import LiveTurn
+from shim.protocol.answer.follow_up import FollowUp
+from shim.protocol.events import Event, Failed, FileRef, Finished, Picture, Unusable
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.stop import StopSequences
+from shim.protocol.shaping.token_limit import TokenLimit
+from shim.protocol.transcript import Transcript
 
 
-class World(Protocol):
-    """What a choice needs done for it."""
+class FetchPicture(msgspec.Struct, frozen=True):
+    """The picture is wanted as data rather than as a link."""
 
-    def link(self, file: FileRef, live: LiveAnswer) -> str:
-        """The address under which a client can have `file`."""
-        ...
+    file: FileRef
 
-    async def fetch(self, file: FileRef, live: LiveAnswer) -> str:
-        """`file` as a data URL. Raises GatewayError."""
-        ...
 
-    async def repair(self, unusable: Unusable, live: LiveAnswer) -> LiveAnswer:
-        """Another turn, told what was wrong with the last. Raises GatewayError."""
-        ...
+class Repair(msgspec.Struct, frozen=True):
+    """Another turn is wanted, which is told what was wrong with this one."""
+
+    unusable: Unusable
+
+
+Need = FetchPicture | Repair | FollowUp
+Link = Callable[[FileRef, LiveTurn], str]
+"""(file, the turn it came up in) -> the address under which a client can have it"""
 
 
 class Choice:
-    """One choice. `inline` says that pictures are wanted as data rather than as links."""
+    """One choice. `inline`: pictures are wanted as data. `link` is asked for all other files, and for pictures that
+    can't be fetched."""
 
-    def __init__(self, live: LiveAnswer, stages: Sequence[Stage], world: World, *, inline: bool = False) -> None:
-        self.live = live
-        self._world = world
-        self._inline = inline
-        self._pictures: dict[FileRef, str] = {}
-        self._markdown = Markdown(link=self._link)
-        self._stages = stages
+    def __init__(self, turn: LiveTurn, link: Link, *, inline: bool = False) -> None:
+        self.turn = turn
+        self.transcript = Transcript()
+        self._link, self._inline = link, inline
+        self._filters: Sequence[Filter] = ()
+        self._data: dict[FileRef, str] = {}  # pictures that were fetched, as data URLs
+        self._waiting: deque[Event] = deque()  # what comes from the picture on that is being fetched
+        self._need: FetchPicture | Repair | None = None
+        self._as_upstream_has_it = self._repaired = False
         self._closed = False
 
-    async def events(self) -> AsyncIterator[list[Event]]:
-        """The events for the renderer, in batches; the last one is Finished or Failed."""
-        while True:
-            unusable: Unusable | None = None
-            async for batch in self.live.events():
-                events = self._shape(await self._prepared(batch))
-                if events and isinstance(last := events[-1], Unusable):
-                    unusable = last
-                    events.pop()
-                if events:
-                    yield events
-                if any(stage.decided for stage in self._stages):
-                    break
-            if unusable is None:
-                self.close()
-                return
-            failure = await self._go_again(unusable)
-            if failure is not None:
-                yield [Failed(failure)]
-                return
+    def set_filters(self, filters: Sequence[Filter]) -> None:
+        """The filters of this choice; they may ask for its links, and so come after it."""
+        self._filters = filters
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events for the renderer that `chunk` completes (`b""` is the end), for a driver that is handed the bytes.
-        What needs another call can't be had there: pictures as data, and the repair turn."""
-        return self._shape(self.live.feed(chunk))
+    @property
+    def needs(self) -> Need | None:
+        """What it can't go on without; None: the stream's next chunk."""
+        return self._need or self.turn.answer.follow
 
-    def break_off(self, error: GatewayError) -> list[Event]:
-        """The same where the bytes end with a failure."""
-        return self._shape(self.live.break_off(error))
+    @property
+    def ended(self) -> bool:
+        """Whether its last event has been given."""
+        return self.transcript.ended
+
+    @property
+    def is_as_upstream_has_it(self) -> bool:
+        """Whether neither more nor less was given than stands upstream: nothing was cut off, and nothing repaired."""
+        return self._as_upstream_has_it and not self._repaired
+
+    def link(self, file: FileRef) -> str:
+        """The address under which the client can have `file`: a data URL where that is wanted and could be had."""
+        return self._data.get(file) or self._link(file, self.turn)
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> list[Event]:
+        """The events that the turn came with."""
+        first, self.turn.first = self.turn.first, []
+        return self.take(first)
+
+    def receive(self, chunk: bytes) -> list[Event]:
+        """The events for the writer that `chunk` completes. `b""` is the end of the stream."""
+        return self.take(self.turn.receive(chunk))
+
+    def fail(self, error: GatewayError, *, final: bool = False) -> list[Event]:
+        """The same where the stream ends with a failure. An answer that was whole already stays so."""
+        return self.take(self.turn.note(self.turn.answer.abort(error, final=final)))
+
+    def fetched(self, data: str | None) -> list[Event]:
+        """The picture that was needed, as a data URL; None: it stays a link."""
+        assert isinstance(self._need, FetchPicture)  # noqa: S101  `needs` said so
+        file, self._need = self._need.file, None
+        if data is not None:
+            self._data[file] = data
+        picture, rest = self._waiting.popleft(), list(self._waiting)
+        self._waiting.clear()
+        return self._shape([picture]) + self.take(rest)
+
+    def repaired(self, turn: LiveTurn) -> list[Event]:
+        """The turn that was needed, at its head."""
+        self.turn, self._need, self._repaired = turn, None, True
+        for one in self._filters:
+            one.restart()
+        return self.begin()
+
+    def give_up(self, error: GatewayError) -> list[Event]:
+        """The turn that was needed can't be had."""
+        self._need, self._closed = None, True
+        failed = Failed(error)
+        self.transcript.add(failed)
+        return [failed]
+
+    def take(self, events: list[Event]) -> list[Event]:
+        """What events of the turn come to. From a picture on that has to be fetched first, they wait."""
+        if self._waiting:
+            self._waiting += events
+            return []
+        if self._inline:
+            for place, event in enumerate(events):
+                if isinstance(event, Picture) and event.file not in self._data:
+                    shaped = self._shape(events[:place])
+                    self._waiting.extend(events[place:])
+                    self._need = FetchPicture(event.file)
+                    return shaped
+        return self._shape(events)
 
     def close(self) -> None:
-        """Let go of upstream; closing again does nothing."""
+        """Let go of upstream and of the account; closing again does nothing."""
         if not self._closed:
             self._closed = True
-            self.live.close()
+            self.turn.close()
 
-    def _shape(self, events: Sequence[Event]) -> list[Event]:
-        shaped = self._markdown.feed(events)
-        for stage in self._stages:
-            shaped = stage.feed(shaped)
+    # --- through ------------------------------------------------------------------------------------------------------
+
+    def _shape(self, events: list[Event]) -> list[Event]:
+        if events and isinstance(events[-1], Finished):
+            shaped = self._filtered(events[:-1])
+            cut_off = any(one.decided for one in self._filters)  # before upstream's own end
+            shaped += self._filtered(events[-1:])
+            limits = (one for one in self._filters if isinstance(one, StopSequences | TokenLimit))
+            self._as_upstream_has_it = not cut_off and not any(one.decided for one in limits)
+        else:
+            shaped = self._filtered(events)
+        if shaped and isinstance(last := shaped[-1], Unusable):
+            shaped.pop()
+            self._need = Repair(last)
+        add = self.transcript.add
+        for event in shaped:
+            add(event)
         return shaped
 
-    async def _prepared(self, batch: Sequence[Event]) -> Sequence[Event]:
-        """The same events, with the pictures in them fetched where they are wanted as data; one that can't be fetched
-        stays a link."""
-        if self._inline:
-            for event in batch:
-                if isinstance(event, Picture):
-                    try:
-                        self._pictures[event.file] = await self._world.fetch(event.file, self.live)
-                    except GatewayError:
-                        continue
-        return batch
-
-    def _link(self, file: FileRef) -> str:
-        return self._pictures.get(file) or self._world.link(file, self.live)
-
-    async def _go_again(self, unusable: Unusable) -> GatewayError | None:
-        """Replace the turn by one that is told what was wrong; the error where that can't be had."""
-        self.live.close()
-        try:
-            self.live = await self._world.repair(unusable, self.live)
-        except GatewayError as error:
-            self._closed = True
-            return error
-        except BaseException:
-            self._closed = True
-            raise
-        for stage in self._stages:
-            stage.again()
-        return None
+    def _filtered(self, events: list[Event]) -> list[Event]:
+        for one in self._filters:
+            events = one.receive(events)
+        return events

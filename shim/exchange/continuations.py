@@ -13,7 +13,6 @@ client does.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -21,15 +20,11 @@ from shim.accounts.credentials import Caller, own_account
 from shim.accounts.outcomes import may_retry
 from shim.accounts.roster import Roster
 from shim.accounts.seats import Seats, is_shortage
-from shim.apis.chat.wire import ChatMessage
 from shim.errors import GatewayError, RequestError
-from shim.exchange.choice import Choice, World
-from shim.exchange.turns import LiveAnswer, Turns, Wanted
-from shim.files import Gathered
-from shim.protocol.events import Event, Finished
-from shim.protocol.render import Transcript
-from shim.protocol.shaping.filter import Stage
-from shim.protocol.shaping.limits import StopSequences, TokenLimit
+from shim.exchange.choice import Choice
+from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.protocol.api import AnswerPlace
+from shim.protocol.prompt import Call, PromptMessage, Text
 from shim.protocol.turn.conversation import owner_of
 from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
@@ -45,20 +40,13 @@ _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _HOPELESS = frozenset({"content_policy_violation"})
 
 
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where an answer stands: the name of its conversation (`shim.protocol.owners`) and its message."""
-
-    conversation_id: str
-    message_id: str
-
-
 class Notes:
     """What was answered where, by the key of the history: shared through the store of the pool."""
 
     def __init__(self, roster: Roster) -> None:
         self._roster = roster
 
-    async def write(self, key: str, place: Place) -> None:
+    async def write(self, key: str, place: AnswerPlace) -> None:
         """Note an answer; lost where the store is away or slow."""
         try:
             async with asyncio.timeout(PATIENCE):
@@ -66,7 +54,7 @@ class Notes:
         except TimeoutError:
             log.info("the store was too slow to note a conversation")
 
-    async def find(self, history: History) -> tuple[int, Place] | None:
+    async def find(self, history: History) -> tuple[int, AnswerPlace] | None:
         """How many of the messages the longest history has that was answered here, and where that is."""
         try:
             async with asyncio.timeout(PATIENCE):
@@ -81,13 +69,13 @@ class Notes:
         return None
 
 
-class Chat:
-    """One request whose conversation may be gone on with, now and after its answer."""
+class KnownChat:
+    """One request whose conversation may be continued, now and after its answer."""
 
     def __init__(self, continuations: "Continuations", wanted: Wanted, history: History) -> None:
         self._continuations, self._wanted, self._history = continuations, wanted, history
 
-    async def open(self) -> LiveAnswer:
+    async def open(self) -> LiveTurn:
         """A turn at its head: the rest alone where that can be had, else all of it. Raises GatewayError."""
         turns, rest = self._continuations.turns, await self._rest()
         if rest is not None:
@@ -96,28 +84,28 @@ class Chat:
             except GatewayError as error:
                 if not _may_be_asked_anew(error, self._wanted.caller):
                     raise
-                log.info("a conversation can't be gone on with (%s), sending all of it", error.code)
+                log.info("a conversation can't be continued (%s), sending all of it", error.code)
         return await turns.open(self._wanted)
 
-    def choice(self, live: LiveAnswer, stages: Sequence[Stage], world: World, *, inline: bool) -> "NotedChoice":
-        """The answer as a choice that is noted where it ends well."""
-        return NotedChoice(self, live, stages, world, inline=inline)
-
-    async def note(self, said: Transcript, ids: dict[str, str]) -> None:
-        """The client has been given `said` and will send it back some day."""
-        if ids:
-            answer = ChatMessage("assistant", said.text, tool_calls=said.calls or None)
-            await self._continuations.notes.write(self._history.key_with(answer), Place(**ids))
+    async def note(self, choice: Choice) -> None:
+        """The client has been given this answer, and will send it back some day. Only one that came to a good end, and
+        stands upstream as it was given, is noted."""
+        said, place = choice.transcript, choice.turn.place()
+        if place is None or said.finish_reason not in _GOOD_ENDS or not choice.is_as_upstream_has_it:
+            return
+        calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
+        answer = PromptMessage("assistant", (Text(said.text), *calls))
+        await self._continuations.notes.write(self._history.key_with(answer), place)
 
     async def _rest(self) -> Wanted | None:
         found = await self._continuations.notes.find(self._history)
         if found is None:
             return None
         length, place = found
-        request = rest_of(self._wanted.request, length, place.conversation_id, place.message_id)
-        if not self._continuations.is_free(self._wanted.caller, owner_of(request)):
+        prompt = rest_of(self._wanted.prompt, length, place.conversation_id, place.message_id)
+        if not self._continuations.is_free(self._wanted.caller, owner_of(prompt)):
             return None
-        return msgspec.structs.replace(self._wanted, request=request, files=_files_after(self._wanted.files, length))
+        return msgspec.structs.replace(self._wanted, prompt=prompt)
 
 
 class Continuations:
@@ -130,14 +118,13 @@ class Continuations:
         self.turns = turns
         self.notes = Notes(seats.pool)
 
-    def chat_of(self, wanted: Wanted) -> Chat | None:
-        """The chat that a request goes on with; None where it is to be sent as it is: not enabled, several choices, or
-        a client that says itself where to go on. Raises CredentialError for a token whose time is over."""
-        request = wanted.request
-        if not self._enabled or (request.n or 1) != 1 or request.conversation_id:
+    def chat_of(self, wanted: Wanted) -> KnownChat | None:
+        """The chat that a prompt belongs to; None where it is to be sent as it is: not enabled, several choices, or a
+        client that says itself where to continue. Raises CredentialError for a token whose time is over."""
+        prompt = wanted.prompt
+        if not self._enabled or prompt.limits.choices != 1 or prompt.continues:
             return None
-        history = History(request, self._scope(wanted.caller), _sha256)
-        return Chat(self, wanted, history)
+        return KnownChat(self, wanted, History(prompt, self._scope(wanted.caller), _sha256))
 
     def is_free(self, caller: Caller, owner: str | None) -> bool:
         """Whether the owner of a conversation (None: nobody in particular) could take the turn without waiting for the
@@ -154,43 +141,6 @@ class Continuations:
         return "pool" if caller.own is None else f"own {own_account(caller.own, self.turns.now()).id}"
 
 
-class NotedChoice(Choice):
-    """A choice whose answer is noted just before its end is given, so that the client's next request finds it."""
-
-    def __init__(
-        self, chat: Chat, live: LiveAnswer, stages: Sequence[Stage], world: World, *, inline: bool = False
-    ) -> None:
-        super().__init__(live, stages, world, inline=inline)
-        self._chat = chat
-        self._limits = [stage for stage in stages if isinstance(stage, StopSequences | TokenLimit)]
-        self._said = Transcript()
-        self._first = live
-        self._whole = False
-
-    async def events(self) -> AsyncIterator[list[Event]]:
-        """The events for the renderer, in batches; the last one is Finished or Failed."""
-        async for events in super().events():
-            for event in events:
-                self._said.add(event)
-            if self._is_as_upstream_has_it():
-                await self._chat.note(self._said, self.live.ids())
-            yield events
-
-    def _is_as_upstream_has_it(self) -> bool:
-        """Whether the answer came to its good end, and neither more nor less of it was given than stands upstream. A
-        repaired one stands there with what was wrong before it."""
-        return self._said.finish_reason in _GOOD_ENDS and self._whole and self.live is self._first
-
-    def _shape(self, events: Sequence[Event]) -> list[Event]:
-        if not events or not isinstance(events[-1], Finished):
-            return super()._shape(events)
-        shaped = super()._shape(events[:-1])
-        broken_off = any(stage.decided for stage in self._stages)  # before upstream's own end
-        shaped += super()._shape(events[-1:])
-        self._whole = not broken_off and not any(limit.decided for limit in self._limits)
-        return shaped
-
-
 def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     """Whether all of the history, as a new conversation, may fare better than the rest of it did. All these say that
     upstream has not taken the turn. A caller's own account is the same one again."""
@@ -199,20 +149,9 @@ def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     return caller.own is None and (is_shortage(error) or may_retry(error, sent=True))
 
 
-def _files_after(gathered: Gathered, length: int) -> Gathered:
-    """The files of the messages after the first `length`, standing where they stand among those alone."""
-    return Gathered(
-        tuple(
-            msgspec.structs.replace(one, given=msgspec.structs.replace(one.given, message=one.given.message - length))
-            for one in gathered.files
-            if one.given.message >= length
-        )
-    )
-
-
 def _sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Place).decode
+_decode = msgspec.json.Decoder(AnswerPlace).decode

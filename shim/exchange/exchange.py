@@ -1,94 +1,214 @@
-"""An exchange: one client call from its request to the end of its answer, with one or more choices.
+"""An exchange: one client call from its prompt to the end of its answer, with one or more choices.
 
-Rule: whoever opened an exchange closes it, at any moment; that lets go of every turn of it.
+    app:    run(send)                          each choice's steps, as they come, until the answer's end
+    addon:  receive(chunk), `b""` at the end    the same object, pushed by whoever holds the stream
+
+Rule: what the client reads is written here and nowhere else, by the writer of its API; both drivers get the same bytes
+because it is the same machine. Whoever opened an exchange closes it, at any moment; that lets go of every turn of it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
 
 from shim import tokenizer
-from shim.apis.chat.wire import Usage
-from shim.exchange.choice import Choice
+from shim.accounts.credentials import Caller
+from shim.errors import GatewayError, UpstreamError
+from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
+from shim.exchange.continuations import KnownChat
+from shim.exchange.services import AnswerServices
 from shim.exchange.turns import Wanted
-from shim.protocol.counting.usage import prompt_tokens, readable_text, usage_of
-from shim.protocol.events import Event, Failed
-from shim.protocol.render import Transcript
+from shim.protocol.api import AnswerPlace, Api, Asked, Writer
+from shim.protocol.counting.usage import Usage, prompt_tokens, usage_of
+from shim.protocol.events import Event, Failed, FileRef
+from shim.protocol.transcript import Transcript
 from shim.protocol.turn.conversation import effort_for
 
 _LARGE = 100_000  # characters; the tokenizer does some 30 a microsecond
 
+Send = Callable[[bytes], Awaitable[None]]
+
+
+class ClientCall(msgspec.Struct, frozen=True):
+    """What a client asks, who it is, in which API, and where it reaches this gateway (an address without a slash at its
+    end)."""
+
+    asked: Asked
+    caller: Caller
+    api: Api
+    address: str
+
 
 class Exchange:
-    """One answer under way, with all its choices at their head."""
+    """One answer under way, with all its choices at their head. It is the `AnswerInfo` of its writer."""
 
-    def __init__(self, wanted: Wanted, choices: Sequence[Choice], clock: Clock, *, kept: bool) -> None:
-        self.request = wanted.request
+    def __init__(
+        self,
+        call: ClientCall,
+        wanted: Wanted,
+        choices: Sequence[Choice],
+        services: AnswerServices,
+        *,
+        clock: Clock,
+        kept: bool,
+        chat: KnownChat | None = None,
+    ) -> None:
+        self.prompt = wanted.prompt
         self.choices = choices
-        self.seat = choices[0].live.seat
-        self.id = f"chatcmpl-{clock.new_id().replace('-', '')}"
+        self.transcripts: Sequence[Transcript] = [choice.transcript for choice in choices]
+        self.id = clock.new_id().replace("-", "")
         self.created = int(clock.now())
+        self._api, self._options = call.api, call.asked.options
+        self._services, self._chat, self._kept = services, chat, kept
         self._images = wanted.files.tokens
-        self._kept = kept
+        self._usage: Usage | None = None  # counted, once everything has been said
+        self._writer: Writer | None = None
+
+    # --- what a writer may ask ----------------------------------------------------------------------------------------
 
     @property
     def model(self) -> str:
         """The model that answers, by its public name; upstream may name another one as it begins."""
-        return self.choices[0].live.model
+        return self.choices[0].turn.model
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts so far: the prompt once, and every choice."""
+        return self._usage or self._counted()
+
+    def place(self, choice: int) -> AnswerPlace | None:
+        """What a client continues with, where chats are kept."""
+        return self.choices[choice].turn.place() if self._kept else None
+
+    def link(self, file: FileRef, choice: int) -> str:
+        """The address under which the client can have a file of the answer."""
+        return self.choices[choice].link(file)
+
+    # --- about it -----------------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is over: each choice has ended, or one has failed, for a stream has one error at most."""
+        return self.error is not None or all(choice.ended for choice in self.choices)
+
+    @property
+    def error(self) -> GatewayError | None:
+        """What it failed with."""
+        return next((one.error for one in self.transcripts if one.error is not None), None)
 
     @property
     def ignored(self) -> list[str]:
         """Fields of the request that turned out to have no effect on this answer."""
-        unheard = self.request.reasoning_effort is not None and effort_for(self.request, self.seat.slug) is None
-        return ["reasoning_effort"] if unheard else []
+        slug = self.choices[0].turn.lease.slug
+        unheard = self.prompt.effort is not None and effort_for(self.prompt, slug) is None
+        return [self._api.effort_field] if unheard else []
 
-    def events(self) -> AsyncIterator[tuple[int, list[Event]]]:
-        """(choice, its events), in the batches they arrived in; each choice's last one is Finished or Failed."""
-        return _one(self.choices[0]) if len(self.choices) == 1 else _merged(self.choices)
+    @property
+    def is_large(self) -> bool:
+        """Whether counting its tokens should stay off the event loop."""
+        answered = sum(transcript.size for transcript in self.transcripts)
+        return answered + sum(len(message.text) for message in self.prompt.messages) > _LARGE
 
-    def ids(self, choice: int) -> dict[str, str]:
-        """What a client goes on with, where chats are kept: the names of the conversation and of the answer in it."""
-        return self.choices[choice].live.ids() if self._kept else {}
+    # --- pushed -------------------------------------------------------------------------------------------------------
 
-    def usage(self, transcripts: Sequence[Transcript]) -> Usage:
-        """Token counts so far: the prompt once, and every choice."""
-        prompt = prompt_tokens(
-            self.request.messages, tokenizer.count, tools=self.request.tools or (), images=(self._images,)
-        )
-        return usage_of(prompt, transcripts, tokenizer.count)
+    def receive(self, chunk: bytes) -> bytes:
+        """The client's bytes for a chunk of upstream's (`b""` is the end), for a driver that can't do what a choice may
+        need on the way: then a picture stays a link, and an answer that goes on elsewhere fails."""
+        choice = self.choices[0]
+        events = choice.receive(chunk)
+        while choice.needs is not None and not choice.ended:
+            match choice.needs:
+                case FetchPicture():
+                    events += choice.fetched(None)
+                case Repair():
+                    events += choice.give_up(UpstreamError("The model's answer is not what was asked for"))
+                case _:
+                    events += choice.receive(b"")  # nobody follows, and the machine ends it
+        return self._written(events, 0)
 
-    def is_large(self, transcripts: Sequence[Transcript]) -> bool:
-        """Whether counting tokens should stay off the event loop."""
-        answered = sum(transcript.size for transcript in transcripts)
-        return answered + sum(len(readable_text(message)) for message in self.request.messages) > _LARGE
+    def break_off(self, error: GatewayError) -> bytes:
+        """The client's last bytes where the stream can't go on."""
+        return self._written(self.choices[0].fail(error, final=True), 0)
+
+    def _written(self, events: list[Event], choice: int) -> bytes:
+        """The client's bytes for events of one choice; nothing where it wants its answer in one piece."""
+        if not events or not self.prompt.stream:
+            return b""
+        if self._writer is not None:
+            return self._writer.receive(events, choice)
+        # Made only now, because the first event tells which model answers. What fails before it begins has no head.
+        self._writer = self._api.stream(self, self._options)
+        head = b"" if isinstance(events[0], Failed) else self._writer.head()
+        return head + self._writer.receive(events, choice)
+
+    # --- driven -------------------------------------------------------------------------------------------------------
+
+    async def run(self, send: Send) -> None:
+        """Go through the whole answer, giving the client's bytes to `send` as they come. Where it fails, its last bytes
+        say so, and `error` is set."""
+        if len(self.choices) == 1:
+            await self._run_choice(0, send)
+            return
+        lock = asyncio.Lock()  # first come, first served: bytes go out in the order they were written in
+
+        async def send_in_turn(data: bytes) -> None:
+            async with lock:
+                await send(data)
+
+        pumps = {asyncio.ensure_future(self._run_choice(place, send_in_turn)) for place in range(len(self.choices))}
+        waiting = pumps
+        try:
+            while waiting and not self.ended:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for pump in done:
+                    pump.result()
+            if self.error is None:
+                await asyncio.gather(*waiting)  # the last bytes of the others
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _run_choice(self, place: int, send: Send) -> None:
+        choice, step = self.choices[place], self._services.step
+        events = choice.begin()
+        while True:
+            if choice.ended:
+                await self._before_last_bytes(choice)
+            if data := self._written(events, place):
+                await send(data)
+            if choice.ended or self.error is not None:
+                return
+            events = await step(choice)
+            if self.error is not None and not choice.ended:
+                return  # another choice has failed meanwhile, and that was the stream's last line
+
+    async def _before_last_bytes(self, choice: Choice) -> None:
+        if self._chat is not None:
+            await self._chat.note(choice)
+        if self.ended and self.is_large:
+            self._usage = await asyncio.to_thread(self._counted)
+
+    async def whole(self) -> bytes:
+        """The whole answer, waited for. Raises the GatewayError it failed with."""
+
+        async def nobody(_data: bytes) -> None:
+            """Nothing is written before the end."""
+
+        await self.run(nobody)
+        if self.error is not None:
+            raise self.error
+        return self._api.whole(self, self._options)
 
     def close(self) -> None:
         """Let go of upstream and of the accounts."""
         for choice in self.choices:
             choice.close()
 
-
-async def _one(choice: Choice) -> AsyncIterator[tuple[int, list[Event]]]:
-    async for events in choice.events():
-        yield 0, events
-
-
-async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[int, list[Event]]]:
-    """The events of all choices as they come. One that fails ends them all: a stream has one error at most."""
-    streams = [choice.events() for choice in choices]
-    waiting = {asyncio.ensure_future(anext(stream, None)): place for place, stream in enumerate(streams)}
-    try:
-        while waiting:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                place, events = waiting.pop(task), task.result()
-                if events is None:
-                    continue
-                yield place, events
-                if isinstance(events[-1], Failed):
-                    return
-                waiting[asyncio.ensure_future(anext(streams[place], None))] = place
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+    def _counted(self) -> Usage:
+        prompt = prompt_tokens(
+            self.prompt.messages, tokenizer.count, functions=self.prompt.functions, images=(self._images,)
+        )
+        return usage_of(prompt, self.transcripts, tokenizer.count)

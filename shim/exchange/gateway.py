@@ -15,21 +15,21 @@ from shim.accounts.roster import Roster
 from shim.accounts.seats import Seats
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
-from shim.apis.chat.wire import ChatRequest
 from shim.errors import GatewayError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
-from shim.exchange.continuations import Chat, Continuations
-from shim.exchange.exchange import Exchange
+from shim.exchange.continuations import Continuations, KnownChat
+from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
-from shim.exchange.services import Errands
-from shim.exchange.turns import LiveAnswer, Turns, Wanted
+from shim.exchange.services import AnswerServices
+from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.protocol.events import FileRef
 from shim.protocol.models import AUTO
-from shim.protocol.shaping.pipeline import Means, stages_for
-from shim.protocol.turn.checks import check_request
+from shim.protocol.prompt import Prompt
+from shim.protocol.shaping.pipeline import FilterDependencies
+from shim.protocol.turn.checks import check_prompt
 from shim.protocol.turn.model_list import list_models
 from shim.protocol.turn.renewal import DeadCredentialError
 from shim.protocol.upstream import Identity
@@ -72,41 +72,42 @@ class Gateway:
         self._files = Files(settings, driver, clock=clock.now)
         self.turns = Turns(settings, self.calls, self.seats, self._files, clock)
         self._continuations = Continuations(settings, self.seats, self.turns)
-        self._means = Means(tokenizer.count, tokenizer.cut, clock.new_id, validate)
+        self._filter_needs = FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
         return caller_of(authorization, self.settings.authorization)
 
-    async def open(self, request: ChatRequest, caller: Caller, address: str) -> Exchange:
-        """Begin the exchange; it is at its head when this returns. `address` is where the client reaches this gateway
-        (no slash at its end). Raises GatewayError."""
-        wanted = await self.wanted(request, caller)
+    async def open(self, call: ClientCall) -> Exchange:
+        """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
+        wanted = await self.wanted(call.asked.prompt, call.caller)
         chat = self._continuations.chat_of(wanted)
-        lives = [await chat.open()] if chat else await self._begin(wanted, request.n or 1)
-        return self.exchange(wanted, lives, address, chat)
+        turns = [await chat.open()] if chat else await self._begin(wanted)
+        return self.exchange(call, wanted, turns, chat)
 
-    async def wanted(self, request: ChatRequest, caller: Caller) -> Wanted:
-        """The request, found to be in order, with its files at hand. Raises GatewayError."""
+    async def wanted(self, prompt: Prompt, caller: Caller) -> Wanted:
+        """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         kept = not self.settings.history_disabled
-        check_request(request, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
-        return Wanted(request, await self._files.gather(request), caller)
+        check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        return Wanted(prompt, await self._files.gather(prompt), caller)
 
-    def exchange(self, wanted: Wanted, lives: Sequence[LiveAnswer], address: str, chat: Chat | None = None) -> Exchange:
-        """The exchange whose choices are these answers."""
-        request = wanted.request
-        errands = Errands(
+    def exchange(
+        self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None
+    ) -> Exchange:
+        """The exchange whose choices are answered by these turns."""
+        services = AnswerServices(
             wanted,
-            self.settings.public_base_url.rstrip("/") or address,
+            self.settings.public_base_url.rstrip("/") or call.address,
             turns=self.turns,
             calls=self.calls,
             links=self._links,
             max_bytes=self.settings.max_file_bytes,
         )
-        inline = request.image_response_format == "b64_json"
-        choice = chat.choice if chat else Choice
-        choices = [choice(live, stages_for(request, self._means), errands, inline=inline) for live in lives]
-        return Exchange(wanted, choices, self.clock, kept=self.turns.kept)
+        inline = wanted.prompt.pictures == "data"
+        choices = [Choice(turn, services.link, inline=inline) for turn in turns]
+        for choice in choices:
+            choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
+        return Exchange(call, wanted, choices, services, clock=self.clock, kept=self.turns.kept, chat=chat)
 
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
@@ -133,18 +134,18 @@ class Gateway:
             pool.report(id, event_of(error, slug=AUTO, renewable=False, now=self.clock.now()))
         return pool.view(id)
 
-    async def _begin(self, wanted: Wanted, choices: int) -> list[LiveAnswer]:
+    async def _begin(self, wanted: Wanted) -> list[LiveTurn]:
         """A turn for each choice, all at their head; where one fails, none."""
-        if choices == 1:
+        if wanted.prompt.limits.choices == 1:
             return [await self.turns.open(wanted)]
-        tasks = [asyncio.ensure_future(self.turns.open(wanted)) for _ in range(choices)]
+        tasks = [asyncio.ensure_future(self.turns.open(wanted)) for _ in range(wanted.prompt.limits.choices)]
         try:
             return await asyncio.gather(*tasks)
         except BaseException:
             for task in tasks:
                 task.cancel()
             for opened in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(opened, LiveAnswer):
+                if isinstance(opened, LiveTurn):
                     opened.close()
             raise
 

@@ -1,20 +1,21 @@
-"""What has to be done for a choice while its answer is under way: links, pictures as data, and the repair turn."""
+"""What an exchange has done for it while its answers are under way: links, a choice's next step, the repair turn."""
 
 import base64
 
 import msgspec
 
-from shim.apis.chat.wire import ChatMessage, ChatRequest
-from shim.errors import UpstreamError
+from shim.errors import GatewayError, UpstreamError
 from shim.exchange.calls import Calls
+from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.links import Links
-from shim.exchange.turns import LiveAnswer, Turns, Wanted
-from shim.protocol.events import FileRef, Unusable
+from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.protocol.events import Event, FileRef, Unusable
+from shim.protocol.prompt import Continues, PromptMessage, Text
 from shim.transport.base import read_reply
 
 
-class Errands:
-    """The errands of one exchange. `address` is where its client reaches this gateway."""
+class AnswerServices:
+    """The services of one exchange. `address` is where its client reaches this gateway."""
 
     def __init__(
         self, wanted: Wanted, address: str, *, turns: Turns, calls: Calls, links: Links, max_bytes: int
@@ -23,35 +24,45 @@ class Errands:
         self._turns, self._calls, self._links = turns, calls, links
         self._max_bytes = max_bytes
 
-    def link(self, file: FileRef, live: LiveAnswer) -> str:
+    def link(self, file: FileRef, turn: LiveTurn) -> str:
         """The address under which a client can have `file`."""
-        return self._address + self._links.path_of(file, live.seat.account_id, self._turns.now())
+        return self._address + self._links.path_of(file, turn.lease.account_id, self._turns.now())
 
-    async def fetch(self, file: FileRef, live: LiveAnswer) -> str:
-        """`file` as a data URL. Raises GatewayError."""
-        response = await self._calls.file(live.seat.identity, file)
-        reply = await read_reply(response, self._max_bytes)
-        media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
-        if not media_type.startswith("image/"):
-            raise UpstreamError("Upstream's picture is none", code="upstream_file")
+    async def step(self, choice: Choice) -> list[Event]:
+        """Do what a choice needs next, mostly reading its stream's next chunk; the events that come of it. Whatever
+        fails becomes the choice's last event."""
+        match choice.needs:
+            case FetchPicture(file=file):
+                return choice.fetched(await self._picture(file, choice.turn))
+            case Repair(unusable=unusable):
+                choice.turn.close()
+                try:
+                    return choice.repaired(await self._repair(unusable, choice.turn))
+                except GatewayError as error:
+                    return choice.give_up(error)
+            case _:
+                return choice.take(await self._turns.advance(choice.turn))
+
+    async def _picture(self, file: FileRef, turn: LiveTurn) -> str | None:
+        """A picture as a data URL; None where it can't be had, for then it stays a link."""
+        try:
+            reply = await read_reply(await self._calls.file(turn.lease.identity, file), self._max_bytes)
+            media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
+            if not media_type.startswith("image/"):
+                raise UpstreamError("Upstream sent something that is not an image", code="upstream_file")
+        except GatewayError:
+            return None
         return f"data:{media_type};base64,{base64.b64encode(reply.body).decode()}"
 
-    async def repair(self, unusable: Unusable, live: LiveAnswer) -> LiveAnswer:
+    async def _repair(self, unusable: Unusable, turn: LiveTurn) -> LiveTurn:
         """Another turn, told what was wrong with the last. Raises GatewayError."""
-        request = _told(self._wanted.request, unusable, live.ids() if self._turns.kept else {})
-        return await self._turns.open(msgspec.structs.replace(self._wanted, request=request))
-
-
-def _told(request: ChatRequest, unusable: Unusable, ids: dict[str, str]) -> ChatRequest:
-    """The request for the repair turn: the same conversation gone on with where it is kept, else all of it again."""
-    complaint = ChatMessage("user", unusable.complaint)
-    if ids:
-        return msgspec.structs.replace(
-            request,
-            messages=[complaint],
-            conversation_id=ids["conversation_id"],
-            parent_message_id=ids["message_id"],
-        )
-    return msgspec.structs.replace(
-        request, messages=[*request.messages, ChatMessage("assistant", unusable.answer), complaint]
-    )
+        place = turn.place() if self._turns.kept else None
+        complaint = PromptMessage("user", (Text(unusable.complaint),))
+        prompt = self._wanted.prompt
+        if place is not None:  # upstream knows the answer: only the complaint is new
+            continues = Continues(place.conversation_id, place.message_id)
+            prompt = msgspec.structs.replace(prompt, messages=(complaint,), continues=continues)
+        else:
+            answer = PromptMessage("assistant", (Text(unusable.answer),))
+            prompt = msgspec.structs.replace(prompt, messages=(*prompt.messages, answer, complaint))
+        return await self._turns.open(msgspec.structs.replace(self._wanted, prompt=prompt))

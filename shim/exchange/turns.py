@@ -1,6 +1,6 @@
-"""One turn: an account's seat, the handshake, and the answer until its end, wherever upstream moves it.
+"""Opens turns: an account, the handshake, the call, and its answer until the head, with tries over other accounts.
 
-    open ──seat, files, handshake──> turn ──stream──> head (first event) ──events, follow-ups──> end
+    open ──lease, files, handshake──> conversation call ──stream──> LiveTurn at its head (first events)
 
 Rules: a failure before the head is raised, so that it becomes a status; after it, it is the last event. Retries happen
 only before upstream has accepted anything. Whoever opened a turn closes it, and closing is what tells upstream that
@@ -8,7 +8,7 @@ the client is gone.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -16,7 +16,6 @@ import msgspec
 from shim.accounts.credentials import Caller
 from shim.accounts.outcomes import Attempt, Tries
 from shim.accounts.seats import Seat, Seats, list_key
-from shim.apis.chat.wire import ChatRequest
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Way
@@ -25,13 +24,14 @@ from shim.exchange.next_account import next_seat
 from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import Continue, Poll, Resume, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
+from shim.protocol.api import AnswerPlace
 from shim.protocol.commands import Handshake, HttpRequest
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.models import answered_model
 from shim.protocol.owners import named
+from shim.protocol.prompt import Prompt
 from shim.protocol.turn.conversation import conversation_for, owner_of
-from shim.protocol.turn.handshake import Turn, open_turn
-from shim.protocol.upstream import Upstream
+from shim.protocol.turn.handshake import OpeningCall, open_turn
 from shim.settings import Settings
 from shim.transport.base import Response, read_reply
 
@@ -42,144 +42,75 @@ _EVENT_STREAM = "text/event-stream"
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a turn is opened for: the request as it goes up, its files, and who asks."""
+    """What a turn is opened for: the prompt as it goes up, its files, and who asks."""
 
-    request: ChatRequest
+    prompt: Prompt
     files: Gathered
     caller: Caller
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a turn is held: whose seat, over which way, and the conversation that went up."""
+class PreparedTurn(msgspec.Struct, frozen=True):
+    """A turn whose call is ready to be sent: with whose account, over which route, and the conversation in it."""
 
-    seat: Seat
-    way: Way
+    lease: Seat
+    route: Way
     conversation: Conversation
+    call: OpeningCall
 
 
-class Arranged(msgspec.Struct, frozen=True):
-    """A turn whose call is ready to be sent, and where it is held."""
+class LiveTurn:
+    """One turn upstream: whose account it uses, the response that is being read, and the machine that reads it. It does
+    no I/O of its own but to let go of the response."""
 
-    place: Place
-    turn: Turn
-
-
-class LiveAnswer:
-    """One answer under way, at its head once `begin` has returned."""
-
-    def __init__(self, turns: "Turns", place: Place, response: Response, answer: Answer) -> None:
-        self.seat = place.seat
-        self.model = place.seat.model
-        self._turns, self._place = turns, place
-        self._response, self._answer = response, answer
-        self._until = turns.now() + turns.total_timeout
-        self._first: list[Event] = []
+    def __init__(self, prepared: PreparedTurn, response: Response, answer: Answer, now: Callable[[], float]) -> None:
+        self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
+        self.model = prepared.lease.model
+        self.response, self.answer = response, answer
+        self.first: list[Event] = []  # what came before the turn was handed over
+        self.opened_at = now()
+        self._now = now
         self._last: Event | None = None
 
-    async def begin(self) -> None:
-        """Wait for the first events. Raises what the client gets as a status."""
-        while not self._first:
-            self._first = await self._next()
-        if isinstance(first := self._first[0], Failed):
-            raise first.error
-        self._learn_model(first)
+    def receive(self, chunk: bytes) -> list[Event]:
+        """The events that `chunk` completes (`b""` is the end)."""
+        return self.note(self.answer.receive(chunk))
 
-    async def events(self) -> AsyncIterator[list[Event]]:
-        """The events, in the batches they arrived in; the last one is Finished or Failed."""
-        batch = self._first
-        while batch or not self._answer.ended:
-            if batch:
-                self._last = batch[-1]
-                yield batch
-            batch = [] if self._answer.ended else await self._next()
+    def note(self, events: list[Event]) -> list[Event]:
+        """The same events, after what they say of the turn has been learnt."""
+        if events:
+            if isinstance(first := events[0], Started):
+                self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
+            self._last = events[-1]
+        return events
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes (`b""` is the end), for a driver that is handed the bytes. It can't follow
-        an answer that goes on elsewhere: that one fails."""
-        events = self._answer.receive(chunk)
-        if self._answer.follow is not None:
-            events += self._answer.receive(b"")
-        return self._fed(events)
-
-    def break_off(self, error: GatewayError) -> list[Event]:
-        """The same where the bytes end with a failure. An answer that was whole already stays so."""
-        return self._fed(self._answer.abort(error, final=True))
-
-    def ids(self) -> dict[str, str]:
-        """What a client goes on with: the names of the conversation and of the answer in it, where they are known."""
-        conversation, message = self._answer.conversation_id, self._answer.message_id
+    def place(self) -> AnswerPlace | None:
+        """Where the answer stands, as far as upstream has said."""
+        conversation, message = self.answer.conversation_id, self.answer.message_id
         if conversation is None or message is None:
-            return {}
-        return {"conversation_id": named(conversation, self.seat.account_id), "message_id": message}
-
-    def abandon(self) -> None:
-        """Close a response that never became an answer; its seat is ended by whoever took it."""
-        self._response.close()
+            return None
+        return AnswerPlace(named(conversation, self.lease.account_id), message)
 
     def close(self) -> None:
         """Let go of upstream, at once where the answer is still under way, else so that the connection lives on; and
         then of the account, for upstream counts its turns."""
-        if self._answer.done:
-            self._response.release(self._leave)
+        if self.answer.done:
+            self.response.release(self._leave)
         else:
-            self._response.close()
+            self.response.close()
             self._leave()
 
     def _leave(self) -> None:
         match self._last:
             case Finished():
-                self.seat.succeeded()
+                self.lease.succeeded()
             case Failed(error=error):
-                self.seat.failed(error, self._turns.now())
+                self.lease.failed(error, self._now())
             case _:
-                self.seat.left()
-
-    def _fed(self, events: list[Event]) -> list[Event]:
-        if events:
-            self._learn_model(events[0])
-            self._last = events[-1]
-        return events
-
-    def _learn_model(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self.model = answered_model(self.seat.model, self.seat.slug, event.slug)
-
-    async def _next(self) -> list[Event]:
-        """The next events, from wherever upstream goes on with the answer (`shim.protocol.answer.follow_up`)."""
-        try:
-            match self._answer.follow:
-                case None:
-                    return self._answer.receive(await self._response.chunk())
-                case _ if self._turns.now() > self._until:
-                    late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
-                    return self._answer.abort(late, final=True)
-                case Poll() as follow:
-                    return self._answer.read_conversation(
-                        await self._turns.run(poll(self._upstream, follow), self._place)
-                    )
-                case Resume() as follow:
-                    return await self._reopen(await self._turns.run(resume(self._upstream, follow), self._place))
-                case Continue() as follow:
-                    return await self._reopen(await self._turns.rest(follow, self._place))
-        except GatewayError as error:
-            return self._answer.abort(error)
-
-    async def _reopen(self, request: HttpRequest) -> list[Event]:
-        """Read on from another stream."""
-        self._response.close()
-        self._response = await self._turns.send(request, self._place)
-        if is_event_stream(self._response):
-            self._answer.reopen()
-            return []
-        return self._answer.refused(await read_reply(self._response))
-
-    @property
-    def _upstream(self) -> Upstream:
-        return self._place.way.upstream
+                self.lease.left()
 
 
 class Turns:
-    """Opens turns: seats, retries and follow-ups, made once per worker."""
+    """Opens turns. One for each worker."""
 
     def __init__(self, settings: Settings, calls: Calls, seats: Seats, files: Files, clock: Clock) -> None:
         self._settings = settings
@@ -187,13 +118,8 @@ class Turns:
 
     @property
     def kept(self) -> bool:
-        """Whether upstream keeps the chats, so that they can be gone on with."""
+        """Whether upstream keeps the chats, so that they can be continued."""
         return not self._settings.history_disabled
-
-    @property
-    def total_timeout(self) -> float:
-        """Seconds for a whole answer."""
-        return self._settings.total_timeout
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -204,10 +130,10 @@ class Turns:
         deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
         own = wanted.caller.own is not None
-        alone = own or not len(self._seats.pool) or owner_of(wanted.request) is not None
+        alone = own or not len(self._seats.pool) or owner_of(wanted.prompt) is not None
         return Tries(self._settings.retry_times, until, alone=alone)
 
-    async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveAnswer:
+    async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveTurn:
         """Begin a turn; it is at its head when this returns.
 
         Where it fails before upstream has taken the turn, another account is tried at once (or, where there is none,
@@ -215,127 +141,149 @@ class Turns:
         """
         return await self._try(wanted, tries or self.tries(wanted), self._send)
 
-    async def arrange(self, wanted: Wanted, tries: Tries) -> Arranged:
+    async def prepare(self, wanted: Wanted, tries: Tries) -> PreparedTurn:
         """The same up to the call that opens the answer, which whoever asks for it makes. What comes of it goes to
-        `adopt`, or to `instead`, or ends the seat. Raises GatewayError."""
+        `adopt`, or to `instead`, or ends the lease. Raises GatewayError."""
 
-        async def ready(arranged: Arranged, _attempt: Attempt) -> Arranged:
-            return arranged
+        async def ready(prepared: PreparedTurn, _attempt: Attempt) -> PreparedTurn:
+            return prepared
 
         return await self._try(wanted, tries, ready)
 
-    def adopt(self, arranged: Arranged, response: Response) -> LiveAnswer:
-        """The answer to an arranged turn: upstream has taken it. It has not begun."""
-        self._calls.worked(arranged.place.way)
-        return LiveAnswer(self, arranged.place, response, self._answer())
+    def adopt(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
+        """The answer to a prepared turn: upstream has taken it. It has not begun."""
+        self._calls.worked(prepared.route)
+        return self._live(prepared, response)
 
     async def instead(
-        self, error: GatewayError, wanted: Wanted, arranged: Arranged, tries: Tries, *, accepted: bool
-    ) -> LiveAnswer:
-        """Another turn in the place of an arranged one that failed; at its head. Raises GatewayError, `error` where it
+        self, error: GatewayError, wanted: Wanted, prepared: PreparedTurn, tries: Tries, *, accepted: bool
+    ) -> LiveTurn:
+        """Another turn in the place of a prepared one that failed; at its head. Raises GatewayError, `error` where it
         was the last try, or where upstream had `accepted` the turn."""
-        self._fail(error, arranged.place)
-        self._note(error, arranged.place.seat, Attempt(sent=True, accepted=accepted), tries)
+        self._blame(error, prepared.route)
+        self._note(error, prepared.lease, Attempt(sent=True, accepted=accepted), tries)
         return await self.open(wanted, tries)
 
-    def gave_up(self, error: GatewayError, place: Place) -> None:
-        """An arranged turn failed, and nobody is there any more to tell."""
-        self._fail(error, place)
-        place.seat.failed(error, self.now())
+    def gave_up(self, error: GatewayError, prepared: PreparedTurn) -> None:
+        """A prepared turn failed, and nobody is there any more to tell."""
+        self._blame(error, prepared.route)
+        prepared.lease.failed(error, self.now())
 
-    def _fail(self, error: GatewayError, place: Place) -> None:
-        if isinstance(error, UpstreamError):
-            self._calls.failed(error, place.way)
+    async def begin(self, live: LiveTurn) -> None:
+        """Read a turn up to its first events, which are kept in `first`. Raises what the client gets as a status."""
+        while not live.first:
+            live.first = await self.advance(live)
+        if isinstance(first := live.first[0], Failed):
+            raise first.error
 
-    async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[Arranged, Attempt], Awaitable[T]]") -> T:
+    async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[PreparedTurn, Attempt], Awaitable[T]]") -> T:
+        prompt = wanted.prompt
         while True:
-            seat = await self._seat(wanted, tries)
+            lease = await next_seat(
+                self._seats, wanted.caller, prompt.model, owner_of(prompt), tries=tries, now=self.now
+            )
             attempt = Attempt()
+            route = self._calls.way(lease.identity)
             try:
-                return await self._attempt(wanted, seat, attempt, finish)
+                return await finish(await self._prepared(wanted, lease, route), attempt)
             except GatewayError as error:
-                self._note(error, seat, attempt, tries)
+                self._blame(error, route)
+                self._note(error, lease, attempt, tries)
             except BaseException:
-                seat.left()
+                lease.left()
                 raise
 
-    def _note(self, error: GatewayError, seat: Seat, attempt: Attempt, tries: Tries) -> None:
+    def _blame(self, error: GatewayError, route: Way) -> None:
+        if isinstance(error, UpstreamError):
+            self._calls.failed(error, route)
+
+    def _note(self, error: GatewayError, lease: Seat, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
         error.settle(self.now())
-        seat.failed(error, self.now())
-        tries.note(error, attempt, seat.account_id, self.now(), renewable=seat.renewable)
+        lease.failed(error, self.now())
+        tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)
 
-    async def _seat(self, wanted: Wanted, tries: Tries) -> Seat:
-        request = wanted.request
-        return await next_seat(self._seats, wanted.caller, request.model, owner_of(request), tries=tries, now=self.now)
-
-    async def _attempt(
-        self, wanted: Wanted, seat: Seat, attempt: Attempt, finish: "Callable[[Arranged, Attempt], Awaitable[T]]"
-    ) -> T:
-        way = self._calls.way(seat.identity)
-        try:
-            return await finish(await self._arranged(wanted, seat, way), attempt)
-        except UpstreamError as error:
-            self._calls.failed(error, way)
-            raise
-
-    async def _arranged(self, wanted: Wanted, seat: Seat, way: Way) -> Arranged:
-        placed = await self._files.upload(wanted.files, way.upstream, way.lane, list_key(seat.identity))
+    async def _prepared(self, wanted: Wanted, lease: Seat, route: Way) -> PreparedTurn:
+        key = list_key(lease.identity)
+        placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.lane, key)
         conversation = conversation_for(
-            wanted.request,
-            seat.slug,
+            wanted.prompt,
+            lease.slug,
             placed,
             temporary=self._settings.history_disabled,
             now=self.now(),
             new_id=self._clock.new_id,
         )
-        place = Place(seat, way, conversation)
-        return Arranged(place, await self._shake_hands(place))
+        return PreparedTurn(lease, route, conversation, await self._shake_hands(lease, route, conversation))
 
-    async def _send(self, arranged: Arranged, attempt: Attempt) -> LiveAnswer:
+    async def _send(self, prepared: PreparedTurn, attempt: Attempt) -> LiveTurn:
         attempt.sent = True
-        response = await self.send(arranged.turn.request, arranged.place)
-        live = LiveAnswer(self, arranged.place, response, self._answer())
+        response = await self._calls.send(prepared.call.request, prepared.route)
+        live = self._live(prepared, response)
         try:
-            await _check_taken(response, arranged.turn)
+            await _check_taken(response, prepared.call)
             attempt.accepted = True
-            await live.begin()
+            await self.begin(live)
         except BaseException:
-            live.abandon()
+            live.response.close()  # the lease is ended by whoever took it
             raise
-        self._calls.worked(arranged.place.way)
+        self._calls.worked(prepared.route)
         return live
 
-    # --- for answers under way ----------------------------------------------------------------------------------------
+    def _live(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
+        answer = Answer(continue_times=self._settings.continue_times, resumable=self.kept)
+        return LiveTurn(prepared, response, answer, self.now)
 
-    async def send(self, request: HttpRequest, place: Place) -> Response:
-        """Make a call over a turn's own way."""
-        return await self._calls.send(request, place.way)
+    # --- for turns under way ------------------------------------------------------------------------------------------
 
-    async def run(self, handshake: Handshake[T], place: Place) -> T:
-        """Perform a handshake over a turn's own way."""
-        return await self._calls.driver.run(handshake, place.way.lane)
+    async def advance(self, live: LiveTurn) -> list[Event]:
+        """The next events: of the stream's next chunk, or from wherever the machine says that the answer goes on. Empty
+        where there is nothing to say yet."""
+        answer = live.answer
+        try:
+            match answer.follow:
+                case None:
+                    return live.receive(await live.response.chunk())
+                case _ if self.now() > live.opened_at + self._settings.total_timeout:
+                    late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
+                    return live.note(answer.abort(late, final=True))
+                case Poll() as follow:
+                    body = await self._run(poll(live.route.upstream, follow), live)
+                    return live.note(answer.read_conversation(body))
+                case Resume() as follow:
+                    return await self._reopen(live, await self._run(resume(live.route.upstream, follow), live))
+                case Continue() as follow:
+                    conversation = continuation(live.conversation, follow, self._clock.new_id())
+                    call = await self._shake_hands(live.lease, live.route, conversation)
+                    return await self._reopen(live, call.request)
+        except GatewayError as error:
+            return live.note(answer.abort(error))
 
-    async def rest(self, follow: Continue, place: Place) -> HttpRequest:
-        """The call for the rest of an answer that was cut: a turn of its own, with a handshake of its own."""
-        conversation = continuation(place.conversation, follow, self._clock.new_id())
-        return (await self._shake_hands(msgspec.structs.replace(place, conversation=conversation))).request
+    async def _reopen(self, live: LiveTurn, request: HttpRequest) -> list[Event]:
+        """Read on from another stream."""
+        live.response.close()
+        live.response = await self._calls.send(request, live.route)
+        if is_event_stream(live.response.status, live.response.headers):
+            live.answer.reopen()
+            return []
+        return live.note(live.answer.refused(await read_reply(live.response)))
 
-    async def _shake_hands(self, place: Place) -> Turn:
-        moment = self._calls.moment(place.seat.identity)
-        return await self.run(open_turn(place.way.upstream, place.conversation, self._calls.options, moment), place)
+    async def _run(self, handshake: Handshake[T], live: LiveTurn) -> T:
+        return await self._calls.driver.run(handshake, live.route.lane)
 
-    def _answer(self) -> Answer:
-        return Answer(continue_times=self._settings.continue_times, resumable=self.kept)
+    async def _shake_hands(self, lease: Seat, route: Way, conversation: Conversation) -> OpeningCall:
+        moment = self._calls.moment(lease.identity)
+        handshake = open_turn(route.upstream, conversation, self._calls.options, moment)
+        return await self._calls.driver.run(handshake, route.lane)
 
 
-async def _check_taken(response: Response, turn: Turn) -> None:
+async def _check_taken(response: Response, call: OpeningCall) -> None:
     """Raises what the client gets as a status where upstream refused the turn."""
-    if not is_event_stream(response):
-        raise turn.refused(await read_reply(response))
+    if not is_event_stream(response.status, response.headers):
+        raise call.refused(await read_reply(response))
 
 
-def is_event_stream(response: Response) -> bool:
-    """Whether upstream took the turn and answers it."""
-    return response.status == 200 and response.headers.get("content-type", "").lower().startswith(_EVENT_STREAM)
+def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether upstream took the turn and answers it. Header names are lower case."""
+    return status == 200 and headers.get("content-type", "").lower().startswith(_EVENT_STREAM)

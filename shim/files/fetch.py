@@ -22,7 +22,7 @@ from shim.errors import RequestError
 from shim.files.addresses import is_public
 from shim.files.inflate import TooMuchError, body_for
 from shim.files.targets import AllowList, Target, not_allowed, redirected, target_of
-from shim.protocol.turn.file_parts import too_large
+from shim.protocol.turn.inline_files import too_large
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 

@@ -11,7 +11,6 @@ from functools import partial
 
 import msgspec
 
-from shim.apis.chat.wire import ChatRequest
 from shim.chatgpt.files import IMAGE_TYPES
 from shim.errors import RequestError
 from shim.files.fetch import Fetched, Fetcher, Resolve
@@ -20,15 +19,14 @@ from shim.files.targets import AllowList
 from shim.files.together import together
 from shim.files.upload_cache import UploadCache, UploadKey
 from shim.protocol.counting.images import image_tokens
-from shim.protocol.turn.file_parts import FileInput, decode_inline, file_inputs
+from shim.protocol.prompt import Attached, Image, Prompt
+from shim.protocol.turn.conversation import Placed
+from shim.protocol.turn.inline_files import decode_inline
 from shim.protocol.turn.uploads import LocalFile, UploadedFile, upload_file, uploaded
 from shim.protocol.upstream import Upstream
 from shim.settings import Settings
 from shim.transport.base import Lane
 from shim.transport.driver import Driver
-
-# (message, part): which part of which message a file stands in for.
-Placed = Mapping[tuple[int, int], UploadedFile]
 
 _FETCHES_AT_ONCE = 4  # of one request
 _UPLOADS_AT_ONCE = 4
@@ -36,28 +34,19 @@ _WHOLE_REQUEST = 4  # all files of a request together may be this many times the
 _SMALL = 64 * 1024  # bytes that are looked at on the event loop
 
 
-class GatheredFile(msgspec.Struct, frozen=True):
-    """A file at hand, and the part it was in."""
-
-    given: FileInput
-    file: LocalFile
-
-    @property
-    def tokens(self) -> int:
-        """What a picture counts as input; other files count nothing here, for only upstream reads them."""
-        width, height = self.file.width, self.file.height
-        return image_tokens(width, height, self.given.detail) if width and height else 0
-
-
 class Gathered(msgspec.Struct, frozen=True):
-    """All files of a request, in its order."""
+    """All files of a prompt at hand, by the part that brings each."""
 
-    files: tuple[GatheredFile, ...] = ()
+    files: Mapping[Attached, LocalFile] = {}
 
     @property
     def tokens(self) -> int:
-        """What its pictures count as input."""
-        return sum(one.tokens for one in self.files)
+        """What its pictures count as input; other files count nothing here, for only upstream reads them."""
+        return sum(
+            image_tokens(file.width, file.height, part.detail if isinstance(part, Image) else "auto")
+            for part, file in self.files.items()
+            if file.width and file.height
+        )
 
 
 class Files:
@@ -78,51 +67,50 @@ class Files:
             resolve=resolve,
         )
 
-    async def gather(self, request: ChatRequest) -> Gathered:
-        """Read and fetch every file of the request. Raises RequestError (400) that names the part at fault."""
-        inputs = file_inputs(request)
-        if not inputs:
+    async def gather(self, prompt: Prompt) -> Gathered:
+        """Read and fetch every file of the prompt. Raises RequestError (400) that names the part at fault."""
+        parts = prompt.attached
+        if not parts:
             return Gathered()
-        sources: dict[tuple[str, str], FileInput] = {}
-        for given in inputs:
-            sources.setdefault((given.form, given.text), given)  # the same twice is one file, the first part's
+        sources: dict[tuple[str, str], Attached] = {}
+        for part in parts:
+            sources.setdefault((part.form, part.source), part)  # the same twice is one file, the first part's
         budget = _Budget(self._limit * _WHOLE_REQUEST)
-        jobs = [partial(self._take, given, budget) for given in sources.values()]
+        jobs = [partial(self._take, part, budget) for part in sources.values()]
         taken = dict(zip(sources, await together(jobs, at_once=_FETCHES_AT_ONCE), strict=True))
-        return Gathered(tuple([await _recognised(given, taken[given.form, given.text]) for given in inputs]))
+        return Gathered({part: await _recognised(part, taken[part.form, part.source]) for part in parts})
 
-    async def upload(self, gathered: Gathered, upstream: Upstream, lane: Lane, key: str) -> Placed:
-        """Have upstream hold every file, for the account that `key` names. Raises GatewayError; one about a file
-        itself names its part."""
-        if not gathered.files:
+    async def upload(self, prompt: Prompt, gathered: Gathered, upstream: Upstream, lane: Lane, key: str) -> Placed:
+        """Have upstream hold every file of the prompt, for the account that `key` names. Raises GatewayError; one about
+        a file itself names its part."""
+        parts = prompt.attached
+        if not parts:
             return {}
-        jobs = [partial(self._placed, one, upstream, lane, key) for one in gathered.files]
-        files = await together(jobs, at_once=_UPLOADS_AT_ONCE)
-        places = [(one.given.message, one.given.part) for one in gathered.files]
-        return dict(zip(places, files, strict=True))
+        jobs = [partial(self._placed, part, gathered.files[part], upstream, lane, key) for part in parts]
+        return dict(zip(parts, await together(jobs, at_once=_UPLOADS_AT_ONCE), strict=True))
 
-    async def _take(self, given: FileInput, budget: "_Budget") -> Fetched:
-        if given.form == "url":
-            fetched = await self._fetched(given)
+    async def _take(self, part: Attached, budget: "_Budget") -> Fetched:
+        if part.form == "url":
+            fetched = await self._fetched(part)
         else:
-            inline = decode_inline(given, self._limit)
+            inline = decode_inline(part, self._limit)
             fetched = Fetched(inline.content, inline.mime_type, "")
-        budget.spend(len(fetched.content), given)
+        budget.spend(len(fetched.content), part)
         return fetched
 
-    async def _fetched(self, given: FileInput) -> Fetched:
+    async def _fetched(self, part: Attached) -> Fetched:
         try:
-            return await self._fetcher.fetch(given.text)
+            return await self._fetcher.fetch(part.source)
         except RequestError as error:
-            raise _about(given, error) from error
+            raise _about(part, error) from error
 
-    async def _placed(self, one: GatheredFile, upstream: Upstream, lane: Lane, key: str) -> UploadedFile:
-        run = partial(self._upload, upstream, one.file, lane)
+    async def _placed(self, part: Attached, file: LocalFile, upstream: Upstream, lane: Lane, key: str) -> UploadedFile:
+        run = partial(self._upload, upstream, file, lane)
         try:
-            id = await self._cache.get(UploadKey(key, one.file.digest, one.file.mime_type), run)
+            id = await self._cache.get(UploadKey(key, file.digest, file.mime_type), run)
         except RequestError as error:
-            raise _about(one.given, error) from error
-        return uploaded(one.file, id)
+            raise _about(part, error) from error
+        return uploaded(file, id)
 
     async def _upload(self, upstream: Upstream, file: LocalFile, lane: Lane) -> str:
         return await self._driver.run(upload_file(upstream, file), lane)
@@ -134,34 +122,33 @@ class _Budget:
     def __init__(self, most: int) -> None:
         self._most = self._left = most
 
-    def spend(self, size: int, given: FileInput) -> None:
+    def spend(self, size: int, part: Attached) -> None:
         """Raises RequestError where a file is one too much."""
         self._left -= size
         if self._left < 0:
             raise RequestError(
                 f"The files of this request are larger than the {self._most} bytes allowed for all of them.",
-                param=given.param,
+                param=part.param,
                 code="file_too_large",
             )
 
 
-async def _recognised(given: FileInput, fetched: Fetched) -> GatheredFile:
-    """The file behind a part. Raises RequestError where it is no file that can be sent, or not the picture it should
-    be."""
+async def _recognised(part: Attached, fetched: Fetched) -> LocalFile:
+    """The file behind a part. Raises RequestError where it can't be sent, or is not the picture it should be."""
     if not fetched.content:
-        raise RequestError("The file is empty.", param=given.param, code="unsupported_file_type")
-    declared = Declared(given.name or fetched.name or None, fetched.mime_type)
+        raise RequestError("The file is empty.", param=part.param, code="unsupported_file_type")
+    declared = Declared(part.name or fetched.name or None, fetched.mime_type)
     if len(fetched.content) <= _SMALL:
         file = recognise(fetched.content, declared)
     else:
         file = await asyncio.to_thread(recognise, fetched.content, declared)
-    if file is None or (given.picture and file.mime_type not in IMAGE_TYPES):
+    if file is None or (isinstance(part, Image) and file.mime_type not in IMAGE_TYPES):
         raise RequestError(
-            "Pictures must be PNG, JPEG, WebP or GIF, and whole.", param=given.param, code="unsupported_file_type"
+            "Pictures must be PNG, JPEG, WebP or GIF, and whole.", param=part.param, code="unsupported_file_type"
         )
-    return GatheredFile(given, file)
+    return file
 
 
-def _about(given: FileInput, error: RequestError) -> RequestError:
+def _about(part: Attached, error: RequestError) -> RequestError:
     """The same error, naming the part: errors are shared by all who wait for the same file."""
-    return RequestError(error.message, code=error.code, param=given.param, status=error.http_status)
+    return RequestError(error.message, code=error.code, param=part.param, status=error.http_status)

@@ -1,10 +1,11 @@
-"""The edge: every failure leaves here as OpenAI's envelope with the right status.
+"""The edge: a failure outside of any API leaves here in the envelope it is given, with the right status.
 
 Rule: this is the one place that catches `Exception`; what was not foreseen is logged with its traceback and told to the
 client without detail.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request, Response
@@ -15,6 +16,10 @@ from shim.http.responses import answer_headers
 
 log = logging.getLogger("chat2api")
 
+Refuse = Callable[[GatewayError], tuple[dict[str, str], bytes]]
+"""(error) -> headers and body, as `Api.refuse`"""
+AnyRequest = Request[Any, Any, Any]
+
 # What Litestar refuses: the sentence, and the code.
 _REFUSALS = {
     404: ("Invalid URL ({method} {path})", "unknown_url"),
@@ -23,39 +28,42 @@ _REFUSALS = {
 }
 
 
-def on_gateway_error(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    """A failure with a name."""
-    return _response(request, error)
+def unforeseen(status: int = 500) -> GatewayError:
+    """What a client is told of a failure nobody foresaw."""
+    text = "The gateway failed on this request; its log says more"
+    return GatewayError(text, code="internal_error", status=status)
 
 
-def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """What Litestar itself refuses: unknown paths and methods, bodies too large."""
-    text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
-    told = text.format(method=request.method, path=request.url.path[:200])
-    return _response(request, RequestError(told, status=error.status_code, code=code))
+def error_response(request: AnyRequest, error: GatewayError, refuse: Refuse) -> Response[bytes]:
+    """The answer that tells of a failure."""
+    headers, body = refuse(error)
+    media_type = headers.pop("content-type")
+    headers = answer_headers(request, headers)
+    return Response(body, status_code=error.http_status, media_type=media_type, headers=headers)
 
 
-def on_broken_body(request: Request[Any, Any, Any], _error: InternalServerException) -> Response[bytes]:
-    """What Litestar calls a failure of the server's: a body that breaks off, or whose chunks are none."""
-    return _response(request, RequestError("The request body is not whole", code="incomplete_body"))
+def exception_handlers(refuse: Refuse) -> Any:
+    """Litestar's table of handlers, which answer in the envelope of `refuse`."""
 
+    def respond(request: AnyRequest, error: GatewayError) -> Response[bytes]:
+        return error_response(request, error, refuse)
 
-def on_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """What nobody foresaw."""
-    log.error("unexpected failure on %s %s", request.method, request.url.path, exc_info=error)
-    return _response(
-        request, GatewayError("The gateway failed on this request; its log says more", code="internal_error")
-    )
+    def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+        text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
+        told = text.format(method=request.method, path=request.url.path[:200])
+        return respond(request, RequestError(told, status=error.status_code, code=code))
 
+    def on_broken_body(request: AnyRequest, _error: InternalServerException) -> Response[bytes]:
+        # What Litestar calls a failure of the server's: a body that breaks off, or whose chunks can't be read.
+        return respond(request, RequestError("The request body is not whole", code="incomplete_body"))
 
-def _response(request: Request[Any, Any, Any], error: GatewayError) -> Response[bytes]:
-    headers = answer_headers(request, error.headers())
-    return Response(error.envelope(), status_code=error.http_status, media_type="application/json", headers=headers)
+    def on_exception(request: AnyRequest, error: Exception) -> Response[bytes]:
+        log.error("unexpected failure on %s %s", request.method, request.url.path, exc_info=error)
+        return respond(request, unforeseen())
 
-
-EXCEPTION_HANDLERS: Any = {
-    GatewayError: on_gateway_error,
-    InternalServerException: on_broken_body,
-    HTTPException: on_http_exception,
-    Exception: on_exception,
-}
+    return {
+        GatewayError: respond,
+        InternalServerException: on_broken_body,
+        HTTPException: on_http_exception,
+        Exception: on_exception,
+    }

@@ -17,7 +17,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 
 from shim import __version__
-from shim.errors import ErrorBody, ErrorEnvelope
 from shim.http.responses import json_answer
 
 Json = dict[str, Any]
@@ -34,17 +33,11 @@ class ErrorForm(msgspec.Struct, frozen=True):
     example: Any
 
 
-OPENAI_ERRORS = ErrorForm(
-    "",
-    ErrorEnvelope,
-    ErrorEnvelope(ErrorBody("What happened, and what to do.", "upstream_error", code="upstream_error")),
-)
-
-
 class OpenApiOperation(msgspec.Struct, frozen=True):
     """One operation. `gives` is the body of a 200 by media type: a struct, text (str), bytes or any object (dict);
     `event` is the struct on each line of a stream of events. `errors` are the statuses it may fail with besides 500.
-    `examples` are of the request, `example` is of the answer. `open` operations need no key."""
+    `examples` are of the request, `example` is of the answer. Without an `error_form` its errors look like those of the
+    document. `open` operations need no key."""
 
     method: Literal["get", "post", "put", "patch", "delete"]
     path: str
@@ -58,7 +51,7 @@ class OpenApiOperation(msgspec.Struct, frozen=True):
     examples: dict[str, Json] = {}
     parameters: dict[str, str] = {}
     errors: tuple[int, ...] = ()
-    error_form: ErrorForm = OPENAI_ERRORS
+    error_form: ErrorForm | None = None
     open: bool = False
 
 
@@ -89,12 +82,14 @@ _ABOUT_KEYS = "A key of this gateway, or a token of an account of yours."
 _REF = "#/components/schemas/{name}"
 
 
-def openapi_route(operations: Iterable[OpenApiOperation], root_path: str, *, keyed: bool) -> HTTPRouteHandler:
+def openapi_route(
+    operations: Iterable[OpenApiOperation], errors: ErrorForm, root_path: str, *, keyed: bool
+) -> HTTPRouteHandler:
     """The route of the document, with the paths as this installation has them."""
 
     @cache
     def encoded() -> bytes:
-        return document(operations, root_path, keyed=keyed)
+        return document(operations, errors, root_path, keyed=keyed)
 
     @get("/openapi.json")
     async def get_openapi(request: Request[Any, Any, Any]) -> ASGIResponse:
@@ -104,19 +99,21 @@ def openapi_route(operations: Iterable[OpenApiOperation], root_path: str, *, key
     return get_openapi
 
 
-def document(operations: Iterable[OpenApiOperation], root_path: str = "", *, keyed: bool = False) -> bytes:
-    """The document as JSON. `root_path` ("" or "/prefix") is where the paths begin; `keyed` says that a call without a
-    key is refused."""
-    return msgspec.json.encode(describe(operations, root_path, keyed=keyed))
+def document(
+    operations: Iterable[OpenApiOperation], errors: ErrorForm, root_path: str = "", *, keyed: bool = False
+) -> bytes:
+    """The document as JSON. `errors` is how errors look where an operation says nothing else, `root_path` ("" or
+    "/prefix") is where the paths begin, and `keyed` says that a call without a key is refused."""
+    return msgspec.json.encode(describe(operations, errors, root_path, keyed=keyed))
 
 
-def describe(operations: Iterable[OpenApiOperation], root_path: str, *, keyed: bool) -> Json:
+def describe(operations: Iterable[OpenApiOperation], errors: ErrorForm, root_path: str, *, keyed: bool) -> Json:
     """The document (OpenAPI 3.1.0)."""
     operations = tuple(operations)
+    forms = tuple({form.prefix: form for form in (one.error_form or errors for one in operations)}.values())
     paths: dict[str, Json] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
-    forms = {operation.error_form.prefix: operation.error_form for operation in operations}
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation, operation.error_form or errors)
     bearer: list[Json] = [{"bearer": []}]
     return {
         "openapi": "3.1.0",
@@ -125,20 +122,18 @@ def describe(operations: Iterable[OpenApiOperation], root_path: str, *, keyed: b
         "security": bearer if keyed else [*bearer, {}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(operations),
+            "schemas": _schemas(operations, forms),
             "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
-            "responses": {
-                f"{form.prefix}{status}": _failure(status, form) for form in forms.values() for status in _FAILURES
-            },
+            "responses": {f"{form.prefix}{status}": _failure(status, form) for form in forms for status in _FAILURES},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _ABOUT_KEYS}},
         },
     }
 
 
-def _operation(operation: OpenApiOperation) -> Json:
+def _operation(operation: OpenApiOperation, form: ErrorForm) -> Json:
     answers: Json = {"200": _success(operation)}
     for status in (*operation.errors, _ALL):
-        answers[str(status)] = {"$ref": f"#/components/responses/{operation.error_form.prefix}{status}"}
+        answers[str(status)] = {"$ref": f"#/components/responses/{form.prefix}{status}"}
     described: Json = {"operationId": operation.id, "summary": operation.summary, "responses": answers}
     if names := re.findall(r"\{(\w+)\}", operation.path):
         common = {"in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -180,10 +175,11 @@ def _schema(kind: type) -> Json:
     return {"$ref": _REF.format(name=kind.__name__)}
 
 
-def _schemas(operations: tuple[OpenApiOperation, ...]) -> Json:
+def _schemas(operations: tuple[OpenApiOperation, ...], forms: tuple[ErrorForm, ...]) -> Json:
     """The structs as schemas. A field with a default is in every answer all the same, so it counts as required there;
     only a field that may be unset does not. A struct that goes both ways is described as it may be sent."""
-    given = [kind for one in operations for kind in (*one.gives.values(), one.event, one.error_form.envelope)]
+    given = [kind for one in operations for kind in (*one.gives.values(), one.event)]
+    given += [form.envelope for form in forms]
     answers = dict.fromkeys(kind for kind in given if kind is not None and kind not in {str, bytes, dict})
     _, answered = msgspec.json.schema_components(answers, ref_template=_REF)
     for schema in answered.values():

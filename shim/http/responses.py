@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -12,9 +12,14 @@ from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
 from shim.http.presence import ClientGoneError, present
-from shim.protocol.render import STREAM_HEADERS
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
+# No proxy on the way may keep a stream, or parts of it, back.
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
 KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
 _ID = "chat2api_request_id"
@@ -66,45 +71,60 @@ class ByteStream(ASGIStreamingResponse):
         try:
             with suppress(ClientGoneError), present(receive):
                 async with aclosing(self._pieces):
-                    await self._send_pieces(send)
+                    async for piece in self._pieces:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._finish()
 
-    async def _send_pieces(self, send: Send) -> None:
-        async for piece in self._pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
 
-
-class EventStream(ByteStream):
-    """Server-sent events, with a comment now and then where nothing happens, so that no proxy on the way takes the
-    stream for dead."""
+class EventStream(ASGIStreamingResponse):
+    """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
+    stream for dead. `run` goes through the answer and gives its bytes to the function it is handed. However it ends,
+    also when the client is gone before the first byte, `finish` is called, once."""
 
     def __init__(
         self,
         request: Request[Any, Any, Any],
-        lines: AsyncGenerator[bytes],
+        run: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]],
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
     ) -> None:
-        super().__init__(request, lines, finish, headers=STREAM_HEADERS | headers)
+        headers = STREAM_HEADERS | headers
+        super().__init__(
+            iterator=(),
+            media_type=headers.pop("content-type").removesuffix(_CHARSET),
+            headers=answer_headers(request, headers),
+            status_code=200,
+        )
+        self._run = run
+        self._finish = finish
 
-    async def _send_pieces(self, send: Send) -> None:
-        """A ticker of its own sends the comments: waiting for each piece with a time-out would cost a task a piece."""
-        self._sent = 0
-        ticker = asyncio.ensure_future(self._tick(send))
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        """Stream until the end or until the client leaves."""
+        sent = 0
+
+        async def send_piece(data: bytes) -> None:
+            nonlocal sent
+            sent += 1
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+        async def tick() -> None:
+            # One ticker for the whole stream: waiting for each piece with a time-out would cost a task a piece.
+            while True:
+                before = sent
+                await asyncio.sleep(KEEP_ALIVE_SECONDS)
+                if sent == before:
+                    await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+
         try:
-            async for lines in self._pieces:
-                self._sent += 1
-                await send({"type": "http.response.body", "body": lines, "more_body": True})
+            with suppress(ClientGoneError), present(receive):
+                ticker = asyncio.ensure_future(tick())
+                try:
+                    await self._run(send_piece)
+                finally:
+                    ticker.cancel()
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            ticker.cancel()
-
-    async def _tick(self, send: Send) -> None:
-        """A comment after each stretch of KEEP_ALIVE_SECONDS in which nothing was sent."""
-        while True:
-            before = self._sent
-            await asyncio.sleep(KEEP_ALIVE_SECONDS)
-            if self._sent == before:
-                await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+            self._finish()

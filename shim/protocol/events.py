@@ -3,9 +3,13 @@
 Rule: events are facts in the order they happened. They say nothing of OpenAI's format and nothing of ChatGPT's.
 """
 
+from typing import Literal
+
 import msgspec
 
 from shim.errors import GatewayError
+
+EndReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -104,13 +108,15 @@ class Unusable(Event, frozen=True, gc=False):
 
 
 class Finished(Event, frozen=True, gc=False):
-    """The end, and the only good one. `reason` is a finish_reason: stop, length, content_filter or tool_calls."""
+    """The end, and the only good one."""
 
-    reason: str
+    reason: EndReason
 
 
-class Failed(Event, frozen=True, gc=False):
+class Failed(Event, frozen=True):
     """The end, and a bad one: what goes to the client as a status before the first byte, in band after it."""
+
+    # The collector has to see it (no gc=False): an exception holds its traceback, that the frames, and these the event.
 
     error: GatewayError
 

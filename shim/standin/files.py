@@ -109,7 +109,7 @@ class Files:
         return {"status": "success", "download_url": link, "metadata": None, "file_name": file.name}
 
     def processed(self, account: Account, file_id: str, origin: str) -> list[Json]:
-        """The lines of POST files/process_upload_stream (file-process-upload-stream-2026-04.ndjson)."""
+        """The lines of POST files/process_upload_stream, as recorded in 2026-04 (protocol.md 6.3)."""
         self.confirm(account, file_id, origin)
         told = (
             ("file.processing.started", f"Start processing file: {file_id}", 0.0),

@@ -89,17 +89,19 @@ def echo() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mitmdump]]:
     """`start_bridge(mode, *arguments, scripts=("more.py",), NAME="value")`: mitmdump with the bridge, ready to answer.
-    `scripts` come before it; settings are environment variables."""
+    `scripts` come before it, `after` behind; settings are environment variables."""
     started: list[Mitmdump] = []
     serving: list[Mitmdump] = []
 
-    def make(mode: str, *arguments: str, scripts: tuple[str, ...] = (), **settings: str) -> Mitmdump:
+    def make(
+        mode: str, *arguments: str, scripts: tuple[str, ...] = (), after: tuple[str, ...] = (), **settings: str
+    ) -> Mitmdump:
         folder = tmp_path_factory.mktemp("bridge")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [mitmproxy_python.replace("python", "mitmdump"), "--mode", mode, "--listen-port", str(port)]
-        for script in (*scripts, str(ROOT / "addons" / "bridge.py")):
+        for script in (*scripts, str(ROOT / "addons" / "bridge.py"), *after):
             command += ["-s", script]
         command += ["--listen-host", "127.0.0.1", "--set", f"confdir={folder / 'conf'}", *arguments]
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

@@ -364,10 +364,10 @@ def plant(folder, hook):
     """A script that breaks what a hook of the bridge calls first."""
     calls = {
         "request": "addons.rewriting:incoming",
-        "responseheaders": "shim.exchange.flows:Crossing.stream_head",
-        "response": "shim.exchange.flows:Crossing.end shim.exchange.flows:Crossing.whole",
-        "error": "shim.exchange.flows:Crossing.lost",
-        "receive": "shim.exchange.flows:Crossing.receive",
+        "responseheaders": "addons.crossing:Crossing.stream_head",
+        "response": "addons.crossing:Crossing.end addons.crossing:Crossing.whole",
+        "error": "addons.crossing:Crossing.lost",
+        "receive": "addons.crossing:Crossing.receive",
     }[hook]
     lines = ["import importlib", "def fail(*_, **__):", "    raise LookupError('planted')"]
     for call in calls.split():

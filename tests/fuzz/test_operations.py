@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from shim.apis.openai_errors import ERROR_FORM
 from shim.app import OPERATIONS
 from shim.http.openapi import describe
 
@@ -29,7 +30,7 @@ CHECKS = [status_code_conformance, content_type_conformance, response_headers_co
 # The stand-in talks of what it likes, which is a failure where JSON or a call was asked for.
 UNUSABLE = {"no_json_answer", "invalid_json_answer", "invalid_tool_call"}
 TIMEOUT = 20.0  # seconds for one call
-DOCUMENT = describe(OPERATIONS, "", keyed=False)
+DOCUMENT = describe(OPERATIONS, ERROR_FORM, "", keyed=False)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 CHUNK = jsonschema_rs.validator_for(
     {"$ref": "#/components/schemas/ChatChunk", "components": DOCUMENT["components"], "unevaluatedProperties": False}

@@ -366,7 +366,7 @@ def test_an_answer_that_is_no_event_stream(body: Any) -> None:
 
 @pytest.mark.parametrize("identity", [ANONYMOUS, LOGGED_IN])
 def test_force_login_is_obeyed(identity: Identity) -> None:
-    """No new device id to get around it (design.md 7)."""
+    """No new device id: that would be a way around a refusal, which the project does not take."""
     error = opening(identity).told(needs(force_login=True)).then_fails(CredentialError, "invalid_api_key", 401)
     assert "access token" in error.message
 

@@ -1,4 +1,4 @@
-"""The import rules of design.md section 2, read off the source: the core does no I/O, dependencies point one way."""
+"""The import rules of CONTRIBUTING.md, read off the source: the core does no I/O, dependencies point one way."""
 
 import ast
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ CORE_MAY_IMPORT = {
 }
 CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "token_hex", "open", "getenv", "environ"}
 
-# design.md 2: each layer sees those before it. A new module has to be given its place here.
+# Each layer sees those before it. A new module has to be given its place here.
 LAYERS = (
     {"errors", "chatgpt"},
     {"protocol"},
@@ -102,7 +102,7 @@ def test_the_core_has_no_coroutines(path: Path) -> None:
 )
 def test_dependencies_point_one_way(path: Path) -> None:
     mine = layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    assert mine in RANKS, f"{mine} has no place in LAYERS yet; design.md section 2 says where it belongs"
+    assert mine in RANKS, f"{mine} has no place in LAYERS yet; CONTRIBUTING.md says what belongs where"
     for name, node in imports_of(path):
         theirs = layer_of(name)
         if theirs is None or theirs == mine or theirs in {"__init__", "standin"}:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
+from shim.protocol.render import ChatChunks, Completion, Transcript
 
 from shim.apis.chat.wire import Usage
 from shim.errors import ErrorEnvelope, GatewayError, LimitError, RefusedError, UpstreamError
@@ -26,12 +27,11 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
-from shim.protocol.render import ChatChunks, Completion, Transcript
 from shim.protocol.shaping.markdown import Markdown
 
 STARTED = Started("c1", "a1", "gpt-4o")
 FINISHED = Finished("stop")
-# What the SDK does not know and clients read anyway (clients.md: Vercel AI SDK and others).
+# What the SDK does not know and clients read anyway (the Vercel AI SDK and others).
 KNOWN_EXTRAS = {"reasoning_content", "annotations"}
 
 

@@ -84,7 +84,7 @@ def test_the_file_is_whole_after_every_call(tmp_path, heard):
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_the_scribe_writes_beside_the_traffic_and_survives_a_full_disk(tmp_path, heard, caplog):
+def test_the_writer_works_beside_the_traffic_and_survives_a_full_disk(tmp_path, heard, caplog):
     writer = BackgroundWriter(tmp_path / "one.json")
     for n in range(20):
         writer.write(heard("/backend-api/me", b'{"secret": "%s"}' % TOKEN.encode(), b"data: %d\n\n" % n))

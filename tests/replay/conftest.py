@@ -15,10 +15,11 @@ import httpx
 import msgspec
 import pytest
 
+from addons.crossing import Crossing, Incoming, cross, refusal
+from addons.streaming import stream_of
 from pow import Challenge, ClientProfile, search
 from shim import tokenizer
-from shim.apis.chat.read import chat_request
-from shim.apis.chat.wire import ChatRequest, Usage
+from shim.apis.chat import CHAT as API
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
 from shim.cassettes.matching import Player
@@ -26,21 +27,22 @@ from shim.cassettes.transport import ReplayTransport
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway
-from shim.exchange.flows import Answered, Crossing, Incoming, cross, refusal, stream_of
 from shim.protocol.answer.follow_up import Resume, resume
 from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow
-from shim.protocol.counting.usage import prompt_tokens, usage_of
+from shim.protocol.counting.usage import Usage, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef, Started
 from shim.protocol.models import answered_model
-from shim.protocol.render import ChatChunks, Completion, Transcript
+from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.markdown import Markdown
+from shim.protocol.transcript import Transcript
 from shim.protocol.turn.conversation import conversation_for
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, open_turn
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
 from shim.standin import make_access_token
 from shim.transport import Lane
+from tests.answering import FakeAnswer
 
 T = TypeVar("T")
 CASSETTES = Path(__file__).parents[1] / "cassettes"
@@ -147,38 +149,36 @@ class Core:
     def tell(self, question: Question, *, streamed: bool) -> Told:
         """What the client is told."""
         self._ids.begin()
-        request, _ = chat_request(question.body(streamed=streamed))
+        prompt = API.read(question.body(streamed=streamed), strict=False).prompt
         upstream = Upstream(UPSTREAM, Identity("device", question.token), ClientProfile())
         try:
-            return Told(200, {}, self._body(request, upstream))
+            return Told(200, {}, self._body(prompt, upstream))
         except GatewayError as error:
             error.settle(NOW)
-            return Told(error.http_status, error.headers(), error.envelope())
+            return Told.of(error.http_status, *API.refuse(error))
 
-    def _body(self, request: ChatRequest, upstream: Upstream) -> bytes:
-        batches = [batch for batch in self._events(request, upstream) if batch]
+    def _body(self, prompt: Prompt, upstream: Upstream) -> bytes:
+        batches = [batch for batch in self._events(prompt, upstream) if batch]
         begun = batches[0][0]
         if isinstance(begun, Failed):
             raise begun.error
         assert isinstance(begun, Started)
-        own: dict[str, Any] = {
-            "id": f"chatcmpl-{self._ids.new().replace('-', '')}",
-            "created": int(NOW),
-            "model": answered_model(request.model, request.model, begun.slug),
-            "count": lambda transcripts: _usage(request, transcripts),
-        }
-        shaped = map(Markdown(link=_no_link).feed, batches)
-        if request.stream:
-            chunks = ChatChunks(**own, include_usage=False)
-            return chunks.head() + b"".join(map(chunks.render, shaped))
-        completion = Completion(**own)
+        answer = FakeAnswer(
+            id=self._ids.new().replace("-", ""),
+            created=int(NOW),
+            model=answered_model(prompt.model, prompt.model, begun.slug),
+            count=lambda transcripts: _usage(prompt, transcripts),
+        )
+        shaped = map(Markdown(link=_no_link).receive, batches)
+        if prompt.stream:
+            return answer.head() + b"".join(map(answer.write, shaped))
         for events in shaped:
-            completion.add(events)
-        return completion.body()
+            answer.add(events)
+        return answer.whole()
 
-    def _events(self, request: ChatRequest, upstream: Upstream) -> Iterator[list[Event]]:
+    def _events(self, prompt: Prompt, upstream: Upstream) -> Iterator[list[Event]]:
         """The events of a turn, in the batches they arrive in, wherever upstream goes on with it."""
-        answer, pieces = Answer(), self._open(request, upstream)
+        answer, pieces = Answer(), self._open(prompt, upstream)
         while not answer.ended:
             if isinstance(answer.follow, Resume):
                 call = self._run(resume(upstream, answer.follow))
@@ -190,8 +190,8 @@ class Core:
             except UpstreamError as broken:
                 yield answer.abort(broken)
 
-    def _open(self, request: ChatRequest, upstream: Upstream) -> Iterator[bytes]:
-        conversation = conversation_for(request, request.model, {}, temporary=True, now=NOW, new_id=self._ids.new)
+    def _open(self, prompt: Prompt, upstream: Upstream) -> Iterator[bytes]:
+        conversation = conversation_for(prompt, prompt.model, {}, temporary=True, now=NOW, new_id=self._ids.new)
         moment = Moment(datetime.fromtimestamp(NOW, UTC), 0.0, "session")
         turn = self._run(open_turn(upstream, conversation, HandshakeOptions(ClientProfile()), moment))
         response = self._play(turn.request)
@@ -233,8 +233,8 @@ def _pieces(response: RecordedResponse) -> Iterator[bytes]:
     yield b""
 
 
-def _usage(request: ChatRequest, transcripts: Sequence[Transcript]) -> Usage:
-    return usage_of(prompt_tokens(request.messages, tokenizer.count), transcripts, tokenizer.count)
+def _usage(prompt: Prompt, transcripts: Sequence[Transcript]) -> Usage:
+    return usage_of(prompt_tokens(prompt.messages, tokenizer.count), transcripts, tokenizer.count)
 
 
 def _no_link(file: FileRef) -> str:
@@ -308,9 +308,8 @@ class Flow:
 
     def __init__(self, gateway: Gateway, transport: ReplayTransport, question: Question, *, streamed: bool) -> None:
         self._gateway, self._transport = gateway, transport
-        authorization = question.headers.get("authorization")
         body = question.body(streamed=streamed)
-        self._incoming = Incoming("req_flow", "POST", CHAT, authorization, body, "http://gateway.test")
+        self._incoming = Incoming("req_flow", "POST", CHAT, question.headers, body, "http://gateway.test")
 
     async def tell(self) -> Told:
         """What the client is told."""
@@ -350,7 +349,7 @@ def _joined(said: bytes | Iterable[bytes]) -> bytes:
     return said if isinstance(said, bytes) else b"".join(said)
 
 
-def _told(answered: Answered) -> Told:
+def _told(answered: HttpReply) -> Told:
     return Told.of(answered.status, answered.headers, answered.body)
 
 

@@ -7,6 +7,7 @@ where upstream's connection breaks, so does the client's.
 
 import pytest
 
+from shim.apis.openai_errors import envelope
 from shim.errors import UpstreamError
 
 STREAM_HEAD = {
@@ -50,9 +51,7 @@ def in_band(envelope):
     return b"data: " + envelope + b"\n\n"
 
 
-LEFT = UpstreamError(
-    "Upstream moved this answer elsewhere, where it was not followed", code="stream_handoff"
-).envelope()
+LEFT = envelope(UpstreamError("Upstream moved this answer elsewhere, where it was not followed", code="stream_handoff"))
 
 
 async def test_flows_tell_what_the_app_tells(flows_told, expected):

@@ -95,7 +95,7 @@ def test_escapes(escapes, read):
 
 
 def test_deltas_look_like_the_captures(read):
-    """delta-v1-text-2025-03-gpt4o-ping.sse: root add, one full append, then bare strings; patch at the end."""
+    """As recorded in 2025-03: root add, one full append, then bare strings; patch at the end."""
     deltas = read(body_of("long", "v1")).deltas
     assert list(deltas[0]) == ["p", "o", "v", "c"]
     assert any(list(delta) == ["v", "c"] and "message" in delta["v"] for delta in deltas)
@@ -106,7 +106,7 @@ def test_deltas_look_like_the_captures(read):
 
 
 def test_a_bare_list_follows_a_patch(read):
-    """delta-v1-entity-references-2026-02.excerpt.sse: after a patch a bare list is another patch."""
+    """As recorded in 2026-02: after a patch a bare list is another patch."""
     readings = [read(body_of("citations", "v1", coding=coding)) for coding in range(5)]
     assert any(list(delta) == ["v"] and isinstance(delta["v"], list) for one in readings for delta in one.deltas)
 

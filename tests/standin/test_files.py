@@ -75,7 +75,7 @@ async def test_the_upload_link_does_not_fetch(served):
 
 
 async def test_process_upload_stream(served):
-    """file-process-upload-stream-2026-04.ndjson: three lines of JSON."""
+    """As recorded in 2026-04: three lines of JSON."""
     client = served.client()
     announced = await client.announce(5)
     await served.http.put(announced["upload_url"], content=b"hello")

@@ -64,7 +64,7 @@ async def test_dalle(served):
 
 
 async def test_image_gen(served):
-    """delta-v1-image-gen-2026-05.events.json: call, picture, hidden words, answer; here with previews before."""
+    """As recorded in 2026-05: call, picture, hidden words, answer; here with previews before."""
     client = served.client()
     reading = await client.told("A field [[script=image_gen]]")
     (call,) = reading.by_content("code")

@@ -189,7 +189,7 @@ async def test_continue_several_times(served, conversation, parts):
 
 
 async def test_handoff_then_resume(served, read):
-    """Protocol.md 5.6 and delta-v1-handoff-2026-06-gpt55-thinking.sse."""
+    """Protocol.md 5.6, as recorded in 2026-06."""
     client = served.client()
     reading = await client.told("[[script=handoff]]")
     assert [event["type"] for event in reading.typed] == ["resume_conversation_token", "stream_handoff"]

@@ -19,9 +19,10 @@ from shim.accounts.roster import AddReport, Roster
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
+from shim.apis import openai_errors
 from shim.apis.admin.door import Door
 from shim.errors import GatewayError, RequestError, UnavailableError
-from shim.http.errors import on_gateway_error
+from shim.http.errors import error_response
 from shim.http.responses import answer_headers
 from shim.http.static import WEB, StaticFile, file_answer
 from shim.settings import Settings
@@ -119,7 +120,8 @@ def _shared(guard: Guard) -> Guard:
 
 def on_store_error(request: AnyRequest, error: StoreError) -> Any:
     """503: nothing was changed, because the store could not be written."""
-    return on_gateway_error(request, UnavailableError(f"The store of accounts can't be reached: {error}"))
+    unavailable = UnavailableError(f"The store of accounts can't be reached: {error}")
+    return error_response(request, unavailable, openai_errors.refuse)
 
 
 def hardened(app: ASGIApp) -> ASGIApp:

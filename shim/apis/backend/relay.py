@@ -25,7 +25,7 @@ from shim.exchange.turns import is_event_stream
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
 from shim.protocol.refusals import refusal_of
-from shim.protocol.turn.handshake import TurnCall, open_call
+from shim.protocol.turn.handshake import ConversationCall, open_call
 from shim.protocol.upstream import Upstream
 from shim.transport.base import Response, read_reply
 
@@ -151,12 +151,12 @@ class _Turn:
         calls, wanted = self._calls, self._wanted
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
         path = wanted.path.partition("?")[0]
-        call = TurnCall(wanted.body_for(seat.slug), seat.slug, path, headers)
+        call = ConversationCall(wanted.body_for(seat.slug), seat.slug, path, headers)
         handshake = open_call(way.upstream, call, calls.options, calls.moment(seat.identity))
         turn = await calls.driver.run(handshake, way.lane)
         attempt.sent = True
         response = await calls.send(turn.request, way)
-        if is_event_stream(response):
+        if is_event_stream(response.status, response.headers):
             attempt.accepted = True
             return response
         reply = await read_reply(response)

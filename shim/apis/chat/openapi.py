@@ -9,10 +9,10 @@ from shim.apis.chat.wire import (
     ChatChunk,
     ChatCompletion,
     ChatRequest,
-    Choice,
     ChunkChoice,
     ChunkDelta,
-    Usage,
+    CompletionChoice,
+    CompletionUsage,
 )
 from shim.http.openapi import EVENTS, JSON, OpenApiOperation
 
@@ -31,7 +31,12 @@ _REQUESTS: dict[str, dict[str, Any]] = {
 }
 _MADE = 1741288944
 _COMPLETION = ChatCompletion(
-    "chatcmpl-1", _MADE, "auto", [Choice(AssistantMessage("Hello!"), "stop")], Usage(8, 2, 10), conversation_id="c-1"
+    "chatcmpl-1",
+    _MADE,
+    "auto",
+    [CompletionChoice(AssistantMessage("Hello!"), "stop")],
+    CompletionUsage(8, 2, 10),
+    conversation_id="c-1",
 )
 _CHUNKS = [
     ChatChunk("chatcmpl-1", _MADE, "auto", [choice])

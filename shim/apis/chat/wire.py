@@ -212,7 +212,7 @@ class PromptDetails(msgspec.Struct, frozen=True):
     audio_tokens: int = 0
 
 
-class Usage(msgspec.Struct, frozen=True):
+class CompletionUsage(msgspec.Struct, frozen=True):
     """Token counts, made here with the o200k tokenizer (the web backend sends none)."""
 
     prompt_tokens: int
@@ -249,7 +249,7 @@ class AssistantMessage(msgspec.Struct, frozen=True):
     tool_calls: list[ToolCall] | UnsetType = UNSET
 
 
-class Choice(msgspec.Struct, frozen=True):
+class CompletionChoice(msgspec.Struct, frozen=True):
     """One answer of a completion."""
 
     message: AssistantMessage
@@ -264,11 +264,9 @@ class ChatCompletion(msgspec.Struct, frozen=True):
     id: str
     created: int
     model: str
-    choices: list[Choice]
-    usage: Usage
+    choices: list[CompletionChoice]
+    usage: CompletionUsage
     object: Literal["chat.completion"] = "chat.completion"
-    service_tier: None = None
-    system_fingerprint: None = None
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET
 
@@ -317,8 +315,6 @@ class ChatChunk(msgspec.Struct, frozen=True):
     model: str
     choices: list[ChunkChoice]
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    service_tier: None = None
-    system_fingerprint: None = None
-    usage: Usage | UnsetType | None = UNSET
+    usage: CompletionUsage | UnsetType | None = UNSET
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET

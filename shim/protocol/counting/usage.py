@@ -11,21 +11,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from shim.apis.chat.wire import (
-    ChatMessage,
-    CompletionDetails,
-    FunctionDefinition,
-    RefusalPart,
-    TextPart,
-    Tool,
-    ToolCall,
-    Usage,
-)
+from shim.protocol.events import Called
+from shim.protocol.prompt import Call, Function, PromptMessage
 
 Count = Callable[[str], int]
 
 
-class Answered(Protocol):
+class Countable(Protocol):
     """One choice as far as it counts: a `Transcript` is one."""
 
     @property
@@ -37,8 +29,21 @@ class Answered(Protocol):
         """The reasoning's text."""
 
     @property
-    def calls(self) -> Sequence[ToolCall]:
+    def calls(self) -> Sequence[Called]:
         """The tool calls."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens, counted here: the web backend sends none. `completion` includes `reasoning`."""
+
+    prompt: int
+    completion: int
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.prompt + self.completion
 
 
 _PER_MESSAGE = 3  # <|start|>{role}<|message|> ... <|end|>
@@ -60,70 +65,52 @@ _ONE_SCHEMA = ("items", "additionalProperties")
 
 
 def prompt_tokens(
-    messages: Sequence[ChatMessage], count: Count, *, tools: Sequence[Tool] | None = None, images: Sequence[int] = ()
+    messages: Sequence[PromptMessage], count: Count, *, functions: Sequence[Function] = (), images: Sequence[int] = ()
 ) -> int:
-    """Tokens the messages make as a prompt, with the tools the model is told of. `images` are the tokens of each
+    """Tokens the messages make as a prompt, with the functions the model is told of. `images` are the tokens of each
     picture in the messages; their parts count nothing here."""
     told = sum(_message_tokens(message, count) for message in messages)
-    return _REPLY_PRIMER + told + tool_tokens(tools or (), count) + sum(images)
+    return _REPLY_PRIMER + told + function_tokens(functions, count) + sum(images)
 
 
-def tool_tokens(tools: Sequence[Tool], count: Count) -> int:
-    """Tokens the definitions of tools add to a prompt; none where there are none."""
-    if not tools:
+def function_tokens(functions: Sequence[Function], count: Count) -> int:
+    """Tokens the definitions of functions add to a prompt; none where there are none."""
+    if not functions:
         return 0
-    return _ALL_FUNCTIONS + sum(_function_tokens(tool.function, count) for tool in tools)
+    return _ALL_FUNCTIONS + sum(_function_tokens(function, count) for function in functions)
 
 
-def usage_of(prompt: int, answers: Sequence[Answered], count: Count) -> Usage:
+def usage_of(prompt: int, answers: Sequence[Countable], count: Count) -> Usage:
     """The usage of all choices together: the prompt once; reasoning and tool calls are part of the completion, as in
     the real API."""
-    reasoned = sum(count(answer.reasoning) for answer in answers)
-    completion = reasoned + sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
-    return Usage(
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        total_tokens=prompt + completion,
-        completion_tokens_details=CompletionDetails(reasoning_tokens=reasoned),
-    )
-
-
-def readable_text(message: ChatMessage) -> str:
-    """The text of a message as it is sent: parts joined by a line break; pictures, sounds and files are none."""
-    content = message.content
-    return "\n".join(_texts(content)) if isinstance(content, list) else content or ""
+    reasoning = sum(count(answer.reasoning) for answer in answers)
+    answered = sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
+    return Usage(prompt, reasoning + answered, reasoning)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def _message_tokens(message: ChatMessage, count: Count) -> int:
+def _message_tokens(message: PromptMessage, count: Count) -> int:
     named = _PER_NAME + count(message.name) if message.name else 0
-    called = _call_tokens(message.tool_calls or (), count)
-    return _PER_MESSAGE + count(message.role) + count(readable_text(message)) + named + called
+    called = _call_tokens(message.calls, count)
+    return _PER_MESSAGE + count(message.role) + count(message.text) + named + called
 
 
-def _call_tokens(calls: Sequence[ToolCall], count: Count) -> int:
+def _call_tokens(calls: Sequence[Call | Called], count: Count) -> int:
     """A call is its function's name and its arguments. Its id is between the client and us; no model reads it."""
-    return sum(_PER_CALL + count(call.function.name) + count(call.function.arguments) for call in calls)
+    return sum(_PER_CALL + count(call.name) + count(call.arguments) for call in calls)
 
 
-def _texts(parts: Sequence[object]) -> Iterator[str]:
-    for part in parts:
-        match part:
-            case TextPart(text=text) | RefusalPart(refusal=text):
-                yield text
+# --- functions --------------------------------------------------------------------------------------------------------
 
 
-# --- tools ------------------------------------------------------------------------------------------------------------
-
-
-def _function_tokens(function: FunctionDefinition, count: Count) -> int:
+def _function_tokens(function: Function, count: Count) -> int:
     line = f"{function.name}:{_sentence(function.description)}"
-    return _PER_FUNCTION + count(line) + _parameters_tokens(function.parameters or {}, count)
+    return _PER_FUNCTION + count(line) + _schema_tokens(function.schema or {}, count)
 
 
-def _parameters_tokens(parameters: Mapping[str, Any], count: Count) -> int:
+def _schema_tokens(parameters: Mapping[str, Any], count: Count) -> int:
     tokens = 0
     for schema in _schemas(parameters):
         properties = _mapping(schema.get("properties"))

@@ -1,7 +1,7 @@
-"""A stage: a step between the answer's events and the renderer's.
+"""A filter: a step between the answer's events and the writer's.
 
-Rule: events in, events out; what comes out depends on the events alone, never on the batches they came in. A stage that
-has `decided` has given the last event of its answer, and nothing upstream can still say matters.
+Rule: events in, events out; what comes out depends on the events alone, never on the batches they came in. A filter
+that has `decided` has given the last event of its answer, and nothing upstream can still say matters.
 """
 
 from abc import ABC, abstractmethod
@@ -10,32 +10,32 @@ from collections.abc import Sequence
 from shim.protocol.events import Event
 
 
-class Stage(ABC):
-    """Base of all stages. They set themselves up in `_begin`, which their `__init__` calls last."""
+class Filter(ABC):
+    """Base of all filters. They set themselves up in `_reset`, which their `__init__` calls last."""
 
     decided = False
     _repairing = False
     """Whether this is the second answer, asked for because the first was unusable"""
 
-    def feed(self, events: Sequence[Event]) -> list[Event]:
+    def receive(self, events: Sequence[Event]) -> list[Event]:
         """What `events` come to."""
         given: list[Event] = []
         for event in events:
             if self.decided:
                 break
-            self._take(event, given)
+            self._handle(event, given)
         return given
 
-    def again(self) -> None:
-        """After Unusable: what is fed from here on is a second answer."""
+    def restart(self) -> None:
+        """After Unusable: what is received from here on is a second answer."""
         self.decided = False
         self._repairing = True
-        self._begin()
+        self._reset()
 
     @abstractmethod
-    def _begin(self) -> None:
-        """Forget what has been fed."""
+    def _reset(self) -> None:
+        """Forget what has been received."""
 
     @abstractmethod
-    def _take(self, event: Event, given: list[Event]) -> None:
+    def _handle(self, event: Event, given: list[Event]) -> None:
         """Take one event in, and add to `given` what comes of it."""

@@ -1,7 +1,7 @@
 """Answers that have to be JSON (`response_format`): asked for in words, cut out of the answer, and checked.
 
     BEFORE ──`{` or `[`──> VALUE ──its last character──> valid: Finished; else Unusable or Failed
-       └──end of the answer──> Unusable ──again()──> BEFORE once more
+       └──end of the answer──> Unusable ─restart()─> BEFORE once more
 
 Rules: words and fences around the value are dropped. What has been shown can't be taken back, so an answer that turns
 out wrong is asked for again only where nothing of it was shown (`hold` shows nothing before all is checked); else it
@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
-from shim.apis.chat.wire import JsonObjectFormat, JsonSchemaFormat, ResponseFormat
 from shim.errors import UpstreamError
 from shim.protocol.events import Citation, Event, Failed, Finished, Started, TextDelta, Unusable
-from shim.protocol.shaping.filter import Stage
+from shim.protocol.prompt import JsonAnswer
+from shim.protocol.shaping.filter import Filter
 
 Validate = Callable[[dict[str, Any], Any], str | None]
 """(JSON schema, value) -> what is wrong with the value, or None"""
@@ -43,16 +43,14 @@ _IN_STRING = re.compile(r'["\\]')
 _DEPTHS = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
-def format_instructions(format: ResponseFormat | None) -> str:
-    """The system text that asks for `format`; empty where it is plain text."""
-    match format:
-        case JsonObjectFormat():
-            return _OBJECT
-        case JsonSchemaFormat(json_schema=wanted):
-            about = "".join(f"\n{text}" for text in (wanted.name, wanted.description) if text)
-            return f"{_FITTING}{about}\n{_encode(wanted.schema or {}).decode()}"
-        case _:
-            return ""
+def format_instructions(form: JsonAnswer | None) -> str:
+    """The system text that asks for this form of answer; empty where it is plain text."""
+    if form is None:
+        return ""
+    if form.schema is None:
+        return _OBJECT
+    about = "".join(f"\n{text}" for text in (form.name, form.description) if text)
+    return f"{_FITTING}{about}\n{_encode(form.schema).decode()}"
 
 
 class JsonEnd:
@@ -87,19 +85,18 @@ class JsonEnd:
         return place
 
 
-class Structured(Stage):
+class JsonText(Filter):
     """The text of the answer, made one JSON value. The last event is Finished, Failed or Unusable."""
 
-    def __init__(self, format: JsonObjectFormat | JsonSchemaFormat, *, validate: Validate, hold: bool = False) -> None:
-        wanted = format.json_schema.schema if isinstance(format, JsonSchemaFormat) else _ANY_OBJECT
-        self._schema: dict[str, Any] = wanted or {}
+    def __init__(self, form: JsonAnswer, *, validate: Validate, hold: bool = False) -> None:
+        self._schema: dict[str, Any] = _ANY_OBJECT if form.schema is None else form.schema
         kind = self._schema.get("type")
         self._begins = _BEGINS.get(kind if isinstance(kind, str) else None)  # other kinds have to stand alone
         self._validate = validate
         self._hold = hold
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._written: list[str] = []
         self._lead = ""  # what may be the value's beginning
         self._end_of_value: JsonEnd | None = None
@@ -108,7 +105,7 @@ class Structured(Stage):
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Event, out: list[Event]) -> None:
+    def _handle(self, event: Event, out: list[Event]) -> None:
         match event:
             case TextDelta(text=text) | Citation(text=text):
                 self._on_text(text, out)

@@ -22,6 +22,7 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
+from shim.protocol.shaping.filter import Filter
 
 _FENCED = (CodeDelta, ToolOutput)
 _CLOSES = re.compile(r"^ {0,3}`{3,}[ \t]*\r?$", re.MULTILINE)
@@ -30,18 +31,24 @@ _LANGUAGE = re.compile(r"[\w+#.-]{1,32}", re.ASCII)
 _IN_TITLE = str.maketrans({"[": r"\[", "]": r"\]", "\n": " ", "\r": " "})
 
 
-class Markdown:
-    """A stage: events in, events out, in which all text of the answer is plain `TextDelta`s.
+class Markdown(Filter):
+    """Makes all text of the answer plain `TextDelta`s.
 
     `link` gives the address under which a client can have a file. Citations, reasoning, calls and the end pass through.
     """
 
     def __init__(self, link: Callable[[FileRef], str]) -> None:
         self._link = link
+        self._reset()
+
+    def _reset(self) -> None:
         self._kind: type[Event] | None = None
         self._fence = _Fence()
 
-    def feed(self, events: Sequence[Event]) -> list[Event]:
+    def restart(self) -> None:
+        """A second answer is written below the first: what it says is one text with what was given already."""
+
+    def receive(self, events: Sequence[Event]) -> list[Event]:
         """The events for `events`: the same list where it is plain text within one message, which is nearly always."""
         if self._kind is TextDelta and isinstance(events, list):
             for event in events:
@@ -51,12 +58,14 @@ class Markdown:
                 return events
         written: list[Event] = []
         for event in events:
-            text = self._write(event)
-            if text:
-                written.append(TextDelta(text))
-            if not isinstance(event, _WRITTEN):
-                written.append(event)
+            self._handle(event, written)
         return written
+
+    def _handle(self, event: Event, given: list[Event]) -> None:
+        if text := self._write(event):
+            given.append(TextDelta(text))
+        if not isinstance(event, _WRITTEN):
+            given.append(event)
 
     def _write(self, event: Event) -> str:
         """The text for `event`, with whatever has to be closed and opened before it."""

@@ -1,8 +1,9 @@
-"""The stages a request asks for between the answer's Markdown and the renderer, in their order.
+"""The filters that carry out what a prompt asks for, in their order.
 
-    Markdown ──> stop sequences ──> token limit ──> tool calls ──> JSON ──> renderer
+    stop sequences ──> token limit ──> tool calls ──> JSON ──> writer
 
-Rule: a request that asks for nothing of it has no stages, and pays nothing.
+Rule: a prompt that asks for nothing of it has no filters, and pays nothing. What an API puts before them (Markdown for
+those whose answer is one text) is the API's own.
 """
 
 from collections.abc import Callable
@@ -10,15 +11,16 @@ from typing import Any
 
 import msgspec
 
-from shim.apis.chat.wire import ChatRequest, JsonObjectFormat, JsonSchemaFormat
-from shim.protocol.shaping.filter import Stage
-from shim.protocol.shaping.json_answer import Structured
-from shim.protocol.shaping.limits import Count, Cut, StopSequences, TokenLimit
+from shim.protocol.prompt import Prompt
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.json_answer import JsonText
+from shim.protocol.shaping.stop import StopSequences
+from shim.protocol.shaping.token_limit import Count, Cut, TokenLimit
 from shim.protocol.shaping.tool_calls import ToolCalls
 
 
-class Means(msgspec.Struct, frozen=True):
-    """What stages need of the world: the tokenizer, ids (UUIDs), and a check of a value against a JSON schema."""
+class FilterDependencies(msgspec.Struct, frozen=True):
+    """What filters need of the world: the tokenizer, ids (UUIDs), and a check of a value against a JSON schema."""
 
     count: Count
     cut: Cut
@@ -26,23 +28,19 @@ class Means(msgspec.Struct, frozen=True):
     validate: Callable[[dict[str, Any], Any], str | None]
 
 
-def stages_for(request: ChatRequest, means: Means) -> list[Stage]:
-    """The stages for one choice of `request`."""
-    stages: list[Stage] = []
-    if stops := stops_of(request):
-        stages.append(StopSequences(stops))
-    if limit := request.max_completion_tokens or request.max_tokens:
-        stages.append(TokenLimit(limit, means.count, means.cut))
-    choice = request.tool_choice or "auto"
-    if request.tools and choice != "none":
-        parallel = request.parallel_tool_calls is not False
-        stages.append(ToolCalls(request.tools, choice, parallel=parallel, new_id=means.new_id, validate=means.validate))
-    if isinstance(request.response_format, JsonObjectFormat | JsonSchemaFormat):
-        stages.append(Structured(request.response_format, validate=means.validate, hold=not request.stream))
-    return stages
-
-
-def stops_of(request: ChatRequest) -> tuple[str, ...]:
-    """The stop sequences, each once."""
-    stop = request.stop or ()
-    return (stop,) if isinstance(stop, str) else tuple(dict.fromkeys(stop))
+def filters_for(prompt: Prompt, needs: FilterDependencies) -> list[Filter]:
+    """The filters for one choice of the answer to `prompt`."""
+    filters: list[Filter] = []
+    limits = prompt.limits
+    if limits.stop:
+        filters.append(StopSequences(limits.stop))
+    if limits.max_tokens:
+        filters.append(TokenLimit(limits.max_tokens, needs.count, needs.cut))
+    if functions := prompt.callable_functions:
+        filters.append(
+            ToolCalls(functions, prompt.choice, parallel=prompt.parallel, new_id=needs.new_id, validate=needs.validate)
+        )
+    if prompt.answer_form is not None:
+        # Nothing can be taken back from a stream, so only whole answers are held until they are known to be right.
+        filters.append(JsonText(prompt.answer_form, validate=needs.validate, hold=not prompt.stream))
+    return filters

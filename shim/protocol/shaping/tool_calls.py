@@ -2,7 +2,7 @@
 
     READING ──all calls valid──> Called..., Finished("tool_calls")
        ├──── no call, none needed ──────> Finished as it came
-       └──── anything else ─────────────> Unusable ──again()──> READING once more ──> the same, or Failed
+       └──── anything else ─────────────> Unusable ─restart()─> READING once more ──> the same, or Failed
 
 Rules: clients run the calls they are given, so none is given before all of an answer are known to be valid. Text is
 given as it comes and stays given. The second answer is for calls: its words are shown only where no call comes and
@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from shim.apis.chat.wire import NamedToolChoice, Tool, ToolChoice
 from shim.errors import UpstreamError
 from shim.protocol.events import (
     Called,
     Citation,
+    EndReason,
     Event,
     Failed,
     Finished,
@@ -28,8 +28,9 @@ from shim.protocol.events import (
     TextDelta,
     Unusable,
 )
+from shim.protocol.prompt import Function, FunctionChoice, OnlyFunction
 from shim.protocol.shaping.call_blocks import CALL_OPENS, Block, CallBlocks
-from shim.protocol.shaping.filter import Stage
+from shim.protocol.shaping.filter import Filter
 
 Validate = Callable[[dict[str, Any], Any], str | None]
 """(JSON schema, value) -> what is wrong with the value, or None"""
@@ -54,32 +55,32 @@ class _Written(msgspec.Struct):
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-class ToolCalls(Stage):
+class ToolCalls(Filter):
     """The calls in the answer's text, made events; the last one is Finished, Failed or Unusable. Not for a `choice` of
     "none", where there is nothing to call.
 
-    `new_id` makes a UUID. What `tools` take has to be valid JSON schemas already.
+    `new_id` makes a UUID. What `functions` take has to be valid JSON schemas already.
     """
 
     def __init__(
         self,
-        tools: Sequence[Tool],
-        choice: ToolChoice,
+        functions: Sequence[Function],
+        choice: FunctionChoice,
         *,
         parallel: bool,
         new_id: Callable[[], str],
         validate: Validate,
     ) -> None:
-        self._schemas = {tool.function.name: tool.function.parameters or {} for tool in tools}
-        self._only = choice.function.name if isinstance(choice, NamedToolChoice) else None
+        self._schemas = {function.name: function.schema or {} for function in functions}
+        self._only = choice.name if isinstance(choice, OnlyFunction) else None
         self._needed = choice != "auto"
         self._parallel = parallel
         self._new_id = new_id
         self._validate = validate
         self._shown = False  # whether the client has been given any words
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._blocks = CallBlocks()
         self._calls: list[Called] = []
         self._complaint: str | None = None
@@ -90,7 +91,7 @@ class ToolCalls(Stage):
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
-    def _take(self, event: Event, out: list[Event]) -> None:
+    def _handle(self, event: Event, out: list[Event]) -> None:
         match event:
             case TextDelta(text=text):
                 self._on_text(event, text, out)
@@ -166,7 +167,7 @@ class ToolCalls(Stage):
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _finish(self, reason: str, out: list[Event]) -> None:
+    def _finish(self, reason: EndReason, out: list[Event]) -> None:
         """Upstream's end. An answer cut from outside is no mistake of the model's: it ends as it was cut."""
         missing = self._needed and not self._calls
         if reason == "content_filter" or (reason != "stop" and (missing or self._complaint)):
@@ -184,7 +185,7 @@ class ToolCalls(Stage):
         out += self._calls
         self._end(Finished("tool_calls"), out)
 
-    def _show_kept(self, reason: str, out: list[Event]) -> None:
+    def _show_kept(self, reason: EndReason, out: list[Event]) -> None:
         if self._kept and self._shown:
             out.append(TextDelta("\n\n"))
         out += self._kept

@@ -1,77 +1,38 @@
-"""What is wrong with a request although every field has its type: found before an account is taken.
+"""What is wrong with a prompt although its API could read it: found before an account is taken.
 
-Rule: a table of checks; each raises RequestError (400) naming the `param`, or does nothing.
+Rule: each check raises RequestError (400) naming the client's own field, which the prompt's parts carry as `param`.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from shim.apis.chat.wire import ChatRequest, JsonSchemaFormat, NamedToolChoice
 from shim.errors import RequestError
+from shim.protocol.prompt import Prompt
+
+MAX_FILES = 20  # a request; upstream's own page takes no more in a message either
 
 CheckSchema = Callable[[dict[str, Any], str], None]
-"""(JSON schema, its param): raises RequestError where it is none"""
-
-_NOT_KEPT = "Chats are not kept here (HISTORY_DISABLED), so there is no conversation to go on with."
+"""(JSON schema, its param): raises RequestError where it is not one"""
 
 
-def check_request(
-    request: ChatRequest, *, kept: bool, check_parameters: CheckSchema, check_schema: CheckSchema
-) -> None:
-    """Raises RequestError (400) where the request can't be served as it stands. `kept` says that chats are; the schemas
+def check_prompt(prompt: Prompt, *, kept: bool, check_parameters: CheckSchema, check_schema: CheckSchema) -> None:
+    """Raises RequestError (400) where the prompt can't be served as it stands. `kept` says that chats are; the schemas
     of functions have to describe an object, the one of an answer may describe anything."""
-    for check in _CHECKS:
-        check(request)
-    if request.conversation_id and not kept:
-        raise RequestError(_NOT_KEPT, param="conversation_id", code="history_disabled")
-    for place, tool in enumerate(request.tools or ()):
-        check_parameters(tool.function.parameters or {}, f"tools[{place}].function.parameters")
-    if isinstance(request.response_format, JsonSchemaFormat):
-        check_schema(request.response_format.json_schema.schema or {}, "response_format.json_schema.schema")
-
-
-def _messages(request: ChatRequest) -> None:
-    if not request.messages:
-        raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
-
-
-def _parent(request: ChatRequest) -> None:
-    if request.conversation_id and not request.parent_message_id:
+    if prompt.continues and not kept:
         raise RequestError(
-            "Missing required parameter: 'parent_message_id' (the 'message_id' that came with the conversation).",
-            param="parent_message_id",
-            code="missing_required_parameter",
+            "Chats are not kept here (HISTORY_DISABLED), so there is no conversation to continue.",
+            param=prompt.continues.param,
+            code="history_disabled",
         )
-
-
-def _stop(request: ChatRequest) -> None:
-    if request.stop == "" or (isinstance(request.stop, list) and "" in request.stop):
-        raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
-
-
-def _tool_names(request: ChatRequest) -> None:
-    names: set[str] = set()
-    for place, tool in enumerate(request.tools or ()):
-        if tool.function.name in names:
-            param = f"tools[{place}].function.name"
-            raise RequestError(f"There are two functions called '{tool.function.name}'.", param=param, code="duplicate")
-        names.add(tool.function.name)
-
-
-def _tool_choice(request: ChatRequest) -> None:
-    choice = request.tool_choice
-    if choice in {None, "none", "auto"}:
-        return
-    if not request.tools:
-        raise RequestError("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
-    if isinstance(choice, NamedToolChoice) and all(
-        tool.function.name != choice.function.name for tool in request.tools
-    ):
+    for function in prompt.functions:
+        check_parameters(function.schema or {}, function.param)
+    form = prompt.answer_form
+    if form is not None and form.schema is not None and form.param is not None:
+        check_schema(form.schema, form.param)
+    attached = prompt.attached
+    if len(attached) > MAX_FILES:
         raise RequestError(
-            f"There is no function called '{choice.function.name}' in 'tools'.",
-            param="tool_choice.function.name",
-            code="invalid_value",
+            f"A request may have at most {MAX_FILES} files and pictures, this one has {len(attached)}.",
+            param=attached[MAX_FILES].param,
+            code="too_many_files",
         )
-
-
-_CHECKS = (_messages, _parent, _stop, _tool_names, _tool_choice)

@@ -46,7 +46,7 @@ class Moment(msgspec.Struct, frozen=True):
     session_id: str
 
 
-class Turn(msgspec.Struct, frozen=True):
+class OpeningCall(msgspec.Struct, frozen=True):
     """The call that opens the answer stream. `challenged` tells that a check we do not perform was asked for, which
     is then what a 403 means."""
 
@@ -62,7 +62,7 @@ class Turn(msgspec.Struct, frozen=True):
         return refusal_of(reply.status, reply.headers, reply.body)
 
 
-class TurnCall(msgspec.Struct, frozen=True):
+class ConversationCall(msgspec.Struct, frozen=True):
     """The conversation call itself, whoever made its body: `slug` is the model in it, `headers` go along with it."""
 
     body: bytes
@@ -73,15 +73,17 @@ class TurnCall(msgspec.Struct, frozen=True):
 
 def open_turn(
     upstream: Upstream, conversation: Conversation, options: HandshakeOptions, moment: Moment
-) -> Handshake[Turn]:
+) -> Handshake[OpeningCall]:
     """Everything up to the conversation call. Raises GatewayError where the turn can't be had."""
-    return open_call(upstream, TurnCall(encode_conversation(conversation), conversation.model), options, moment)
+    return open_call(upstream, ConversationCall(encode_conversation(conversation), conversation.model), options, moment)
 
 
-def open_call(upstream: Upstream, call: TurnCall, options: HandshakeOptions, moment: Moment) -> Handshake[Turn]:
+def open_call(
+    upstream: Upstream, call: ConversationCall, options: HandshakeOptions, moment: Moment
+) -> Handshake[OpeningCall]:
     """As `open_turn`, for a body that is there already."""
     if options.conversation_only:
-        return Turn(upstream.post(call.path, call.body, call.headers, stream=True))
+        return OpeningCall(upstream.post(call.path, call.body, call.headers, stream=True))
     config = proof_config(
         options.profile, now=moment.now, performance_ms=moment.performance_ms, session_id=moment.session_id
     )
@@ -103,7 +105,7 @@ def open_call(upstream: Upstream, call: TurnCall, options: HandshakeOptions, mom
     arkose = yield from _arkose(requirements)
     if arkose is not None:
         headers["openai-sentinel-arkose-token"] = arkose
-    return Turn(upstream.post(call.path, call.body, headers, stream=True), _challenged(requirements))
+    return OpeningCall(upstream.post(call.path, call.body, headers, stream=True), _challenged(requirements))
 
 
 def _requirements(upstream: Upstream, config: list[object], *, two_step: bool) -> Handshake[Requirements]:

@@ -8,12 +8,12 @@ layout of a call's arguments, and whatever is not sent upstream (reasoning, anno
 conversation.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from shim.apis.chat.wire import ChatMessage, ChatRequest, ContentPart, ImagePart, RefusalPart, TextPart, ToolCall
+from shim.protocol.prompt import Attached, Call, Continues, Image, Part, Prompt, PromptMessage, Result, Text
 from shim.protocol.turn.conversation import instructions_for
 
 Digest = Callable[[bytes], bytes]
@@ -37,11 +37,11 @@ class History:
     tools, another choice among them or another form of the answer make another conversation.
     """
 
-    def __init__(self, request: ChatRequest, scope: str, digest: Digest) -> None:
-        self._messages = request.messages
+    def __init__(self, prompt: Prompt, scope: str, digest: Digest) -> None:
+        self._messages = prompt.messages
         self._digest = digest
-        self._links = [digest(_encode([scope, request.model, instructions_for(request)]))]
-        for message in request.messages:
+        self._links = [digest(_encode([scope, prompt.model, instructions_for(prompt)]))]
+        for message in prompt.messages:
             self._links.append(self._next(message))
 
     def prefixes(self) -> list[Prefix]:
@@ -49,11 +49,11 @@ class History:
         found = [Prefix(end, self._links[end].hex()) for end in self._ends()]
         return found[:MOST_PREFIXES]
 
-    def key_with(self, answer: ChatMessage) -> str:
+    def key_with(self, answer: PromptMessage) -> str:
         """The key of all messages with their answer behind them."""
         return self._next(answer).hex()
 
-    def _next(self, message: ChatMessage) -> bytes:
+    def _next(self, message: PromptMessage) -> bytes:
         return self._digest(self._links[-1] + _encode(_form(message)))
 
     def _ends(self) -> Iterator[int]:
@@ -63,43 +63,52 @@ class History:
                 yield end
 
 
-def rest_of(request: ChatRequest, length: int, conversation_id: str, message_id: str) -> ChatRequest:
+def rest_of(prompt: Prompt, length: int, conversation_id: str, message_id: str) -> Prompt:
     """What is still to be said after the first `length` messages, as a turn of the conversation they stand in."""
     return msgspec.structs.replace(
-        request,
-        messages=request.messages[length:],
-        conversation_id=conversation_id,
-        parent_message_id=message_id,
+        prompt, messages=prompt.messages[length:], continues=Continues(conversation_id, message_id)
     )
 
 
-def _are_in_order(messages: list[ChatMessage], end: int) -> bool:
+def _are_in_order(messages: Sequence[PromptMessage], end: int) -> bool:
     """Whether the results behind an answer are those of its calls, in their order. Upstream knows the calls as they
     were written, without ids: only the order tells which result is whose."""
-    called = [call.id for call in messages[end - 1].tool_calls or ()]
+    called = [call.id for call in messages[end - 1].calls]
     behind = messages[end : end + len(called) + 1]
-    return [message.tool_call_id for message in behind if message.role == "tool"] == called
+    results = [part for message in behind for part in message.parts if isinstance(part, Result)]
+    # A result without an id answers the older convention's single call, which has no id to compare either.
+    return [result.call_id for result in results if result.call_id is not None] == called
 
 
 # --- what counts ------------------------------------------------------------------------------------------------------
 
 
-def _form(message: ChatMessage) -> list[Any]:
+def _form(message: PromptMessage) -> list[Any]:
     """A message as JSON-ready lists, the same for every way to write it down."""
-    calls = [_form_of_call(call) for call in message.tool_calls or ()]
-    return [message.role, message.name or "", message.tool_call_id or "", _form_of_content(message.content), calls]
+    return [
+        message.role,
+        message.name or "",
+        _form_of_parts(message.parts),
+        [_form_of_call(one) for one in message.calls],
+    ]
 
 
-def _form_of_content(content: str | list[ContentPart] | None) -> list[Any]:
-    """Texts and files in their order. Texts that follow each other are one, as they are for upstream."""
+def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
+    """Texts, files and results in their order. Texts that follow each other are one, as they are for upstream."""
     pieces: list[Any] = []
     texts: list[str] = []
-    for part in content if isinstance(content, list) else [TextPart(content or "")]:
-        if isinstance(part, TextPart | RefusalPart):
-            texts.append(part.text if isinstance(part, TextPart) else part.refusal)
-        else:
-            pieces += [*_joined(texts), _form_of_file(part)]
-            texts = []
+    for part in parts:
+        match part:
+            case Text(text=text):
+                texts.append(text)
+            case Call():  # they have a list of their own: where between texts they stood is lost upstream
+                continue
+            case Result(call_id=id, name=name, content=content):
+                pieces += [*_joined(texts), ["result", id or "", name or "", _form_of_parts(content)]]
+                texts = []
+            case _:
+                pieces += [*_joined(texts), _form_of_file(part)]
+                texts = []
     return pieces + _joined(texts)
 
 
@@ -108,13 +117,13 @@ def _joined(texts: list[str]) -> list[str]:
     return [text] if text else []
 
 
-def _form_of_file(part: ContentPart) -> list[Any]:
+def _form_of_file(part: Attached) -> list[Any]:
     """A list, as texts are strings. A picture's `detail` only decides the tokens it counts."""
-    return ["image", part.url.strip()] if isinstance(part, ImagePart) else ["file", part]
+    return ["image", part.source.strip()] if isinstance(part, Image) else ["file", part.source, part.name or ""]
 
 
-def _form_of_call(call: ToolCall) -> list[Any]:
-    return [call.id, call.function.name, _form_of_arguments(call.function.arguments)]
+def _form_of_call(call: Call) -> list[Any]:
+    return [call.id, call.name, _form_of_arguments(call.arguments)]
 
 
 def _form_of_arguments(text: str) -> list[Any]:

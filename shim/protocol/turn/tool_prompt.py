@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shim.apis.chat.wire import ChatMessage, NamedToolChoice, Tool, ToolCall, ToolChoice
+from shim.protocol.prompt import Call, Function, FunctionChoice, OnlyFunction, PromptMessage, Result, Text
 from shim.protocol.shaping.call_blocks import CALL_CLOSES, CALL_OPENS, RESULT_CLOSES, RESULT_OPENS
 
 _INTRODUCTION = f"""\
@@ -36,40 +36,39 @@ _ONE = "Call one function at most in one answer."
 _ESCAPED_CLOSES = RESULT_CLOSES.replace("/", "\\/")
 
 
-def tool_instructions(tools: Sequence[Tool], choice: ToolChoice, *, parallel: bool) -> str:
+def tool_instructions(functions: Sequence[Function], choice: FunctionChoice, *, parallel: bool) -> str:
     """The system text that teaches the convention, lists the functions and says what is expected of this answer.
 
     Empty where there is nothing to call, or `choice` is "none".
     """
-    if not tools or choice == "none":
+    if not functions or choice == "none":
         return ""
     expected = f"{_expected(choice)} {_SEVERAL if parallel else _ONE}"
-    return "\n\n".join((_INTRODUCTION, expected, "## The functions", *map(_listed, tools)))
+    return "\n\n".join((_INTRODUCTION, expected, "## The functions", *map(_listed, functions)))
 
 
-def history_text(message: ChatMessage, text: str) -> str:
-    """A message of the history as the model reads it; `text` is its content as text.
+def history_text(message: PromptMessage) -> str:
+    """A message of the history as the model reads it.
 
-    Calls stand behind the text of the assistant that made them. A tool's or function's text becomes a result block.
+    Calls stand behind the text of the assistant that made them. Each result becomes a block.
     """
-    if message.role in {"tool", "function"}:
-        return _result(message, text)
-    return "\n\n".join(filter(None, (text, *map(_called, message.tool_calls or ()))))
+    if message.role == "tool":
+        return "\n\n".join(_result(part) for part in message.parts if isinstance(part, Result))
+    return "\n\n".join(filter(None, (message.text, *map(_called, message.calls))))
 
 
-def _expected(choice: ToolChoice) -> str:
-    return _NAMED.format(name=choice.function.name) if isinstance(choice, NamedToolChoice) else _CHOICES[choice]
+def _expected(choice: FunctionChoice) -> str:
+    return _NAMED.format(name=choice.name) if isinstance(choice, OnlyFunction) else _CHOICES[choice]
 
 
-def _listed(tool: Tool) -> str:
+def _listed(function: Function) -> str:
     """One function: its name, what it is for, and the schema of its arguments."""
-    function = tool.function
     described = f"{function.description.strip()}\n" if function.description else ""
-    return f"### {function.name}\n{described}Arguments: {_json(function.parameters or _NO_PARAMETERS)}"
+    return f"### {function.name}\n{described}Arguments: {_json(function.schema or _NO_PARAMETERS)}"
 
 
-def _called(call: ToolCall) -> str:
-    written = {"id": call.id, "name": call.function.name, "arguments": _arguments(call.function.arguments)}
+def _called(call: Call) -> str:
+    written = {"id": call.id, "name": call.name, "arguments": _arguments(call.arguments)}
     return f"{CALL_OPENS}\n{_json(written)}\n{CALL_CLOSES}"
 
 
@@ -82,8 +81,9 @@ def _arguments(text: str) -> msgspec.Raw | str:
     return msgspec.Raw(text.encode())
 
 
-def _result(message: ChatMessage, text: str) -> str:
-    attributes = (("id", message.tool_call_id), ("name", message.name))
+def _result(result: Result) -> str:
+    attributes = (("id", result.call_id), ("name", result.name))
+    text = "\n".join(part.text for part in result.content if isinstance(part, Text))
     named = "".join(f" {key}={_json(value)}" for key, value in attributes if value)
     return f"{RESULT_OPENS}{named}>\n{text.replace(RESULT_CLOSES, _ESCAPED_CLOSES)}\n{RESULT_CLOSES}"
 

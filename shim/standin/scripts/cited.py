@@ -148,7 +148,7 @@ def _group() -> Json:
 
 
 def _cited_page() -> Iterator[tuple[Op, ...]]:
-    """One cite marker in two pieces: hidden and invalid, then named (delta-v1-cite-marker-2026-08.reduced.sse)."""
+    """One cite marker in two pieces: hidden and invalid, then named, as recorded in 2026-08."""
     opened, closed = f"{OPEN}cite{SEPARATOR}turn0", f"search0{CLOSE}"
     reference = _hidden_reference(opened, FIRST_TEXT_LENGTH)
     yield append(PART, opened), append(REFERENCES, [reference])
@@ -172,7 +172,7 @@ def _cited_page() -> Iterator[tuple[Op, ...]]:
 
 
 def _named_entity() -> Iterator[tuple[Op, ...]]:
-    """One entity marker, opened by a lone character (delta-v1-entity-references-2026-02.excerpt.sse)."""
+    """One entity marker, opened by a lone character, as recorded in 2026-02."""
     start = FIRST_TEXT_LENGTH + len(f"{OPEN}cite{SEPARATOR}turn0search0{CLOSE}") + len(" and names a thing, ")
     body, closed = f'entity{SEPARATOR}["software","chat2api","demo', f'"]{CLOSE}'
     yield append(PART, OPEN), append(REFERENCES, [_hidden_reference(OPEN, start)])

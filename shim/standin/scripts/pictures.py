@@ -1,4 +1,4 @@
-"""Scripts that make pictures (protocol.md 6.5; shapes of delta-v1-image-gen-2026-05.events.json).
+"""Scripts that make pictures (protocol.md 6.5), in the shapes recorded in 2026-05.
 
 Rule: every picture is a real PNG that can be fetched by its file id. Only pointers in tool messages are results.
 """

@@ -27,7 +27,7 @@ def opening(turn: Turn) -> Steps:
 
 
 def closing(turn: Turn) -> Steps:
-    """The typed events before [DONE], as in delta-v1-text-2025-03-gpt4o-ping.sse."""
+    """The typed events before [DONE], as recorded in 2025-03."""
     plan = {"model_slug": turn.slug, "plan_type": turn.plan, "turn_exchange_id": turn.exchange_id}
     use = {"tool_invoked": turn.tool is not None, "tool_name": turn.tool, "turn_use_case": turn.use_case}
     yield Typed({"type": "server_ste_metadata", "metadata": plan | use, **here(turn)})
@@ -36,7 +36,7 @@ def closing(turn: Turn) -> Steps:
 
 
 def conversation_detail() -> Json:
-    """The conversation_detail_metadata of protocol.md 5.3 and 7.6, as in conversation-init-2026-05.json."""
+    """The conversation_detail_metadata of protocol.md 5.3 and 7.6, as recorded in 2026-05."""
     progress = {"feature_name": "file_upload", "remaining": 3, "reset_after": "2030-01-01T00:00:00.000000+00:00"}
     return {
         "type": "conversation_detail_metadata",
@@ -60,7 +60,7 @@ def say(turn: Turn, told: str, **fields: object) -> Steps:
         yield Change((append(PART, piece),), answer.channel)
         yield from _aside(turn, answer, index)
         piece = following
-    # The last piece and the finish travel in one batch, as in delta-v1-text-2025-03-gpt4o-ping.sse.
+    # The last piece and the finish travel in one batch, as recorded in 2025-03.
     yield Change((append(PART, piece), *finish(end_turn=bool(end_turn))), answer.channel)
     yield marker(turn, answer, "last_token", "last")
 

@@ -1,27 +1,21 @@
-"""What a request may end an answer with: its stop sequences, and a number of tokens.
+"""The filter that ends an answer after a number of tokens.
 
-Rule: a stage takes the answer's events in and gives them out again, ended where the limit falls. Where that is depends
-on the text alone, never on the pieces it came in, so a streamed answer and a whole one end alike; and no text is given
-that could still turn out to lie behind the end. Once a stage has `decided`, nothing upstream can say matters any more.
+Rule: as for stop sequences (`stop`): where it ends depends on the text alone, and nothing behind the end is given.
 """
 
 import re
-from collections import deque
 from collections.abc import Callable
 
-from msgspec.structs import replace
-
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
-from shim.protocol.shaping.filter import Stage
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.held import Held, Said
+from shim.protocol.transcript import THOUGHT_BREAK
 
 Count = Callable[[str], int]
 """(text) -> its tokens: never more than it has bytes in UTF-8"""
 Cut = Callable[[str, int], str]
 """(text, tokens) -> the longest beginning of whole characters that is no more tokens than that"""
 
-Said = TextDelta | ReasoningDelta | Citation
-
-_BETWEEN_THOUGHTS = "\n\n"  # what `Transcript` puts before a thought that opens
 # Where o200k splits whatever stands around, so that the tokens before and after add up: before a blank that follows
 # something, between a line break and what is no blank, before a mark that follows a letter or digit. An apostrophe is
 # no such mark ("don't" stays together), nor is "/" after a line break.
@@ -29,136 +23,6 @@ SEAM = r"(?:(?<=\S)(?=[ \t])|(?<=[\r\n])(?=[^\s/])|(?<=[^\W_])(?=[.,;:!?()\"ã€ã
 _LAST_SEAM = re.compile(f".*{SEAM}", re.DOTALL)
 _LONG = 1024  # characters without a seam from which the limit is looked for inside of them
 _LONGEST_TOKEN = 128  # bytes; what stands so far before the end is not split otherwise by what follows
-
-
-class Held:
-    """Events of text that are not given yet. `size` is their text's, in characters.
-
-    Text is given in any pieces, a citation only whole: in two it would cite twice.
-    """
-
-    def __init__(self) -> None:
-        self.size = 0
-        self._events: deque[Said] = deque()
-
-    def push(self, event: Said) -> None:
-        """Hold one more."""
-        self._events.append(event)
-        self.size += len(event.text)
-
-    def give(self, size: int) -> list[Event]:
-        """The first `size` characters, less where that would be half a citation."""
-        given, left = self._whole(size)
-        if left > 0 and self._events and not isinstance(self._events[0], Citation):
-            first = self._events[0]
-            given.append(replace(first, text=first.text[:left]))
-            self._events[0] = replace(first, text=first.text[left:], opens=False)
-            self.size -= left
-        return given
-
-    def give_all(self) -> list[Event]:
-        """Everything."""
-        given: list[Event] = list(self._events)
-        self._events.clear()
-        self.size = 0
-        return given
-
-    def give_last(self, size: int) -> list[Event]:
-        """Exactly the first `size` characters, and nothing ever after."""
-        given, left = self._whole(size)
-        if left > 0 and self._events:
-            given.append(replace(self._events[0], text=self._events[0].text[:left]))
-        self._events.clear()
-        self.size = 0
-        return given
-
-    def _whole(self, size: int) -> tuple[list[Event], int]:
-        """The events that lie whole in the first `size` characters, and how many of these are left."""
-        given: list[Event] = []
-        while self._events and len(self._events[0].text) <= size:
-            event = self._events.popleft()
-            size -= len(event.text)
-            self.size -= len(event.text)
-            given.append(event)
-        return given, size
-
-
-class StopMatcher:
-    """Looks for one stop sequence in a text that comes in pieces (Knuth, Morris and Pratt: each character once)."""
-
-    __slots__ = ("_fallback", "matched", "stop")
-
-    def __init__(self, stop: str) -> None:
-        self.stop = stop
-        self.matched = 0
-        self._fallback = _fallback(stop)
-
-    def find(self, text: str) -> int | None:
-        """Where in `text` the first hit ends, or None; `matched` is then how much of a stop the text ends with."""
-        stop, fallback, matched, place = self.stop, self._fallback, self.matched, 0
-        while place < len(text):
-            if not matched:
-                place = text.find(stop[0], place)
-                if place < 0:
-                    break
-            while matched and text[place] != stop[matched]:
-                matched = fallback[matched - 1]
-            matched += text[place] == stop[matched]
-            place += 1
-            if matched == len(stop):
-                return place
-        self.matched = matched
-        return None
-
-
-def _fallback(stop: str) -> list[int]:
-    """For each beginning of `stop`: how long the longest shorter beginning is that it ends with."""
-    lengths = [0] * len(stop)
-    matched = 0
-    for place in range(1, len(stop)):
-        while matched and stop[place] != stop[matched]:
-            matched = lengths[matched - 1]
-        matched += stop[place] == stop[matched]
-        lengths[place] = matched
-    return lengths
-
-
-class StopSequences(Stage):
-    """Ends the answer's text before the first stop sequence in it; reasoning is not searched.
-
-    The first is the one that is complete first, as if the answer came character by character; of those complete at
-    once it is the longest. `stops` are not empty.
-    """
-
-    def __init__(self, stops: tuple[str, ...]) -> None:
-        self._stops = stops
-        self._begin()
-
-    def _begin(self) -> None:
-        self._matchers = [StopMatcher(stop) for stop in self._stops]
-        self._held = Held()
-
-    def _take(self, event: Event, given: list[Event]) -> None:
-        match event:
-            case TextDelta() | Citation():
-                given += self._search(event)
-                return
-            case Called() | Finished() | Failed():  # no text goes on over these
-                for matcher in self._matchers:
-                    matcher.matched = 0
-                given += self._held.give_all()
-        given.append(event)
-
-    def _search(self, event: TextDelta | Citation) -> list[Event]:
-        before = self._held.size
-        self._held.push(event)
-        ends = [(matcher.find(event.text), len(matcher.stop)) for matcher in self._matchers]
-        hits = [(end, end - length) for end, length in ends if end is not None]
-        if hits:
-            self.decided = True
-            return [*self._held.give_last(before + min(hits)[1]), Finished("stop")]
-        half = max((matcher.matched for matcher in self._matchers), default=0)
-        return self._held.give(self._held.size - half)
 
 
 class CountedText:
@@ -232,7 +96,7 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-class TokenLimit(Stage):
+class TokenLimit(Filter):
     """Ends the answer after `limit` tokens, content and reasoning together (`max_completion_tokens`).
 
     What it gives counts exactly `limit`, or as near below as whole characters allow. As long as the bytes that have
@@ -243,15 +107,15 @@ class TokenLimit(Stage):
     def __init__(self, limit: int, count: Count, cut: Cut) -> None:
         self._limit = limit
         self._count, self._cut = count, cut
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self._content, self._reasoning = CountedText(self._count), CountedText(self._count)
         self._open = self._content
         self._held = Held()  # only ever of the open text
         self._thought = False
 
-    def _take(self, event: Event, given: list[Event]) -> None:
+    def _handle(self, event: Event, given: list[Event]) -> None:
         match event:
             case TextDelta() | Citation():
                 given += self._say(self._content, event)
@@ -265,7 +129,7 @@ class TokenLimit(Stage):
 
     def _joined(self, event: ReasoningDelta) -> ReasoningDelta:
         """With the blank line before a new thought written out, since it counts."""
-        joined = ReasoningDelta(_BETWEEN_THOUGHTS + event.text) if event.opens and self._thought else event
+        joined = ReasoningDelta(THOUGHT_BREAK + event.text) if event.opens and self._thought else event
         self._thought = self._thought or bool(event.text)
         return joined
 

@@ -1,0 +1,243 @@
+"""Exchanges on live flows: the client's own call becomes the conversation call, and mitmproxy makes it.
+
+    request ──cross──> Crossing ──call──> mitmproxy sends it as the flow's request
+    head    ──stream_head──> headers of a streamed answer | None: it has to be whole first
+    chunks  ──receive──> bytes for the client (`b""` is the end, both ways)
+    body    ──whole──> an HttpReply, by the code the app uses: follow-ups, repair, other accounts
+    the end ──end | lost──> lease and log line
+
+Rule: a flow becomes the call only where this one call, run to its own end, is the whole exchange; `NOT_INLINE` says
+what is not, and why. All of that is for the app inside this process (`cross` returns None).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from shim.accounts.outcomes import Tries
+from shim.apis.chat import CHAT
+from shim.cassettes.codings import CodingError, decoder_of
+from shim.errors import GatewayError, UpstreamError
+from shim.exchange import ClientCall, Exchange, Gateway
+from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream
+from shim.http.answering import Call
+from shim.http.responses import STREAM_HEADERS
+from shim.protocol.commands import HttpReply, HttpRequest
+from shim.protocol.prompt import Prompt
+from shim.settings import Settings
+from shim.transport.base import read_reply
+
+_JSON = {"content-type": "application/json"}
+
+# Models whose answers upstream likes to finish elsewhere (protocol.md 5.6).
+_WANDERING = re.compile(r"thinking|research|(^|-)pro$|^o\d")
+
+# What a flow can't be, and what of mitmproxy's is in the way. The first column is asked of every prompt, the second
+# only of streamed ones: a whole answer is still in our hands when it turns out to need another call.
+NOT_INLINE: tuple[tuple[Callable[[Prompt], bool], str], ...] = (
+    (lambda prompt: prompt.limits.choices != 1, "one flow is one call"),
+    (lambda prompt: bool(prompt.limits.stop or prompt.limits.max_tokens), "a flow's call can't be ended early"),
+)
+NOT_INLINE_STREAMED: tuple[tuple[Callable[[Prompt], bool], str], ...] = (
+    (lambda prompt: bool(prompt.functions), "calls that turn out wrong are asked for again, in a second call"),
+    (lambda prompt: prompt.answer_form is not None, "so is JSON"),
+    (lambda prompt: prompt.pictures == "data", "a stream callable can't wait for a picture to be fetched"),
+    (lambda prompt: prompt.effort is not None, "thinking answers go on elsewhere, and can't be followed there"),
+    (lambda prompt: _WANDERING.search(prompt.model) is not None, "so do those of these models"),
+)
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A client's call: its id (`x-request-id`), method, path, headers (names in lower case) and body, and the address
+    it reached us at."""
+
+    id: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    address: str
+
+
+class ReceivedResponse:
+    """An answer mitmproxy received, as a transport's `Response`. Header names are lower case."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
+        self.status = status
+        self.headers = {name.lower(): value for name, value in headers.items()}
+        self._pieces = [body] if body else []
+
+    async def chunk(self) -> bytes:
+        """See `Response.chunk`."""
+        return self._pieces.pop() if self._pieces else b""
+
+    def close(self) -> None:
+        """The connection is not ours."""
+
+    def release(self, then: Callable[[], None]) -> None:
+        """See `Response.release`."""
+        then()
+
+
+def refusal(error: GatewayError, id: str) -> HttpReply:
+    """The answer to call `id` that tells of `error`."""
+    headers, body = CHAT.refuse(error)
+    return HttpReply(error.http_status, {"x-request-id": id} | headers, body)
+
+
+def is_one_call(prompt: Prompt, settings: Settings) -> bool:
+    """Whether one call, run to its own end, is all this prompt needs, as far as can be told beforehand."""
+    if settings.proxy_url or settings.replay or settings.continue_chats or settings.continue_times:
+        return False  # the flow's call goes through no proxy of ours, is not replayed, and is not continued
+    if any(applies(prompt) for applies, _ in NOT_INLINE):
+        return False
+    if not prompt.stream:
+        return True
+    # A kept chat can be resumed where its stream is lost, which a flow can't.
+    return settings.history_disabled and not any(applies(prompt) for applies, _ in NOT_INLINE_STREAMED)
+
+
+async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
+    """The call, ready to go up; None where it is for the app. Raises GatewayError."""
+    settings = gateway.settings
+    is_chat = (incoming.method, incoming.path) == ("POST", f"{settings.root_path}/v1/chat/completions")
+    if not is_chat or len(incoming.body) > settings.max_request_bytes:
+        return None
+    call = Call(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
+    try:
+        asked = call.read(incoming.body)
+        if not is_one_call(asked.asked.prompt, settings):
+            return None
+        wanted = await gateway.wanted(asked.asked.prompt, asked.caller)
+        tries = gateway.turns.tries(wanted)
+        prepared = await gateway.turns.prepare(wanted, tries)
+    except GatewayError as error:
+        call.end(error)
+        raise
+    return Crossing(call, asked, wanted, tries, prepared)
+
+
+class Crossing:
+    """One exchange on one flow. The first of `whole`, `end` and `lost` is its end."""
+
+    def __init__(self, call: Call, asked: ClientCall, wanted: Wanted, tries: Tries, prepared: PreparedTurn) -> None:
+        self._call, self._asked = call, asked
+        self._wanted, self._tries, self._prepared = wanted, tries, prepared
+        self._turns = call.gateway.turns
+        self._decode = decoder_of("")
+        self._over = False  # the lease has been given back
+        self._streaming = False
+
+    @property
+    def call(self) -> HttpRequest:
+        """What the flow becomes; nothing of what the client sent is left in it."""
+        call = self._prepared.call.request
+        return msgspec.structs.replace(call, headers=call.headers | {"accept-encoding": "identity"})
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether the client's answer is being made chunk by chunk."""
+        return self._streaming
+
+    # --- streamed -----------------------------------------------------------------------------------------------------
+
+    def stream_head(self, status: int, headers: Mapping[str, str]) -> dict[str, str] | None:
+        """The headers of the client's answer, whose status is 200, where `receive` makes the body; None where
+        upstream's has to be whole first, for `whole`: it is not an answer stream, or the client did not ask for one."""
+        response = ReceivedResponse(status, headers)
+        if not self._wanted.prompt.stream or not is_event_stream(status, response.headers):
+            return None
+        try:
+            self._decode = decoder_of(response.headers.get("content-encoding", ""))
+        except CodingError:
+            return None
+        self._open(self._turns.adopt(self._prepared, response))
+        self._streaming = True
+        return STREAM_HEADERS | self._call.answer_headers()
+
+    def receive(self, chunk: bytes) -> bytes:
+        """The client's bytes for a chunk of upstream's."""
+        exchange = self._under_way
+        try:
+            return exchange.receive(self._decode(chunk) if chunk else b"")
+        except CodingError:
+            return exchange.break_off(UpstreamError("Upstream's answer can't be decoded", code="upstream_encoding"))
+
+    def end(self) -> None:
+        """The answer is over."""
+        self._over = True
+        self._call.end()
+
+    # --- whole --------------------------------------------------------------------------------------------------------
+
+    async def whole(self, status: int, headers: Mapping[str, str], body: bytes) -> HttpReply:
+        """The client's answer, where upstream's is there as a whole. Raises GatewayError."""
+        exchange = self._open(await self._live(ReceivedResponse(status, headers, body)))
+        try:
+            if not self._wanted.prompt.stream:
+                return HttpReply(200, _JSON | self._call.answer_headers(), await exchange.whole())
+            # The stream in one piece: another try was needed, and a made answer can't be streamed.
+            lines: list[bytes] = []
+
+            async def keep(data: bytes) -> None:
+                lines.append(data)
+
+            await exchange.run(keep)
+            return HttpReply(200, STREAM_HEADERS | self._call.answer_headers(), b"".join(lines))
+        finally:
+            self.end()
+
+    async def _live(self, response: ReceivedResponse) -> LiveTurn:
+        """The answer at its head: this one, or, where upstream refused, that of another try."""
+        accepted = is_event_stream(response.status, response.headers)
+        try:
+            if not accepted:
+                raise self._prepared.call.refused(await _reply(response))
+            live = self._turns.adopt(self._prepared, await _decoded(response))
+            await self._turns.begin(live)
+        except GatewayError as error:
+            self._over = True  # `instead` ends this lease, and any that it takes in vain
+            return await self._turns.instead(error, self._wanted, self._prepared, self._tries, accepted=accepted)
+        return live
+
+    # --- no end -------------------------------------------------------------------------------------------------------
+
+    def lost(self, error: GatewayError | None) -> None:
+        """The flow broke: the client is gone (None), or upstream is."""
+        if self._over:
+            return
+        self._over = True
+        if self._call.exchange is not None:
+            if error is not None:
+                self._call.exchange.break_off(error)
+        elif error is not None:
+            self._turns.gave_up(error, self._prepared)
+        else:
+            self._prepared.lease.left()
+        self._call.end(error)
+
+    @property
+    def _under_way(self) -> Exchange:
+        assert self._call.exchange is not None  # noqa: S101  `stream_head` comes first
+        return self._call.exchange
+
+    def _open(self, live: LiveTurn) -> Exchange:
+        self._call.exchange, self._over = self._call.gateway.exchange(self._asked, self._wanted, [live]), False
+        return self._call.exchange
+
+
+async def _reply(response: ReceivedResponse) -> HttpReply:
+    try:
+        return await read_reply(await _decoded(response))
+    except UpstreamError:
+        return HttpReply(response.status, response.headers, b"")  # its status says enough
+
+
+async def _decoded(response: ReceivedResponse) -> ReceivedResponse:
+    """The same with its coding undone. Raises UpstreamError."""
+    coding = response.headers.get("content-encoding", "")
+    try:
+        return ReceivedResponse(response.status, response.headers, decoder_of(coding)(await response.chunk()))
+    except CodingError as error:
+        raise UpstreamError("Upstream's answer can't be decoded", code="upstream_encoding") from error

@@ -1,0 +1,170 @@
+"""An answer's events as what an OpenAI client reads: chat chunks, or one completion.
+
+Rule: what the answer's text is has been decided before (the filters); here it is put on the wire. Each choice has its
+role first and one finish reason; usage comes last, then `[DONE]`; or one in-band error and nothing after it.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from shim.apis.chat.read import ChatOptions
+from shim.apis.chat.wire import (
+    Annotation,
+    AssistantMessage,
+    CalledFunction,
+    ChatChunk,
+    ChatCompletion,
+    ChunkChoice,
+    ChunkDelta,
+    CompletionChoice,
+    CompletionDetails,
+    CompletionUsage,
+    FunctionDelta,
+    ToolCall,
+    ToolCallDelta,
+    UrlCitation,
+)
+from shim.apis.openai_errors import error_line
+from shim.protocol.api import AnswerInfo, AnswerPlace
+from shim.protocol.counting.usage import Usage
+from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
+from shim.protocol.transcript import THOUGHT_BREAK, Transcript
+
+DONE = b"data: [DONE]\n\n"
+
+# NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR: JSON lets them stand as they are. (The ASCII ones it does not.)
+_ESCAPED = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}
+_LINE_ENDS = re.compile(b"|".join(_ESCAPED))
+
+
+class ChunkWriter:
+    """Writes a streamed answer: `head` first, then `receive` for whatever has happened."""
+
+    def __init__(self, answer: AnswerInfo, options: ChatOptions) -> None:
+        self._answer = answer
+        self._include_usage = options.include_usage
+        usage = None if options.include_usage else UNSET
+        self._chunk = ChatChunk(f"chatcmpl-{answer.id}", answer.created, answer.model, [], usage=usage)
+        # Only the text differs from chunk to chunk, so the bytes around it are made once.
+        places = range(len(answer.transcripts))
+        self._content = [self._around(ChunkDelta(content=""), b'"content":', place) for place in places]
+        self._reasoning = [
+            self._around(ChunkDelta(reasoning_content=""), b'"reasoning_content":', place) for place in places
+        ]
+        self._thought = [False for _ in places]  # whether reasoning has been written
+        self._calls = [0 for _ in places]
+
+    def head(self) -> bytes:
+        """The first chunks: the role of each choice."""
+        delta = ChunkDelta(role="assistant", content="", refusal=None)
+        return b"".join(self._line(delta, choice) for choice in range(len(self._content)))
+
+    def receive(self, events: Sequence[Event], choice: int) -> bytes:
+        """The lines for `events` of one choice, joined: what has arrived together is sent together."""
+        lines: list[bytes] = []
+        before, after = self._content[choice]
+        for event in events:
+            match event:
+                case TextDelta(text=text) | Citation(text=text):
+                    if text:
+                        lines += before, _encode_text(text), after
+                case ReasoningDelta(text=text, opens=opens):
+                    if text:
+                        text = THOUGHT_BREAK + text if opens and self._thought[choice] else text
+                        self._thought[choice] = True
+                        lines += self._reasoning[choice][0], _encode_text(text), self._reasoning[choice][1]
+                case Called():
+                    lines += self._call(event, choice)
+                case Finished():
+                    lines.append(self._end(choice))
+                case Failed(error=error):
+                    lines.append(error_line(error))
+        return b"".join(lines)
+
+    def _call(self, called: Called, choice: int) -> list[bytes]:
+        """A call as the real API streams it: id, type and name first, then the arguments."""
+        place, self._calls[choice] = self._calls[choice], self._calls[choice] + 1
+        first = ToolCallDelta(place, FunctionDelta("", called.name), called.id, "function")
+        then = ToolCallDelta(place, FunctionDelta(called.arguments))
+        return [self._line(ChunkDelta(tool_calls=[delta]), choice) for delta in (first, then)]
+
+    def _end(self, choice: int) -> bytes:
+        transcript = self._answer.transcripts[choice]
+        lines = b""
+        if transcript.cited:
+            lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
+        finish = ChunkChoice(ChunkDelta(), transcript.finish_reason, choice)
+        lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **_ids(self._answer.place(choice))))
+        if all(one.ended for one in self._answer.transcripts):
+            if self._include_usage:
+                lines += _data(msgspec.structs.replace(self._chunk, usage=_usage(self._answer.usage)))
+            lines += DONE
+        return lines
+
+    def _line(self, delta: ChunkDelta, choice: int) -> bytes:
+        return _data(msgspec.structs.replace(self._chunk, choices=[ChunkChoice(delta, index=choice)]))
+
+    def _around(self, delta: ChunkDelta, hole: bytes, choice: int) -> tuple[bytes, bytes]:
+        """The bytes before and after a delta's text."""
+        before, after = self._line(delta, choice).split(hole + b'""')
+        return before + hole, after
+
+
+def completion(answer: AnswerInfo) -> bytes:
+    """The whole answer as one chat completion. Ids are given where there is one choice to continue."""
+    transcripts = answer.transcripts
+    choices = [
+        CompletionChoice(_message(transcript), transcript.finish_reason or "stop", place)
+        for place, transcript in enumerate(transcripts)
+    ]
+    ids = _ids(answer.place(0)) if len(choices) == 1 else {}
+    body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, _usage(answer.usage))
+    return _encode(msgspec.structs.replace(body, **ids))
+
+
+def _message(transcript: Transcript) -> AssistantMessage:
+    """A message that only calls has no content, as in the real API."""
+    text = transcript.text
+    calls = [ToolCall(one.id, CalledFunction(one.name, one.arguments)) for one in transcript.calls]
+    return AssistantMessage(
+        content=text if text or not calls else None,
+        annotations=_annotations(transcript),
+        reasoning_content=transcript.reasoning or UNSET,
+        tool_calls=calls or UNSET,
+    )
+
+
+def _annotations(transcript: Transcript) -> list[Annotation]:
+    return [Annotation(UrlCitation(one.start, one.end, one.link.title, one.link.url)) for one in transcript.cited]
+
+
+def _usage(usage: Usage) -> CompletionUsage:
+    return CompletionUsage(
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        total_tokens=usage.total,
+        completion_tokens_details=CompletionDetails(reasoning_tokens=usage.reasoning),
+    )
+
+
+def _ids(place: AnswerPlace | None) -> dict[str, str]:
+    return msgspec.structs.asdict(place) if place is not None else {}
+
+
+def _line_safe(encoded: bytes) -> bytes:
+    """JSON in which no character ends a line for anybody: many clients split as `str.splitlines` does."""
+    return encoded if encoded.isascii() else _LINE_ENDS.sub(lambda match: _ESCAPED[match[0]], encoded)
+
+
+def _encode_text(text: str) -> bytes:
+    return _line_safe(_encode(text))
+
+
+def _data(chunk: ChatChunk) -> bytes:
+    return b"data: " + _line_safe(_encode(chunk)) + b"\n\n"
+
+
+_encode = msgspec.json.Encoder().encode

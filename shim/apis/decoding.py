@@ -1,0 +1,69 @@
+"""Request bytes to structs, and msgspec's complaints to errors that name the field as the OpenAI APIs do."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from shim.errors import RequestError
+
+T = TypeVar("T")
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
+_HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_UNPRINTABLE = "?"
+_MAX_IGNORED = 32
+_MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
+
+
+def ignored_fields(
+    body: bytes, known: frozenset[str], neutral: dict[str, tuple[object, ...]], *, strict: bool
+) -> list[str]:
+    """The names of the fields that are ignored (they become a header: what can't be one is "?"). A field that asks for
+    what happens anyway (null, or one of its `neutral` values) is not among them. Raises RequestError with `strict`
+    where there are any."""
+    fields = decode(_fields, body)
+    unknown = [name for name in fields if name not in known]  # most requests have none, or few
+    ignored = [name for name in unknown if not _is_neutral(fields[name], neutral.get(name, ()))]
+    names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
+    if strict and names:
+        raise RequestError(
+            f"These parameters have no effect here, and STRICT_PARAMS refuses them: {', '.join(names)}.",
+            param=names[0],
+            code="unsupported_parameter",
+        )
+    return names
+
+
+def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
+    """`decoder.decode`, with its errors as the client's mistake."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise mistyped(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
+
+
+def mistyped(complaint: str) -> RequestError:
+    """msgspec's ``Expected `str`, got `int` - at `$.messages[0].content` `` as an error naming the parameter."""
+    match = _PLACE.match(complaint)
+    what, path = (match["what"], match["path"] or "") if match else (complaint, "")
+    missing = _MISSING.search(what)
+    if missing:
+        param = f"{path}.{missing['field']}".lstrip(".")
+        return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    place = path.replace("[...]", "[]") or None
+    named = f" for '{place}'" if place else ""
+    return RequestError(f"Invalid value{named}: {what}.", param=place, code="invalid_type")
+
+
+def _is_neutral(value: msgspec.Raw, neutral: tuple[object, ...]) -> bool:
+    """Whether a field holds what the real API takes for it when it is absent. What is not JSON by itself does not."""
+    try:
+        given = msgspec.json.decode(value)
+    except (ValueError, RecursionError):
+        return False
+    return given is None or any(type(given) is type(one) and given == one for one in neutral)
+
+
+_fields: "msgspec.json.Decoder[dict[str, Any]]" = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -1,0 +1,142 @@
+"""Messages to events: what of an answer is shown, each message once, as it grows.
+
+Rules (protocol.md 5): text that was given is never taken back, so of a rewritten message what follows the common
+beginning is given; a message that begins closes those before it.
+"""
+
+from typing import Any
+
+from shim.chatgpt.stream import Message
+from shim.protocol.answer.canvas import Canvas
+from shim.protocol.answer.content_types import Reading
+from shim.protocol.answer.pictures import Gallery
+from shim.protocol.answer.text_filter import SPECIAL, Prose, Sieve, Verbatim
+from shim.protocol.events import CodeDelta, Event, FileRef, Picture, ReasoningDelta, TextDelta, ToolOutput
+
+_find_special = SPECIAL.search
+
+
+class ShownMessage:
+    """One message being shown: its raw text so far, and the text filter that makes events of it."""
+
+    __slots__ = ("canvas", "kind", "pieces", "sieve", "text")
+
+    def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
+        self.kind, self.canvas = reading.kind, reading.canvas
+        self.text = ""
+        self.pieces: list[str] = []
+        self.sieve = self._sieve(reading, file, joins=joins)
+
+    def so_far(self) -> str:
+        """All raw text so far, joined only when it is asked for."""
+        if self.pieces:
+            self.text = "".join([self.text, *self.pieces])
+            self.pieces.clear()
+        return self.text
+
+    def is_like(self, reading: Reading) -> bool:
+        """Whether `reading` is the same message read in the same way."""
+        return self.kind is reading.kind and self.canvas is reading.canvas
+
+    def _sieve(self, reading: Reading, file: FileRef, *, joins: bool) -> Sieve:
+        if reading.canvas:
+            return Canvas()
+        if reading.kind is CodeDelta:
+            return Verbatim(CodeDelta("", reading.language, opens=True))
+        if reading.kind is ToolOutput:
+            return Verbatim(ToolOutput("", opens=True))
+        if reading.kind is ReasoningDelta:
+            return Prose(ReasoningDelta)
+        return Prose(TextDelta, file, length=lambda: len(self.so_far()), opened=joins)
+
+
+class Display:
+    """The shown side of one answer. `message_id` is the message that answers: the last one of which text or a picture
+    was shown. `says_something` is whether anything but reasoning was."""
+
+    def __init__(self) -> None:
+        self.message_id: str | None = None
+        self.says_something = False
+        self.gallery = Gallery()
+        self.joins = False  # the next text continues the last one, which was cut for its length
+        self._shown: dict[tuple[Any, Any], ShownMessage] = {}
+        # Those that may hold something back. Only these are asked for the rest: over all that were ever shown, an
+        # answer of many messages would cost the square of their number.
+        self._holding: dict[ShownMessage, None] = {}  # an ordered set
+        # What grows at the moment: the message, and where the deltas append to it.
+        self._live: ShownMessage | None = None
+        self._live_root: Any = None
+        self._live_path: str | None = None
+
+    def grow(self, root: Any, path: str, text: str) -> list[Event] | None:
+        """The events for text that was appended at `path` of `root`; None where that is not the message that grows, and
+        the object has to be looked at. The hot path: nothing else to look at, mostly nothing to filter."""
+        if path != self._live_path or root is not self._live_root:
+            return None
+        live = self._live
+        if live is None or not text:
+            return []
+        live.pieces.append(text)
+        if live.sieve.clear and _find_special(text) is None:
+            return [live.kind(text)]
+        return self._give(live, live.sieve.grow(text))
+
+    def show(self, message: Message, reading: Reading, conversation_id: str | None, root: Any) -> list[Event]:
+        """The events for a message as it is now; `root` is the object the deltas go on appending to."""
+        key = (message.id if isinstance(message.id, str) else None, message.author.role)
+        if reading.kind is TextDelta:
+            self.message_id = key[0]
+        events: list[Event] = []
+        shown = self._shown.get(key)
+        if shown is None or not shown.is_like(reading):
+            events = self.rest()  # a message begins, so that no other is waited for any more
+            joins, self.joins = self.joins, self.joins and reading.kind is not TextDelta
+            file = FileRef(conversation_id, key[0])
+            shown = self._shown[key] = ShownMessage(reading, file, joins=joins and reading.kind is TextDelta)
+        before, new = shown.so_far(), ""
+        if not before.startswith(reading.text):  # else it is old news, or text taken back, which can't be
+            new, shown.text = _after(before, reading.text), reading.text
+        shown.sieve.learn(message.metadata)
+        events += self._give(shown, shown.sieve.grow(new))
+        grows = bool(reading.text) and len(shown.text) == len(reading.text)
+        self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
+        return events
+
+    def hang(self, pictures: list[Picture]) -> list[Event]:
+        """The events for pictures that are shown now."""
+        if not pictures:
+            return []
+        self.says_something = True
+        self.message_id = pictures[-1].file.message_id or self.message_id
+        return [*self.rest(), *pictures]
+
+    def rest(self) -> list[Event]:
+        """What messages hold back, waiting for more of them to come."""
+        events: list[Event] = []
+        holding, self._holding = self._holding, {}
+        for shown in holding:
+            events += shown.sieve.rest()
+        self._note(events)
+        return events
+
+    def detach(self) -> None:
+        """The object that the deltas append to has changed, or is another stream's."""
+        self._live_root = None
+
+    def _give(self, shown: ShownMessage, events: list[Event]) -> list[Event]:
+        self._holding[shown] = None
+        self._note(events)
+        return events
+
+    def _note(self, events: list[Event]) -> None:
+        """Reasoning alone is no answer."""
+        if events and not isinstance(events[0], ReasoningDelta):
+            self.says_something = True
+
+
+def _after(before: str, now: str) -> str:
+    """The text of `now` that has not been given yet, where `before` has."""
+    if now.startswith(before):
+        return now[len(before) :]
+    both = enumerate(zip(before, now, strict=False))
+    return now[next((place for place, (old, new) in both if old != new), len(now)) :]

@@ -1,0 +1,122 @@
+"""Bytes of one stream to what upstream said: server-sent events, both encodings, typed or not (protocol.md 5).
+
+Rule: it knows the wire and nothing of answers. What it can't read it says so (`Broken`), and it goes on being fed.
+"""
+
+from typing import Any
+
+import msgspec
+
+from shim.chatgpt.stream import StreamItem, decode_item, decode_operation, item_of
+from shim.errors import GatewayError, UpstreamError
+from shim.protocol.answer.patch import Patcher, PatchError
+from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
+
+
+class Grown(msgspec.Struct, frozen=True, gc=False):
+    """Text was appended at `path` of the object `root`, and nothing else changed: nearly all of a stream is this. The
+    object is there as it is now for whoever does not know yet what grows at that path."""
+
+    root: Any
+    path: str
+    text: str
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """An object: a snapshot, the view of what the deltas have made by now (`root`), or a typed event."""
+
+    item: StreamItem
+    root: Any = None
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """An event that means nothing to us; `kind` is its name, for counting."""
+
+    kind: str
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """An event that can't be read."""
+
+    error: GatewayError
+
+
+class Done(msgspec.Struct, frozen=True):
+    """`[DONE]`: nothing but the end of the body follows."""
+
+
+_DONE = Done()
+Heard = Grown | Arrived | Unread | Broken | Done
+
+
+class Reader:
+    """One stream. `offset` is how many of its events have been read, as a resume counts them: neither pings nor the
+    announcement of the encoding are among them (5.6)."""
+
+    def __init__(self) -> None:
+        self.offset = 0
+        self._sse = SSEDecoder()
+        self._patcher = Patcher()
+
+    def reopen(self, offset: int) -> None:
+        """Another stream of the same answer begins, after its first `offset` events."""
+        self.offset = offset
+        self._sse = SSEDecoder()
+        if not offset:
+            self._patcher = Patcher()  # else the operations may go on with what is there
+
+    def decode(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that `chunk` completes. Raises OverflowError where one grows beyond all bounds."""
+        return self._sse.decode(chunk)
+
+    def read(self, event: ServerSentEvent, *, unfinished: bool) -> Heard | None:
+        """What one event says; None where it says nothing. `unfinished`: it ended with the input, without its blank
+        line, so it may be half an event."""
+        self.offset += 1
+        try:
+            return self._read(event.name, event.data)
+        except PatchError as error:
+            return _broken(f"Upstream sent a delta that does not fit: {error}", "upstream_delta")
+        except (ValueError, RecursionError):  # nested deeper than can be read is as good as not JSON
+            self.offset -= 1
+            return None if unfinished else _broken("Upstream sent an event that is not JSON", "upstream_json")
+
+    def _read(self, name: bytes, data: bytes) -> Heard | None:
+        if data == b"[DONE]":
+            return _DONE
+        if name == b"delta":
+            return self._operation(data)
+        if name in {b"message", b"error"}:
+            item = decode_item(data)
+            return Unread("malformed object") if item is None else Arrived(item)
+        if name == b"delta_encoding":
+            return self._encoding(data)
+        self.offset -= name == b"ping"
+        return Unread(name.decode(errors="replace"))
+
+    def _operation(self, data: bytes) -> Heard | None:
+        operation = decode_operation(data)
+        if operation is None:
+            return Unread("malformed delta")
+        root, appended_at = self._patcher.apply(operation)
+        if appended_at is not None:
+            return Grown(root, appended_at, operation.v)
+        return view_of(root)
+
+    def _encoding(self, data: bytes) -> Heard | None:
+        self.offset -= 1  # each stream, resumed or not, has its own
+        known = data == b"v1" or msgspec.json.decode(data) == "v1"
+        self._patcher.restart()
+        return None if known else _broken("Upstream speaks an unknown delta encoding", "upstream_encoding")
+
+
+def view_of(root: Any) -> Arrived | Unread:
+    """What the deltas have made by now, as an object."""
+    item = item_of(root)
+    if item is None:
+        return Unread("delta without a message" if root is None else "malformed message")
+    return Arrived(item, root)
+
+
+def _broken(sentence: str, code: str) -> Broken:
+    return Broken(UpstreamError(sentence, code=code))

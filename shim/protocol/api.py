@@ -1,0 +1,113 @@
+"""What an API is to the rest of the house: how a request is read, how an answer and a refusal are written.
+
+    body ──read──> Asked(prompt, ignored fields, the API's own options)
+    events ──writer──> this API's bytes, streamed;  transcripts ──whole──> this API's body, in one piece
+    error ──refuse──> headers and body of a refusal
+
+Rule: an API is a value of this shape in a folder of `shim.apis`; all of it is pure. It is handed to the exchange, which
+knows none of them by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from shim.errors import GatewayError
+from shim.protocol.counting.usage import Usage
+from shim.protocol.events import Event, FileRef
+from shim.protocol.prompt import Prompt
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.pipeline import FilterDependencies
+from shim.protocol.transcript import Transcript
+
+LinkTo = Callable[[FileRef], str]
+"""(file of the answer) -> the address under which the client can have it; a data URL where it asked for data"""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request that was read. `ignored` names its fields that have no effect here; `options` is what only the API
+    itself has to know again when it writes the answer."""
+
+    prompt: Prompt
+    ignored: list[str] = []
+    options: Any = None
+
+
+class AnswerPlace(msgspec.Struct, frozen=True):
+    """Where an answer stands upstream, where chats are kept: what a client sends back to continue it. The conversation
+    goes by the name we give it (`shim.protocol.owners`)."""
+
+    conversation_id: str
+    message_id: str
+
+
+class AnswerInfo(Protocol):
+    """What a writer may ask about the answer it writes. `id` is 32 hex digits without a prefix, `created` whole
+    seconds since 1970, `model` the public name of the model that answers."""
+
+    id: str
+    created: int
+    transcripts: Sequence[Transcript]
+
+    @property
+    def model(self) -> str:
+        """The model that answers, as far as upstream has said by now."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """Token counts of everything said so far."""
+        ...
+
+    def place(self, choice: int) -> AnswerPlace | None:
+        """Where a choice of the answer stands; None where chats are not kept, or upstream has not said."""
+        ...
+
+    def link(self, file: FileRef, choice: int) -> str:
+        """As `LinkTo`, for a file that a transcript names."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes one streamed answer. The transcripts of the answer hold each event by the time it is written."""
+
+    def head(self) -> bytes:
+        """What comes before the first event."""
+        ...
+
+    def receive(self, events: Sequence[Event], choice: int) -> bytes:
+        """The bytes for what has happened in one choice. With the last event of the last choice, or a Failed, they end
+        the stream in this API's own way."""
+        ...
+
+
+class Api(Protocol):
+    """One API. `effort_field` is what its clients call the effort, for when the model takes none."""
+
+    name: str
+    effort_field: str
+
+    def credential(self, headers: Mapping[str, str]) -> str | None:
+        """What the client proves with who it is; header names are lower case. None where it sent nothing."""
+        ...
+
+    def read(self, body: bytes, *, strict: bool) -> Asked:
+        """The request. Raises RequestError (400) that names the field; with `strict` also for ignored ones."""
+        ...
+
+    def filters(self, prompt: Prompt, needs: FilterDependencies, link: LinkTo) -> list[Filter]:
+        """Everything between the answer's events and the writer, for one choice."""
+        ...
+
+    def stream(self, answer: AnswerInfo, options: Any) -> Writer:
+        """The writer of a streamed answer."""
+        ...
+
+    def whole(self, answer: AnswerInfo, options: Any) -> bytes:
+        """The body of an answer in one piece, once all of it is in the transcripts."""
+        ...
+
+    def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
+        """Headers and body of an answer that is an error; its status is the error's own."""
+        ...

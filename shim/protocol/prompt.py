@@ -1,0 +1,169 @@
+"""What is asked of the model, whoever asked and in whichever API: what every API's `read` makes of a request.
+
+Rule: nothing here names a field of an API. Where an error about a part has to name the client's own field, the part
+carries that name along as `param`, composed by the API that read it.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["system", "user", "assistant", "tool"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+SourceForm = Literal["url", "data_url", "base64"]
+"""How a file came: a URL to fetch, a data URL, or bare base64"""
+Builtin = Literal["web_search", "image_generation"]
+
+
+class Text(msgspec.Struct, frozen=True, tag=True):
+    """Words."""
+
+    text: str
+
+
+class Image(msgspec.Struct, frozen=True, tag=True):
+    """A picture; by its bytes it has to be one. `detail` decides the tokens it counts and nothing else."""
+
+    source: str
+    form: SourceForm
+    param: str
+    detail: str = "auto"
+    name: str | None = None
+
+
+class File(msgspec.Struct, frozen=True, tag=True):
+    """Any other file, under the name the client gave it."""
+
+    source: str
+    form: SourceForm
+    param: str
+    name: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, tag=True):
+    """A function the assistant called. `arguments` is JSON as text, as it was written."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Result(msgspec.Struct, frozen=True, tag=True):
+    """What a function returned. Clients of the older convention know no call id, only the function's name."""
+
+    call_id: str | None
+    name: str | None
+    content: tuple[Text | Image | File, ...]
+
+
+Attached = Image | File
+Part = Text | Image | File | Call | Result
+
+
+class PromptMessage(msgspec.Struct, frozen=True):
+    """One message of the history. Results stand in messages of the role `tool`, calls in the assistant's."""
+
+    role: Role
+    parts: tuple[Part, ...]
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Its words, of results too, one part a line. Pictures and files have none."""
+        return "\n".join(self._texts())
+
+    @property
+    def calls(self) -> list[Call]:
+        """The functions it called."""
+        return [part for part in self.parts if isinstance(part, Call)]
+
+    @property
+    def attached(self) -> list[Attached]:
+        """Its pictures and files, of results too."""
+        found: list[Attached] = []
+        for part in self.parts:
+            if isinstance(part, Image | File):
+                found.append(part)
+            elif isinstance(part, Result):
+                found += [one for one in part.content if isinstance(one, Image | File)]
+        return found
+
+    def _texts(self) -> Iterator[str]:
+        for part in self.parts:
+            if isinstance(part, Text):
+                yield part.text
+            elif isinstance(part, Result):
+                yield from (one.text for one in part.content if isinstance(one, Text))
+
+
+class Function(msgspec.Struct, frozen=True):
+    """A function the model may call. `schema` is that of its arguments (None: it takes nothing); `param` names the
+    client's field that holds it."""
+
+    name: str
+    param: str
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+
+
+class OnlyFunction(msgspec.Struct, frozen=True):
+    """The one function that has to be called."""
+
+    name: str
+
+
+FunctionChoice = Literal["none", "auto", "required"] | OnlyFunction
+
+
+class JsonAnswer(msgspec.Struct, frozen=True):
+    """The answer has to be JSON: any object (`schema` is None), or a value that fits `schema`."""
+
+    schema: dict[str, Any] | None = None
+    name: str | None = None
+    description: str | None = None
+    param: str | None = None
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What ends an answer early, and how many of them are wanted."""
+
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    choices: int = 1
+
+
+class Continues(msgspec.Struct, frozen=True):
+    """A kept conversation to go on with, below one of its messages. `conversation_id` is the name we gave it
+    (`shim.protocol.owners`); `param` names the client's field that holds it."""
+
+    conversation_id: str
+    message_id: str
+    param: str | None = None
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """One request. `pictures` says whether pictures of the answer are wanted as links or as data."""
+
+    model: str
+    messages: tuple[PromptMessage, ...]
+    functions: tuple[Function, ...] = ()
+    choice: FunctionChoice = "auto"
+    parallel: bool = True
+    answer_form: JsonAnswer | None = None
+    limits: Limits = Limits()
+    effort: Effort | None = None
+    continues: Continues | None = None
+    builtins: frozenset[Builtin] = frozenset()
+    pictures: Literal["links", "data"] = "links"
+    stream: bool = False
+
+    @property
+    def attached(self) -> list[Attached]:
+        """Every picture and file, in order."""
+        return [part for message in self.messages for part in message.attached]
+
+    @property
+    def callable_functions(self) -> tuple[Function, ...]:
+        """The functions the model is told of: none where none may be called."""
+        return () if self.choice == "none" else self.functions

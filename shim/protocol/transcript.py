@@ -1,0 +1,99 @@
+"""What one choice of an answer has said so far, in the core's words.
+
+Rule: it holds events' contents and no API's structs; each API's writer reads it.
+"""
+
+import msgspec
+
+from shim.errors import GatewayError
+from shim.protocol.events import (
+    Called,
+    Citation,
+    EndReason,
+    Event,
+    Failed,
+    FileRef,
+    Finished,
+    Link,
+    Picture,
+    ReasoningDelta,
+    TextDelta,
+)
+
+THOUGHT_BREAK = "\n\n"
+"""What stands between two thoughts where reasoning is one text."""
+
+
+class Cited(msgspec.Struct, frozen=True):
+    """A page and where the answer cites it: characters (code points) of the text, the end exclusive."""
+
+    start: int
+    end: int
+    link: Link
+
+
+class Transcript:
+    """Text, reasoning, calls, pictures and citations, the size in characters, and how it ended."""
+
+    def __init__(self) -> None:
+        self.finish_reason: EndReason | None = None
+        self.error: GatewayError | None = None
+        self.size = 0
+        self.calls: list[Called] = []
+        self.cited: list[Cited] = []
+        self.pictures: list[FileRef] = []
+        self._length = 0  # of the text alone: where the next citation begins
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+
+    def add(self, event: Event) -> str:
+        """Take one event in. Returns the text it adds, to the reasoning where it is a ReasoningDelta and else to the
+        answer; empty where it adds none."""
+        kind = type(event)
+        if kind is TextDelta:
+            return self._say(event.text)  # type: ignore[attr-defined]  # the hot path: told apart by type alone
+        match event:
+            case ReasoningDelta(text=text, opens=opens):
+                if not text:
+                    return ""
+                text = THOUGHT_BREAK + text if opens and self._reasoning else text
+                self._reasoning.append(text)
+                self.size += len(text)
+                return text
+            case Citation(text=text, links=links):
+                start = self._length
+                said = self._say(text)
+                self.cited += [Cited(start, self._length, link) for link in links]
+                return said
+            case Called(name=name, arguments=arguments):
+                self.calls.append(event)
+                self.size += len(name) + len(arguments)
+            case Picture(file=file):
+                self.pictures.append(file)
+            case Finished(reason=reason):
+                self.finish_reason = reason
+            case Failed(error=error):
+                self.error = error
+        return ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last event has been taken in."""
+        return self.finish_reason is not None or self.error is not None
+
+    @property
+    def text(self) -> str:
+        """The answer's text."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning's text."""
+        return "".join(self._reasoning)
+
+    def _say(self, text: str) -> str:
+        if text:
+            self._text.append(text)
+            self.size += len(text)
+            self._length += len(text)
+        return text

@@ -1,0 +1,47 @@
+"""The toy API as a value, and its path."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from litestar import Request, post
+from litestar.response.base import ASGIResponse
+
+from shim.errors import GatewayError
+from shim.http.answering import answer
+from shim.http.provided import TheGateway
+from shim.protocol.api import AnswerInfo, Asked, LinkTo
+from shim.protocol.prompt import Prompt
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.pipeline import FilterDependencies, filters_for
+from tests.apis.toy import read, write
+
+
+class ToyApi:
+    name = "toy"
+    effort_field = "effort"
+
+    def credential(self, headers: Mapping[str, str]) -> str | None:
+        return headers.get("x-toy-key")
+
+    def read(self, body: bytes, *, strict: bool) -> Asked:
+        return read.read(body)
+
+    def filters(self, prompt: Prompt, needs: FilterDependencies, _link: LinkTo) -> list[Filter]:
+        return filters_for(prompt, needs)
+
+    def stream(self, _answer: AnswerInfo, _options: Any) -> write.EchoWriter:
+        return write.EchoWriter()
+
+    def whole(self, answer: AnswerInfo, _options: Any) -> bytes:
+        return write.whole(answer)
+
+    def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
+        return {"content-type": "application/json"}, write.refusal(error)
+
+
+TOY = ToyApi()
+
+
+@post("/v1/echo", status_code=200)
+async def create_echo(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    return await answer(request, gateway, TOY)
