@@ -21,10 +21,11 @@ from shim.accounts.roster import Roster, RosterOptions
 from shim.accounts.states import Refused
 from shim.accounts.stores.sqlite import SqliteStore
 from shim.accounts.views import AccountView
+from shim.apis import openai_errors
 from shim.apis.admin.door import COOKIE, CSRF, Door
 from shim.apis.admin.route import admin_router
 from shim.errors import UpstreamError
-from shim.http.errors import EXCEPTION_HANDLERS
+from shim.http.errors import exception_handlers
 from shim.settings import Settings
 from shim.standin import make_access_token
 from shim.standin.server import serve_app
@@ -142,7 +143,7 @@ def make_app(settings: Settings, roster: Roster, prober: Prober, clock: Time) ->
             "roster": Provide(lambda: roster, sync_to_thread=False),
             "gateway": Provide(lambda: prober, sync_to_thread=False),
         },
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=exception_handlers(openai_errors.refuse),
         openapi_config=None,
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
