@@ -128,8 +128,5 @@ def _place(path: Path, delta: _Delta, batch: dict[int, tuple[str, str]]) -> tupl
             p, o = delta.p, delta.o
         case _:
             return path, False
-    return (*_steps(p), *rest), o == _APPEND and not rest
-
-
-def _steps(pointer: str) -> Path:
-    return tuple(int(step) if step.isdecimal() else step for step in pointer.split("/")[1:])
+    steps = (int(step) if step.isdecimal() else step for step in p.split("/")[1:])  # of a JSON Pointer
+    return (*steps, *rest), o == _APPEND and not rest

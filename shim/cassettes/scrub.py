@@ -17,12 +17,12 @@ from shim.cassettes.strings import Strings
 
 _LINE = re.compile(r"[^\r\n]+")
 _STREAM = re.compile(r"\s*(?:event|data): ")
-_LARGE = re.compile(r"-?(?!10{4}\d{6}$)\d{11,}")  # a telephone number, an account's; pseudonyms are none
+_LARGE = re.compile(r"-?(?!10{4}\d{6}$)\d{11,}")  # a telephone number, an account's; but not a pseudonym for one
 _EVENTS, _JSON, _HTML, _TEXT = "text/event-stream", "json", "text/html", "text/"
 
 
 class Scrubber:
-    """Replaces what may not stand in a cassette. `redact`: message text, too (by text of its shape)."""
+    """Replaces what must not be in a cassette; with `redact` message text too, by text of the same shape."""
 
     def __init__(self, *, redact: bool = False) -> None:
         self.redact = redact
@@ -30,7 +30,7 @@ class Scrubber:
         self._strings = Strings(self.names, self._document, redact=redact)
 
     def chunks(self, chunks: Sequence[bytes], content_type: str, status: int = 200) -> list[bytes] | None:
-        """As many chunks, scrubbed. None for a body of a kind that is not kept (a file, a page)."""
+        """The same number of chunks, scrubbed. None for a body of a kind that is not kept (a file, a page)."""
         body = b"".join(chunks)
         edits = self._body(decoded(body), content_type, status)
         return None if edits is None else split_edited(body, edits, [len(chunk) for chunk in chunks])
@@ -40,7 +40,7 @@ class Scrubber:
         return self._strings.path(path), self._strings.query(query) if query else ""
 
     def headers(self, headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> dict[str, str]:
-        """The headers that are kept; names in lower case, several of a name joined (cookies by LF)."""
+        """The headers that are kept: names in lower case, several of a name joined by commas, cookies by LF."""
         kept: dict[str, str] = {}
         for name, value in ((name.lower(), value) for name, value in headers):
             if name in rules.COOKIE_HEADERS:
@@ -76,7 +76,7 @@ class Scrubber:
         if _JSON in kind or (kind.startswith((_TEXT, "")) and text.lstrip()[:1] in {"{", "["}):
             return self._json(text)
         if kind.startswith(_HTML) and status < 400:
-            return None  # the page of whoever is logged in
+            return None  # a page shows whose account it is; an error page only says what went wrong
         if not text or kind.startswith(_TEXT):
             return self._strings.patterns(text)
         return None
@@ -146,7 +146,7 @@ class Scrubber:
         return literal.rewritten(_change(key, new))
 
     def _bare(self, literal: Literal, otherwise: rules.Rule) -> list[Edit]:
-        """A number, or what is no JSON."""
+        """Edits of a number, or of text that is not JSON at all."""
         start, source = literal.start, literal.source
         if not re.fullmatch(r"-?\d[\d.eE+-]*", source):
             return _change(source, self._strings.secret(source), start)
