@@ -19,7 +19,7 @@ from shim.cli.tokens import tokens
 def main() -> None:
     """Answer OpenAI API requests from the ChatGPT web backend.
 
-    Settings come from the environment and from a file .env in this folder; flags override both.
+    Settings come from the environment and from a file .env in this folder; flags of `serve` override both.
     """
 
 

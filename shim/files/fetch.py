@@ -1,10 +1,10 @@
-"""A file is fetched from a URL that a client named, without letting the client look into our network.
+"""Fetches a file from a URL that a client named, without letting the client look into our network.
 
     URL ──read──> target ──resolve once──> addresses, all public ──> GET to one of them ──redirect?──> URL, from the top
 
-Rule: what was checked is what is connected to: the name is resolved once and the connection goes to that address. Each
-redirect is a new URL. Bytes (decoded), redirects and time are bounded, and no error quotes the URL. Proxies are not
-used, neither from the environment nor PROXY_URL: behind one, the check would be the proxy's.
+Rule: the address that was checked is the one connected to: a name is resolved once, and the connection goes there. Each
+redirect is a new URL and is checked like the first. Bytes (decoded), redirects and time are bounded, and no error
+quotes the URL. No proxy is used, neither from the environment nor PROXY_URL: the proxy would resolve the name again.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_ADDRESSES = 3  # of one name, tried one after the other
 _CONNECT_SECONDS = 5.0  # for TCP, and again for TLS; then the next address is tried
-_AT_ONCE = 16  # fetches of one worker: what they hold is bounded with them
+_AT_ONCE = 16  # fetches of one worker, which bounds the memory they hold together
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """A file from a URL. `mime_type` is what the server says of it, `name` the last word of the URL's path."""
+    """A file from a URL. `mime_type` is what its server calls it, `name` is the last word of the URL's path."""
 
     content: bytes
     mime_type: str | None
@@ -151,7 +151,8 @@ class Fetcher:
             if response.status != 200:
                 raise _unreachable(f"its server answered {response.status}")
             content = await self._read(response, headers)
-            return Fetched(content, _media_type(headers), target.name)
+            media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Fetched(content, media_type or None, target.name)
 
     async def _read(self, response: httpcore.Response, headers: dict[str, str]) -> bytes:
         length = headers.get("content-length", "")
@@ -168,19 +169,18 @@ class Fetcher:
             raise _unreachable(str(error)) from error
 
     async def _addresses(self, target: Target) -> list[str]:
-        """Where the target is. Every address has to be public: a name with a private one among them is no accident."""
-        addresses = [target.host] if target.numeric else await self._resolved(target)
+        """The addresses of the target. Every one has to be public: a name that also has a private one is an attack."""
+        if target.numeric:
+            addresses = [target.host]
+        else:
+            try:
+                addresses = await self._resolve(target.host, target.port)
+            except (OSError, UnicodeError) as error:
+                raise _unreachable("its host name can't be resolved") from error
+            if not addresses:
+                raise _unreachable("its host name can't be resolved")
         if not self._allowed.allows(target) and not all(map(is_public, addresses)):
             raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
-        return addresses
-
-    async def _resolved(self, target: Target) -> list[str]:
-        try:
-            addresses = await self._resolve(target.host, target.port)
-        except (OSError, UnicodeError) as error:
-            raise _unreachable("its host name can't be resolved") from error
-        if not addresses:
-            raise _unreachable("its host name can't be resolved")
         return addresses
 
 
@@ -192,15 +192,11 @@ async def resolve_name(host: str, port: int) -> list[str]:
 
 
 def _trusting(ca_file: str | None) -> ssl.SSLContext:
-    """TLS that trusts the usual authorities, and those the operator added."""
+    """TLS that trusts the usual authorities and those in CA_FILE."""
     context = ssl.create_default_context(cafile=certifi.where())
     if ca_file:
         context.load_verify_locations(ca_file)
     return context
-
-
-def _media_type(headers: dict[str, str]) -> str | None:
-    return headers.get("content-type", "").partition(";")[0].strip().lower() or None
 
 
 def _unreachable(why: str) -> RequestError:
