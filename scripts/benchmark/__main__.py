@@ -14,6 +14,7 @@ from scripts.benchmark.plot import plot
 from scripts.benchmark.proofs import proofs
 from scripts.benchmark.report import Report, Row, print_tables, write_json
 from scripts.benchmark.sizes import FULL, QUICK, Sizes
+from scripts.benchmark.tokens import tokens
 
 # In this order: memory is only new once.
 _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
@@ -25,8 +26,9 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
     "addon": parts.addon,
 }
 _PROOFS = "pow"
+_TOKENS = "tokens"
 _FILE_WIDTH = 140  # columns, where the output is no terminal
-_NAMES = [*_SERVED, _PROOFS]
+_NAMES = [*_SERVED, _PROOFS, _TOKENS]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,6 +73,8 @@ def _parts(names: list[str], sizes: Sizes, tell: Callable[[str], None]) -> Itera
                 yield _SERVED[name](made)
     if _PROOFS in names:
         yield proofs(sizes, tell)
+    if _TOKENS in names:
+        yield tokens(sizes, tell)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,9 @@ def _against_pass_through(rows: Iterable[Row]) -> Table:
 
 
 def _with_own_baseline(rows: Iterable[Row]) -> Table:
-    table = _table("Addon and proof of work, each against its own baseline", "baseline", "measured", "ratio", "aim")
+    table = _table(
+        "Addon, proof of work and tokens, each against its own baseline", "baseline", "measured", "ratio", "aim"
+    )
     for row in rows:
         baseline = f"{row.baseline_name} {_figure(row.baseline)}"
         table.add_row(

@@ -82,7 +82,7 @@ class Call:
             return f"api={self.api.name} {asked}status={status} ms={elapsed:.0f}"
         exchange, lease = self.exchange, self.exchange.choices[0].turn.lease
         status = ",".join(dict.fromkeys(_status(transcript) for transcript in exchange.transcripts))
-        usage = None if exchange.is_large else exchange.usage  # what takes long to count is not counted for a log line
+        usage = exchange.counted
         tokens = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
         return (
             f"model={exchange.model[:100]!r} slug={lease.slug} account={account_hash(lease.identity)} "

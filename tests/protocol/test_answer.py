@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shim.apis.openai_errors import envelope
 from shim.errors import DeadlineError, GatewayError, LimitError, RequestError, UpstreamError
 from shim.protocol.answer.machine import Answer, Phase
 from shim.protocol.events import (
@@ -1007,7 +1008,7 @@ def test_no_stream_breaks_the_reader(frames: list[bytes], scars: list[tuple[int,
     for event in heard.events:
         if isinstance(event, Failed):
             assert isinstance(event.error, GatewayError)
-            assert event.error.envelope()
+            assert envelope(event.error)
 
 
 @settings(max_examples=60)

@@ -18,7 +18,7 @@ from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Command, HttpReply, HttpRequest, Send, Wait
 from shim.protocol.events import Event, Failed, Finished, Picture, Started, TextDelta
 from shim.protocol.turn.conversation import encode_conversation
-from shim.protocol.turn.handshake import HandshakeOptions, Moment, Turn, open_turn
+from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())
@@ -501,7 +501,7 @@ def test_continuation_is_the_same_turn_without_messages() -> None:
     moment = Moment(datetime(2026, 1, 1, tzinfo=UTC), 1.0, "s")
     options = HandshakeOptions(ClientProfile(), conversation_only=True)
     _, opened = performed(open_turn(UPSTREAM, continuation(turn, Continue("c1", "a1"), "w1"), options, moment))
-    assert isinstance(opened, Turn)
+    assert isinstance(opened, OpeningCall)
     assert path(opened.request) == "POST conversation"
 
 

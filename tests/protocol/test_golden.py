@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shim.apis.openai_errors import envelope
 from shim.errors import GatewayError
 from shim.protocol.answer.machine import Answer
 from shim.protocol.events import Citation, Event, Failed, FileRef, Finished, ReasoningDelta, TextDelta
@@ -188,7 +189,7 @@ def read(chunks: Iterable[bytes]) -> str:
     answer, markdown = Answer(), Markdown(address)
     events: list[Event] = []
     for chunk in (*chunks, b""):
-        events += markdown.feed(answer.receive(chunk))
+        events += markdown.receive(answer.receive(chunk))
         if answer.follow is not None:
             return written(events, f"follow {answer.follow!r}")
     end = events[-1]
@@ -533,4 +534,4 @@ def test_a_cut_stream_ends_with_an_error_that_can_be_told(frames: list[bytes], p
     assert isinstance(events[-1], Finished | Failed)
     if isinstance(events[-1], Failed):
         assert isinstance(events[-1].error, GatewayError)
-        assert msgspec.json.decode(events[-1].error.envelope())
+        assert msgspec.json.decode(envelope(events[-1].error))

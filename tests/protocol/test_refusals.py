@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shim.apis.openai_errors import envelope
 from shim.errors import GatewayError
 from shim.protocol.refusals import failure_of, refusal_of, turnstile_required
 
@@ -204,7 +205,7 @@ def test_a_secret_never_survives(secret: str, around: str, status: int) -> None:
         failure_of(sentence, secret),
         failure_of(bodies[1]["detail"]),
     ]:
-        assert all(secret[start : start + 12] not in error.envelope().decode() for start in range(len(secret) - 11))
+        assert all(secret[start : start + 12] not in envelope(error).decode() for start in range(len(secret) - 11))
 
 
 @pytest.mark.parametrize("code", ["a b", "", "x" * 65, "<script>", "naïve", 7, ["x"], None, {"a": 1}])
@@ -258,8 +259,8 @@ ANY_JSON = st.recursive(
 )
 def test_every_answer_becomes_an_error_a_client_can_read(status: int, body: Any) -> None:
     error = refused(status, body)
-    envelope = json.loads(error.envelope())["error"]
-    assert set(envelope) == {"message", "type", "param", "code"}
+    told = json.loads(envelope(error))["error"]
+    assert set(told) == {"message", "type", "param", "code"}
     assert 400 <= error.http_status <= 599
     assert error.headers()
     assert isinstance(failure_of(body), GatewayError) if not isinstance(body, bytes) else True
@@ -292,7 +293,7 @@ def test_an_error_in_the_stream(error: Any, code: Any, expected: tuple[Any, ...]
 def test_the_answer_to_a_challenge_is_word_for_word_as_in_2_7() -> None:
     error = turnstile_required()
     assert error.http_status == 403
-    assert json.loads(error.envelope()) == {
+    assert json.loads(envelope(error)) == {
         "error": {
             "message": "The upstream asked for a Turnstile check, which this gateway does not perform",
             "type": "upstream_challenge",

@@ -7,6 +7,7 @@ import pytest
 
 from pow import ClientProfile
 from shim.accounts.account import Account
+from shim.apis.openai_errors import envelope
 from shim.errors import DeadlineError, GatewayError, LimitError, RefusedError, UpstreamError
 from shim.protocol.commands import HttpReply, Send
 from shim.protocol.turn.renewal import (
@@ -318,7 +319,7 @@ def test_a_refresh_token_alone_that_is_dead():
 def test_no_error_repeats_a_token(body, status):
     with pytest.raises(GatewayError) as caught:
         by_refresh() << reply(body, status)
-    assert SECRET not in f"{caught.value} {caught.value.envelope()!r} {getattr(caught.value, 'reason', '')}"
+    assert SECRET not in f"{caught.value} {envelope(caught.value)!r} {getattr(caught.value, 'reason', '')}"
 
 
 def test_deadlines_are_the_drivers():

@@ -56,6 +56,7 @@ class ChunkWriter:
         ]
         self._thought = [False for _ in places]  # whether reasoning has been written
         self._calls = [0 for _ in places]
+        self._unfinished = len(places)  # a transcript may have ended before its end is written here
 
     def head(self) -> bytes:
         """The first chunks: the role of each choice."""
@@ -98,7 +99,8 @@ class ChunkWriter:
             lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
         finish = ChunkChoice(ChunkDelta(), transcript.finish_reason, choice)
         lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **_ids(self._answer.place(choice))))
-        if all(one.ended for one in self._answer.transcripts):
+        self._unfinished -= 1
+        if not self._unfinished:
             if self._include_usage:
                 lines += _data(msgspec.structs.replace(self._chunk, usage=_usage(self._answer.usage)))
             lines += DONE
