@@ -114,7 +114,7 @@ def test_our_own_chunks_are_read_back():
     )
     timeline = timeline_of(call)
     assert (timeline.said.text, timeline.said.reasoning, timeline.outcome) == ("Hello you", "Hm.", "tool_calls")
-    assert timeline.said.calls[0].function.arguments == '{"a": 1}'
+    assert timeline.said.calls[0].arguments == '{"a": 1}'
     assert timeline.ignored == {"choice 1": 1}
     assert (timeline.slug, round(timeline.first, 3), round(timeline.pause, 3)) == ("gpt-5", 0.3, 0.1)
     page = transcript(call, timeline)
