@@ -3,6 +3,7 @@
 import msgspec
 
 from shim.errors import GatewayError
+from shim.http.openapi import ErrorForm
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -35,4 +36,9 @@ def error_line(error: GatewayError) -> bytes:
     return b"data: " + envelope(error) + b"\n\n"
 
 
+ERROR_FORM = ErrorForm(
+    "",
+    ErrorEnvelope,
+    ErrorEnvelope(ErrorBody("What happened, and what to do.", "upstream_error", code="upstream_error")),
+)
 _encode = msgspec.json.Encoder().encode

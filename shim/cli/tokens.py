@@ -1,10 +1,9 @@
-"""`chat2api tokens`: the accounts of the pool, in the terminal. Works whether or not a server runs.
+"""`chat2api tokens`: the accounts of the pool, in the terminal, whether or not a server is running.
 
-Rules: tokens are read from a file or from standard input, never from arguments, where other users could see them; none
-is printed. Nothing heavy is imported at the top.
+Rules: tokens are read from a file or from standard input, never from arguments, where other users could see them, and
+are never printed. Nothing heavy is imported at the top.
 """
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -35,7 +34,7 @@ def tokens() -> None:
 @click.option("--state", type=click.Choice(_STATES), help="Only accounts in this state.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_accounts(*, state: str | None, as_json: bool) -> None:
-    """Show the accounts: in which state, why, and until when."""
+    """Show the accounts: their state, the reason, and until when."""
     import msgspec  # noqa: PLC0415
 
     from shim.accounts.states import State  # noqa: PLC0415
@@ -55,7 +54,7 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 def add(file: TextIO) -> None:
     """Add the tokens in FILE (`-`: standard input), one a line; `#` begins a comment.
 
-    Ends with 1 where a line was not taken.
+    The exit code is 1 if a line was refused.
     """
     try:
         text = file.read()
@@ -77,7 +76,7 @@ def add(file: TextIO) -> None:
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def remove(ids: tuple[str, ...]) -> None:
-    """Forget accounts and their tokens."""
+    """Remove accounts and their tokens."""
 
     async def one(roster: "AccountPool", id: str) -> str:
         return "removed" if await roster.remove(id) else ""
@@ -88,7 +87,7 @@ def remove(ids: tuple[str, ...]) -> None:
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def reset(ids: tuple[str, ...]) -> None:
-    """Forget what is known against accounts: limits, refusals, expiries."""
+    """Make accounts usable again: their limits, refusals and expiries are forgotten."""
 
     async def one(roster: "AccountPool", id: str) -> str:
         return _state(roster, id) if await roster.reset(id) else ""
@@ -99,9 +98,9 @@ def reset(ids: tuple[str, ...]) -> None:
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def probe(ids: tuple[str, ...]) -> None:
-    """Renew the tokens of accounts now, which shows whether upstream still takes them.
+    """Renew the tokens of accounts now, which shows whether upstream still accepts them.
 
-    One with nothing but an access token can't be renewed; the accounts page asks upstream about those, too.
+    An account with only an access token can't be renewed; the accounts page can ask upstream about such accounts.
     """
     from shim.errors import GatewayError  # noqa: PLC0415
 
@@ -120,7 +119,7 @@ def probe(ids: tuple[str, ...]) -> None:
 @tokens.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(*, yes: bool) -> None:
-    """Forget all accounts and their tokens."""
+    """Remove all accounts and their tokens."""
 
     async def count(roster: "AccountPool") -> int:
         return len(roster)
@@ -134,7 +133,7 @@ def clear(*, yes: bool) -> None:
 
 
 def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str]]") -> None:
-    """Do it to each, say what became of it, and end with 1 where one is unknown or failed."""
+    """Do it to each account and print the outcome; the exit code is 1 if one is unknown or failed."""
 
     async def work(roster: "AccountPool") -> bool:
         bad = False
@@ -148,7 +147,9 @@ def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str
 
 
 def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
-    """`work` on the roster of these settings. Failures with a name end as one sentence."""
+    """`work` on the accounts of these settings. Expected failures end as one sentence, without a traceback."""
+    import asyncio  # noqa: PLC0415
+
     from shim.accounts.opening import open_pool  # noqa: PLC0415
     from shim.accounts.stores import StoreError  # noqa: PLC0415
     from shim.errors import GatewayError  # noqa: PLC0415

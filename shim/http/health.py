@@ -4,21 +4,43 @@ It asks nothing of upstream and tells no secret. Neither a store that is away no
 unhealthy: it goes on from memory, and the task is tried again.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from shim import __version__
-from shim.http.openapi_document import Health
+from shim.http.openapi import JSON, OpenApiOperation
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
 
 
+class Health(msgspec.Struct, frozen=True):
+    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet; `background` is
+    whether the tasks beside requests do their work."""
+
+    status: Literal["ok"]
+    version: str
+    store: Literal["ok", "away"]
+    unsaved: int
+    background: Literal["ok", "failing"]
+
+
+OPERATION = OpenApiOperation(
+    "get",
+    "/healthz",
+    "health",
+    "Whether this process serves.",
+    gives={JSON: Health},
+    example={JSON: Health("ok", __version__, "ok", 0, "ok")},
+    open=True,
+)
+
+
 @get("/healthz")
 async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
-    """Alive."""
+    """Answer from what is known in this process."""
     pools = [pool.health() for pool in (gateway.leases.pool, gateway.leases.guests)]
     answer = Health(
         status="ok",
