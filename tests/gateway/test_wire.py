@@ -13,6 +13,18 @@ from openai.types.chat import ChatCompletionChunk
 CHAT = "/v1/chat/completions"
 
 
+@pytest.fixture(scope="module")
+def served(start_gateway, shared_standin):
+    """What operators run: `chat2api serve` in a process of its own."""
+    return start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, process=True)
+
+
+@pytest.fixture
+def gateway(served, upstream):
+    """It, upstream reset."""
+    return served
+
+
 def ask(text="hi", **more):
     return {"model": "auto", "messages": [{"role": "user", "content": text}], **more}
 
