@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import msgspec
 import pytest
 import uvloop
 
 from pow import Solver
 from shim.app import create_app
 from shim.exchange.assembly import replay_of
+from shim.protocol.answer import follow_up
 from shim.server.granian import serve_app
 from shim.settings import load_settings
 from shim.standin.options import StandinOptions
@@ -148,7 +150,6 @@ def _logged(thread: str, said: io.StringIO) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     handler.addFilter(lambda record: (record.threadName or "").partition("_")[0] == thread)
     logging.getLogger().addHandler(handler)
-    logging.getLogger("chat2api").setLevel(logging.INFO)
     try:
         yield
     finally:
@@ -242,10 +243,16 @@ def in_this_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shim.exchange.assembly.Solver", _SharedSolver)
         patch.setattr("shim.server.granian.START_SECONDS", float(START_SECONDS))
+        # The waits between looks at a conversation are seconds, for upstream's sake (their length is held in
+        # tests/protocol/test_following). The stand-in may be asked as often as one likes.
+        for what, rhythm in follow_up.POLLS.items():
+            patch.setitem(follow_up.POLLS, what, msgspec.structs.replace(rhythm, first=0.05))
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             patch.delenv(name)
         patch.setenv("NO_PROXY", "*")
+        logging.getLogger("chat2api").setLevel(logging.INFO)  # as LOG_LEVEL has it in a process
         yield
+    logging.getLogger("chat2api").setLevel(logging.NOTSET)
     asyncio.run(_SharedSolver._real.close())
 
 
