@@ -29,6 +29,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files of tests/replay anew")
 
 
+# Fixtures made once for many tests that cost seconds: processes, and the programs of clients. (And the answers to a
+# cassette, which several tests look at.)
+_COSTLY = frozenset({"bridge", "chat2api_serve", "start_bridge", "programs"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: tests that share something costly run on one worker, all others wherever there is room.
+    By file alone, the longest file would be what everybody waits for."""
+    for item in items:
+        fixtures = {*getattr(item, "fixturenames", ())}
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "kept_answers" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"cassette {parameters['name']}"))
+        elif fixtures & _COSTLY:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {parameters.get('client', '')}"))
+
+
 def secrets_in(text: str) -> list[str]:
     """Every token in a text, cut short."""
     return [f"{match[0][:12]}…" for match in SECRET.finditer(text)]

@@ -16,15 +16,15 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def served(start_gateway, shared_standin):
+def chat2api_serve(start_gateway, shared_standin):
     """What operators run: `chat2api serve` in a process of its own."""
     return start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, process=True)
 
 
 @pytest.fixture
-def gateway(served, upstream):
+def gateway(chat2api_serve, upstream):
     """It, upstream reset."""
-    return served
+    return chat2api_serve
 
 
 def ask(text="hi", **more):
