@@ -38,12 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: tests that share something costly run on one worker, all others wherever there is room.
     By file alone, the longest file would be what everybody waits for."""
     for item in items:
-        fixtures = {*getattr(item, "fixturenames", ())}
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if "kept_answers" in fixtures:
-            item.add_marker(pytest.mark.xdist_group(f"cassette {parameters['name']}"))
+        fixtures, case = {*getattr(item, "fixturenames", ())}, getattr(item, "callspec", None)
+        if case and "kept_answers" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"cassette {case.params['name']}"))
+        elif case and {"programs", "client"} <= fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"client {case.id.partition('-')[0]}"))
         elif fixtures & _COSTLY:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {parameters.get('client', '')}"))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def secrets_in(text: str) -> list[str]:
