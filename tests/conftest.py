@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Fixtures made once for many tests that cost seconds: processes, and the programs of clients. (And the answers to a
 # cassette, which several tests look at.)
-_COSTLY = frozenset({"bridge", "chat2api_serve", "start_bridge", "programs"})
+_COSTLY = frozenset({"bridge", "chat2api_serve", "programs", "regular", "reverse"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,7 +39,9 @@ def app(start_gateway, upstream):
     return start_gateway(CHATGPT_BASE_URL=upstream.base_url)
 
 
-@pytest.fixture(params=["reverse", "regular"])
+@pytest.fixture(
+    params=[pytest.param(mode, marks=pytest.mark.xdist_group("test_bridge")) for mode in ("reverse", "regular")]
+)
 def client(request):
     """The SDK as users have it: by its base URL, or with a base URL that can't be changed and a proxy it trusts."""
     bridge = request.getfixturevalue(request.param)
