@@ -19,7 +19,7 @@ from shim.exchange.assembly import open_gateway
 from shim.protocol.commands import HttpRequest
 from shim.settings import Settings
 from shim.standin import make_access_token
-from shim.transport import Lane
+from shim.transport import ConnectionKey
 
 KEY = "fk-a-key-of-these-tests"
 NOW = 1_800_000_000.0
@@ -66,7 +66,7 @@ class Listed:
     def will_say(self, *answers: Said | Exception) -> None:
         self.answers += answers
 
-    async def send(self, request: HttpRequest, lane: Lane) -> Said:
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> Said:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.append((request.url.rpartition(".test")[2], headers.get("authorization")))
         if not self.answers:
@@ -141,7 +141,7 @@ def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenHouse:
         clock = Clock(now=lambda: NOW, new_id=lambda: f"{next(numbers):08}-0000-4000-8000-000000000000")
         async with open_gateway(settings, upstream, clock) as gateway:
             names = [make_access_token(f"account-{number}", "plus") for number in range(accounts)]
-            await gateway.seats.pool.add("\n".join(names))
+            await gateway.leases.pool.add("\n".join(names))
             yield House(gateway, upstream)
 
     return make

@@ -1,6 +1,6 @@
 """Opens what is relayed: with whose account, over which route, and what is told where it can't be had.
 
-    Asked ──read──> Relayed ──┬─ TURN:  lease, handshake, conversation call ─┐
+    BackendRequest ──read──> Relayed ──┬─ TURN:  lease, handshake, conversation call ─┐
                               └─ else:  account call, the call ──────────────┴──> Relaying
 
 Rules: a turn is tried again only while upstream has not taken it, any other call never. What upstream says no with is
@@ -16,7 +16,7 @@ from shim.accounts.credentials import Caller
 from shim.accounts.leases import AccountCall, AccountLease
 from shim.accounts.outcomes import Attempt, Tries
 from shim.apis.backend.passing import Relaying, Watch
-from shim.apis.backend.table import Asked, Kind, Relayed, down, has_names, read
+from shim.apis.backend.table import BackendRequest, Kind, Relayed, down, has_names, read
 from shim.errors import About, CredentialError, GatewayError, LimitError, UpstreamError
 from shim.exchange import Gateway
 from shim.exchange.calls import Route
@@ -60,7 +60,7 @@ class Relay:
         self._leases = gateway.leases
         self._calls = gateway.calls
 
-    async def open(self, asked: Asked, client: Client) -> Relaying:
+    async def open(self, asked: BackendRequest, client: Client) -> Relaying:
         """The answer to a call, at its head. Raises GatewayError, and SaidNoError for a turn that upstream refused."""
         shared = client.caller.own is None and len(self._leases.pool) > 0
         wanted = read(asked, shared=shared)

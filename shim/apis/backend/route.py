@@ -19,7 +19,17 @@ from litestar.types import Receive, Scope, Send
 from shim.accounts.credentials import Caller
 from shim.apis.backend.passing import Relaying
 from shim.apis.backend.relay import Client, Relay, SaidNoError, told_to
-from shim.apis.backend.table import HARMLESS, NOT_FOUND, Asked, Kind, Row, detail_of, down, row_for, sentinel_answer
+from shim.apis.backend.table import (
+    HARMLESS,
+    NOT_FOUND,
+    BackendRequest,
+    Kind,
+    Row,
+    detail_of,
+    down,
+    row_for,
+    sentinel_answer,
+)
 from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
@@ -79,7 +89,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     return await _relayed(request, gateway, asked, client)
 
 
-async def _relayed(request: AnyRequest, gateway: Gateway, asked: Asked, client: Client) -> ASGIResponse:
+async def _relayed(request: AnyRequest, gateway: Gateway, asked: BackendRequest, client: Client) -> ASGIResponse:
     told = _Told(request, asked.row)
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client))
@@ -93,10 +103,10 @@ async def _relayed(request: AnyRequest, gateway: Gateway, asked: Asked, client: 
     return Passage(request, relaying, lambda: told.close(relaying))
 
 
-async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> Asked:
+async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> BackendRequest:
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Asked(row, path, query, headers, await _body(request.receive, limit))
+    return BackendRequest(row, path, query, headers, await _body(request.receive, limit))
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
