@@ -17,7 +17,6 @@ import msgspec
 
 from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
-from shim.cassettes.codings import CodingError, decoder_of
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream
@@ -27,6 +26,7 @@ from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.prompt import Prompt
 from shim.settings import Settings
 from shim.transport.base import read_reply
+from shim.transport.codings import CodingError, decoder_of
 
 _JSON = {"content-type": "application/json"}
 

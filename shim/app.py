@@ -8,7 +8,7 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from shim.accounts.roster import Roster
+from shim.accounts.pool import AccountPool
 from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
@@ -55,8 +55,8 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> Roster:
-        return state["gateway"].seats.pool
+    async def provide_roster() -> AccountPool:
+        return state["gateway"].leases.pool
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:

@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True):
     data_dir: Annotated[str, Meta(description="Where state is kept.")] = "data"
     redis_url: Annotated[str, Meta(description="Redis or Valkey shared by several machines.")] = ""
     store_key: Annotated[
-        Words, Meta(description="Keys (Fernet) that seal stored tokens; the first seals, all open.")
+        Words, Meta(description="Keys (Fernet) that seal stored tokens and notes; the first seals, all open.")
     ] = ()
     cors_origins: Annotated[Words, Meta(description="Web origins that may call, by comma (`*`: any).")] = ()
     allow_private_urls: Annotated[Words, Meta(description="`host[:port]` that file URLs may name though private.")] = ()

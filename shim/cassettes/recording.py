@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shim.cassettes import rules
-from shim.cassettes.codings import CodingError, decoder_of
 from shim.cassettes.edits import decoded
 from shim.cassettes.format import (
     Cassette,
@@ -23,6 +22,7 @@ from shim.cassettes.format import (
     dump_cassette,
 )
 from shim.cassettes.scrub import Scrubber
+from shim.transport.codings import CodingError, decoder_of
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")

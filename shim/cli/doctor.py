@@ -17,7 +17,7 @@ from shim.errors import GatewayError
 from shim.protocol.commands import HttpRequest
 from shim.server.run import check_port
 from shim.settings import SettingError, Settings, load_settings
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
 
@@ -95,7 +95,7 @@ async def _fetch(origin: str, proxy: str | None, settings: Settings) -> int:
     )
     try:
         request = HttpRequest("GET", f"{origin}/", {"user-agent": settings.user_agent})
-        return (await read_reply(await transport.send(request, Lane("doctor", proxy)))).status
+        return (await read_reply(await transport.send(request, ConnectionKey("doctor", proxy)))).status
     finally:
         await transport.close()
 

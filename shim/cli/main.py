@@ -77,7 +77,7 @@ def doctor() -> None:
 @main.command("new-key")
 def new_key() -> None:
     """Print a new random key, for STORE_KEY, AUTHORIZATION or ADMIN_KEY."""
-    from shim.accounts.stores.sealing import new_key as make  # noqa: PLC0415
+    from shim.databases.keys import new_key as make  # noqa: PLC0415
 
     click.echo(make())
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from shim.accounts.roster import Roster
+    from shim.accounts.pool import AccountPool
     from shim.accounts.views import AccountView
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 
     from shim.accounts.states import State  # noqa: PLC0415
 
-    async def work(roster: "Roster") -> "list[AccountView]":
+    async def work(roster: "AccountPool") -> "list[AccountView]":
         return roster.page(state=State(state) if state else None)
 
     views = _run(work)
@@ -61,7 +61,7 @@ def add(file: TextIO) -> None:
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{file.name} is not text in UTF-8") from error
 
-    async def work(roster: "Roster") -> bool:
+    async def work(roster: "AccountPool") -> bool:
         report = await roster.add(text)
         for number, why in report.invalid:
             click.echo(f"line {number}: {why}", err=True)
@@ -78,7 +78,7 @@ def add(file: TextIO) -> None:
 def remove(ids: tuple[str, ...]) -> None:
     """Remove accounts and their tokens."""
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         return "removed" if await roster.remove(id) else ""
 
     _each(ids, one)
@@ -89,7 +89,7 @@ def remove(ids: tuple[str, ...]) -> None:
 def reset(ids: tuple[str, ...]) -> None:
     """Make accounts usable again: their limits, refusals and expiries are forgotten."""
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         return _state(roster, id) if await roster.reset(id) else ""
 
     _each(ids, one)
@@ -104,7 +104,7 @@ def probe(ids: tuple[str, ...]) -> None:
     """
     from shim.errors import GatewayError  # noqa: PLC0415
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         try:
             account = await roster.renew(id)
         except GatewayError as error:
@@ -121,10 +121,10 @@ def probe(ids: tuple[str, ...]) -> None:
 def clear(*, yes: bool) -> None:
     """Remove all accounts and their tokens."""
 
-    async def count(roster: "Roster") -> int:
+    async def count(roster: "AccountPool") -> int:
         return len(roster)
 
-    async def work(roster: "Roster") -> int:
+    async def work(roster: "AccountPool") -> int:
         return await roster.clear()
 
     if not yes:
@@ -132,10 +132,10 @@ def clear(*, yes: bool) -> None:
     click.echo(f"{_run(work)} removed")
 
 
-def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") -> None:
+def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str]]") -> None:
     """Do it to each account and print the outcome; the exit code is 1 if one is unknown or failed."""
 
-    async def work(roster: "Roster") -> bool:
+    async def work(roster: "AccountPool") -> bool:
         bad = False
         for id in ids:
             outcome = await one(roster, id)
@@ -146,17 +146,17 @@ def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") 
     sys.exit(_run(work))
 
 
-def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
+def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     """`work` on the accounts of these settings. Expected failures end as one sentence, without a traceback."""
     import asyncio  # noqa: PLC0415
 
-    from shim.accounts.opening import open_roster  # noqa: PLC0415
+    from shim.accounts.opening import open_pool  # noqa: PLC0415
     from shim.accounts.stores import StoreError  # noqa: PLC0415
     from shim.errors import GatewayError  # noqa: PLC0415
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     async def run() -> T:
-        async with open_roster(load_settings(), background=False) as roster:
+        async with open_pool(load_settings(), background=False) as roster:
             return await work(roster)
 
     try:
@@ -165,7 +165,7 @@ def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
         raise click.ClickException(str(error)) from error
 
 
-def _state(roster: "Roster", id: str) -> str:
+def _state(roster: "AccountPool", id: str) -> str:
     view = roster.view(id)
     if view is None:
         return ""

@@ -20,9 +20,9 @@ import msgspec
 
 from shim.errors import RequestError
 from shim.files.addresses import is_public
-from shim.files.inflate import TooMuchError, body_for
 from shim.files.targets import AllowList, Target, not_allowed, redirected, target_of
 from shim.protocol.turn.inline_files import too_large
+from shim.transport.codings import CodingError, Decoder, TooLargeError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
@@ -159,13 +159,17 @@ class Fetcher:
         if length.isdecimal() and int(length) > self._limit:
             raise too_large(self._limit)
         try:
-            body = body_for(headers.get("content-encoding", ""), self._limit)
+            # A compressed file may be larger than what arrives, so that the length above says little.
+            decoder = Decoder(headers.get("content-encoding", ""), self._limit)
+            content = bytearray()
             async for chunk in response.aiter_stream():
-                body.add(chunk)
-            return body.end()
-        except TooMuchError:
+                for block in decoder.blocks(chunk):
+                    content += block
+            decoder.finish()
+            return bytes(content)
+        except TooLargeError:
             raise too_large(self._limit) from None
-        except ValueError as error:
+        except CodingError as error:
             raise _unreachable(str(error)) from error
 
     async def _addresses(self, target: Target) -> list[str]:

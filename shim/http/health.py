@@ -1,8 +1,10 @@
-"""`GET /healthz`: whether this process serves, and whether its store does. It asks nothing of upstream and tells no
-secret. A store that is away does not make the process unhealthy: it serves from memory.
+"""`GET /healthz`: whether this process serves, and whether its store and its background tasks do.
+
+It asks nothing of upstream and tells no secret. Neither a store that is away nor a task that fails makes the process
+unhealthy: it serves from memory, and the task is tried again.
 """
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 from litestar import Request, get
@@ -15,12 +17,14 @@ from shim.http.responses import json_answer
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet."""
+    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet (0 is well);
+    `background` tells of the tasks that keep the accounts, whose failures are in the log."""
 
     status: Literal["ok"]
     version: str
     store: Literal["ok", "away"]
     unsaved: int
+    background: Literal["ok", "failing"]
 
 
 OPERATION = OpenApiOperation(
@@ -29,7 +33,7 @@ OPERATION = OpenApiOperation(
     "health",
     "Whether this process serves.",
     gives={JSON: Health},
-    example={JSON: Health("ok", __version__, "ok", 0)},
+    example={JSON: Health("ok", __version__, "ok", 0, "ok")},
     open=True,
 )
 
@@ -37,6 +41,12 @@ OPERATION = OpenApiOperation(
 @get("/healthz")
 async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Answer from what is known in this process."""
-    health = gateway.seats.pool.health()
-    answer = Health("ok", __version__, "ok" if health["store"] == "ok" else "away", cast("int", health["unsaved"]))
+    pools = [pool.health() for pool in (gateway.leases.pool, gateway.leases.guests)]
+    answer = Health(
+        status="ok",
+        version=__version__,
+        store="ok" if pools[0].store == "ok" else "away",
+        unsaved=pools[0].unsaved,
+        background="failing" if any(health.background for health in pools) else "ok",
+    )
     return json_answer(request, msgspec.json.encode(answer))

@@ -31,8 +31,9 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "chatgpt"},
     {"protocol"},
-    {"tokenizer", "schemas", "settings"},
-    {"transport", "accounts"},
+    {"tokenizer", "schemas", "settings", "single_flight"},
+    {"databases"},
+    {"transport", "accounts", "notes"},
     {"cassettes", "files"},
     {"exchange"},
     {"http"},

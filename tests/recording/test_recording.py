@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from shim.cassettes.background_writer import BackgroundWriter
-from shim.cassettes.codings import CodingError, decoder_of
 from shim.cassettes.comparing import compare
 from shim.cassettes.flows import MissingError, read_flows
 from shim.cassettes.format import Cassette, CassetteError, CassetteWriter, dump_cassette, load_cassette, load_cassettes
 from shim.cassettes.har import read_har
 from shim.cassettes.recording import BodyCapture, cassette_of
 from shim.cli.main import main
+from shim.transport.codings import CodingError, decoder_of
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c2VyLUJvYjEyMzQ1Njc4In0.c2lnbmF0dXJl"
 

@@ -15,7 +15,7 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
-from shim.accounts.roster import AddReport, Roster
+from shim.accounts.pool import AccountPool, AddReport, PoolHealth
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
@@ -56,7 +56,7 @@ class Prober(Protocol):
 
 TheProber = NamedDependency[SkipValidation[Prober]]
 TheDoor = NamedDependency[SkipValidation[Door]]
-TheRoster = NamedDependency[SkipValidation[Roster]]
+TheRoster = NamedDependency[SkipValidation[AccountPool]]
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     total: int
     states: dict[str, int]
-    health: dict[str, object]
+    health: PoolHealth
     now: float
 
 
@@ -356,7 +356,7 @@ def _file(name: str) -> StaticFile:
     return StaticFile(path.read_bytes(), path.suffix)
 
 
-def _summary(roster: Roster, door: Door) -> Summary:
+def _summary(roster: AccountPool, door: Door) -> Summary:
     states = {state.value: number for state, number in roster.counts().items()}
     return Summary(sum(states.values()), states, roster.health(), door.now())
 
@@ -366,7 +366,7 @@ def _uploaded(report: AddReport, total: int) -> Uploaded:
     return Uploaded(report.added, report.updated, report.duplicates, invalid, total)
 
 
-def _unusable(request: AnyRequest, roster: Roster) -> ASGIResponse:
+def _unusable(request: AnyRequest, roster: AccountPool) -> ASGIResponse:
     accounts = [view for state in _UNUSABLE for view in roster.page(state=state)]
     told = {"status": "success", "error_tokens": [view.id for view in accounts], "accounts": accounts}
     return _answer(request, told)

@@ -30,7 +30,7 @@ log = logging.getLogger("chat2api.relay")
 
 PREFIXES = ("/backend-api", "/backend-anon")
 _JSON = "application/json"
-_TEAM = re.compile(r"[\w-]{1,64}", re.ASCII)
+_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 AnyRequest = Request[Any, Any, Any]
 Provide = Callable[[], Awaitable[Gateway]]
@@ -50,7 +50,7 @@ def backend_routes(provide: Provide) -> list[ASGIRouteHandler]:
 
 def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes]:
     """A failure with a name."""
-    headers = answer_headers(request, error.headers() | HARMLESS)
+    headers = answer_headers(request, error.headers(time.time()) | HARMLESS)
     return Response(detail_of(error), status_code=error.http_status, media_type=_JSON, headers=headers)
 
 
@@ -117,10 +117,10 @@ async def _body(receive: Receive, limit: int) -> bytes:
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     """Who calls. A client of the web backend names its workspace in a header (protocol.md 1)."""
     caller = gateway.caller(request.headers.get("authorization"))
-    team = request.headers.get("chatgpt-account-id", "")
-    if caller.own is None or caller.own.team is not None or not _TEAM.fullmatch(team):
+    workspace_id = request.headers.get("chatgpt-account-id", "")
+    if caller.own is None or caller.own.workspace_id is not None or not _WORKSPACE_ID.fullmatch(workspace_id):
         return caller
-    return Caller(msgspec.structs.replace(caller.own, team=team))
+    return Caller(msgspec.structs.replace(caller.own, workspace_id=workspace_id))
 
 
 def _address(request: AnyRequest, settings: Settings) -> str:
