@@ -2,6 +2,7 @@
 
 import msgspec
 
+from shim.apis.data_lines import data_line
 from shim.errors import GatewayError
 from shim.http.openapi import ErrorForm
 
@@ -33,7 +34,7 @@ def refuse(error: GatewayError) -> tuple[dict[str, str], bytes]:
 
 def error_line(error: GatewayError) -> bytes:
     """The last line of a stream that failed."""
-    return b"data: " + envelope(error) + b"\n\n"
+    return data_line(envelope(error))
 
 
 ERROR_FORM = ErrorForm(

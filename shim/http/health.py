@@ -1,7 +1,7 @@
 """`GET /healthz`: whether this process serves, and whether its store and its background tasks do.
 
 It asks nothing of upstream and tells no secret. Neither a store that is away nor a task that fails makes the process
-unhealthy: it serves from memory, and the task is tried again.
+unhealthy: it goes on from memory, and the task is tried again.
 """
 
 from typing import Any, Literal
@@ -17,8 +17,8 @@ from shim.http.responses import json_answer
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet (0 is well);
-    `background` tells of the tasks that keep the accounts, whose failures are in the log."""
+    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet; `background` is
+    whether the tasks beside requests do their work."""
 
     status: Literal["ok"]
     version: str

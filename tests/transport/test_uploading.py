@@ -13,11 +13,11 @@ from shim.cassettes.format import Cassette, Interaction, RecordedRequest, Record
 from shim.cassettes.transport import ReplayTransport
 from shim.errors import DeadlineError, UpstreamError
 from shim.protocol.commands import HttpRequest, StreamedBody
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
 
-CONNECTION = Lane("someone")
+CONNECTION = ConnectionKey("someone")
 ROOT = Path(__file__).parents[2]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 

@@ -7,9 +7,11 @@ import resource
 from collections.abc import AsyncGenerator
 
 from shim.protocol.commands import HttpRequest, StreamedBody
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
+
+KEY = ConnectionKey("someone")
 
 PIECE = 64 * 1024
 
@@ -39,7 +41,9 @@ async def main() -> None:
     transport = CurlTransport(Deadlines())
     peaks = []
     for count in (16, 1600):  # the first one loads what has to be loaded
-        reply = await read_reply(await transport.send(HttpRequest("PUT", url, {}, body(count)), Lane("someone")))
+        reply = await read_reply(
+            await transport.send(HttpRequest("PUT", url, {}, body(count)), ConnectionKey("someone"))
+        )
         assert reply.status == 200
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     await transport.close()

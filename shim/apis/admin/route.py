@@ -56,7 +56,7 @@ class Prober(Protocol):
 
 TheProber = NamedDependency[SkipValidation[Prober]]
 TheDoor = NamedDependency[SkipValidation[Door]]
-TheRoster = NamedDependency[SkipValidation[AccountPool]]
+ThePool = NamedDependency[SkipValidation[AccountPool]]
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -190,13 +190,13 @@ async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
 
 
 @get("/api/summary")
-async def show_summary(request: AnyRequest, roster: TheRoster, door: TheDoor) -> ASGIResponse:
+async def show_summary(request: AnyRequest, roster: ThePool, door: TheDoor) -> ASGIResponse:
     """How many accounts are in which state."""
     return _answer(request, _summary(roster, door))
 
 
 @get("/api/accounts")
-async def list_accounts(request: AnyRequest, roster: TheRoster, door: TheDoor) -> ASGIResponse:
+async def list_accounts(request: AnyRequest, roster: ThePool, door: TheDoor) -> ASGIResponse:
     """A page of the accounts, in the order they were added."""
     state = _state(request)
     offset = _number(request, "offset", 0, 0, 10**9)
@@ -208,14 +208,14 @@ async def list_accounts(request: AnyRequest, roster: TheRoster, door: TheDoor) -
 
 
 @post(["/api/accounts", "/upload"], status_code=200)
-async def upload(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+async def upload(request: AnyRequest, roster: ThePool) -> ASGIResponse:
     """Add accounts from credentials, one a line."""
     report = await roster.add(await _given(request, "text"))
     return _answer(request, _uploaded(report, len(roster)))
 
 
 @delete("/api/accounts", status_code=200)
-async def clear_confirmed(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+async def clear_confirmed(request: AnyRequest, roster: ThePool) -> ASGIResponse:
     """Remove all accounts; `{"confirm": true}` is asked for, so that it does not happen by mistake."""
     if _json(await request.body()).get("confirm") is not True:
         raise RequestError('To remove all accounts send {"confirm": true}', param="confirm", code="not_confirmed")
@@ -223,26 +223,26 @@ async def clear_confirmed(request: AnyRequest, roster: TheRoster) -> ASGIRespons
 
 
 @post("/clear", status_code=200)
-async def clear(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+async def clear(request: AnyRequest, roster: ThePool) -> ASGIResponse:
     """Remove all accounts: the path and the answer that the original chat2api has."""
     removed = await roster.clear()
     return _answer(request, {"status": "success", "tokens_count": len(roster), "removed": removed})
 
 
 @get("/error")
-async def get_unusable(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+async def get_unusable(request: AnyRequest, roster: ThePool) -> ASGIResponse:
     """The accounts that can't be used, and why: the path that the original chat2api has."""
     return _unusable(request, roster)
 
 
 @post("/error", status_code=200)
-async def post_unusable(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
+async def post_unusable(request: AnyRequest, roster: ThePool) -> ASGIResponse:
     """The same for POST, which the original chat2api uses."""
     return _unusable(request, roster)
 
 
 @delete("/api/accounts/{account_id:str}", status_code=200)
-async def remove(request: AnyRequest, roster: TheRoster, account_id: FromPath[str]) -> ASGIResponse:
+async def remove(request: AnyRequest, roster: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Remove one account."""
     if not await roster.remove(account_id):
         raise _not_found()
@@ -250,7 +250,7 @@ async def remove(request: AnyRequest, roster: TheRoster, account_id: FromPath[st
 
 
 @post("/api/accounts/{account_id:str}/reset", status_code=200)
-async def reset(request: AnyRequest, roster: TheRoster, account_id: FromPath[str]) -> ASGIResponse:
+async def reset(request: AnyRequest, roster: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Make one account usable again: its limits, refusals and expiries are forgotten."""
     view = roster.view(account_id) if await roster.reset(account_id) else None
     return _account(request, view)
