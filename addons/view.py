@@ -50,7 +50,7 @@ Hook = Callable[..., None]
 
 
 def guarded(hook: Hook) -> Hook:
-    """A hook that never fails. What an error says may quote a body, so the log is told its kind alone."""
+    """A hook that never fails. What an error says may quote a body, so only its kind is logged."""
 
     @functools.wraps(hook)
     def run(*arguments: Any) -> None:

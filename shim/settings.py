@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
     api_prefix: Annotated[str, Meta(description="Hides every path below `/{prefix}`.")] = ""
     authorization: Annotated[Words, Meta(description="Keys clients must send as bearer, separated by commas.")] = ()
-    admin_key: Annotated[str, Meta(description="Key of the admin pages (none: loopback only).")] = ""
+    admin_key: Annotated[str, Meta(description="Key of the admin pages (empty: loopback only).")] = ""
     chatgpt_base_url: Annotated[Words, Meta(description="Upstream's origin; several by comma.")] = (
         "https://chatgpt.com",
     )
@@ -63,12 +63,12 @@ class Settings(msgspec.Struct, frozen=True):
     ] = True
     strict_params: Annotated[bool, Meta(description="Refuse request fields that have no effect here (400).")] = False
     continue_times: Annotated[
-        int, Meta(ge=0, le=10, description="How often an answer cut by its length is gone on with by itself.")
+        int, Meta(ge=0, le=10, description="How often an answer cut by its length is continued automatically.")
     ] = 0
     continue_chats: Annotated[
         bool, Meta(description="Send only the new turn where the history is one we answered (needs kept chats).")
     ] = False
-    default_model: Annotated[str, Meta(description="Answers names of unknown models (none: 404).")] = ""
+    default_model: Annotated[str, Meta(description="The model that stands in for unknown names (empty: 404).")] = ""
     public_base_url: Annotated[str, Meta(description="The address clients reach this gateway at.")] = ""
     account_limit: Annotated[int, Meta(ge=1, le=100, description="Turns one account may have at once.")] = 4
     data_dir: Annotated[str, Meta(description="Where state is kept.")] = "data"
@@ -78,7 +78,7 @@ class Settings(msgspec.Struct, frozen=True):
     ] = ()
     cors_origins: Annotated[Words, Meta(description="Web origins that may call, by comma (`*`: any).")] = ()
     allow_private_urls: Annotated[Words, Meta(description="`host[:port]` that file URLs may name though private.")] = ()
-    ca_file: Annotated[str, Meta(description="File of certificates trusted upstream (none: built in).")] = ""
+    ca_file: Annotated[str, Meta(description="File of certificates trusted upstream (empty: built in).")] = ""
     user_agent: Annotated[
         str, Meta(min_length=1, max_length=300, description="How we introduce ourselves upstream.")
     ] = "chat2api/0.1"

@@ -48,7 +48,7 @@ _EITHER = (
 _FOUND = re.compile(_EITHER.replace("BASE64", _BASE64))
 _FOUND_IN_RUN = re.compile(
     _EITHER.replace("BASE64", "(?!)")
-)  # what looked like base64 and is none: all the rest, never base64
+)  # for what only looked like base64: everything else, but never base64
 _URL = re.compile(r"(\w+://)(?:([^/?#@]*)@)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _PORT = re.compile(r":\d*$")
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0e-\x1f\x7f\ufffd]+")
