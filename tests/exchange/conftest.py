@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shim.apis.chat import CHAT
-from shim.errors import UpstreamError
+from shim.errors import About, Sent, UpstreamError
 from shim.exchange import ClientCall, Clock, Exchange, Gateway
 from shim.exchange.assembly import open_gateway
 from shim.protocol.commands import HttpRequest
@@ -156,4 +156,9 @@ def said() -> type[Said]:
 @pytest.fixture
 def lost() -> Callable[..., UpstreamError]:
     """`lost()`: a connection that broke; `lost("upstream_unreachable")`: one that was never made."""
-    return lambda code="upstream_connection": UpstreamError("the connection is gone", code=code)
+
+    def make(code: str = "upstream_connection") -> UpstreamError:
+        sent = Sent.NEVER if code == "upstream_unreachable" else Sent.MAYBE_TAKEN
+        return UpstreamError("the connection is gone", code=code, about=About.ROUTE, sent=sent)
+
+    return make
