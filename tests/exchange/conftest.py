@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from shim.exchange.assembly import open_gateway
 from shim.protocol.commands import HttpRequest
 from shim.settings import Settings
 from shim.standin import make_access_token
-from shim.transport import Lane
+from shim.transport import ConnectionKey
 
 KEY = "fk-a-key-of-these-tests"
 NOW = 1_800_000_000.0
@@ -66,7 +67,7 @@ class Listed:
     def will_say(self, *answers: Said | Exception) -> None:
         self.answers += answers
 
-    async def send(self, request: HttpRequest, lane: Lane) -> Said:
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> Said:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.asked.append((request.url.rpartition(".test")[2], headers.get("authorization")))
         if not self.answers:
@@ -141,7 +142,7 @@ def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenHouse:
         clock = Clock(now=lambda: NOW, new_id=lambda: f"{next(numbers):08}-0000-4000-8000-000000000000")
         async with open_gateway(settings, upstream, clock) as gateway:
             names = [make_access_token(f"account-{number}", "plus") for number in range(accounts)]
-            await gateway.seats.pool.add("\n".join(names))
+            await gateway.leases.pool.add("\n".join(names))
             yield House(gateway, upstream)
 
     return make
@@ -155,5 +156,5 @@ def said() -> type[Said]:
 
 @pytest.fixture
 def lost() -> Callable[..., UpstreamError]:
-    """`lost()`: a connection that broke; `lost("upstream_unreachable")`: one that was never made."""
-    return lambda code="upstream_connection": UpstreamError("the connection is gone", code=code)
+    """`lost()`: a connection that broke; `lost(sent=Sent.NEVER)`: one that was never made."""
+    return partial(UpstreamError, "the connection is gone", code="upstream_connection")

@@ -214,11 +214,8 @@ STILL_DOUBLE = {
     "Answer",
     "Asked",
     "Call",
-    "Event",
     "File",
-    "ModelList",
     "Operation",
-    "Refusal",
     "Take",
     "_Body",
 }
