@@ -7,13 +7,14 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shim.apis.chat import CHAT
-from shim.errors import About, Sent, UpstreamError
+from shim.errors import UpstreamError
 from shim.exchange import ClientCall, Clock, Exchange, Gateway
 from shim.exchange.assembly import open_gateway
 from shim.protocol.commands import HttpRequest
@@ -155,10 +156,5 @@ def said() -> type[Said]:
 
 @pytest.fixture
 def lost() -> Callable[..., UpstreamError]:
-    """`lost()`: a connection that broke; `lost("upstream_unreachable")`: one that was never made."""
-
-    def make(code: str = "upstream_connection") -> UpstreamError:
-        sent = Sent.NEVER if code == "upstream_unreachable" else Sent.MAYBE_TAKEN
-        return UpstreamError("the connection is gone", code=code, about=About.ROUTE, sent=sent)
-
-    return make
+    """`lost()`: a connection that broke; `lost(sent=Sent.NEVER)`: one that was never made."""
+    return partial(UpstreamError, "the connection is gone", code="upstream_connection")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shim.errors import GatewayError
+from shim.errors import GatewayError, Sent
 from shim.exchange import Exchange
 from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, snapshot
 
@@ -40,7 +40,7 @@ async def test_a_turn_upstream_has_not_taken_is_tried_with_another_account(
     open_house: Any, said: Any, lost: Any, failure: str
 ) -> None:
     async with open_house() as house:
-        first = said.refusal(429) if failure == "refused" else lost("upstream_unreachable")
+        first = said.refusal(429) if failure == "refused" else lost(sent=Sent.NEVER)
         house.upstream.will_say(first, said(*ANSWER))
         assert text(await streamed(await house.open(stream=True))) == "Hello there."
         assert len({*house.conversations}) == 2
