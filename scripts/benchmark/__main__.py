@@ -14,6 +14,7 @@ from scripts.benchmark.hard import hard
 from scripts.benchmark.plot import plot
 from scripts.benchmark.proofs import proofs
 from scripts.benchmark.report import Report, Row, print_tables, write_json
+from scripts.benchmark.selection import selection
 from scripts.benchmark.sizes import FULL, QUICK, Sizes
 from scripts.benchmark.tokens import tokens
 
@@ -28,9 +29,10 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
     "hard": hard,
 }
 _PROOFS = "pow"
+_SELECTION = "selection"
 _TOKENS = "tokens"
 _FILE_WIDTH = 140  # columns, where the output is no terminal
-_NAMES = [*_SERVED, _PROOFS, _TOKENS]
+_NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -75,6 +77,8 @@ def _parts(names: list[str], sizes: Sizes, tell: Callable[[str], None]) -> Itera
                 yield _SERVED[name](made)
     if _PROOFS in names:
         yield proofs(sizes, tell)
+    if _SELECTION in names:
+        yield selection(sizes, tell)
     if _TOKENS in names:
         yield tokens(sizes, tell)
 

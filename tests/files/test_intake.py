@@ -7,18 +7,18 @@ import json
 import pytest
 
 from pow import ClientProfile
-from shim.apis.chat.read import chat_request
+from shim.apis.chat.read import read
 from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UpstreamError
 from shim.files import Files
 from shim.protocol.commands import HttpReply
 from shim.protocol.turn.uploads import UploadedFile
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
-from shim.transport.base import Deadlines, Lane
+from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
 
-LANE = Lane("someone")
+CONNECTION = ConnectionKey("someone")
 PROFILE = ClientProfile(user_agent="Test/1.0")
 ACCOUNT = Upstream("https://upstream.test", Identity("device", "token"), PROFILE)
 
@@ -50,9 +50,9 @@ class Store:
     def names(self):
         return [json.loads(one.body)["file_name"] for one in self.requests if one.url.endswith("/files")]
 
-    async def send(self, request, lane):
+    async def send(self, request, connection):
         self.requests.append(request)
-        assert lane == LANE
+        assert connection == CONNECTION
         await self.go.wait()
         if request.method == "PUT":
             return Answer(201, b"")
@@ -79,7 +79,7 @@ def files(store=None, clock=None, resolve=None, **settings):
 
 def request(*contents):
     messages = [{"role": "user", "content": content} for content in contents]
-    return chat_request(json.dumps({"model": "auto", "messages": messages}).encode())[0]
+    return read(json.dumps({"model": "auto", "messages": messages}).encode()).prompt
 
 
 def data_url(content, mime_type="image/png"):
@@ -99,9 +99,10 @@ TEXT = {"type": "text", "text": "look"}
 
 async def test_without_files_nothing_is_done():
     made = files(Store())
-    gathered = await made.gather(request("hello", [TEXT]))
-    assert (gathered.files, gathered.tokens) == ((), 0)
-    assert await made.upload(gathered, ACCOUNT, LANE, "key") == {}
+    prompt = request("hello", [TEXT])
+    gathered = await made.gather(prompt)
+    assert (gathered.files, gathered.tokens) == ({}, 0)
+    assert await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "key") == {}
 
 
 async def test_files_of_every_form(png, listen, answering):
@@ -112,19 +113,20 @@ async def test_files_of_every_form(png, listen, answering):
             [file(base64.b64encode(b"%PDF-1.4").decode(), "x.pdf"), file("data:text/markdown,%23 hi")],
         )
         gathered = await made.gather(asked)
-    found = [(one.file.name, one.file.mime_type, one.given.message, one.given.part) for one in gathered.files]
+    found = [(file.name, file.mime_type, part.param) for part, file in gathered.files.items()]
     assert found == [
-        ("file.png", "image/png", 0, 1),
-        ("dot.png", "image/png", 0, 2),
-        ("x.pdf", "application/pdf", 1, 0),
-        ("file.md", "text/markdown", 1, 1),
+        ("file.png", "image/png", "messages[0].content[1].image_url.url"),
+        ("dot.png", "image/png", "messages[0].content[2].image_url.url"),
+        ("x.pdf", "application/pdf", "messages[1].content[0].file.file_data"),
+        ("file.md", "text/markdown", "messages[1].content[1].file.file_data"),
     ]
     assert gathered.tokens == 765 + 255
     store = Store()
-    placed = await files(store).upload(gathered, ACCOUNT, LANE, "key")
-    assert set(placed) == {(0, 1), (0, 2), (1, 0), (1, 1)}
-    assert placed[1, 0].name == "x.pdf"
-    assert (placed[0, 1].width, placed[0, 1].height) == (1024, 1024)
+    placed = await files(store).upload(asked, gathered, ACCOUNT, CONNECTION, "key")
+    assert set(placed) == set(asked.attached)
+    picture, _, document, _ = (placed[part] for part in asked.attached)
+    assert document.name == "x.pdf"
+    assert (picture.width, picture.height) == (1024, 1024)
     assert sorted(store.names) == ["dot.png", "file.md", "file.png", "x.pdf"]
 
 
@@ -193,25 +195,26 @@ async def test_one_failure_ends_the_other_fetches(listen):
 async def test_the_same_content_goes_up_once_for_each_account(png):
     store, clock = Store(), Clock()
     made = files(store, clock)
-    gathered = await made.gather(
-        request([image(data_url(png())), image(f" {data_url(png())}")], [file(data_url(png()))])
-    )
-    first = await made.upload(gathered, ACCOUNT, LANE, "one")
+    prompt = request([image(data_url(png())), image(f" {data_url(png())}")], [file(data_url(png()))])
+    gathered = await made.gather(prompt)
+    first = await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "one")
     assert len({one.id for one in first.values()}) == 1
-    assert await made.upload(gathered, ACCOUNT, LANE, "one") == first
+    assert await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "one") == first
     assert len(store.names) == 1
-    await made.upload(gathered, ACCOUNT, LANE, "two")
+    await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "two")
     assert len(store.names) == 2
     clock.now += 3600
-    await made.upload(gathered, ACCOUNT, LANE, "one")
+    await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "one")
     assert len(store.names) == 3
 
 
 async def test_one_requests_name_is_not_anothers(png):
     made = files(Store())
-    one = await made.gather(request([file(data_url(png()), "one.png")]))
-    two = await made.gather(request([file(data_url(png()), "two.png")]))
-    placed = [(await made.upload(each, ACCOUNT, LANE, "key"))[0, 0] for each in (one, two)]
+    placed = []
+    for name in ("one.png", "two.png"):
+        prompt = request([file(data_url(png()), name)])
+        placed += (await made.upload(prompt, await made.gather(prompt), ACCOUNT, CONNECTION, "key")).values()
+    assert len(placed) == 2
     assert placed[0].id == placed[1].id
     assert [each.name for each in placed] == ["one.png", "two.png"]
 
@@ -220,13 +223,16 @@ async def test_a_client_that_leaves_breaks_no_other(png):
     store = Store()
     store.go.clear()
     made = files(store)
-    gathered = await made.gather(request([image(data_url(png()))]))
-    leaving, staying = (asyncio.create_task(made.upload(gathered, ACCOUNT, LANE, "key")) for _ in range(2))
+    prompt = request([image(data_url(png()))])
+    gathered = await made.gather(prompt)
+    leaving, staying = (
+        asyncio.create_task(made.upload(prompt, gathered, ACCOUNT, CONNECTION, "key")) for _ in range(2)
+    )
     await asyncio.sleep(0.05)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
     store.go.set()
-    assert isinstance((await staying)[0, 0], UploadedFile)
+    assert isinstance((await staying)[prompt.attached[0]], UploadedFile)
     assert len(store.names) == 1
 
 
@@ -242,9 +248,10 @@ async def test_a_client_that_leaves_breaks_no_other(png):
 )
 async def test_refusals_are_told_apart(status, kind, code, png):
     made = files(Store(HttpReply(status, {}, b"{}")))
-    gathered = await made.gather(request([TEXT, image(data_url(png()))]))
+    prompt = request([TEXT, image(data_url(png()))])
+    gathered = await made.gather(prompt)
     with pytest.raises(GatewayError) as raised:
-        await made.upload(gathered, ACCOUNT, LANE, "key")
+        await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "key")
     assert (type(raised.value), raised.value.code) == (kind, code)
     if kind is RequestError:
         assert (raised.value.http_status, raised.value.param) == (400, "messages[0].content[1].image_url.url")
@@ -252,9 +259,10 @@ async def test_refusals_are_told_apart(status, kind, code, png):
 
 async def test_guests_have_no_files(png):
     made = files()
-    gathered = await made.gather(request([image(data_url(png()))]))
+    prompt = request([image(data_url(png()))])
+    gathered = await made.gather(prompt)
     with pytest.raises(RequestError) as raised:
-        await made.upload(gathered, Upstream("https://x.test", Identity("device"), PROFILE), LANE, "key")
+        await made.upload(prompt, gathered, Upstream("https://x.test", Identity("device"), PROFILE), CONNECTION, "key")
     assert (raised.value.code, raised.value.param) == ("files_need_account", "messages[0].content[0].image_url.url")
 
 
@@ -276,11 +284,12 @@ async def test_the_stand_in_takes_files(upstream, make_account, transport, png):
     token = make_account("files", index_polls=1)
     account = Upstream(upstream.base_url, Identity("00000000-0000-4000-8000-000000000001", token), PROFILE)
     made = files(transport)
-    gathered = await made.gather(
-        request([image(data_url(png())), file(data_url(b"# hi", "text/markdown"), "a.md"), file("data:text/csv,a%2Cb")])
+    prompt = request(
+        [image(data_url(png())), file(data_url(b"# hi", "text/markdown"), "a.md"), file("data:text/csv,a%2Cb")]
     )
+    gathered = await made.gather(prompt)
     before = stats(upstream)
-    placed = await made.upload(gathered, account, LANE, "key")
+    placed = await made.upload(prompt, gathered, account, CONNECTION, "key")
     after = stats(upstream)
     gained = {name: after[name] - before.get(name, 0) for name in ("announced", "stored", "confirmed")}
     assert gained == {"announced": 3, "stored": 3, "confirmed": 3}
@@ -300,7 +309,8 @@ async def test_the_stand_in_refuses_files(switches, kind, code, upstream, make_a
     token = make_account("refused-files", **switches)
     account = Upstream(upstream.base_url, Identity("00000000-0000-4000-8000-000000000001", token), PROFILE)
     made = files(transport)
-    gathered = await made.gather(request([file(data_url(b"# a document", "text/markdown"))]))
+    prompt = request([file(data_url(b"# a document", "text/markdown"))])
+    gathered = await made.gather(prompt)
     with pytest.raises(kind) as raised:
-        await made.upload(gathered, account, LANE, "key")
+        await made.upload(prompt, gathered, account, CONNECTION, "key")
     assert code is None or raised.value.code == code

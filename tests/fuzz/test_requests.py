@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shim.apis.chat.read import chat_request
+from shim.apis.chat.read import read
+from shim.apis.openai_errors import envelope
 from shim.errors import RequestError
-from shim.protocol.turn.checks import check_request
+from shim.protocol.turn.checks import check_prompt
 from shim.protocol.turn.conversation import conversation_for
 from shim.schemas import check_parameters, check_schema
 
@@ -35,7 +36,6 @@ GOOD: list[dict[str, Any]] = [
                     {"type": "text", "text": "What?"},
                     {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}},
                     {"type": "file", "file": {"file_data": "aGk=", "filename": "a.txt"}},
-                    {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
                 ],
             },
             {
@@ -70,12 +70,12 @@ Spoil = Callable[[Callable[[st.SearchStrategy[Any]], Any], Any], Any]
 def taken(body: bytes) -> RequestError | None:
     """None where the request is taken, as far as a conversation; else what it is refused with."""
     try:
-        request, ignored = chat_request(body)
-        check_request(request, kept=True, check_parameters=check_parameters, check_schema=check_schema)
-        conversation_for(request, "auto", {}, temporary=True, now=0.0, new_id=lambda: "id")
+        asked = read(body)
+        check_prompt(asked.prompt, kept=True, check_parameters=check_parameters, check_schema=check_schema)
+        conversation_for(asked.prompt, "auto", {}, temporary=True, now=0.0, new_id=lambda: "id")
     except RequestError as error:
         return error
-    assert all(name.isascii() and name.isprintable() for name in ignored)
+    assert all(name.isascii() and name.isprintable() for name in asked.ignored)
     return None
 
 
@@ -84,7 +84,7 @@ def check(body: bytes) -> None:
     refused = taken(body)
     if refused is not None:
         assert refused.http_status in {400, 413}
-        inside = json.loads(refused.envelope())["error"]
+        inside = json.loads(envelope(refused))["error"]
         assert inside["type"] == "invalid_request_error"
         assert inside["code"]
 

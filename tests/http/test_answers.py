@@ -1,4 +1,4 @@
-"""A stream's end: its generator is closed and its finish called, whatever the client did."""
+"""A stream's end: what gives its bytes is ended and its finish called, whatever the client did."""
 
 import asyncio
 
@@ -30,11 +30,11 @@ class Stream:
         self.sent = []
         self._lines = lines
 
-    async def lines(self):
+    async def run(self, send):
         self.began += 1
         try:
             for line in self._lines:
-                yield line
+                await send(line)
                 await asyncio.sleep(0)
         finally:
             self.closed += 1
@@ -48,7 +48,7 @@ class Stream:
 
 
 async def played(stream, client, send=None):
-    answer = EventStream(client, stream.lines(), stream.finish, headers={})
+    answer = EventStream(client, stream.run, stream.finish, headers={})
     await answer.send_body(send or stream.send, client.receive)
 
 
@@ -63,7 +63,7 @@ async def test_a_whole_stream():
 
 
 async def test_a_client_gone_before_the_first_line():
-    """The generator never began, so nothing in it can clean up."""
+    """It may never have begun, so nothing in it can clean up."""
     stream = Stream(b"1")
 
     async def send(message):
@@ -75,7 +75,7 @@ async def test_a_client_gone_before_the_first_line():
 
 
 async def test_a_client_that_does_not_read_and_goes():
-    """The generator stands at its yield: it is closed there."""
+    """It waits for its line to be sent: it is ended there."""
     stream = Stream(b"1", b"2")
 
     async def receive():
@@ -86,14 +86,14 @@ async def test_a_client_that_does_not_read_and_goes():
         await asyncio.sleep(3600)
 
     client = request()
-    answer = EventStream(client, stream.lines(), stream.finish, headers={})
+    answer = EventStream(client, stream.run, stream.finish, headers={})
     await answer.send_body(send, receive)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
 
 
 async def test_headers_of_a_stream():
     client = request()
-    answer = EventStream(client, Stream().lines(), lambda: None, headers={"x-more": "1"})
+    answer = EventStream(client, Stream().run, lambda: None, headers={"x-more": "1"})
     assert answer.headers["x-request-id"] == request_id(client)
     assert answer.headers["x-more"] == "1"
     assert answer.headers["cache-control"] == "no-cache"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.apis.chat import read as decode
+from shim.apis.chat.read import _NEUTRAL
 from shim.apis.chat.wire import ChatRequest
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def test_every_field_that_is_read_is_in_one_of_the_tables():
 
 def test_every_field_with_a_neutral_value_is_named_as_having_no_effect():
     named = set(re.findall(r"`(\w+)`", section("No effect")))
-    assert set(decode._NEUTRAL) <= named
+    assert set(_NEUTRAL) <= named
     assert not named & set(ChatRequest.__struct_fields__)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shim.apis.chat.read import chat_request
+from shim.apis.chat.read import read
 from shim.errors import RequestError
-from shim.protocol.turn.checks import check_request
+from shim.protocol.turn.checks import MAX_FILES, check_prompt
 
 HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
@@ -20,8 +20,8 @@ def refuse(schema: dict[str, Any], param: str) -> None:
 
 
 def checked(*, kept: bool = True, **fields: Any) -> None:
-    request, _ = chat_request(json.dumps({"model": "m", "messages": [HI], **fields}).encode())
-    check_request(request, kept=kept, check_parameters=refuse, check_schema=refuse)
+    prompt = read(json.dumps({"model": "m", "messages": [HI], **fields}).encode()).prompt
+    check_prompt(prompt, kept=kept, check_parameters=refuse, check_schema=refuse)
 
 
 def tool(name: str, **parameters: Any) -> dict[str, Any]:
@@ -78,3 +78,13 @@ def test_there_is_nothing_to_go_on_with_where_chats_are_not_kept() -> None:
     with pytest.raises(RequestError) as caught:
         checked(kept=False, conversation_id="c.a", parent_message_id="m")
     assert (caught.value.param, caught.value.code) == ("conversation_id", "history_disabled")
+
+
+def test_there_are_only_so_many_files() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://a.test/x"}}
+    full = {"role": "user", "content": [picture] * MAX_FILES}
+    checked(messages=[full])
+    with pytest.raises(RequestError) as caught:
+        checked(messages=[full, {"role": "user", "content": [{"type": "text", "text": "look"}, picture]}])
+    assert (caught.value.http_status, caught.value.code) == (400, "too_many_files")
+    assert caught.value.param == "messages[1].content[1].image_url.url"

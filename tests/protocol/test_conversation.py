@@ -1,33 +1,38 @@
 """A chat request as a conversation, field by field of protocol.md 4.1 and 4.2."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from shim.apis.chat.read import chat_request
-from shim.apis.chat.wire import ChatRequest
-from shim.protocol.counting.usage import readable_text
-from shim.protocol.turn.conversation import Placed, conversation_for, encode_conversation
+from shim.apis.chat.read import read
+from shim.protocol.prompt import Prompt
+from shim.protocol.turn.conversation import conversation_for, encode_conversation
 from shim.protocol.turn.uploads import UploadedFile
 
 NOW = 1780661199.386
 
 
-def request_of(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
-    return chat_request(json.dumps({"model": "gpt-4o", "messages": messages, **fields}).encode())[0]
+def prompt_of(*messages: dict[str, Any], **fields: Any) -> Prompt:
+    return read(json.dumps({"model": "gpt-4o", "messages": messages, **fields}).encode()).prompt
 
 
 def sent(
-    *messages: dict[str, Any], slug: str = "gpt-4o", temporary: bool = True, placed: Placed | None = None, **fields: Any
+    *messages: dict[str, Any],
+    slug: str = "gpt-4o",
+    temporary: bool = True,
+    placed: Mapping[tuple[int, int], UploadedFile] | None = None,
+    **fields: Any,
 ) -> dict[str, Any]:
-    """The body that goes upstream; ids are 1, 2, 3 in the order they are made."""
+    """The body that goes upstream; ids are 1, 2, 3 in the order they are made. `placed` names parts by the places of
+    their message and of themselves in it."""
     ids: Iterator[int] = iter(range(1, 1000))
+    prompt = prompt_of(*messages, **fields)
     conversation = conversation_for(
-        request_of(*messages, **fields),
+        prompt,
         slug,
-        placed or {},
+        {prompt.messages[message].parts[part]: file for (message, part), file in (placed or {}).items()},
         temporary=temporary,
         now=NOW,
         new_id=lambda: f"id-{next(ids)}",
@@ -130,7 +135,7 @@ def test_roles(role: str, upstream: str) -> None:
 def test_content_becomes_one_part_of_plain_text(message: dict[str, Any], text: str) -> None:
     """4.2: parts are plain strings; an empty list of parts would be refused (422)."""
     assert sent(message)["messages"][0]["content"] == {"content_type": "text", "parts": [text]}
-    assert readable_text(request_of(message).messages[0]) == text
+    assert prompt_of(message).messages[0].text == text
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

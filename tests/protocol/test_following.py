@@ -18,41 +18,21 @@ from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Command, HttpReply, HttpRequest, Send, Wait
 from shim.protocol.events import Event, Failed, Finished, Picture, Started, TextDelta
 from shim.protocol.turn.conversation import encode_conversation
-from shim.protocol.turn.handshake import HandshakeOptions, Moment, Turn, open_turn
+from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
+from tests.upstream_says import DONE, END, V1, added, append, delta, frame, message, snapshot, typed
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())
-DONE = b"data: [DONE]\n\n"
-V1 = b'event: delta_encoding\ndata: "v1"\n\n'
-PART = "/message/content/parts/0"
-END = {"status": "finished_successfully", "end_turn": True}
 LOST = UpstreamError("the network is gone", code="upstream_connection")
 
 
-def framed(value: Any, name: str = "message") -> bytes:
-    return f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()
-
-
-def message(text: str = "", **fields: Any) -> dict[str, Any]:
-    content = {"content_type": "text", "parts": [text]}
-    return {"id": "a1", "author": {"role": "assistant"}, "content": content, "metadata": {}, **fields}
-
-
-def added(text: str = "", **fields: Any) -> bytes:
-    return framed({"p": "", "o": "add", "v": {"message": message(text, **fields), "conversation_id": "c1"}}, "delta")
-
-
-def more(text: str) -> bytes:
-    return framed({"p": PART, "o": "append", "v": text}, "delta")
-
-
 def token(value: str = "t1") -> bytes:
-    return framed({"type": "resume_conversation_token", "token": value, "conversation_id": "c1"})
+    return typed("resume_conversation_token", token=value)
 
 
 def handoff(*kinds: str) -> bytes:
     options = [{"type": kind, "topic_id": "conversation-turn-x"} for kind in kinds]
-    return framed({"type": "stream_handoff", "conversation_id": "c1", "options": options})
+    return typed("stream_handoff", options=options)
 
 
 def tree(*messages: dict[str, Any]) -> bytes:
@@ -80,10 +60,6 @@ def promise(id: str = "d0", task: str = "task-1") -> dict[str, Any]:
     return {"id": id, "author": {"role": "tool", "name": "image_gen"}, "content": content, "metadata": metadata}
 
 
-def snapshot(one: dict[str, Any]) -> bytes:
-    return framed({"message": one, "conversation_id": "c1"})
-
-
 def told(answer: Answer, *frames: bytes) -> list[Event]:
     return [event for frame in frames for event in answer.receive(frame)]
 
@@ -102,7 +78,7 @@ def test_the_recorded_handoff_is_followed_from_its_beginning(capture: Any) -> No
     assert not answer.ended
     answer.reopen()
     assert answer.follow is None
-    events = told(answer, V1, added(), more("42"), added("42", **END), DONE)
+    events = told(answer, V1, added(), append("42"), added("42", **END), DONE)
     assert (text(events), events[-1]) == ("42", Finished("stop"))
 
 
@@ -125,9 +101,9 @@ def test_where_a_handoff_leads(frames: list[bytes], follow: object, end: bytes) 
 
 def test_what_was_shown_before_a_handoff_is_not_shown_again() -> None:
     answer = Answer()
-    before = told(answer, V1, token(), added("Let "), more("me"), handoff(), DONE)
+    before = told(answer, V1, token(), added("Let "), append("me"), handoff(), DONE)
     answer.reopen()
-    after = told(answer, V1, added("Let "), more("me see"), added("Let me see.", **END), DONE)
+    after = told(answer, V1, added("Let "), append("me see"), added("Let me see.", **END), DONE)
     assert (text(before), text(after)) == ("Let me", " see.")
     assert sum(isinstance(event, Started) for event in (*before, *after)) == 1
 
@@ -159,20 +135,20 @@ def test_a_stream_that_is_handed_on_for_ever_ends_in_polls() -> None:
 def test_a_lost_stream_is_resumed_where_it_was(lose: Any) -> None:
     """The offset counts what was read: token, message, two appends; neither the encoding nor pings."""
     answer = Answer(resumable=True)
-    before = told(answer, V1, token(), b": ping\n\n" + framed({}, "ping"), added(), more("One, "), more("two"))
+    before = told(answer, V1, token(), b": ping\n\n" + frame({}, "ping"), added(), append("One, "), append("two"))
     assert lose(answer) == []
     assert answer.follow == Resume("c1", "t1", 4, attempt=1)
     answer.reopen()
-    after = told(answer, V1, more(", three"), framed({"v": "."}, "delta"), added("One, two, three.", **END), DONE)
+    after = told(answer, V1, append(", three"), delta("."), added("One, two, three.", **END), DONE)
     assert text((*before, *after)) == "One, two, three."
     assert after[-1] == Finished("stop")
 
 
 def test_a_marker_that_the_loss_has_cut_is_still_a_marker() -> None:
     answer = Answer(resumable=True)
-    told(answer, V1, token(), added(), more("A fact\ue200cite\ue202tu"), b"")
+    told(answer, V1, token(), added(), append("A fact\ue200cite\ue202tu"), b"")
     answer.reopen()
-    assert text(told(answer, V1, more("rn0search0\ue201."), DONE)) == "."
+    assert text(told(answer, V1, append("rn0search0\ue201."), DONE)) == "."
 
 
 @pytest.mark.parametrize(
@@ -240,7 +216,7 @@ def test_a_resume_that_is_refused_for_good(status: int, code: str | None) -> Non
 def polling(what: str = "answer") -> Answer:
     answer = Answer()
     call = message("{}", id="k1", recipient="image_gen")
-    frames = [handoff()] if what == "answer" else [snapshot(call), snapshot(promise())]
+    frames = [handoff()] if what == "answer" else [snapshot(**call), snapshot(**promise())]
     told(answer, *frames, DONE)
     assert answer.follow == Poll("c1", what)  # type: ignore[arg-type]
     return answer
@@ -327,7 +303,7 @@ def test_the_picture_takes_the_place_of_its_promise() -> None:
 
 def test_each_of_several_promises_is_waited_for() -> None:
     answer = Answer()
-    told(answer, snapshot(promise("p1", "task-1")), snapshot(promise("p2", "task-2")), DONE)
+    told(answer, snapshot(**promise("p1", "task-1")), snapshot(**promise("p2", "task-2")), DONE)
     first = answer.read_conversation(tree(promise("p1", "task-1"), promise("p2", "task-2"), picture("x")))
     assert [type(event) for event in first] == [Started, Picture]
     assert isinstance(answer.follow, Poll)
@@ -337,13 +313,13 @@ def test_each_of_several_promises_is_waited_for() -> None:
 
 def test_a_promise_that_is_kept_in_the_same_stream_is_not_followed() -> None:
     answer = Answer()
-    events = told(answer, snapshot(promise()), snapshot(picture()), DONE)
+    events = told(answer, snapshot(**promise()), snapshot(**picture()), DONE)
     assert [type(event) for event in events] == [Started, Picture, Finished]
 
 
 def test_a_promise_outlasts_the_end_of_the_turn() -> None:
     answer = Answer()
-    told(answer, snapshot(promise()), snapshot(message("On its way.", **END)), DONE)
+    told(answer, snapshot(**promise()), snapshot("On its way.", **END), DONE)
     assert answer.follow == Poll("c1", "picture")
     assert isinstance(answer.abort(LOST, final=True)[-1], Failed)
 
@@ -359,7 +335,7 @@ def test_a_promised_picture_that_fails_says_so() -> None:
 
 def test_an_async_status_alone_is_waited_on() -> None:
     answer = Answer()
-    told(answer, framed({"type": "conversation_async_status", "async_status": 4, "conversation_id": "c1"}), DONE)
+    told(answer, typed("conversation_async_status", async_status=4), DONE)
     assert answer.follow == Poll("c1", "answer")
 
 
@@ -370,10 +346,10 @@ CUT = {"status": "finished_partial_completion", "metadata": {"finish_details": {
 
 def test_a_cut_answer_goes_on_as_one_text() -> None:
     answer = Answer(continue_times=1)
-    events = told(answer, snapshot(message("One, tw", **CUT)), DONE)
+    events = told(answer, snapshot("One, tw", **CUT), DONE)
     assert answer.follow == Continue("c1", "a1")
     answer.reopen()
-    events += told(answer, V1, added(id="a2"), more("o, three"), added("o, three", id="a2", **CUT), DONE)
+    events += told(answer, V1, added(id="a2"), append("o, three"), added("o, three", id="a2", **CUT), DONE)
     assert text(events) == "One, two, three"
     assert [event.opens for event in events if isinstance(event, TextDelta)] == [True, False]
     assert events[-1] == Finished("length")
@@ -384,10 +360,10 @@ def test_a_cut_answer_goes_on_as_one_text() -> None:
 def test_it_goes_on_as_often_as_is_wanted(times: int) -> None:
     answer = Answer(continue_times=times)
     for _ in range(times):
-        told(answer, snapshot(message("x", **CUT)), DONE)
+        told(answer, snapshot("x", **CUT), DONE)
         assert isinstance(answer.follow, Continue)
         answer.reopen()
-    assert told(answer, snapshot(message("xy", **CUT)), DONE)[-1] == Finished("length")
+    assert told(answer, snapshot("xy", **CUT), DONE)[-1] == Finished("length")
 
 
 @pytest.mark.parametrize(
@@ -395,7 +371,7 @@ def test_it_goes_on_as_often_as_is_wanted(times: int) -> None:
 )
 def test_where_it_cannot_go_on_it_was_cut_for_its_length(fail: Any) -> None:
     answer = Answer(continue_times=1)
-    told(answer, snapshot(message("One", **CUT)), DONE)
+    told(answer, snapshot("One", **CUT), DONE)
     assert fail(answer) == [Finished("length")]
 
 
@@ -501,7 +477,7 @@ def test_continuation_is_the_same_turn_without_messages() -> None:
     moment = Moment(datetime(2026, 1, 1, tzinfo=UTC), 1.0, "s")
     options = HandshakeOptions(ClientProfile(), conversation_only=True)
     _, opened = performed(open_turn(UPSTREAM, continuation(turn, Continue("c1", "a1"), "w1"), options, moment))
-    assert isinstance(opened, Turn)
+    assert isinstance(opened, OpeningCall)
     assert path(opened.request) == "POST conversation"
 
 
@@ -509,10 +485,10 @@ def test_continuation_is_the_same_turn_without_messages() -> None:
 
 HAPPENS = st.sampled_from(
     [
-        *(("receive", frame) for frame in (V1, token(), handoff(), added("One"), more("!"), DONE, b"")),
-        ("receive", snapshot(promise())),
-        ("receive", snapshot(picture())),
-        ("receive", snapshot(message("One", **CUT))),
+        *(("receive", frame) for frame in (V1, token(), handoff(), added("One"), append("!"), DONE, b"")),
+        ("receive", snapshot(**promise())),
+        ("receive", snapshot(**picture())),
+        ("receive", snapshot("One", **CUT)),
         ("abort", LOST),
         ("abort", DeadlineError("late")),
         ("refused", HttpReply(404, {}, b"")),

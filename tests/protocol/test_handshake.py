@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from pow import Challenge, ClientProfile, proof_config, verify_requirements_token
+from shim.apis.openai_errors import envelope
 from shim.chatgpt.conversation import Conversation, SentAuthor, SentContent, SentMessage
 from shim.errors import CredentialError, GatewayError, RefusedError, RequestError, UpstreamError
 from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
 from shim.protocol.turn.conversation import encode_conversation
-from shim.protocol.turn.handshake import HandshakeOptions, Moment, Turn, open_turn
+from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.turn.model_list import list_models
 from shim.protocol.upstream import Identity, Upstream
 
@@ -93,10 +94,10 @@ class Playbook:
         assert verify_requirements_token(item[1])
         return self
 
-    def then_turn(self) -> Turn:
+    def then_turn(self) -> OpeningCall:
         assert self._command is None, f"it still asks: {self._command}"
         assert self._error is None
-        assert isinstance(self._result, Turn)
+        assert isinstance(self._result, OpeningCall)
         return self._result
 
     def then_fails(self, kind: type[GatewayError], code: str | None, status: int | None = None) -> GatewayError:
@@ -330,7 +331,7 @@ def test_a_challenge_is_passed_by_and_upstream_decides(check: str) -> None:
     assert sentinel_headers(turn.request) == {"chat-requirements-token": "req1"}
     error = turn.refused(reply(403, {"detail": "Unusual activity"}))
     assert error.http_status == 403
-    assert json.loads(error.envelope())["error"] == {
+    assert json.loads(envelope(error))["error"] == {
         "message": "The upstream asked for a Turnstile check, which this gateway does not perform",
         "type": "upstream_challenge",
         "param": None,

@@ -5,8 +5,8 @@ import hashlib
 import msgspec
 import pytest
 
-from shim.apis.chat.read import chat_request
-from shim.apis.chat.wire import ChatMessage, ChatRequest
+from shim.apis.chat.read import read
+from shim.protocol.prompt import Continues
 from shim.protocol.turn.history import MOST_PREFIXES, History, rest_of
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
@@ -30,11 +30,14 @@ def sha256(data):
     return hashlib.sha256(data).digest()
 
 
+def asked(body):
+    return read(msgspec.json.encode(body)).prompt
+
+
 def history(messages, scope="pool", **more):
     """Through the real decoder, as what clients send besides is dropped there."""
     body = {"model": "auto", "messages": messages, "tools": [TOOL], **more}
-    request, _ = chat_request(msgspec.json.encode(body))
-    return History(request, scope, sha256)
+    return History(asked(body), scope, sha256)
 
 
 def prefixes(messages, *more, **fields):
@@ -42,7 +45,7 @@ def prefixes(messages, *more, **fields):
 
 
 def said(message):
-    return msgspec.convert(message, ChatMessage)
+    return asked({"model": "auto", "messages": [message]}).messages[0]
 
 
 def changed(place, **fields):
@@ -74,6 +77,7 @@ def test_the_key_of_an_answer_is_the_one_its_history_is_found_by():
         changed(3, content="a tree\n"),
         changed(3, content=[{"type": "text", "text": "a tree"}]),
         changed(0, content="Be kind. "),
+        changed(0, role="developer"),
         changed(1, content=[WORDS, BARE_PICTURE]),
         changed(1, content=[WORDS, {"type": "text", "text": ""}, PICTURE]),
         changed(5, content="Another question, as often as one likes"),
@@ -110,7 +114,6 @@ def test_an_edit_misses_from_there_on_and_leaves_what_is_before(edited):
     "edited",
     [
         changed(0, content="Be very kind."),
-        changed(0, role="developer"),
         changed(0, name="operator"),
         WHOLE[1:],
         [SYSTEM, *WHOLE],
@@ -201,9 +204,9 @@ def test_arguments_that_are_no_json_are_compared_as_they_are():
 
 
 def test_the_rest_is_a_turn_of_that_conversation():
-    request = ChatRequest("auto", [said(QUESTION), said(ANSWER), said(NEXT)], stream=True, max_tokens=7)
-    rest = rest_of(request, 2, "conversation.account", "message")
+    prompt = asked({"model": "auto", "messages": [QUESTION, ANSWER, NEXT], "stream": True, "max_tokens": 7})
+    rest = rest_of(prompt, 2, "conversation.account", "message")
     assert rest == msgspec.structs.replace(
-        request, messages=[said(NEXT)], conversation_id="conversation.account", parent_message_id="message"
+        prompt, messages=(said(NEXT),), continues=Continues("conversation.account", "message")
     )
-    assert len(request.messages) == 3
+    assert len(prompt.messages) == 3

@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 from shim import tokenizer
 from shim.errors import UpstreamError
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, Link, ReasoningDelta, Started, TextDelta
-from shim.protocol.shaping.limits import SEAM, StopMatcher, StopSequences, TokenLimit
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.stop import StopMatcher, StopSequences
+from shim.protocol.shaping.token_limit import SEAM, TokenLimit
 
 STARTED = Started("conversation 1", "message 1", "auto")
 PAGE = (Link("A page", "https://example.com/"),)
 BROKEN = Failed(UpstreamError("Upstream broke off", code="upstream_connection"))
-Stage = Any
 
 
 def limit_of(tokens: int) -> TokenLimit:
     return TokenLimit(tokens, tokenizer.count, tokenizer.cut)
 
 
-# --- what both stages are asked ---------------------------------------------------------------------------------------
+# --- what both filters are asked --------------------------------------------------------------------------------------
 
 
 def outcome(events: Iterable[Event]) -> tuple[str, str, list[Event]]:
@@ -41,12 +42,12 @@ def outcome(events: Iterable[Event]) -> tuple[str, str, list[Event]]:
     return text, reasoning, rest
 
 
-def ended(stage: Stage, *batches: Sequence[Event]) -> list[Event]:
-    """All events the stage gives; once it has decided it has to be silent."""
+def ended(filter: Filter, *batches: Sequence[Event]) -> list[Event]:
+    """All events the filter gives; once it has decided it has to be silent."""
     given: list[Event] = []
     for batch in batches:
-        decided = stage.decided
-        more = stage.feed(batch)
+        decided = filter.decided
+        more = filter.receive(batch)
         assert not (decided and more)
         given += more
     return given
@@ -114,50 +115,50 @@ STOPPED = Finished("stop")
     ],
 )
 def test_stops(cut: Any, stops: list[str], text: str, kept: str) -> None:
-    stage = StopSequences(tuple(stops))
-    events = ended(stage, *cut([STARTED, TextDelta(text, opens=True), Finished("length")]))
+    filter = StopSequences(tuple(stops))
+    events = ended(filter, *cut([STARTED, TextDelta(text, opens=True), Finished("length")]))
     assert outcome(events) == (kept, "", [STARTED, STOPPED])
-    assert stage.decided
+    assert filter.decided
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=HOW)
 @pytest.mark.parametrize("end", [Finished("length"), BROKEN, Called("call 1", "f", "{}")])
 @pytest.mark.parametrize("text", ["", "nothing", "E", "an EN", "ENEEN"])
 def test_what_was_held_comes_before_the_end(cut: Any, end: Event, text: str) -> None:
-    stage = StopSequences(("END", "EN?"))
-    events = ended(stage, *cut([TextDelta(text), end]))
+    filter = StopSequences(("END", "EN?"))
+    events = ended(filter, *cut([TextDelta(text), end]))
     assert outcome(events) == (text, "", [end])
     assert events[-1] is end
-    assert not stage.decided
+    assert not filter.decided
 
 
 def test_only_what_may_begin_a_stop_is_held() -> None:
-    stage = StopSequences(("END", "\n\nEN"))
-    given = [outcome(stage.feed([TextDelta(text)]))[0] for text in ("a", "bE", "N", "o", "\n", "\nE", "Dx")]
+    filter = StopSequences(("END", "\n\nEN"))
+    given = [outcome(filter.receive([TextDelta(text)]))[0] for text in ("a", "bE", "N", "o", "\n", "\nE", "Dx")]
     assert given == ["a", "b", "", "ENo", "", "", "\n\nEDx"]
 
 
 def test_the_first_piece_still_opens() -> None:
-    stage = StopSequences(("END",))
-    first = stage.feed([TextDelta("so E", opens=True)])
-    assert [*first, *stage.feed([TextDelta("!")])] == [TextDelta("so ", opens=True), TextDelta("E"), TextDelta("!")]
+    filter = StopSequences(("END",))
+    first = filter.receive([TextDelta("so E", opens=True)])
+    assert [*first, *filter.receive([TextDelta("!")])] == [TextDelta("so ", opens=True), TextDelta("E"), TextDelta("!")]
 
 
 def test_a_held_piece_still_opens() -> None:
-    stage = StopSequences(("END",))
-    assert stage.feed([TextDelta("E", opens=True)]) == []
-    assert stage.feed([TextDelta("!")]) == [TextDelta("E", opens=True), TextDelta("!")]
+    filter = StopSequences(("END",))
+    assert filter.receive([TextDelta("E", opens=True)]) == []
+    assert filter.receive([TextDelta("!")]) == [TextDelta("E", opens=True), TextDelta("!")]
 
 
 def test_a_citation_is_given_whole() -> None:
-    stage = StopSequences(("END",))
-    assert stage.feed([TextDelta("see "), Citation("[1] E", PAGE)]) == [TextDelta("see ")]
-    assert stage.feed([TextDelta(".")]) == [Citation("[1] E", PAGE), TextDelta(".")]
+    filter = StopSequences(("END",))
+    assert filter.receive([TextDelta("see "), Citation("[1] E", PAGE)]) == [TextDelta("see ")]
+    assert filter.receive([TextDelta(".")]) == [Citation("[1] E", PAGE), TextDelta(".")]
 
 
 def test_a_stop_inside_a_citation_cuts_it() -> None:
-    stage = StopSequences(("]",))
-    given = ended(stage, [TextDelta("see "), Citation("[1] there", PAGE), TextDelta(".")])
+    filter = StopSequences(("]",))
+    given = ended(filter, [TextDelta("see "), Citation("[1] there", PAGE), TextDelta(".")])
     assert given == [TextDelta("see "), Citation("[1", PAGE), STOPPED]
 
 
@@ -203,11 +204,11 @@ def first_stop(text: str, stops: Sequence[str]) -> str | None:
     st.integers(0, 99),
 )
 def test_stops_of_any_kind_in_any_pieces(text: str, stops: list[str], seed: int) -> None:
-    stage = StopSequences(tuple(stops))
-    events = ended(stage, *in_pieces([TextDelta(text), Finished("length")], chances(seed)))
+    filter = StopSequences(tuple(stops))
+    events = ended(filter, *in_pieces([TextDelta(text), Finished("length")], chances(seed)))
     kept = first_stop(text, stops)
     assert outcome(events)[::2] == ((text, [Finished("length")]) if kept is None else (kept, [STOPPED]))
-    assert stage.decided == (kept is not None)
+    assert filter.decided == (kept is not None)
 
 
 @given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=6), st.integers(1, 5))
@@ -223,13 +224,13 @@ def test_what_is_held_is_the_longest_end_that_begins_a_stop(text: str, stop: str
 @pytest.mark.parametrize("size", [1, 1000, 1_000_000])
 def test_each_character_is_looked_at_once(size: int) -> None:
     """A long stop that nearly comes all the time: looking again at what is held would take hours."""
-    stage = StopSequences(("a" * 100_000 + "b",))
+    filter = StopSequences(("a" * 100_000 + "b",))
     text = "a" * 1_000_000
     given = sum(
-        len(outcome(stage.feed([TextDelta(text[place : place + size])]))[0]) for place in range(0, len(text), size)
+        len(outcome(filter.receive([TextDelta(text[place : place + size])]))[0]) for place in range(0, len(text), size)
     )
     assert given == 900_000
-    assert outcome(stage.feed([TextDelta("b")])) == ("", "", [STOPPED])
+    assert outcome(filter.receive([TextDelta("b")])) == ("", "", [STOPPED])
 
 
 # --- a number of tokens -----------------------------------------------------------------------------------------------
@@ -275,16 +276,16 @@ FULL = Finished("length")
     ],
 )
 def test_limits(cut: Any, limit: int, events: list[Event], text: str, reasoning: str, end: str) -> None:
-    stage = limit_of(limit)
-    given = ended(stage, *cut([STARTED, *events, Finished("stop")]))
+    filter = limit_of(limit)
+    given = ended(filter, *cut([STARTED, *events, Finished("stop")]))
     assert outcome(given) == (text, reasoning, [STARTED, Finished(end)])
-    assert stage.decided == (end == "length")
+    assert filter.decided == (end == "length")
 
 
 def test_a_citation_is_cut_only_by_the_end() -> None:
-    stage = limit_of(3)
-    assert stage.feed([TextDelta("see"), Citation(" [1]", PAGE)]) == [TextDelta("see")]
-    assert stage.feed([Finished("stop")]) == [Citation(" [1", PAGE), FULL]
+    filter = limit_of(3)
+    assert filter.receive([TextDelta("see"), Citation(" [1]", PAGE)]) == [TextDelta("see")]
+    assert filter.receive([Finished("stop")]) == [Citation(" [1", PAGE), FULL]
 
 
 def test_a_failure_beyond_the_limit_is_none() -> None:
@@ -303,8 +304,8 @@ def test_a_call_passes_when_what_was_said_before_it_fits() -> None:
 
 
 def test_the_limit_is_known_as_soon_as_the_next_word_begins() -> None:
-    stage = limit_of(2)
-    given = [outcome(stage.feed([TextDelta(text)])) for text in ("one", " two", " ", "three")]
+    filter = limit_of(2)
+    given = [outcome(filter.receive([TextDelta(text)])) for text in ("one", " two", " ", "three")]
     assert given == [("", "", []), ("one", "", []), (" two", "", [FULL]), ("", "", [])]
 
 
@@ -315,11 +316,11 @@ def test_nothing_is_counted_while_the_bytes_are_too_few() -> None:
         counted.append(text)
         return tokenizer.count(text)
 
-    stage = TokenLimit(1000, count, tokenizer.cut)
+    filter = TokenLimit(1000, count, tokenizer.cut)
     for _ in range(250):
-        assert stage.feed([TextDelta("four")]) == [TextDelta("four")]
+        assert filter.receive([TextDelta("four")]) == [TextDelta("four")]
     assert counted == []
-    stage.feed([TextDelta("."), TextDelta(" five")])
+    filter.receive([TextDelta("."), TextDelta(" five")])
     assert sum(map(len, counted)) > 0
 
 
@@ -341,18 +342,18 @@ def test_counting_is_linear(text: str, limit: int) -> None:
         worked += len(text)
         return tokenizer.cut(text, tokens)
 
-    stage = TokenLimit(limit, count, cut)
-    kept = outcome(ended(stage, *in_pieces([TextDelta(text), Finished("stop")], ones())))[0]
+    filter = TokenLimit(limit, count, cut)
+    kept = outcome(ended(filter, *in_pieces([TextDelta(text), Finished("stop")], ones())))[0]
     assert kept == tokenizer.cut(text, limit)
     assert worked <= 6 * len(text)
 
 
 @pytest.mark.parametrize("text", ["a" * 20_000, "\n" * 20_000, "=" * 20_000, "1" * 20_000, "ab" * 10_000])
 def test_one_endless_word_is_stopped_before_its_end(text: str) -> None:
-    stage = limit_of(10)
+    filter = limit_of(10)
     fed = 0
-    while not stage.decided:
-        stage.feed([TextDelta(text[fed : fed + 10])])
+    while not filter.decided:
+        filter.receive([TextDelta(text[fed : fed + 10])])
         fed += 10
         assert fed <= 2100
 

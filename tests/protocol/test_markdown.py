@@ -33,7 +33,7 @@ def address(file: FileRef) -> str:
 
 def fed(*events: Event, at_once: bool = False) -> list[Event]:
     markdown = Markdown(address)
-    return markdown.feed([*events]) if at_once else [one for event in events for one in markdown.feed([event])]
+    return markdown.receive([*events]) if at_once else [one for event in events for one in markdown.receive([event])]
 
 
 def written(*events: Event) -> str:
@@ -110,9 +110,9 @@ def test_a_failure_is_the_end_as_it_stands() -> None:
 
 def test_plain_text_is_handed_through_as_it_is() -> None:
     markdown = Markdown(address)
-    markdown.feed([TEXT])
+    markdown.receive([TEXT])
     batch: list[Event] = [TextDelta("a"), TextDelta("b")]
-    assert markdown.feed(batch) is batch
+    assert markdown.receive(batch) is batch
 
 
 @pytest.mark.parametrize(

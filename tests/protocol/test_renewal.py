@@ -7,12 +7,13 @@ import pytest
 
 from pow import ClientProfile
 from shim.accounts.account import Account
+from shim.apis.openai_errors import envelope
 from shim.errors import DeadlineError, GatewayError, LimitError, RefusedError, UpstreamError
 from shim.protocol.commands import HttpReply, Send
 from shim.protocol.turn.renewal import (
     DeadCredentialError,
-    Fresh,
-    Places,
+    RenewedTokens,
+    TokenEndpoints,
     renew_by_refresh,
     renew_by_session,
     renewal_of,
@@ -100,7 +101,7 @@ def test_the_refresh_request(url, host):
 
 def test_a_new_access_token_and_its_claims():
     book = by_refresh() << reply({"access_token": JWT, "id_token": "x", "token_type": "Bearer", "expires_in": 5})
-    assert book.result == Fresh(JWT, expires=NOW + 864_000, user="auth0|x", plan="plus")
+    assert book.result == RenewedTokens(JWT, expires=NOW + 864_000, user="auth0|x", plan="plus")
 
 
 def test_a_rotated_refresh_token_comes_along():
@@ -203,7 +204,7 @@ def test_a_long_session_goes_in_several_cookies():
 
 
 def test_a_session_gives_an_access_token():
-    assert (by_session() << reply(session_answer())).result == Fresh(
+    assert (by_session() << reply(session_answer())).result == RenewedTokens(
         JWT, expires=NOW + 864_000, user="auth0|x", plan="plus"
     )
     opaque = (by_session() << reply(session_answer(accessToken="opaque"))).result
@@ -263,7 +264,7 @@ def test_a_session_that_may_come_back(answer):
 
 # --- which of the two -------------------------------------------------------------------------------------------------
 
-PLACES = Places(AUTH0, ORIGIN, PROFILE)
+PLACES = TokenEndpoints(AUTH0, ORIGIN, PROFILE)
 
 
 def test_the_refresh_token_comes_first():
@@ -318,7 +319,7 @@ def test_a_refresh_token_alone_that_is_dead():
 def test_no_error_repeats_a_token(body, status):
     with pytest.raises(GatewayError) as caught:
         by_refresh() << reply(body, status)
-    assert SECRET not in f"{caught.value} {caught.value.envelope()!r} {getattr(caught.value, 'reason', '')}"
+    assert SECRET not in f"{caught.value} {envelope(caught.value)!r} {getattr(caught.value, 'reason', '')}"
 
 
 def test_deadlines_are_the_drivers():

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shim.apis.chat.wire import FunctionDefinition, NamedFunction, NamedToolChoice, Tool, ToolChoice
 from shim.errors import UpstreamError
 from shim.protocol.events import (
     Called,
@@ -25,17 +24,17 @@ from shim.protocol.events import (
     TextDelta,
     Unusable,
 )
+from shim.protocol.prompt import Function, FunctionChoice, OnlyFunction
 from shim.protocol.shaping.code_fences import CodeFences
 from shim.protocol.shaping.tool_calls import ToolCalls
 
-WEATHER = Tool(
-    FunctionDefinition(
-        "get_weather",
-        "The weather",
-        {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
-    )
+WEATHER = Function(
+    "get_weather",
+    "tools[0].function.parameters",
+    "The weather",
+    {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 )
-CLOCK = Tool(FunctionDefinition("clock"))
+CLOCK = Function("clock", "tools[1].function.parameters")
 STARTED = Started("c", "m", "gpt")
 STOP = Finished("stop")
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
@@ -49,7 +48,7 @@ def validate(schema: dict[str, Any], value: Any) -> str | None:
     return f"at {missing[0]}: a string is required" if missing else None
 
 
-def stage(choice: ToolChoice = "auto", *, parallel: bool = True) -> ToolCalls:
+def calling(choice: FunctionChoice = "auto", *, parallel: bool = True) -> ToolCalls:
     numbers = itertools.count()
     return ToolCalls(
         [WEATHER, CLOCK],
@@ -67,7 +66,7 @@ def texts(text: str, *, whole: bool) -> list[Event]:
 def run(calls: ToolCalls, text: str, *, whole: bool = True, end: Event = STOP) -> list[Event]:
     """The events of an answer, one by one as they arrive."""
     events = [STARTED, *texts(text, whole=whole), end]
-    return [out for event in events for out in calls.feed([event])]
+    return [out for event in events for out in calls.receive([event])]
 
 
 def text_of(events: list[Event]) -> str:
@@ -149,7 +148,7 @@ VALID = [
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("written", "text", "calls"), VALID)
 def test_calls(written: str, text: str, calls: list[tuple[str, str]], *, whole: bool) -> None:
-    events = run(stage(), written, whole=whole)
+    events = run(calling(), written, whole=whole)
     assert calls_of(events) == calls
     assert text_of(events) == text
     assert events[0] == STARTED
@@ -180,7 +179,7 @@ PLAIN = [
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("written", PLAIN)
 def test_what_is_no_call_is_text_to_the_letter(written: str, *, whole: bool) -> None:
-    events = run(stage(), written, whole=whole)
+    events = run(calling(), written, whole=whole)
     assert text_of(events) == written
     assert events[-1] == STOP
     assert {type(event) for event in events} <= {Started, TextDelta, Finished}
@@ -213,73 +212,73 @@ WRONG = [
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("written", "complaint"), WRONG)
 def test_what_can_not_be_used_is_said_once_and_to_the_model(written: str, complaint: str, *, whole: bool) -> None:
-    calls = stage()
+    calls = calling()
     *before, last = run(calls, f"Wait.\n{written}", whole=whole)
     assert isinstance(last, Unusable)
     assert last.answer == f"Wait.\n{written}"
     assert complaint in last.complaint
     assert (text_of(before), calls_of(before)) == ("Wait.", [])
-    assert calls.feed([TextDelta("more"), STOP]) == []
+    assert calls.receive([TextDelta("more"), STOP]) == []
 
 
-@pytest.mark.parametrize("choice", ["required", NamedToolChoice(NamedFunction("clock"))])
-def test_where_a_call_is_needed_words_are_not_enough(choice: ToolChoice) -> None:
-    *before, last = run(stage(choice), "No.")
+@pytest.mark.parametrize("choice", ["required", OnlyFunction("clock")])
+def test_where_a_call_is_needed_words_are_not_enough(choice: FunctionChoice) -> None:
+    *before, last = run(calling(choice), "No.")
     assert isinstance(last, Unusable)
     assert "has to" in last.complaint
     assert text_of(before) == "No."
 
 
 def test_where_one_function_is_named_no_other_will_do() -> None:
-    named = NamedToolChoice(NamedFunction("clock"))
-    last = run(stage(named), CALL)[-1]
+    named = OnlyFunction("clock")
+    last = run(calling(named), CALL)[-1]
     assert isinstance(last, Unusable)
     assert "Only the function `clock`" in last.complaint
-    assert calls_of(run(stage(named), '<tool_call>{"name": "clock"}</tool_call>')) == [("clock", "{}")]
+    assert calls_of(run(calling(named), '<tool_call>{"name": "clock"}</tool_call>')) == [("clock", "{}")]
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
 
 
 def test_text_streams_at_once_and_calls_come_when_all_are_known_to_be_valid() -> None:
-    calls = stage()
-    assert calls.feed([STARTED, TextDelta("Let")]) == [STARTED, TextDelta("Let")]
-    assert calls.feed([TextDelta(" me\n")]) == [TextDelta(" me")]
-    assert calls.feed([TextDelta("<to")]) == []
-    assert calls.feed([TextDelta("ast>")]) == [TextDelta("\n<toast>")]
-    assert calls.feed([ReasoningDelta("hm")]) == [ReasoningDelta("hm")]
-    assert calls.feed([TextDelta(CALL)]) == []
+    calls = calling()
+    assert calls.receive([STARTED, TextDelta("Let")]) == [STARTED, TextDelta("Let")]
+    assert calls.receive([TextDelta(" me\n")]) == [TextDelta(" me")]
+    assert calls.receive([TextDelta("<to")]) == []
+    assert calls.receive([TextDelta("ast>")]) == [TextDelta("\n<toast>")]
+    assert calls.receive([ReasoningDelta("hm")]) == [ReasoningDelta("hm")]
+    assert calls.receive([TextDelta(CALL)]) == []
     assert not calls.decided
-    assert calls_of(calls.feed([STOP])) == [OSLO]
+    assert calls_of(calls.receive([STOP])) == [OSLO]
     assert calls.decided
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_only_so_much_white_space_is_held_back(*, whole: bool) -> None:
-    calls = stage()
-    shown = [out for event in texts("a" + " " * 300, whole=whole) for out in calls.feed([event])]
+    calls = calling()
+    shown = [out for event in texts("a" + " " * 300, whole=whole) for out in calls.receive([event])]
     assert text_of(shown) == "a" + " " * 44
-    assert text_of(calls.feed([TextDelta(CALL), STOP])) == ""
+    assert text_of(calls.receive([TextDelta(CALL), STOP])) == ""
 
 
 def test_the_first_call_decides_where_one_is_all() -> None:
-    calls = stage(parallel=False)
-    events = calls.feed([TextDelta(CALL + CALL)])
+    calls = calling(parallel=False)
+    events = calls.receive([TextDelta(CALL + CALL)])
     assert calls_of(events) == [OSLO]
     assert events[-1] == Finished("tool_calls")
     assert calls.decided
-    assert calls.feed([TextDelta("more"), STOP]) == []
+    assert calls.receive([TextDelta("more"), STOP]) == []
 
 
 def test_of_a_list_the_first_is_taken_where_one_is_all() -> None:
-    events = run(stage(parallel=False), '<tool_call>[{"name":"clock"},{"name":"rm"}]</tool_call>')
+    events = run(calling(parallel=False), '<tool_call>[{"name":"clock"},{"name":"rm"}]</tool_call>')
     assert calls_of(events) == [("clock", "{}")]
 
 
 def test_a_made_up_result_decides() -> None:
-    calls = stage()
-    calls.feed([TextDelta(CALL)])
-    assert calls_of(calls.feed([TextDelta("\n<tool_result")])) == [OSLO]
+    calls = calling()
+    calls.receive([TextDelta(CALL)])
+    assert calls_of(calls.receive([TextDelta("\n<tool_result")])) == [OSLO]
     assert calls.decided
 
 
@@ -294,21 +293,21 @@ def test_a_made_up_result_decides() -> None:
     ],
 )
 @pytest.mark.parametrize("choice", ["auto", "required"])
-def test_an_answer_cut_from_outside(choice: ToolChoice, written: str, reason: str, expected: str) -> None:
-    events = run(stage(choice), written, end=Finished(reason))
+def test_an_answer_cut_from_outside(choice: FunctionChoice, written: str, reason: str, expected: str) -> None:
+    events = run(calling(choice), written, end=Finished(reason))
     assert events[-1] == Finished(expected)
     assert bool(calls_of(events)) == (expected == "tool_calls")
 
 
 def test_a_failure_stays_one_and_takes_the_calls_with_it() -> None:
     failed = Failed(UpstreamError("cut"))
-    assert run(stage(), f"{CALL}\nA \n", end=failed)[1:] == [TextDelta("A"), TextDelta(" \n"), failed]
+    assert run(calling(), f"{CALL}\nA \n", end=failed)[1:] == [TextDelta("A"), TextDelta(" \n"), failed]
 
 
 def test_what_is_not_text_keeps_its_place() -> None:
     cited = Citation("[1]", (Link("One", "https://one.example"),))
     shown = Picture(FileRef(file_id="f"))
-    events = stage().feed([TextDelta("It is \n"), cited, TextDelta("<tool"), shown, TextDelta("_call>"), STOP])
+    events = calling().receive([TextDelta("It is \n"), cited, TextDelta("<tool"), shown, TextDelta("_call>"), STOP])
     assert events == [
         TextDelta("It is"),
         TextDelta(" \n"),
@@ -322,11 +321,11 @@ def test_what_is_not_text_keeps_its_place() -> None:
 
 def test_a_citation_in_a_call_is_its_text() -> None:
     head, tail = CALL.split("Oslo")
-    assert calls_of(stage().feed([TextDelta(head), Citation("Oslo"), TextDelta(tail), STOP])) == [OSLO]
+    assert calls_of(calling().receive([TextDelta(head), Citation("Oslo"), TextDelta(tail), STOP])) == [OSLO]
 
 
 def test_messages_are_paragraphs() -> None:
-    events = stage().feed([TextDelta("A", opens=True), TextDelta("B\n", opens=True), TextDelta(CALL), STOP])
+    events = calling().receive([TextDelta("A", opens=True), TextDelta("B\n", opens=True), TextDelta(CALL), STOP])
     assert text_of(events) == "A\n\nB"
     assert calls_of(events) == [OSLO]
 
@@ -334,10 +333,10 @@ def test_messages_are_paragraphs() -> None:
 # --- the second answer ------------------------------------------------------------------------------------------------
 
 
-def unusable(choice: ToolChoice = "auto", written: str = f"Wait.\n{BROKEN}") -> ToolCalls:
-    calls = stage(choice)
+def unusable(choice: FunctionChoice = "auto", written: str = f"Wait.\n{BROKEN}") -> ToolCalls:
+    calls = calling(choice)
     assert isinstance(run(calls, written)[-1], Unusable)
-    calls.again()
+    calls.restart()
     assert not calls.decided
     return calls
 
@@ -401,27 +400,27 @@ def outcome(events: list[Event]) -> tuple[str, list[tuple[str, str]], Event]:
 def test_how_text_is_cut_makes_no_difference(written: str, sizes: list[int], parallel: bool) -> None:
     places = [0, *itertools.accumulate(sizes), len(written)]
     cut: list[Event] = [TextDelta(written[a:b]) for a, b in itertools.pairwise(places)]
-    first, second = stage(parallel=parallel), stage(parallel=parallel)
-    whole = first.feed([TextDelta(written), STOP])
-    assert outcome([out for event in [*cut, STOP] for out in second.feed([event])]) == outcome(whole)
+    first, second = calling(parallel=parallel), calling(parallel=parallel)
+    whole = first.receive([TextDelta(written), STOP])
+    assert outcome([out for event in [*cut, STOP] for out in second.receive([event])]) == outcome(whole)
     assert isinstance(whole[-1], Finished | Unusable)
 
 
 @settings(max_examples=200)
 @given(st.text("ab.\n", max_size=20), st.sampled_from([CALL, BROKEN, CALL + CALL]))
 def test_nothing_of_a_block_is_ever_shown(before: str, block: str) -> None:
-    calls, shown = stage(), ""
+    calls, shown = calling(), ""
     for char in before + block + "\n":
-        shown += text_of(calls.feed([TextDelta(char)]))
+        shown += text_of(calls.receive([TextDelta(char)]))
         assert before.startswith(shown)
-    assert shown + text_of(calls.feed([STOP])) == before.rstrip()
+    assert shown + text_of(calls.receive([STOP])) == before.rstrip()
 
 
 @settings(max_examples=200)
 @given(st.text(alphabet='ab<>/_`~ \n"{}tolcal', max_size=60))
 def test_text_without_marks_is_passed_on_to_the_letter(written: str) -> None:
     written = written.replace("tool", "TOOL")
-    events = run(stage(), written, whole=False)
+    events = run(calling(), written, whole=False)
     assert text_of(events) == written
     assert events[-1] == STOP
 
@@ -431,7 +430,7 @@ def test_text_without_marks_is_passed_on_to_the_letter(written: str) -> None:
 def test_any_arguments_arrive(value: object) -> None:
     arguments = {"city": "Oslo", "value": value, "</tool_call>": "<tool_call>"}
     written = json.dumps({"name": "get_weather", "arguments": arguments}, ensure_ascii=False)
-    ((_, got),) = calls_of(run(stage(), f"<tool_call>{written}</tool_call>", whole=False))
+    ((_, got),) = calls_of(run(calling(), f"<tool_call>{written}</tool_call>", whole=False))
     assert json.loads(got) == arguments
 
 

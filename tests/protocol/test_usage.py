@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from shim import tokenizer
-from shim.apis.chat.read import chat_request
-from shim.apis.chat.wire import CalledFunction, ToolCall
-from shim.protocol.counting.usage import prompt_tokens, readable_text, tool_tokens, usage_of
+from shim.apis.chat.read import read
+from shim.protocol.counting.usage import function_tokens, prompt_tokens, usage_of
+from shim.protocol.events import Called
+from shim.protocol.prompt import Prompt
 
 # From "How to count tokens with tiktoken" (OpenAI cookbook), with what the API itself counted for gpt-4o.
 JARGON = [
@@ -71,13 +72,15 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def request_of(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> Any:
-    request, _ = chat_request(json.dumps({"model": "m", "messages": messages, "tools": tools}).encode())
-    return request
+USER = {"role": "user", "content": "one"}
 
 
-def prompt(*messages: dict[str, Any], **more: Any) -> int:
-    return prompt_tokens(request_of(list(messages)).messages, words, **more)
+def prompt_of(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None = None) -> Prompt:
+    return read(json.dumps({"model": "m", "messages": messages, "tools": tools}).encode()).prompt
+
+
+def counted(*messages: dict[str, Any], **more: Any) -> int:
+    return prompt_tokens(prompt_of(list(messages)).messages if messages else (), words, **more)
 
 
 # --- against OpenAI ---------------------------------------------------------------------------------------------------
@@ -88,8 +91,8 @@ def prompt(*messages: dict[str, Any], **more: Any) -> int:
     [pytest.param(JARGON, None, 124, id="messages"), pytest.param(WEATHER, WEATHER_TOOLS, 101, id="tools")],
 )
 def test_the_published_examples(messages: list[Any], tools: list[Any] | None, openai_counted: int) -> None:
-    request = request_of(messages, tools)
-    assert prompt_tokens(request.messages, tokenizer.count, tools=request.tools) == openai_counted
+    prompt = prompt_of(messages, tools)
+    assert prompt_tokens(prompt.messages, tokenizer.count, functions=prompt.functions) == openai_counted
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -144,18 +147,18 @@ def calling(*calls: tuple[str, str], **more: Any) -> dict[str, Any]:
     ],
 )
 def test_prompt(messages: list[dict[str, Any]], tokens: int) -> None:
-    assert prompt(*messages) == tokens
+    assert counted(*messages) == tokens
 
 
 def test_pictures_are_counted_by_whoever_knows_their_size() -> None:
     shown = {"role": "user", "content": [picture(), picture()]}
-    assert prompt(shown, images=(85, 765)) == prompt(shown) + 850
+    assert counted(shown, images=(85, 765)) == counted(shown) + 850
 
 
 def test_readable_text_leaves_out_what_is_none() -> None:
     parts = [{"type": "text", "text": "a"}, picture(), {"type": "file", "file": {"file_data": "AAAA"}}]
-    (message,) = request_of([{"role": "user", "content": [*parts, {"type": "text", "text": "b"}]}]).messages
-    assert readable_text(message) == "a\nb"
+    (message,) = prompt_of([{"role": "user", "content": [*parts, {"type": "text", "text": "b"}]}]).messages
+    assert message.text == "a\nb"
 
 
 # --- tools ------------------------------------------------------------------------------------------------------------
@@ -215,26 +218,27 @@ def spoken(text: str) -> int:
     ],
 )
 def test_tools(function: dict[str, Any], tokens: int) -> None:
-    request = request_of([], [{"type": "function", "function": function}])
-    assert tool_tokens(request.tools, spoken) == ALL + tokens
+    prompt = prompt_of([USER], [{"type": "function", "function": function}])
+    assert function_tokens(prompt.functions, spoken) == ALL + tokens
 
 
 def test_the_end_of_tools_counts_once() -> None:
-    request = request_of([], [{"type": "function", "function": {"name": name}} for name in "fg"])
-    assert tool_tokens(request.tools, spoken) == ALL + 2 * (FUNCTION + 1)
+    prompt = prompt_of([USER], [{"type": "function", "function": {"name": name}} for name in "fg"])
+    assert function_tokens(prompt.functions, spoken) == ALL + 2 * (FUNCTION + 1)
 
 
 @pytest.mark.parametrize("tools", [None, []])
 def test_no_tools_cost_nothing(tools: list[Any] | None) -> None:
-    assert prompt({"role": "user", "content": "one"}, tools=tools) == prompt({"role": "user", "content": "one"})
+    assert counted(USER, functions=prompt_of([USER], tools).functions) == counted(USER)
+    assert function_tokens((), words) == 0
 
 
 def test_a_deep_schema_is_counted_to_its_bottom() -> None:
     schema: dict[str, Any] = {}
     for _ in range(150):
         schema = {"properties": {"a": schema}}
-    request = request_of([], [{"type": "function", "function": {"name": "f", "parameters": schema}}])
-    assert tool_tokens(request.tools, spoken) == ALL + FUNCTION + 1 + 150 * (PROPERTIES + PROPERTY + 1)
+    prompt = prompt_of([USER], [{"type": "function", "function": {"name": "f", "parameters": schema}}])
+    assert function_tokens(prompt.functions, spoken) == ALL + FUNCTION + 1 + 150 * (PROPERTIES + PROPERTY + 1)
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -245,11 +249,11 @@ class Answer(NamedTuple):
 
     text: str = ""
     reasoning: str = ""
-    calls: Sequence[ToolCall] = ()
+    calls: Sequence[Called] = ()
 
 
-def call(name: str, arguments: str) -> ToolCall:
-    return ToolCall("call 1", CalledFunction(name, arguments))
+def call(name: str, arguments: str) -> Called:
+    return Called("call 1", name, arguments)
 
 
 @pytest.mark.parametrize(
@@ -265,5 +269,5 @@ def call(name: str, arguments: str) -> ToolCall:
 )
 def test_usage(answers: list[Answer], completion: int, reasoning: int) -> None:
     usage = usage_of(10, answers, words)
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (10, completion, 10 + completion)
-    assert usage.completion_tokens_details.reasoning_tokens == reasoning
+    assert (usage.prompt, usage.completion, usage.total) == (10, completion, 10 + completion)
+    assert usage.reasoning == reasoning

@@ -19,7 +19,7 @@ from typing import Any
 
 from shim.chatgpt.stream import Message, StreamItem
 from shim.chatgpt.tree import decode_tree, newest_turn
-from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.protocol.answer.content_types import Reading, is_progress, read_message
 from shim.protocol.answer.display import Display
 from shim.protocol.answer.ending import Ending, left_behind
@@ -270,7 +270,7 @@ class Answer:
             return
         self._failed_tools.add(key)
         failure = failure_of(message.content.text, message.content.name)
-        if isinstance(failure, RequestError) and failure.code == "content_policy_violation":
+        if failure.about is About.CONTENT:
             self._display.gallery.forget()
             self._ending.reason = None
             self._break_off(events, failure)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shim.apis.chat.read import chat_request
 from shim.apis.chat.wire import ChatRequest, TextPart
+from shim.apis.openai_errors import envelope
 from shim.errors import RequestError
 
 HI = {"role": "user", "content": "Hi"}
@@ -29,7 +30,7 @@ def refused(body: bytes | dict[str, Any]) -> RequestError:
     error = caught.value
     assert error.http_status == 400
     assert error.error_type == "invalid_request_error"
-    assert json.loads(error.envelope())["error"]["param"] == error.param
+    assert json.loads(envelope(error))["error"]["param"] == error.param
     return error
 
 

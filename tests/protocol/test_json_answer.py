@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shim.apis.chat.wire import JsonObjectFormat, JsonSchema, JsonSchemaFormat, TextFormat
 from shim.errors import UpstreamError
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, Started, TextDelta, Unusable
-from shim.protocol.shaping.json_answer import JsonEnd, Structured, format_instructions
+from shim.protocol.prompt import JsonAnswer
+from shim.protocol.shaping.json_answer import JsonEnd, JsonText, format_instructions
 
 STARTED = Started("c", "m", "gpt")
 STOP = Finished("stop")
-OBJECT = JsonObjectFormat()
+OBJECT = JsonAnswer()
 
 
-def fitting(schema: dict[str, Any] | None) -> JsonSchemaFormat:
-    return JsonSchemaFormat(JsonSchema("answer", schema=schema))
+def fitting(schema: dict[str, Any]) -> JsonAnswer:
+    return JsonAnswer(schema, "answer")
 
 
 def validate(schema: dict[str, Any], value: Any) -> str | None:
@@ -30,9 +30,9 @@ def validate(schema: dict[str, Any], value: Any) -> str | None:
     return f"at the top: {missing[0]} is missing" if missing else None
 
 
-def run(stage: Structured, text: str, *, whole: bool = True, end: Event = STOP) -> list[Event]:
+def run(filter: JsonText, text: str, *, whole: bool = True, end: Event = STOP) -> list[Event]:
     deltas: list[Event] = [TextDelta(text)] if whole else [TextDelta(char) for char in text]
-    return [out for event in [STARTED, *deltas, end] for out in stage.feed([event])]
+    return [out for event in [STARTED, *deltas, end] for out in filter.receive([event])]
 
 
 def text_of(events: list[Event]) -> str:
@@ -54,11 +54,11 @@ ANSWERS = [
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("written", "shown"), ANSWERS)
 def test_the_object_is_cut_out(written: str, shown: str, *, whole: bool, hold: bool) -> None:
-    stage = Structured(OBJECT, validate=validate, hold=hold)
-    events = run(stage, written, whole=whole)
+    filter = JsonText(OBJECT, validate=validate, hold=hold)
+    events = run(filter, written, whole=whole)
     assert text_of(events) == shown
     assert (events[0], events[-1]) == (STARTED, STOP)
-    assert stage.decided
+    assert filter.decided
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -69,7 +69,7 @@ def test_the_object_is_cut_out(written: str, shown: str, *, whole: bool, hold: b
         ({"type": "array"}, 'Two {"a": 1}: [ [1], 2 ].', "[ [1], 2 ]"),
         ({"type": "array"}, "```\n[]\n```", "[]"),
         ({"anyOf": [{}]}, "See [the list]: [true]", "[true]"),
-        (None, 'So: [ {"a": 1} ]', '[ {"a": 1} ]'),
+        ({}, 'So: [ {"a": 1} ]', '[ {"a": 1} ]'),
         ({"type": "integer"}, "\n42\n", "42"),
         ({"type": "integer"}, "```json\n42\n```", "42"),
         ({"type": "string"}, '"a {\\"b\\"} c"', '"a {\\"b\\"} c"'),
@@ -77,28 +77,28 @@ def test_the_object_is_cut_out(written: str, shown: str, *, whole: bool, hold: b
     ],
 )
 def test_what_a_schema_asks_for_is_cut_out(
-    schema: dict[str, Any] | None, written: str, shown: str, *, whole: bool, hold: bool
+    schema: dict[str, Any], written: str, shown: str, *, whole: bool, hold: bool
 ) -> None:
-    events = run(Structured(fitting(schema), validate=validate, hold=hold), written, whole=whole)
+    events = run(JsonText(fitting(schema), validate=validate, hold=hold), written, whole=whole)
     assert (text_of(events), events[-1]) == (shown, STOP)
 
 
 def test_the_value_streams_as_it_comes_and_its_end_decides() -> None:
-    stage = Structured(OBJECT, validate=validate)
-    assert stage.feed([STARTED, TextDelta("Sure: {")]) == [STARTED]
-    assert stage.feed([TextDelta(' "a')]) == [TextDelta('{ "a')]
-    assert stage.feed([TextDelta('": 1')]) == [TextDelta('": 1')]
-    assert stage.feed([ReasoningDelta("hm")]) == [ReasoningDelta("hm")]
-    assert not stage.decided
-    assert stage.feed([TextDelta("} and"), TextDelta(" more")]) == [TextDelta("}"), STOP]
-    assert stage.decided
-    assert stage.feed([TextDelta("{}"), STOP]) == []
+    filter = JsonText(OBJECT, validate=validate)
+    assert filter.receive([STARTED, TextDelta("Sure: {")]) == [STARTED]
+    assert filter.receive([TextDelta(' "a')]) == [TextDelta('{ "a')]
+    assert filter.receive([TextDelta('": 1')]) == [TextDelta('": 1')]
+    assert filter.receive([ReasoningDelta("hm")]) == [ReasoningDelta("hm")]
+    assert not filter.decided
+    assert filter.receive([TextDelta("} and"), TextDelta(" more")]) == [TextDelta("}"), STOP]
+    assert filter.decided
+    assert filter.receive([TextDelta("{}"), STOP]) == []
 
 
 def test_held_back_nothing_is_shown_before_all_is_checked() -> None:
-    stage = Structured(OBJECT, validate=validate, hold=True)
-    assert stage.feed([TextDelta('{"a": '), TextDelta("1")]) == []
-    assert stage.feed([TextDelta("}")]) == [TextDelta('{"a": 1}'), STOP]
+    filter = JsonText(OBJECT, validate=validate, hold=True)
+    assert filter.receive([TextDelta('{"a": '), TextDelta("1")]) == []
+    assert filter.receive([TextDelta("}")]) == [TextDelta('{"a": 1}'), STOP]
 
 
 SCHEMA = {"type": "object", "required": ["a"]}
@@ -114,20 +114,20 @@ WRONG = [
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("written", "complaint"), WRONG)
 def test_what_was_not_shown_is_asked_for_again(written: str, complaint: str, *, whole: bool) -> None:
-    stage = Structured(fitting(SCHEMA), validate=validate, hold=True)
-    *before, last = run(stage, written, whole=whole)
+    filter = JsonText(fitting(SCHEMA), validate=validate, hold=True)
+    *before, last = run(filter, written, whole=whole)
     assert before == [STARTED]
     assert isinstance(last, Unusable)
     assert last.answer == written
     assert complaint in last.complaint
-    stage.again()
-    assert not stage.decided
-    assert run(stage, '{"a": 2}') == [TextDelta('{"a": 2}'), STOP]
+    filter.restart()
+    assert not filter.decided
+    assert run(filter, '{"a": 2}') == [TextDelta('{"a": 2}'), STOP]
 
 
 @pytest.mark.parametrize(("written", "complaint"), WRONG)
 def test_what_was_shown_fails(written: str, complaint: str) -> None:
-    last = run(Structured(fitting(SCHEMA), validate=validate), written)[-1]
+    last = run(JsonText(fitting(SCHEMA), validate=validate), written)[-1]
     assert isinstance(last, Failed)
     assert last.error.code == "invalid_json_answer"
     assert complaint not in last.error.message
@@ -136,42 +136,42 @@ def test_what_was_shown_fails(written: str, complaint: str) -> None:
 @pytest.mark.parametrize("hold", [True, False])
 @pytest.mark.parametrize("written", ["", "I'm sorry, I can't.", "{name}", "[1, 2]"])
 def test_an_answer_without_the_json_is_asked_for_again_once(written: str, *, hold: bool) -> None:
-    stage = Structured(OBJECT, validate=validate, hold=hold)
-    *before, last = run(stage, written)
+    filter = JsonText(OBJECT, validate=validate, hold=hold)
+    *before, last = run(filter, written)
     assert before == [STARTED]
     assert isinstance(last, Unusable)
     assert last.answer == written
-    stage.again()
-    (failed,) = run(stage, "I can't.")
+    filter.restart()
+    (failed,) = run(filter, "I can't.")
     assert isinstance(failed, Failed)
     assert failed.error.code == "no_json_answer"
     assert "sorry" not in failed.error.message
 
 
 def test_a_second_answer_that_is_wrong_fails() -> None:
-    stage = Structured(fitting(SCHEMA), validate=validate, hold=True)
-    run(stage, "{}")
-    stage.again()
-    (failed,) = run(stage, "{}")
+    filter = JsonText(fitting(SCHEMA), validate=validate, hold=True)
+    run(filter, "{}")
+    filter.restart()
+    (failed,) = run(filter, "{}")
     assert isinstance(failed, Failed)
     assert failed.error.code == "invalid_json_answer"
 
 
 @pytest.mark.parametrize("hold", [True, False])
 def test_an_answer_cut_from_outside_ends_as_it_was_cut(*, hold: bool) -> None:
-    events = run(Structured(OBJECT, validate=validate, hold=hold), 'So: {"a": "b', end=Finished("length"))
+    events = run(JsonText(OBJECT, validate=validate, hold=hold), 'So: {"a": "b', end=Finished("length"))
     assert events == [STARTED, TextDelta('{"a": "b'), Finished("length")]
 
 
 def test_calls_and_failures_pass() -> None:
     called = [Called("call_1", "clock", "{}"), Finished("tool_calls")]
-    assert Structured(OBJECT, validate=validate).feed([TextDelta("Wait."), *called]) == called
+    assert JsonText(OBJECT, validate=validate).receive([TextDelta("Wait."), *called]) == called
     failed = Failed(UpstreamError("cut"))
-    assert Structured(OBJECT, validate=validate).feed([TextDelta("{"), failed, STOP]) == [failed]
+    assert JsonText(OBJECT, validate=validate).receive([TextDelta("{"), failed, STOP]) == [failed]
 
 
 def test_a_citation_is_its_text() -> None:
-    events = Structured(OBJECT, validate=validate).feed(
+    events = JsonText(OBJECT, validate=validate).receive(
         [TextDelta('{"a": "b '), Citation("[1]"), TextDelta('"}'), STOP]
     )
     assert text_of(events) == '{"a": "b [1]"}'
@@ -190,7 +190,7 @@ JSON = st.recursive(
 def test_any_object_arrives(value: object, indent: int | None, ascii: bool, after: str) -> None:
     written = json.dumps(value, indent=indent, ensure_ascii=ascii)
     for whole in (True, False):
-        events = run(Structured(OBJECT, validate=validate), f"So:\n```json\n{written}{after}", whole=whole)
+        events = run(JsonText(OBJECT, validate=validate), f"So:\n```json\n{written}{after}", whole=whole)
         assert (text_of(events), events[-1]) == (written, STOP)
 
 
@@ -199,9 +199,9 @@ def test_any_object_arrives(value: object, indent: int | None, ascii: bool, afte
 def test_how_text_is_cut_makes_no_difference(
     written: str,
     hold: bool,
-    format: JsonObjectFormat | JsonSchemaFormat,
+    form: JsonAnswer,
 ) -> None:
-    first, second = (Structured(format, validate=validate, hold=hold) for _ in range(2))
+    first, second = (JsonText(form, validate=validate, hold=hold) for _ in range(2))
     whole, cut = run(first, written), run(second, written, whole=False)
     assert text_of(whole) == text_of(cut)
     assert type(whole[-1]) is type(cut[-1])
@@ -218,7 +218,7 @@ def test_where_json_ends(text: str, end: int | None) -> None:
 
 
 def test_the_instructions() -> None:
-    assert format_instructions(None) == format_instructions(TextFormat()) == ""
+    assert format_instructions(None) == ""
     assert format_instructions(OBJECT).startswith("Answer with one valid JSON object. ")
-    wanted = JsonSchemaFormat(JsonSchema("person", "Who it is", {"type": "object"}, strict=True))
-    assert format_instructions(wanted).endswith('no code fence.\nperson\nWho it is\n{"type":"object"}')
+    person = JsonAnswer({"type": "object"}, "person", "Who it is")
+    assert format_instructions(person).endswith('no code fence.\nperson\nWho it is\n{"type":"object"}')

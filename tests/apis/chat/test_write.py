@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
-from shim.protocol.render import ChatChunks, Completion, Transcript
 
-from shim.apis.chat.wire import Usage
-from shim.errors import ErrorEnvelope, GatewayError, LimitError, RefusedError, UpstreamError
-from shim.protocol.counting.usage import usage_of
+from shim.apis.chat.read import ChatOptions
+from shim.apis.openai_errors import ErrorEnvelope, envelope
+from shim.errors import GatewayError, LimitError, RefusedError, UpstreamError
+from shim.protocol.api import AnswerPlace
+from shim.protocol.counting.usage import Usage, usage_of
 from shim.protocol.events import (
     Called,
     Citation,
@@ -28,6 +29,8 @@ from shim.protocol.events import (
     ToolOutput,
 )
 from shim.protocol.shaping.markdown import Markdown
+from shim.protocol.transcript import Transcript
+from tests.answering import FakeAnswer
 
 STARTED = Started("c1", "a1", "gpt-4o")
 FINISHED = Finished("stop")
@@ -39,16 +42,16 @@ def count(transcripts: Sequence[Transcript]) -> Usage:
     return usage_of(7, transcripts, len)
 
 
-def chunks_for(*, include_usage: bool = False, **names: Any) -> ChatChunks:
-    names = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "gpt-4o", **names}
-    return ChatChunks(**names, count=count, include_usage=include_usage)
+def answer_of(*, include_usage: bool = False, **names: Any) -> FakeAnswer:
+    names = {"model": "gpt-4o", "count": count, **names}
+    return FakeAnswer(**names, options=ChatOptions(include_usage=include_usage))
 
 
 def streamed(*events: Event, include_usage: bool = False, **names: Any) -> list[Any]:
     """The data lines of a streamed answer, decoded; `[DONE]` as it is. Event by event they are the same."""
-    at_once, one_by_one = (chunks_for(include_usage=include_usage, **names) for _ in range(2))
-    body = at_once.head() + at_once.render(events)
-    assert one_by_one.head() + b"".join(one_by_one.render([event]) for event in events) == body
+    at_once, one_by_one = (answer_of(include_usage=include_usage, **names) for _ in range(2))
+    body = at_once.head() + at_once.write(events)
+    assert one_by_one.head() + b"".join(one_by_one.write([event]) for event in events) == body
     return parsed(body)
 
 
@@ -60,9 +63,9 @@ def parsed(body: bytes) -> list[Any]:
 
 
 def whole(*events: Event, **names: Any) -> Any:
-    completion = Completion(**{"id": "chatcmpl-1", "created": 1_700_000_000, "model": "gpt-4o", **names}, count=count)
-    completion.add(events)
-    return json.loads(completion.body())
+    answer = answer_of(**names)
+    answer.add(events)
+    return json.loads(answer.whole())
 
 
 def assert_known(model: BaseModel) -> None:
@@ -116,8 +119,6 @@ def test_a_stream_as_it_is_on_the_wire(include_usage: bool) -> None:
         "object": "chat.completion.chunk",
         "created": 1_700_000_000,
         "model": "gpt-4o",
-        "service_tier": None,
-        "system_fingerprint": None,
         "choices": [
             {
                 "index": 0,
@@ -143,8 +144,7 @@ def test_usage_is_not_counted_unless_asked_for() -> None:
     def refuse(transcripts: Sequence[Transcript]) -> Usage:
         raise AssertionError
 
-    chunks = ChatChunks(id="i", created=1, model="m", count=refuse, include_usage=False)
-    assert chunks.render([TextDelta("a"), FINISHED])
+    assert answer_of(count=refuse).write([TextDelta("a"), FINISHED])
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
@@ -156,13 +156,13 @@ def test_the_finish_reason_is_passed_on(reason: str) -> None:
 
 
 def test_what_arrives_together_is_sent_together_but_each_in_its_own_chunk() -> None:
-    body = chunks_for().render([TextDelta("a"), TextDelta("b")])
+    body = answer_of().write([TextDelta("a"), TextDelta("b")])
     assert [line["choices"][0]["delta"]["content"] for line in parsed(body)] == ["a", "b"]
 
 
 def test_events_that_say_nothing_send_nothing() -> None:
-    assert chunks_for().render([STARTED]) == b""
-    assert chunks_for().render([]) == b""
+    assert answer_of().write([STARTED]) == b""
+    assert answer_of().write([]) == b""
 
 
 def test_reasoning_has_its_own_field() -> None:
@@ -241,10 +241,10 @@ def test_citations_come_last_in_a_stream() -> None:
 
 
 def test_choices_share_a_stream_and_one_usage() -> None:
-    chunks = chunks_for(include_usage=True, choices=2)
-    body = chunks.head() + chunks.render([TextDelta("b")], 1) + chunks.render([TextDelta("a"), FINISHED], 0)
+    answer = answer_of(include_usage=True, choices=2)
+    body = answer.head() + answer.write([TextDelta("b")], 1) + answer.write([TextDelta("a"), FINISHED], 0)
     assert b"[DONE]" not in body
-    lines = parsed(body + chunks.render([TextDelta("c"), Finished("length")], 1))
+    lines = parsed(body + answer.write([TextDelta("c"), Finished("length")], 1))
     assert lines[-1] == "[DONE]"
     assert lines[-2]["choices"] == []
     assert lines[-2]["usage"]["completion_tokens"] == 3
@@ -256,17 +256,36 @@ def test_choices_share_a_stream_and_one_usage() -> None:
         assert [choice["finish_reason"] for choice in mine if choice["finish_reason"]] == [reason]
 
 
-def test_choices_of_a_completion() -> None:
-    def refuse(choice: int) -> dict[str, str]:
-        raise AssertionError
+def test_the_stream_ends_with_the_last_end_that_is_written() -> None:
+    """Another choice may have come to its end, and have its last bytes still to be written."""
+    answer = answer_of(choices=2)
+    answer.add([TextDelta("b"), FINISHED], 1)
+    first = answer.write([TextDelta("a"), FINISHED], 0)
+    last = answer.writer.receive([TextDelta("b"), FINISHED], 1)
+    assert b"[DONE]" not in first
+    assert last.endswith(b"data: [DONE]\n\n")
 
-    completion = Completion(id="i", created=1, model="m", count=count, choices=2, ids=refuse)
-    completion.add([TextDelta("a"), FINISHED], 0)
-    completion.add([TextDelta("b"), Finished("length")], 1)
-    body = json.loads(completion.body())
+
+def test_choices_of_a_completion() -> None:
+    answer = answer_of(choices=2, place=AnswerPlace("c.a", "m"))
+    answer.add([TextDelta("a"), FINISHED], 0)
+    answer.add([TextDelta("b"), Finished("length")], 1)
+    body = json.loads(answer.whole())
     told = [(one["index"], one["message"]["content"], one["finish_reason"]) for one in body["choices"]]
     assert told == [(0, "a", "stop"), (1, "b", "length")]
     assert body["usage"]["completion_tokens"] == 2
+    assert not {"conversation_id", "message_id"} & body.keys(), "several choices are no one place to continue"
+
+
+def test_where_an_answer_stands_is_told_with_its_end() -> None:
+    place = AnswerPlace("c.a", "m")
+    ids = {"conversation_id": "c.a", "message_id": "m"}
+    *chunks, end, _ = streamed(STARTED, TextDelta("a"), FINISHED, place=place)
+    assert {name: end[name] for name in ids} == ids
+    assert not any(ids.keys() & chunk.keys() for chunk in chunks)
+    completion = whole(STARTED, TextDelta("a"), FINISHED, place=place)
+    assert {name: completion[name] for name in ids} == ids
+    assert not ids.keys() & whole(STARTED, TextDelta("a"), FINISHED).keys()
 
 
 @pytest.mark.parametrize(
@@ -318,7 +337,7 @@ def test_no_text_can_end_a_line(separator: str) -> None:
     """Clients that read with httpx's `iter_lines` split wherever `str.splitlines` does, so within JSON as well."""
     assert len(f"a{separator}b".splitlines()) == 2
     text = f"é{separator}b{separator}"
-    body = chunks_for().render([TextDelta(text), ReasoningDelta(text), FINISHED])
+    body = answer_of().write([TextDelta(text), ReasoningDelta(text), FINISHED])
     lines = [line for line in body.decode().splitlines() if line]
     assert [line.partition(" ")[0] for line in lines] == ["data:"] * 4
     assert json.loads(lines[0][6:])["choices"][0]["delta"]["content"] == text
@@ -330,7 +349,7 @@ def test_no_name_can_be_mistaken_for_the_hole_in_the_template(field: str, name: 
     lines = streamed(STARTED, TextDelta("a"), ReasoningDelta("b"), FINISHED, include_usage=True, **{field: name})
     check_stream(lines, include_usage=True)
     assert (said(lines), said(lines, "reasoning_content")) == ("a", "b")
-    assert {line[field] for line in lines[:-1]} == {name}
+    assert {line[field] for line in lines[:-1]} == {f"chatcmpl-{name}" if field == "id" else name}
 
 
 def test_the_quick_way_writes_what_the_long_way_would() -> None:
@@ -390,7 +409,7 @@ EVENTS = st.lists(
 @settings(max_examples=100)
 @given(EVENTS, st.sampled_from(["stop", "length", "content_filter"]), st.booleans())
 def test_streamed_and_whole_answers_are_the_same(events: list[Event], reason: str, include_usage: bool) -> None:
-    events = Markdown(link=repr).feed([STARTED, *events, Finished(reason)])
+    events = Markdown(link=repr).receive([STARTED, *events, Finished(reason)])
     lines = streamed(*events, include_usage=include_usage)
     check_stream(lines, include_usage=include_usage)
     completion = whole(*events)
@@ -406,9 +425,9 @@ def test_streamed_and_whole_answers_are_the_same(events: list[Event], reason: st
 @settings(max_examples=50)
 @given(EVENTS)
 def test_a_failed_answer_streams_what_it_said_and_then_the_error(events: list[Event]) -> None:
-    shown = Markdown(link=repr).feed([STARTED, *events, Failed(UpstreamError("cut"))])
+    shown = Markdown(link=repr).receive([STARTED, *events, Failed(UpstreamError("cut"))])
     *lines, last = streamed(*shown)
     assert last["error"]["message"] == "cut"
     for line in lines:
         ChatCompletionChunk.model_validate_json(json.dumps(line), strict=True)
-    assert json.loads(UpstreamError("cut").envelope()).keys() == set(ErrorEnvelope.__struct_fields__)
+    assert json.loads(envelope(UpstreamError("cut"))).keys() == set(ErrorEnvelope.__struct_fields__)
