@@ -29,7 +29,7 @@ def id_of(flow: http.HTTPFlow) -> str:
 
 def incoming(flow: http.HTTPFlow, settings: Settings) -> Incoming:
     """What the client sent."""
-    address = f"{_scheme(flow)}://{flow.request.host_header or flow.request.host}{settings.root_path}"
+    address = settings.address(f"{_scheme(flow)}://{flow.request.host_header or flow.request.host}")
     body: bytes = flow.request.get_content(strict=False) or b""
     return Incoming(
         id=id_of(flow),

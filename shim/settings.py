@@ -108,6 +108,11 @@ class Settings(msgspec.Struct, frozen=True):
         except ValueError:
             return True
 
+    def address(self, called: str) -> str:
+        """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
+        without the prefix as people write it, or else the address they `called`, which has none."""
+        return (self.public_base_url.rstrip("/") or called).removesuffix(self.root_path) + self.root_path
+
     @property
     def root_path(self) -> str:
         """What every path begins with: "" or "/prefix"."""

@@ -14,7 +14,7 @@ import msgspec
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
@@ -105,7 +105,7 @@ class Exchange:
         """Fields of the request that turned out to have no effect on this answer."""
         slug = self.choices[0].turn.lease.slug
         unheard = self.prompt.effort is not None and effort_for(self.prompt, slug) is None
-        return [self._api.effort_field] if unheard else []
+        return [self._api.fields[Field.EFFORT]] if unheard else []
 
     @property
     def counted(self) -> Usage | None:

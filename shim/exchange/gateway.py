@@ -99,7 +99,7 @@ class Gateway:
         """The exchange whose choices are answered by these turns."""
         services = AnswerServices(
             wanted,
-            self.settings.public_base_url.rstrip("/") or call.address,
+            call.address,
             turns=self.turns,
             calls=self.calls,
             links=self._links,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.protocol.counting.usage import Usage
 from shim.protocol.events import Event, FileRef
 from shim.protocol.prompt import Prompt
@@ -83,10 +83,10 @@ class Writer(Protocol):
 
 
 class Api(Protocol):
-    """One API. `effort_field` is what its clients call the effort, for when the model takes none."""
+    """One API. `fields` is what its clients call the fields that the core knows."""
 
     name: str
-    effort_field: str
+    fields: Mapping[Field, str]
 
     def credential(self, headers: Mapping[str, str]) -> str | None:
         """What the client proves with who it is; header names are lower case. None where it sent nothing."""

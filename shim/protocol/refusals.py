@@ -16,6 +16,7 @@ from shim.errors import (
     MAX_WAIT_SECONDS,
     About,
     CredentialError,
+    Field,
     GatewayError,
     LimitError,
     RefusedError,
@@ -174,7 +175,7 @@ def _too_long(refusal: RefusalDetail) -> GatewayError:
         _sentence("The conversation is too long for upstream", refusal),
         status=413,
         code="context_length_exceeded",
-        param="messages",
+        param=Field.PROMPT,
     )
 
 
@@ -182,14 +183,17 @@ def _policy(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
         _sentence("Upstream's content policy refused this", refusal),
         code="content_policy_violation",
-        param="messages",
+        param=Field.PROMPT,
         about=About.CONTENT,
     )
 
 
 def _no_model(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
-        _sentence("Upstream does not offer this model here", refusal), status=404, code="model_not_found", param="model"
+        _sentence("Upstream does not offer this model here", refusal),
+        status=404,
+        code="model_not_found",
+        param=Field.MODEL,
     )
 
 

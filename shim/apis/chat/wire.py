@@ -9,6 +9,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shim.errors import Field
+
+FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "reasoning_effort"}
+"""What this API calls the fields that the core knows"""
+
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from shim.apis.chat.read import ChatOptions
 from shim.apis.chat.wire import (
+    FIELDS,
     Annotation,
     AssistantMessage,
     CalledFunction,
@@ -78,7 +79,7 @@ class ChunkWriter:
                 case Finished():
                     lines.append(self._end(choice))
                 case Failed(error=error):
-                    lines.append(error_line(error))
+                    lines.append(error_line(error, FIELDS))
         return b"".join(lines)
 
     def _call(self, called: Called, choice: int) -> list[bytes]:
