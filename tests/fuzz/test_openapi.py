@@ -12,14 +12,19 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from shim.apis.chat.read import chat_request
+from shim.apis.chat import CHAT
 from shim.apis.chat.wire import ChatChunk
+from shim.apis.completions import COMPLETIONS
+from shim.apis.completions.wire import TextCompletion
 from shim.apis.openai_errors import ERROR_FORM
 from shim.app import OPERATIONS
 from shim.errors import GatewayError
-from shim.http.openapi import JSON, ErrorForm, OpenApiOperation, describe, document
+from shim.http.openapi import EVENTS, JSON, ErrorForm, OpenApiOperation, describe, document
 
 ROOT = Path(__file__).parents[2]
+# Who reads the requests of a path, and what each line of its streams is.
+READERS = {"/v1/chat/completions": CHAT.read, "/v1/completions": COMPLETIONS.read}
+LINES = {"/v1/chat/completions": ChatChunk, "/v1/completions": TextCompletion}
 METHODS = {"get", "post", "put", "patch", "delete"}
 # Pages, and interfaces of their own that are not OpenAI's.
 OTHERS = ("/tokens", "/backend-api", "/backend-anon", "/web")
@@ -104,18 +109,27 @@ def test_every_example_fits_its_schema(described: Any) -> None:
     }
 
 
-def test_the_examples_of_requests_are_taken(described: Any) -> None:
-    content = described["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+@pytest.mark.parametrize("path", READERS)
+def test_the_examples_of_requests_are_taken(described: Any, path: str) -> None:
+    content = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     for name, example in content["examples"].items():
-        assert chat_request(json.dumps(example["value"]).encode(), strict=True)[1] == [], name
+        assert READERS[path](json.dumps(example["value"]).encode(), strict=True).ignored == [], name
 
 
-def test_the_example_of_a_stream_is_one(described: Any) -> None:
-    (stream,) = (value for _, media, _, value in examples(described) if media == "text/event-stream")
+@pytest.mark.parametrize("path", LINES)
+def test_the_example_of_a_stream_is_one(described: Any, path: str) -> None:
+    (stream,) = (
+        value for where, media, _, value in examples(described) if (where, media) == (f"post {path} 200", EVENTS)
+    )
     *chunks, done, rest = stream.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     for chunk in chunks:
-        msgspec.json.decode(chunk.removeprefix("data: "), type=ChatChunk)
+        msgspec.json.decode(chunk.removeprefix("data: "), type=LINES[path])
+
+
+def test_every_request_and_stream_is_looked_at() -> None:
+    assert set(READERS) == {one.path for one in OPERATIONS if one.takes is not None}
+    assert set(LINES) == {one.path for one in OPERATIONS if one.event is not None}
 
 
 def test_every_error_has_the_envelope(described: Any) -> None:
