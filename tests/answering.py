@@ -40,6 +40,10 @@ class FakeAnswer:
     def usage(self) -> Usage:
         return self._count(self.transcripts)
 
+    @property
+    def counted(self) -> Usage | None:
+        return self.usage
+
     def place(self, _choice: int) -> AnswerPlace | None:
         return self._place
 

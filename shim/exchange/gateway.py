@@ -58,6 +58,7 @@ class Gateway:
         notes: Notes,
     ) -> None:
         self.settings = settings
+        self.aliases = settings.aliases
         self.clock = clock
         self.driver = driver
         self.calls = Calls(settings, driver, clock)
@@ -92,6 +93,11 @@ class Gateway:
         kept = not self.settings.history_disabled
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
         return Wanted(prompt, await self._files.gather(prompt), caller)
+
+    async def count(self, prompt: Prompt, caller: Caller) -> int:
+        """The tokens of a prompt, which goes nowhere. Raises GatewayError."""
+        wanted = await self.wanted(prompt, caller)
+        return await tokenizer.total_by(wanted.tokens)
 
     def exchange(
         self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None

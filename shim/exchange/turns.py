@@ -26,6 +26,7 @@ from shim.protocol.answer.follow_up import Continue, Poll, Resume, continuation,
 from shim.protocol.answer.machine import Answer
 from shim.protocol.api import AnswerPlace
 from shim.protocol.commands import Handshake, HttpRequest
+from shim.protocol.counting.usage import Count, prompt_tokens
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.models import answered_model
 from shim.protocol.owners import named
@@ -47,6 +48,11 @@ class Wanted(msgspec.Struct, frozen=True):
     prompt: Prompt
     files: Gathered
     caller: Caller
+
+    def tokens(self, count: Count) -> int:
+        """The tokens of the prompt, with the functions it tells of and its pictures."""
+        prompt = self.prompt
+        return prompt_tokens(prompt.messages, count, functions=prompt.callable_functions, images=(self.files.tokens,))
 
 
 class PreparedTurn(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.response.base import ASGIResponse
 
@@ -21,6 +22,7 @@ from shim.exchange import ClientCall, Exchange, Gateway
 from shim.http.presence import present
 from shim.http.responses import EventStream, json_answer, request_id
 from shim.protocol.api import Api, Asked
+from shim.protocol.models import under_alias
 from shim.protocol.transcript import Transcript
 
 log = logging.getLogger("chat2api.exchange")
@@ -41,7 +43,9 @@ class ApiCall:
     def read(self, body: bytes) -> ClientCall:
         """What is asked, and by whom. Raises GatewayError."""
         caller = self.gateway.caller(self.api.credential(self._headers))
-        self.asked = self.api.read(body, strict=self.gateway.settings.strict_params)
+        asked = self.api.read(body, strict=self.gateway.settings.strict_params)
+        prompt = under_alias(asked.prompt, self.gateway.aliases)
+        self.asked = asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
         return ClientCall(self.asked, caller, self.api, self._address)
 
     async def open(self, body: bytes) -> Exchange:

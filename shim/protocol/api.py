@@ -60,6 +60,11 @@ class AnswerInfo(Protocol):
         """Token counts of everything said so far."""
         ...
 
+    @property
+    def counted(self) -> Usage | None:
+        """The same where it costs nothing to ask: None where it was not counted yet and would take long."""
+        ...
+
     def place(self, choice: int) -> AnswerPlace | None:
         """Where a choice of the answer stands; None where chats are not kept, or upstream has not said."""
         ...

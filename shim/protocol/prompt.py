@@ -143,7 +143,8 @@ class Continues(msgspec.Struct, frozen=True):
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """One request. `pictures` says whether pictures of the answer are wanted as links or as data."""
+    """One request. `pictures` says whether pictures of the answer are wanted as links or as data; `asked_model` is what
+    the client called the model where that was an alias."""
 
     model: str
     messages: tuple[PromptMessage, ...]
@@ -157,6 +158,7 @@ class Prompt(msgspec.Struct, frozen=True):
     builtins: frozenset[Builtin] = frozenset()
     pictures: Literal["links", "data"] = "links"
     stream: bool = False
+    asked_model: str | None = None
 
     @property
     def attached(self) -> list[Attached]:

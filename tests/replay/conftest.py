@@ -21,6 +21,7 @@ from pow import Challenge, ClientProfile, search
 from shim import tokenizer
 from shim.apis.chat import CHAT as CHAT_API
 from shim.apis.completions import COMPLETIONS
+from shim.apis.messages import MESSAGES
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
 from shim.cassettes.matching import Player
@@ -124,6 +125,15 @@ class Spoken(msgspec.Struct, frozen=True):
 SPOKEN = {
     "chat": Spoken(CHAT_API, CHAT, lambda prompt: {"messages": [{"role": "user", "content": prompt}]}),
     "completions": Spoken(COMPLETIONS, "/v1/completions", lambda prompt: {"prompt": prompt}),
+    "messages": Spoken(
+        MESSAGES,
+        "/v1/messages",
+        lambda prompt: {
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": 32_000,
+            "thinking": {"type": "adaptive"},
+        },
+    ),
 }
 
 

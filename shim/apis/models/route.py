@@ -16,9 +16,10 @@ from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
-    """All of them, `auto` first."""
+    """All of them, `auto` first, then the names that stand for one of them (MODEL_ALIASES)."""
     listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
-    names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs)))
+    aliased = (one.name for one in gateway.aliases if not one.name.endswith("*") and _has(listed, one.model))
+    names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs), *aliased))
     return json_answer(request, _encode(ModelList([Model(name, listed.fetched) for name in names])))
 
 
@@ -26,7 +27,8 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
-    if not _has(listed, model_id):
+    alias = next((one for one in gateway.aliases if one.means(model_id)), None)
+    if not _has(listed, alias.model if alias else model_id):
         raise model_not_found(model_id)
     return json_answer(request, _encode(Model(model_id, listed.fetched)))
 

@@ -78,10 +78,11 @@ class StopSequences(Filter):
     def _search(self, event: TextDelta | Citation) -> list[Event]:
         before = self._held.size
         self._held.push(event)
-        ends = [(matcher.find(event.text), len(matcher.stop)) for matcher in self._matchers]
-        hits = [(end, end - length) for end, length in ends if end is not None]
+        ends = [(matcher.find(event.text), matcher.stop) for matcher in self._matchers]
+        hits = [(end, end - len(stop), stop) for end, stop in ends if end is not None]
         if hits:
             self.decided = True
-            return [*self._held.give_last(before + min(hits)[1]), Finished("stop")]
+            _, begin, stop = min(hits)
+            return [*self._held.give_last(before + begin), Finished("stop", stop)]
         half = max((matcher.matched for matcher in self._matchers), default=0)
         return self._held.give(self._held.size - half)
