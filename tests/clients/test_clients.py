@@ -253,3 +253,12 @@ def test_aider_edits_a_file_and_commits(run_client, answers, turns, make_account
     assert done["file"] == f"{after}\n"
     assert done["log"] == ["feat: greet politely", "Begin"]
     assert 'return "hello"' in json.dumps(turns()[0]["messages"]).replace('\\"', '"')
+
+
+def test_claude_code_writes_a_file(run_client, answers, turns):
+    answers(CALL % ("Write", '{"file_path": "greeting.txt", "content": "Good day\\n"}'), "I have greeted the world.")
+    done = run_client("claude", "with_claude_code.py", "work", prompt="Greet the world in a file.", tool="Write")
+    assert done == {"said": "I have greeted the world.", "files": {"greeting.txt": "Good day\n"}}
+    asked, told = turns()
+    assert "Greet the world in a file." in json.dumps(asked["messages"])
+    assert told["messages"][-1]["author"]["role"] == "tool"
