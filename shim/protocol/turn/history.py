@@ -34,13 +34,15 @@ class History:
     """The keys of one request. `scope` names who asks: nobody else comes to the same keys.
 
     The instructions are told again with every turn. Those of earlier turns stay in the conversation though, so other
-    tools, another choice among them or another form of the answer make another conversation.
+    tools, another choice among them or another form of the answer make another conversation. Only the key of their
+    marks is new each time.
     """
 
     def __init__(self, prompt: Prompt, scope: str, digest: Digest) -> None:
         self._messages = prompt.messages
         self._digest = digest
-        self._links = [digest(_encode([scope, prompt.model, instructions_for(prompt)]))]
+        instructions = instructions_for(msgspec.structs.replace(prompt, mark_key=""))
+        self._links = [digest(_encode([scope, prompt.model, instructions]))]
         for message in prompt.messages:
             self._links.append(self._next(message))
 
