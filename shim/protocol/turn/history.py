@@ -75,7 +75,7 @@ def rest_of(prompt: Prompt, length: int, conversation_id: str, message_id: str) 
 def _are_in_order(messages: Sequence[PromptMessage], end: int) -> bool:
     """Whether the results behind an answer are those of its calls, in their order. Upstream knows the calls as they
     were written, without ids: only the order tells which result is whose."""
-    called = [call.id for call in messages[end - 1].calls]
+    called = [call.id for call in messages[end - 1].calls if call.id]
     behind = messages[end : end + len(called) + 1]
     results = [part for message in behind for part in message.parts if isinstance(part, Result)]
     # A result without an id answers the older convention's single call, which has no id to compare either.

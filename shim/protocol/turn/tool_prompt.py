@@ -77,7 +77,8 @@ def _listed(function: Function) -> str:
 
 
 def _called(call: Call, marks: Marks) -> str:
-    written = {"id": call.id, "name": call.name, "arguments": _arguments(call.arguments)}
+    named = {"id": call.id} if call.id else {}  # the older convention's calls have no id
+    written = named | {"name": call.name, "arguments": _arguments(call.arguments)}
     return f"{marks.call_opens}\n{_json(written)}\n{marks.call_closes}"
 
 
