@@ -111,7 +111,8 @@ class Gateway:
             max_bytes=self.settings.max_file_bytes,
         )
         inline = wanted.prompt.pictures == "data"
-        choices = [Choice(turn, services.link, inline=inline) for turn in turns]
+        most = self.settings.max_answer_bytes
+        choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
         return Exchange(call, wanted, choices, services, clock=self.clock, kept=self.turns.kept, chat=chat)
