@@ -94,6 +94,9 @@ class Settings(msgspec.Struct, frozen=True):
     ] = 10
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
     max_file_bytes: Annotated[int, Meta(ge=1024, description="Largest file or picture in a request.")] = 20971520
+    max_answer_bytes: Annotated[int, Meta(ge=1024, description="Longest answer; one that goes on beyond it fails.")] = (
+        16777216
+    )
     file_timeout: Annotated[Seconds, Meta(description="Seconds a file may take to be fetched from its URL.")] = 30.0
     replay: Annotated[str, Meta(description="Folder of cassettes that take upstream's place.")] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"

@@ -7,7 +7,9 @@ only before upstream has accepted anything. Whoever opened a turn closes it, and
 the client is gone.
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
@@ -38,6 +40,9 @@ from shim.transport.base import Response, read_reply
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
 
+# What may still follow an `end_turn` (a title, a verdict, [DONE]) follows at once. An upstream that hangs there would
+# keep a client waiting for IDLE_TIMEOUT with the whole answer in its hands.
+_AFTER_END_SECONDS = 3.0
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -68,6 +73,7 @@ class LiveTurn:
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
+        self.whole_since: float | None = None  # when upstream said that the answer is complete, by `time.monotonic`
         self._now = now
         self._last: Event | None = None
 
@@ -78,6 +84,7 @@ class LiveTurn:
     def note(self, events: list[Event]) -> list[Event]:
         """The same events, after what they say of the turn has been learnt."""
         if events:
+            self.whole_since = None  # it was not all
             if isinstance(first := events[0], Started):
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]
@@ -243,7 +250,7 @@ class Turns:
         try:
             match answer.follow:
                 case None:
-                    return live.receive(await live.response.chunk())
+                    return live.receive(await _next_chunk(live))
                 case _ if self.now() > live.opened_at + self._settings.total_timeout:
                     late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
                     return live.note(answer.abort(late, final=True))
@@ -275,6 +282,19 @@ class Turns:
         moment = self._calls.moment(lease.identity)
         handshake = open_turn(route.upstream, conversation, self._calls.options, moment)
         return await self._calls.driver.run(handshake, route.connection)
+
+
+async def _next_chunk(live: LiveTurn) -> bytes:
+    """The stream's next chunk; after the answer's own end only for a moment, and then as if the stream had ended."""
+    if not live.answer.seems_whole:
+        return await live.response.chunk()
+    now = time.monotonic()
+    live.whole_since = live.whole_since or now
+    try:
+        async with asyncio.timeout(max(0.0, live.whole_since + _AFTER_END_SECONDS - now)):
+            return await live.response.chunk()
+    except TimeoutError:
+        return b""
 
 
 async def _check_taken(response: Response, call: OpeningCall) -> None:

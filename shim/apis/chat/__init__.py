@@ -37,9 +37,9 @@ class ChatApi:
         """Chunks."""
         return ChunkWriter(answer, options)
 
-    def whole(self, answer: AnswerInfo, _options: ChatOptions) -> bytes:
+    def whole(self, answer: AnswerInfo, options: ChatOptions) -> bytes:
         """One completion."""
-        return completion(answer)
+        return completion(answer, options)
 
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """OpenAI's envelope."""

@@ -69,6 +69,11 @@ class Answer:
         return self.phase is Phase.ENDED
 
     @property
+    def seems_whole(self) -> bool:
+        """Whether upstream has said that the answer is complete, though its stream goes on (a title may follow)."""
+        return self._ending.reason is not None
+
+    @property
     def conversation_id(self) -> str | None:
         """The conversation this answer is part of, as far as upstream has said."""
         return self._ending.conversation_id
