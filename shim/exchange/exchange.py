@@ -135,6 +135,13 @@ class Exchange:
         """The client's last bytes where the stream can't go on."""
         return self._written(self.choices[0].fail(error, final=True), 0)
 
+    def cut_off(self, error: GatewayError) -> bytes:
+        """The same whatever the answer is waiting for: it ends now."""
+        for place, choice in enumerate(self.choices):
+            if not choice.ended:
+                return self._written(choice.give_up(error), place)
+        return b""
+
     def _written(self, events: list[Event], choice: int) -> bytes:
         """The client's bytes for events of one choice; nothing where it wants its answer in one piece."""
         if not events or self._failed is not None:
