@@ -57,7 +57,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
 
     def endpoints(account: Account) -> TokenEndpoints:
         origin = origins.pick(account.id, time.time()) or ""
-        return TokenEndpoints(settings.oauth_url, origin, profile)
+        return TokenEndpoints(settings.oauth_url, origin, profile, settings.oauth_client_id)
 
     def connection(account: Account) -> ConnectionKey:
         key = list_key(identity_of(account, installation))
