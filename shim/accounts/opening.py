@@ -70,6 +70,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         limit=settings.account_limit,
         shared=bool(settings.redis_url) or settings.workers > 1,
         patience=min(settings.first_byte_timeout, 30.0),
+        renewal=settings.first_byte_timeout,
         claim=settings.total_timeout + 60.0,
     )
     return AccountPool(

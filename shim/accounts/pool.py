@@ -22,7 +22,7 @@ import msgspec
 
 from shim.accounts.account import Account, Condition, account_of, read_lines
 from shim.accounts.pool_state import PoolState, Slot
-from shim.accounts.renewal import ExchangeTokens, Renewals
+from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
@@ -40,11 +40,13 @@ _SUPPLY_TRIES = 5
 
 class PoolOptions(msgspec.Struct, frozen=True):
     """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
-    wait for an account that is busy, `claim` that a turn may last before its claim in the store ends."""
+    wait for an account that is busy, `renewal` for one that is being renewed, `claim` that a turn may last before its
+    claim in the store ends."""
 
     limit: int = 4
     shared: bool = False
     patience: float = 30.0
+    renewal: float = 75.0
     claim: float = 1900.0
 
 
@@ -96,6 +98,7 @@ class AccountPool:
             holder=holder,
             clock=clock,
             jitter=random.random,
+            times=RenewalTimes(wait=options.renewal),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._claimed: set[str] = set()
