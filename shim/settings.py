@@ -42,8 +42,12 @@ class Settings(msgspec.Struct, frozen=True):
         "https://chatgpt.com",
     )
     oauth_url: Annotated[str, Meta(description="Where refresh tokens are exchanged.")] = (
-        "https://auth0.openai.com/oauth/token"
+        "https://auth.openai.com/oauth/token"
     )
+    oauth_client_id: Annotated[
+        str,
+        Meta(pattern="^[A-Za-z0-9_-]{0,80}$", description="Client id to try first for refresh tokens."),
+    ] = ""
     proxy_url: Annotated[Words, Meta(description="Proxies towards upstream (http, https, socks5), by comma.")] = ()
     arkose_token_url: Annotated[str, Meta(description="Your own Arkose token service.")] = ""
     history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True

@@ -57,7 +57,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
 
     def endpoints(account: Account) -> TokenEndpoints:
         origin = origins.pick(account.id, time.time()) or ""
-        return TokenEndpoints(settings.oauth_url, origin, profile)
+        return TokenEndpoints(settings.oauth_url, origin, profile, settings.oauth_client_id)
 
     def connection(account: Account) -> ConnectionKey:
         key = list_key(identity_of(account, installation))
@@ -70,6 +70,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         limit=settings.account_limit,
         shared=bool(settings.redis_url) or settings.workers > 1,
         patience=min(settings.first_byte_timeout, 30.0),
+        renewal=settings.first_byte_timeout,
     )
     place = f"{socket.gethostname()}:{os.getppid()}"  # workers have their main process in common
     return AccountPool(

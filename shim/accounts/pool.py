@@ -22,7 +22,7 @@ import msgspec
 
 from shim.accounts.account import Account, Condition, account_of, read_lines
 from shim.accounts.pool_state import PoolState, Slot
-from shim.accounts.renewal import ExchangeTokens, Renewals
+from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
@@ -41,11 +41,13 @@ _SUPPLY_TRIES = 5
 
 class PoolOptions(msgspec.Struct, frozen=True):
     """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
-    wait for an account that is busy, `claim` until a claim in the store ends that its holder does not prolong."""
+    wait for an account that is busy, `renewal` for one that is being renewed, `claim` until a claim in the store ends that
+    its holder does not prolong."""
 
     limit: int = 4
     shared: bool = False
     patience: float = 30.0
+    renewal: float = 75.0
     claim: float = 16.0
 
 
@@ -99,6 +101,7 @@ class AccountPool:
             holder=holder,
             clock=clock,
             jitter=random.random,
+            times=RenewalTimes(wait=options.renewal),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
