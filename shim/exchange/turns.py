@@ -7,11 +7,13 @@ only before upstream has accepted anything. Whoever opened a turn closes it, and
 the client is gone.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from shim.accounts.credentials import Caller
 from shim.accounts.outcomes import Attempt, Tries
@@ -22,7 +24,7 @@ from shim.exchange.calls import Calls, Way
 from shim.exchange.clock import Clock
 from shim.exchange.next_account import next_seat
 from shim.files import Files, Gathered
-from shim.protocol.answer.follow_up import Continue, Poll, Resume, continuation, poll, resume
+from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
 from shim.protocol.api import AnswerPlace
 from shim.protocol.commands import Handshake, HttpRequest
@@ -68,6 +70,7 @@ class LiveTurn:
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
+        self.reopened = False  # whether `response` is not the first any more
         self._now = now
         self._last: Event | None = None
 
@@ -232,7 +235,13 @@ class Turns:
         return live
 
     def _live(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
-        answer = Answer(continue_times=self._settings.continue_times, resumable=self.kept)
+        conversation = prepared.conversation
+        answer = Answer(
+            continue_times=self._settings.continue_times,
+            kept=not conversation.history_and_training_disabled,
+            named=conversation.conversation_id is not UNSET,
+            token=response.headers.get("x-conduit-token"),
+        )
         return LiveTurn(prepared, response, answer, self.now)
 
     # --- for turns under way ------------------------------------------------------------------------------------------
@@ -244,15 +253,17 @@ class Turns:
         try:
             match answer.follow:
                 case None:
-                    return live.receive(await live.response.chunk())
+                    return live.receive(await self._chunk(live))
                 case _ if self.now() > live.opened_at + self._settings.total_timeout:
                     late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
                     return live.note(answer.abort(late, final=True))
                 case Poll() as follow:
-                    body = await self._run(poll(live.route.upstream, follow), live)
-                    return live.note(answer.read_conversation(body))
+                    return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
                 case Resume() as follow:
-                    return await self._reopen(live, await self._run(resume(live.route.upstream, follow), live))
+                    opening = resume(live.route.upstream, follow, self._clock.chance())
+                    return await self._reopen(live, await self._run(opening, live))
+                case Socket():
+                    raise UpstreamError("The socket is not read here", code="stream_handoff")
                 case Continue() as follow:
                     conversation = continuation(live.conversation, follow, self._clock.new_id())
                     call = await self._shake_hands(live.lease, live.route, conversation)
@@ -260,12 +271,26 @@ class Turns:
         except GatewayError as error:
             return live.note(answer.abort(error))
 
+    async def _chunk(self, live: LiveTurn) -> bytes:
+        """The stream's next chunk. One that was opened again is lost sooner than the first, which IDLE_TIMEOUT ends:
+        there, silence may be long thinking."""
+        if not live.reopened:
+            return await live.response.chunk()
+        try:
+            async with asyncio.timeout(SILENCE):
+                return await live.response.chunk()
+        except TimeoutError as error:
+            live.response.close()
+            raise DeadlineError("Upstream was silent for a minute after its stream was opened again") from error
+
     async def _reopen(self, live: LiveTurn, request: HttpRequest) -> list[Event]:
         """Read on from another stream."""
         live.response.close()
         live.response = await self._calls.send(request, live.route)
         if is_event_stream(live.response.status, live.response.headers):
+            live.answer.learn_token(live.response.headers.get("x-conduit-token"))
             live.answer.reopen()
+            live.reopened = True
             return []
         return live.note(live.answer.refused(await read_reply(live.response)))
 
