@@ -68,6 +68,7 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     that find it pending; index: what they find then. sediment: new files get ids of the newer form.
     downloads: the links handed out; newer_downloads: only files/download/{id} is there. sandbox: what asking for a file
     of the sandbox says. gizmos: the GPTs that exist. speech: bytes or a link to them. transcript: JSON or bare text.
+    reads: which spelling of reading a conversation is there.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     gizmos: tuple[str, ...] = ("g-abc", "g-demo")
     speech: Literal["bytes", "link"] = "bytes"
     transcript: Literal["json", "text"] = "json"
+    reads: Literal["both", "singular", "plural"] = "both"
     failures: list[PlannedFailure] = []
 
     @property

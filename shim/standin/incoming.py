@@ -132,6 +132,13 @@ class ResumeRequest(msgspec.Struct):
     offset: int = 0
 
 
+class StopRequest(msgspec.Struct):
+    """Body of stop_conversation (protocol.md 4.5)."""
+
+    conversation_id: str
+    exclude_async_types: list[str] = []
+
+
 class FileRequest(msgspec.Struct):
     """Body of POST files (protocol.md 6.1); file_size in bytes."""
 
@@ -162,6 +169,9 @@ class ConversationPatch(msgspec.Struct, forbid_unknown_fields=True):
     is_visible: bool | None = None
     is_archived: bool | None = None
     title: str | None = None
+    is_starred: bool | None = None
+    is_do_not_remember: bool | None = None
+    gizmo_id: str | None = None
 
 
 class TitleRequest(msgspec.Struct):

@@ -76,7 +76,8 @@ class Turn(msgspec.Struct):
 
     parts: into how many pieces script max_tokens cuts; rest: those not told yet. made: files made on the way.
     sandbox: paths and their file ids. later: what happens after the stream has ended, once it was looked for `polls`
-    times (-1 = never). tool, use_case: what server_ste_metadata says.
+    times (-1 = never). one_by_one: one of them each time. pictures: how many a script makes. options: what a handoff
+    offers. forgetful: the chat is not to be remembered. tool, use_case: what server_ste_metadata says.
     """
 
     question: str
@@ -92,6 +93,10 @@ class Turn(msgspec.Struct):
     stall: float = 3600.0
     parts: int = 2
     polls: int = 2
+    pictures: int = 4
+    options: str = "both"
+    forgetful: bool = False
+    one_by_one: bool = False
     tool: str | None = None
     use_case: str = "text"
     gizmo_id: str | None = None
