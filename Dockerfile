@@ -1,5 +1,5 @@
 # Two images: `gateway` (the last stage, so the default) and `mitmproxy` (the same plus mitmproxy).
-# scripts/container-check reads this file and performs its steps where no container engine runs.
+# hadolint reads it in tests/project; it is checked by building it wherever a container engine runs.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -30,7 +30,7 @@ VOLUME /data
 EXPOSE 5005
 USER chat2api
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-    CMD python -c "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://127.0.0.1:' + e('PORT') + ('/' + e('API_PREFIX', '').strip('/')).rstrip('/') + '/healthz', timeout=4)"
+    CMD ["python", "-c", "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://127.0.0.1:' + e('PORT') + ('/' + e('API_PREFIX', '').strip('/')).rstrip('/') + '/healthz', timeout=4)"]
 CMD ["chat2api", "serve"]
 
 FROM base AS mitmproxy

@@ -25,7 +25,8 @@ from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unuse
 
 from addons import options, rewriting
 from addons.crossing import Crossing, cross, refusal
-from addons.streaming import own, stream_of
+from addons.owning import own
+from addons.streaming import stream_of
 from shim.errors import GatewayError
 from shim.http.errors import unforeseen
 from shim.protocol.commands import HttpReply

@@ -17,16 +17,16 @@ import msgspec
 
 from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
-from shim.cassettes.codings import CodingError, decoder_of
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream
-from shim.http.answering import Call
+from shim.http.answering import ApiCall
 from shim.http.responses import STREAM_HEADERS
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.prompt import Prompt
 from shim.settings import Settings
 from shim.transport.base import read_reply
+from shim.transport.codings import CodingError, decoder_of
 
 _JSON = {"content-type": "application/json"}
 
@@ -104,7 +104,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
     is_chat = (incoming.method, incoming.path) == ("POST", f"{settings.root_path}/v1/chat/completions")
     if not is_chat or len(incoming.body) > settings.max_request_bytes:
         return None
-    call = Call(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
+    call = ApiCall(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
     try:
         asked = call.read(incoming.body)
         if not is_one_call(asked.asked.prompt, settings):
@@ -121,7 +121,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
 class Crossing:
     """One exchange on one flow. The first of `whole`, `end` and `lost` is its end."""
 
-    def __init__(self, call: Call, asked: ClientCall, wanted: Wanted, tries: Tries, prepared: PreparedTurn) -> None:
+    def __init__(self, call: ApiCall, asked: ClientCall, wanted: Wanted, tries: Tries, prepared: PreparedTurn) -> None:
         self._call, self._asked = call, asked
         self._wanted, self._tries, self._prepared = wanted, tries, prepared
         self._turns = call.gateway.turns

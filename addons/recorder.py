@@ -8,63 +8,52 @@ Rule: it changes nothing. It hands every chunk on as it came, and a flow it fail
 
 import re
 import time
-from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mitmproxy import ctx, exceptions, http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
 
-from shim.cassettes.flows import heard_of_flow
-from shim.cassettes.recording import MAX_BODY_BYTES, Tape
-from shim.cassettes.scribe import Scribe
+from addons.listening import is_streamed, listen
+from shim.cassettes.background_writer import BackgroundWriter
+from shim.cassettes.flows import call_of_flow
+from shim.cassettes.recording import MAX_BODY_BYTES, BodyCapture
 
 PATHS = r"^/(backend-(api|anon)|public-api|api/auth|oauth)/"
-_EVENTS = "text/event-stream"
-Stream = Callable[[bytes], bytes | Iterable[bytes]]
 
 
-class Take:
-    """One answer being heard."""
+class AnswerCapture:
+    """One answer as it is heard."""
 
     def __init__(self, response: http.Response, limit: int) -> None:
-        self.tape = Tape(response.headers.get("content-encoding", ""), limit)
+        self.body = BodyCapture(response.headers.get("content-encoding", ""), limit)
         self.heard = False
         self._began = time.monotonic()
 
-    def hear(self, chunk: bytes) -> None:
+    def receive(self, chunk: bytes) -> None:
         """A piece of the body, now."""
         self.heard = True
-        self.tape.note(time.monotonic() - self._began, chunk)
-
-    def tee(self, onwards: Stream | None) -> Stream:
-        """A stream callable that hears each chunk and hands it on. The last one is `b""` and handed on as well."""
-
-        def hear(chunk: bytes) -> bytes | Iterable[bytes]:
-            self.hear(chunk)
-            return onwards(chunk) if onwards else chunk
-
-        return hear
+        self.body.receive(time.monotonic() - self._began, chunk)
 
 
 class Recorder:
-    """The addon."""
+    """Writes one cassette, a call at a time."""
 
     def __init__(self) -> None:
-        self._takes: dict[str, Take] = {}
+        self._answers: dict[str, AnswerCapture] = {}
         self._paths = re.compile(PATHS)
-        self._scribe: Scribe | None = None
+        self._writer: BackgroundWriter | None = None
 
     def load(self, loader: Loader) -> None:
         """Declare the options."""
         loader.add_option("record_folder", str, "cassettes", "Folder for recordings.")
-        loader.add_option("record_name", str, "", "Name of the recording (none: the time).")
+        loader.add_option("record_name", str, "", "Name of the recording (empty: the time).")
         loader.add_option("record_redact_text", bool, False, "Replace message text by text of its shape.")
         loader.add_option("record_limit", int, MAX_BODY_BYTES, "Bytes of a body that are recorded at most.")
         loader.add_option("record_paths", str, PATHS, "Record calls whose path matches this.")
 
     def configure(self, updated: set[str]) -> None:
-        """Take over changed options."""
+        """Start a new cassette where an option that concerns it has changed."""
         if "record_paths" in updated:
             try:
                 self._paths = re.compile(ctx.options.record_paths)
@@ -73,39 +62,39 @@ class Recorder:
         if updated & {"record_folder", "record_name", "record_redact_text"}:
             self.done()
             name = ctx.options.record_name or f"recording-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-            self._scribe = Scribe(
+            self._writer = BackgroundWriter(
                 Path(ctx.options.record_folder) / f"{name}.json", redact=ctx.options.record_redact_text
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """Begin to hear an answer. Event streams are passed on as they come, all else as it would be without us."""
+        """Start capturing an answer. Event streams are passed on as they come, everything else as without us."""
         response = flow.response
         if response is None or not self._paths.search(flow.request.path):
             return
-        take = self._takes[flow.id] = Take(response, ctx.options.record_limit)
-        if response.stream or response.headers.get("content-type", "").startswith(_EVENTS):
-            response.stream = take.tee(response.stream if callable(response.stream) else None)
+        answer = self._answers[flow.id] = AnswerCapture(response, ctx.options.record_limit)
+        if is_streamed(response):
+            listen(response, answer.receive)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """The answer is over. One that was not streamed, also because another addon wanted it whole, is heard now."""
-        take = self._takes.get(flow.id)
-        if take is not None and not take.heard and flow.response is not None:
-            take.hear(flow.response.raw_content or b"")
+        """The answer is complete. If it was not streamed (another addon may want it whole), its body is taken now."""
+        answer = self._answers.get(flow.id)
+        if answer is not None and not answer.heard and flow.response is not None:
+            answer.receive(flow.response.raw_content or b"")
         self._write(flow, cut=False)
 
     def error(self, flow: http.HTTPFlow) -> None:
-        """The connection broke; what was heard so far is a recording of that."""
+        """The connection broke: the recording holds what came before."""
         self._write(flow, cut=True)
 
     def done(self) -> None:
-        """Write what is still to be written."""
-        if self._scribe is not None:
-            self._scribe.close()
+        """Finish writing."""
+        if self._writer is not None:
+            self._writer.close()
 
     def _write(self, flow: http.HTTPFlow, *, cut: bool) -> None:
-        take = self._takes.pop(flow.id, None)
-        if take is not None and self._scribe is not None:
-            self._scribe.write(heard_of_flow(flow, take.tape, cut=cut))
+        answer = self._answers.pop(flow.id, None)
+        if answer is not None and self._writer is not None:
+            self._writer.write(call_of_flow(flow, answer.body, cut=cut))
 
 
 addons = [Recorder()]

@@ -11,7 +11,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-fo
 
 from addons.crossing import Incoming
 from shim.apis.admin.sessions import is_loopback
-from shim.errors import RequestError, UpstreamError
+from shim.errors import About, RequestError, UpstreamError
 from shim.http.tickets import TICKET, Visitor
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.server.embedded import Embedded
@@ -93,7 +93,9 @@ def failure_of(flow: http.HTTPFlow) -> UpstreamError | None:
     """What broke a flow; None where the client is gone."""
     if "client" in flow.error.msg.lower():
         return None
-    return UpstreamError("Upstream closed the connection before its answer was over", code="upstream_connection")
+    return UpstreamError(
+        "Upstream closed the connection before its answer was over", code="upstream_connection", about=About.ORIGIN
+    )
 
 
 def _scheme(flow: http.HTTPFlow) -> str:

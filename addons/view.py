@@ -33,10 +33,11 @@ from mitmproxy import (  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.hooks import UpdateHook  # type: ignore[import-not-found,unused-ignore]
 
+from addons.listening import is_streamed, listen
 from shim.cassettes.curl_commands import curl_command
-from shim.cassettes.flows import heard_of_flow, pairs
+from shim.cassettes.flows import call_of_flow, pairs
 from shim.cassettes.format import dump_cassette
-from shim.cassettes.recording import MAX_BODY_BYTES, Heard, Tape, cassette_of
+from shim.cassettes.recording import MAX_BODY_BYTES, BodyCapture, CapturedCall, cassette_of
 from shim.cassettes.timeline import Timeline, is_conversation_call, timeline_of
 from shim.cassettes.transcripts import headline, transcript
 
@@ -44,14 +45,12 @@ log = logging.getLogger(__name__)
 
 NOTE = "chat2api"  # in a flow's metadata
 _MAX_CHUNKS = 100_000
-_EVENTS = "text/event-stream"
 _COMMENT = "chat2api_comment"  # there, too: what we said of the flow
-Stream = Callable[[bytes], bytes | Iterable[bytes]]
 Hook = Callable[..., None]
 
 
 def guarded(hook: Hook) -> Hook:
-    """A hook that never fails. What an error says may quote a body, so the log is told its kind alone."""
+    """A hook that never fails. What an error says may quote a body, so only its kind is logged."""
 
     @functools.wraps(hook)
     def run(*arguments: Any) -> None:
@@ -63,65 +62,56 @@ def guarded(hook: Hook) -> Hook:
     return run
 
 
-# --- what was heard ---------------------------------------------------------------------------------------------------
+# --- what was captured ------------------------------------------------------------------------------------------------
 
 
-class Take:
-    """An answer being heard: a note in its flow, of the chunks as they are on the wire and seconds since the head."""
+class AnswerNote:
+    """An answer as it is heard, noted in its flow: the chunks as they are on the wire, and seconds since the head."""
 
-    def __init__(self, heard: http.HTTPFlow, limit: int) -> None:
+    def __init__(self, seen: http.HTTPFlow, limit: int) -> None:
         self._limit = limit
         self._began = time.monotonic()
         self._chunks: list[tuple[float, bytes]] = []
         self._size = 0
-        self._note = heard.metadata[NOTE] = _note_of(heard.response, self._chunks)
+        self._note = seen.metadata[NOTE] = _note_of(seen.response, self._chunks)
 
     @guarded
-    def hear(self, chunk: bytes) -> None:
-        """A piece of the body, now. From the first that is too much on, they are let go."""
+    def receive(self, chunk: bytes) -> None:
+        """A piece of the body, now. The first that would exceed the limit, and all after it, are dropped."""
         self._size += len(chunk)
         if self._size > self._limit or len(self._chunks) >= _MAX_CHUNKS:
             self._note["kept"] = "head"
         elif chunk and self._note["kept"] == "all":
             self._chunks.append((time.monotonic() - self._began, chunk))
 
-    def tee(self, onwards: Stream | None) -> Stream:
-        """A stream callable that hears each chunk and hands it on, the last one, `b""`, too."""
 
-        def hear(chunk: bytes) -> bytes | Iterable[bytes]:
-            self.hear(chunk)
-            return onwards(chunk) if onwards else chunk
-
-        return hear
-
-
-def heard_of(seen: http.HTTPFlow) -> Heard:
+def call_of(seen: http.HTTPFlow) -> CapturedCall:
     """The call behind a flow, as far as it has come. Status 0 is no answer."""
     if seen.response is not None:
         note = seen.metadata.get(NOTE) or _whole(seen.response)
-        heard = heard_of_flow(seen, _tape_of(note), cut=seen.error is not None)
-        return msgspec.structs.replace(heard, status=note["status"], answer_headers=list(map(tuple, note["headers"])))
+        call = call_of_flow(seen, _capture_of(note), cut=seen.error is not None)
+        return msgspec.structs.replace(call, status=note["status"], answer_headers=list(map(tuple, note["headers"])))
     request = seen.request
     body = request.get_content(strict=False)
-    return Heard(request.method, request.url, pairs(request.headers), body, 0, [], [])
+    return CapturedCall(request.method, request.url, pairs(request.headers), body, 0, [], [])
 
 
-def timeline_of_flow(seen: http.HTTPFlow, heard: Heard) -> Timeline:
+def timeline_of_flow(seen: http.HTTPFlow, call: CapturedCall) -> Timeline:
     """When its answer said what, since the request was sent."""
     sent, response = seen.request.timestamp_end or seen.request.timestamp_start, seen.response
     over = seen.error is not None or (response is not None and response.timestamp_end is not None)
     waited = max(0.0, response.timestamp_start - sent) if response is not None else 0.0
-    return timeline_of(heard, over=over, waited=waited)
+    return timeline_of(call, over=over, waited=waited)
 
 
-def _tape_of(note: dict[str, Any]) -> Tape:
+def _capture_of(note: dict[str, Any]) -> BodyCapture:
     """The body that was noted, decoded."""
-    tape = Tape(note["coding"])
+    capture = BodyCapture(note["coding"])
     for at, piece in note["chunks"]:
-        tape.note(at, piece)
-    if tape.kept == "all":
-        tape.kept = note["kept"]
-    return tape
+        capture.receive(at, piece)
+    if capture.kept == "all":
+        capture.kept = note["kept"]
+    return capture
 
 
 def _note_of(response: http.Response, chunks: list[tuple[float, bytes]]) -> dict[str, Any]:
@@ -149,8 +139,8 @@ def is_shown(seen: Any) -> bool:
 def page_of(seen: http.HTTPFlow) -> str:
     """The conversation behind a flow, to read; the same on the side of the request and of the answer."""
     try:
-        heard = heard_of(seen)
-        return transcript(heard, timeline_of_flow(seen, heard))
+        call = call_of(seen)
+        return transcript(call, timeline_of_flow(seen, call))
     except Exception as error:  # noqa: BLE001 - its text may quote a body, and mitmproxy would log it
         return f"This conversation can't be shown ({type(error).__name__}); choose another view.\n"
 
@@ -219,9 +209,8 @@ class DebugView:
         response = seen.response
         if response is None or response.timestamp_end is not None or not is_shown(seen):
             return  # with an end it is from a file
-        if response.stream or response.headers.get("content-type", "").startswith(_EVENTS):
-            take = Take(seen, ctx.options.chat2api_view_limit)
-            response.stream = take.tee(response.stream if callable(response.stream) else None)
+        if is_streamed(response):
+            listen(response, AnswerNote(seen, ctx.options.chat2api_view_limit).receive)
 
     @guarded
     def response(self, seen: http.HTTPFlow) -> None:
@@ -236,21 +225,21 @@ class DebugView:
     @command.command("chat2api.export")  # type: ignore[untyped-decorator,unused-ignore]
     def export(self, flows: Sequence[flow.Flow], path: mitmproxy.types.Path) -> None:
         """Write flows as a cassette, scrubbed of secrets; message text is kept."""
-        heard = [heard_of(one) for one in map(_with_answer, flows)]
+        calls = [call_of(one) for one in map(_with_answer, flows)]
         try:
             place = Path(path)
             place.touch(mode=0o600)
-            place.write_bytes(dump_cassette(cassette_of(heard)))
+            place.write_bytes(dump_cassette(cassette_of(calls)))
         except OSError as error:
             raise exceptions.CommandError(f"can't write {path}: {error.strerror}") from error
-        log.info("%d calls written to %s", len(heard), path)
+        log.info("%d calls written to %s", len(calls), path)
 
     @command.command("chat2api.curl")  # type: ignore[untyped-decorator,unused-ignore]
     def curl(self, flow: flow.Flow) -> str:
         """A curl command that makes a call again, with $ACCESS_TOKEN and the like in the place of secrets."""
         if not isinstance(flow, http.HTTPFlow):
             raise exceptions.CommandError("this is no HTTP flow")
-        return curl_command(heard_of(flow))
+        return curl_command(call_of(flow))
 
     # mitmweb's command bar takes no name with a digit in it.
     _export = command.command("chat.export")(export)
@@ -278,8 +267,8 @@ def _comment(seen: http.HTTPFlow) -> None:
     """Say how it went, unless somebody else has said something."""
     if seen.comment and seen.comment != seen.metadata.get(_COMMENT):
         return
-    heard = heard_of(seen)
-    seen.comment = seen.metadata[_COMMENT] = headline(heard, timeline_of_flow(seen, heard))
+    call = call_of(seen)
+    seen.comment = seen.metadata[_COMMENT] = headline(call, timeline_of_flow(seen, call))
     ctx.master.addons.trigger(UpdateHook([seen]))
 
 

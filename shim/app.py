@@ -8,25 +8,37 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
-from shim.accounts.roster import Roster
+from shim.accounts.pool import AccountPool
 from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
+from shim.apis.chat import openapi as chat_openapi
 from shim.apis.chat.route import create_chat_completion
+from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
+from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
 from shim.http.errors import exception_handlers
 from shim.http.health import healthz
-from shim.http.openapi import get_openapi
+from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
 
-_ROUTES = (create_chat_completion, list_models, get_model, get_file, healthz, get_openapi)
+_ROUTES = (create_chat_completion, list_models, get_model, get_file, healthz)
+
+# What /openapi.json describes: a row, or a table of them, for each public route.
+OPERATIONS = (
+    *chat_openapi.OPERATIONS,
+    *models_openapi.OPERATIONS,
+    downloads.OPERATION,
+    health.OPERATION,
+    openapi.OPERATION,
+)
 
 
 def create_app(
@@ -43,8 +55,8 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> Roster:
-        return state["gateway"].seats.pool
+    async def provide_roster() -> AccountPool:
+        return state["gateway"].leases.pool
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -53,7 +65,10 @@ def create_app(
             yield
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
-    routes = [*_ROUTES, admin_router(settings), *_pages(settings), *relayed]
+    described = openapi_route(
+        OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
+    )
+    routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},

@@ -10,14 +10,53 @@
      ├─ UnavailableError               503    server_error             a part of the gateway itself is away for now
      └─ ConfigurationError             500    configuration_error      the operator has to change a setting
 
-Rule: an error says what happened and what to do; it never carries a token, a cookie or message text.
-Statuses, types and codes: protocol.md 9.2.
+Beside what the client is told, an error carries facts for whoever decides what is done about it: what it is `about`,
+how far the call got (`sent`), and whether it may pass by itself (`transient`). They are set where the failure is
+recognised; nobody compares `code`, which is a word for clients.
+
+Rules: an error says what happened and what to do; it never carries a token, a cookie or message text. It is not changed
+once it is made, because several waiters may hold the same one. Statuses, types and codes: protocol.md 9.2.
 """
 
+import enum
+import time
 from typing import ClassVar
 
 _SOON = 20.0
 """Seconds that a program may be kept waiting unasked."""
+
+MAX_WAIT_SECONDS = 31 * 86400.0
+"""No limit of upstream's lasts longer than a month, so a wait that would is a mistake, and is cut to this."""
+
+
+class About(enum.Enum):
+    """What would have to be different for the same call to work."""
+
+    REQUEST = "request"
+    CONTENT = "content"  # what the request's text says: upstream's content policy
+    CHECK = "check"  # a check that this gateway does not perform, or could not pass
+    ADDRESS = "address"  # where we ask from: upstream's edge wants to see a browser
+    ACCESS = "access"  # what upstream lets this account do
+    TOKEN = "token"  # noqa: S105  the access token; another one of the same account may do
+    ACCOUNT = "account"  # the account as a whole: its limit, or its end
+    MODEL = "model"  # one model of the account
+    TURNS = "turns"  # how many turns the account has under way
+    PROXY = "proxy"
+    ROUTE = "route"  # the proxy or the origin: nothing was reached, so it can't be told which
+    ORIGIN = "origin"
+    TIME = "time"  # a deadline
+    UPSTREAM = "upstream"  # upstream, in no place that is known better
+    POOL = "pool"  # every account of the pool at once
+    POOL_BUSY = "pool busy"  # the same, until some turn ends
+    GATEWAY = "gateway"  # this gateway itself: its store, its settings, its own end
+
+
+class Sent(enum.Enum):
+    """How far a call that failed got."""
+
+    NEVER = "never"  # it never left this gateway
+    DECLINED = "declined"  # upstream itself answered that it did nothing
+    MAYBE_TAKEN = "maybe taken"  # it went out, and nobody knows what became of it
 
 
 class GatewayError(Exception):
@@ -26,6 +65,8 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str | None = None
+    about: About = About.GATEWAY
+    sent: Sent = Sent.DECLINED
     transient: ClassVar[bool] = False
 
     def __init__(
@@ -38,6 +79,8 @@ class GatewayError(Exception):
         type: str | None = None,
         retry_after: float | None = None,
         resets_at: float | None = None,
+        about: About | None = None,
+        sent: Sent | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -47,19 +90,24 @@ class GatewayError(Exception):
         self.resets_at = resets_at
         self.http_status = status or self.status
         self.error_type = type or self.type
+        self.about = about or self.about
+        self.sent = sent or self.sent
 
-    def settle(self, now: float) -> None:
-        """Where upstream said when a limit ends (`resets_at`, seconds since 1970) and not how long it lasts."""
-        if self.retry_after is None and self.resets_at is not None:
-            self.retry_after = max(0.0, self.resets_at - now)
+    def retry_in(self, now: float) -> float | None:
+        """Seconds until it is worth trying again; None where nobody said. Upstream gives a time (`resets_at`, seconds
+        since 1970) or a span, and a time that is over already is taken for one that is about to be."""
+        if self.retry_after is not None or self.resets_at is None:
+            return self.retry_after
+        return min(max(1.0, self.resets_at - now), MAX_WAIT_SECONDS)
 
-    def headers(self) -> dict[str, str]:
-        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey: they sleep
-        that long without a word, so a long wait is told to whoever asked instead."""
-        soon = self.retry_after is None or self.retry_after <= _SOON
-        headers = {"x-should-retry": "true" if self.transient and soon else "false"}
-        if self.retry_after is not None:
-            headers["retry-after"] = str(max(1, round(self.retry_after)))
+    def headers(self, now: float | None = None) -> dict[str, str]:
+        """`Retry-After` in whole seconds where known, and `x-should-retry`, which the official SDKs obey. They sleep
+        silently for Retry-After, so a wait over 20 s is surfaced as an error instead. `now` is the time of day unless
+        given."""
+        wait = self.retry_in(time.time() if now is None else now)
+        headers = {"x-should-retry": "true" if self.transient and (wait is None or wait <= _SOON) else "false"}
+        if wait is not None:
+            headers["retry-after"] = str(max(1, round(wait)))
         return headers
 
 
@@ -68,18 +116,30 @@ class RequestError(GatewayError):
 
     status = 400
     type = "invalid_request_error"
+    about = About.REQUEST
 
 
 class CredentialError(GatewayError):
-    """No credential, a wrong one, or one that upstream no longer takes: then `cause` is upstream's own code."""
+    """No credential, a wrong one, or one that upstream no longer takes: then `cause` is upstream's own code, and
+    `expired` tells that the token's time is over, which says nothing against its account."""
 
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
+    about = About.TOKEN
 
-    def __init__(self, message: str, *, code: str | None = None, cause: str | None = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        cause: str | None = None,
+        about: About | None = None,
+        expired: bool = False,
+    ) -> None:
+        super().__init__(message, code=code, about=about)
         self.cause = cause
+        self.expired = expired
 
 
 class RefusedError(GatewayError):
@@ -88,6 +148,7 @@ class RefusedError(GatewayError):
     status = 403
     type = "upstream_error"
     code = "upstream_forbidden"
+    about = About.ACCESS
 
 
 class LimitError(GatewayError):
@@ -96,6 +157,7 @@ class LimitError(GatewayError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+    about = About.ACCOUNT
     transient = True
 
 
@@ -105,6 +167,8 @@ class UpstreamError(GatewayError):
     status = 502
     type = "upstream_error"
     code = "upstream_error"
+    about = About.UPSTREAM
+    sent = Sent.MAYBE_TAKEN
     transient = True
 
 
@@ -113,6 +177,7 @@ class DeadlineError(UpstreamError):
 
     status = 504
     code = "timeout"
+    about = About.TIME
 
 
 class UnavailableError(GatewayError):

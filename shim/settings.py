@@ -3,6 +3,9 @@
 Rule: nothing is read at import time. A flag beats the environment, the environment beats `.env`, an empty value means
 the default, and a bad value stops the start with its name, itself and what is allowed. Each field carries the sentence
 the README's table shows; a test keeps the two equal.
+
+A secret may also be in a file of its own: `AUTHORIZATION_FILE=/run/secrets/keys` stands for what is in that file.
+Secrets have no other flag than `--authorization-file`, because everybody on the machine can read a command line.
 """
 
 import os
@@ -16,7 +19,7 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
-# Settings whose value is never shown, not even when it is wrong.
+# Settings whose value is never shown, not even when it is wrong, and never given on the command line.
 SECRET = frozenset({"AUTHORIZATION", "ADMIN_KEY", "PROXY_URL", "REDIS_URL", "STORE_KEY", "ARKOSE_TOKEN_URL"})
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -31,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
     api_prefix: Annotated[str, Meta(description="Hides every path below `/{prefix}`.")] = ""
     authorization: Annotated[Words, Meta(description="Keys clients must send as bearer, separated by commas.")] = ()
-    admin_key: Annotated[str, Meta(description="Key of the admin pages (none: loopback only).")] = ""
+    admin_key: Annotated[str, Meta(description="Key of the admin pages (empty: loopback only).")] = ""
     chatgpt_base_url: Annotated[Words, Meta(description="Upstream's origin; several by comma.")] = (
         "https://chatgpt.com",
     )
@@ -60,22 +63,22 @@ class Settings(msgspec.Struct, frozen=True):
     ] = True
     strict_params: Annotated[bool, Meta(description="Refuse request fields that have no effect here (400).")] = False
     continue_times: Annotated[
-        int, Meta(ge=0, le=10, description="How often an answer cut by its length is gone on with by itself.")
+        int, Meta(ge=0, le=10, description="How often an answer cut by its length is continued automatically.")
     ] = 0
     continue_chats: Annotated[
         bool, Meta(description="Send only the new turn where the history is one we answered (needs kept chats).")
     ] = False
-    default_model: Annotated[str, Meta(description="Answers names of unknown models (none: 404).")] = ""
+    default_model: Annotated[str, Meta(description="The model that stands in for unknown names (empty: 404).")] = ""
     public_base_url: Annotated[str, Meta(description="The address clients reach this gateway at.")] = ""
     account_limit: Annotated[int, Meta(ge=1, le=100, description="Turns one account may have at once.")] = 4
     data_dir: Annotated[str, Meta(description="Where state is kept.")] = "data"
     redis_url: Annotated[str, Meta(description="Redis or Valkey shared by several machines.")] = ""
     store_key: Annotated[
-        Words, Meta(description="Keys (Fernet) that seal stored tokens; the first seals, all open.")
+        Words, Meta(description="Keys (Fernet) that seal stored tokens and notes; the first seals, all open.")
     ] = ()
     cors_origins: Annotated[Words, Meta(description="Web origins that may call, by comma (`*`: any).")] = ()
     allow_private_urls: Annotated[Words, Meta(description="`host[:port]` that file URLs may name though private.")] = ()
-    ca_file: Annotated[str, Meta(description="File of certificates trusted upstream (none: built in).")] = ""
+    ca_file: Annotated[str, Meta(description="File of certificates trusted upstream (empty: built in).")] = ""
     user_agent: Annotated[
         str, Meta(min_length=1, max_length=300, description="How we introduce ourselves upstream.")
     ] = "chat2api/0.1"
@@ -121,9 +124,13 @@ def load_settings(
 
     Raises SettingError naming the variable, its value and what is allowed.
     """
-    given = {name: value for name, value in dotenv_values(dotenv or Path(".env")).items() if value}
-    given |= {name: value for name, value in (os.environ if environment is None else environment).items() if value}
-    given |= {name.upper(): str(value) for name, value in (flags or {}).items() if value is not None}
+    given: dict[str, str] = {}
+    for source in (
+        dotenv_values(dotenv or Path(".env")),
+        os.environ if environment is None else environment,
+        as_environment(flags or {}),
+    ):
+        given |= _with_files({name: value for name, value in source.items() if value})
     values = {}
     for field, kind in _FIELDS.items():
         name = field.upper()
@@ -137,8 +144,11 @@ def load_settings(
 
 
 def as_environment(flags: Mapping[str, Any]) -> dict[str, str]:
-    """Flags as environment variables, for the worker processes to read."""
-    return {name.upper(): str(value) for name, value in flags.items() if value is not None}
+    """Flags as environment variables, for the worker processes to read. A flag that names a file empties the variable
+    it stands for, which may be in the environment already."""
+    variables = {name.upper(): str(value) for name, value in flags.items() if value is not None}
+    emptied = {name.removesuffix("_FILE"): "" for name in variables if name.removesuffix("_FILE") in SECRET}
+    return emptied | variables
 
 
 def describe() -> list[tuple[str, str, str]]:
@@ -148,6 +158,43 @@ def describe() -> list[tuple[str, str, str]]:
         meta = next(one for one in field.type.__metadata__ if isinstance(one, Meta) and one.description)
         rows.append((field.name.upper(), _shown(field.default), str(meta.description)))
     return rows
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """A setting on the command line: `name` is that of its field, or of its field and `_file`."""
+
+    name: str
+    help: str
+    is_switch: bool = False
+
+
+def flags() -> list[Flag]:
+    """The flags of `chat2api serve`: one for every setting, for secrets the file they are in."""
+    made = []
+    for variable, default, text in describe():
+        if variable in SECRET:
+            made.append(Flag(f"{variable.lower()}_file", f"File that holds {variable}. {text}"))
+        else:
+            shown = f"{text} [{variable}{f'; default: {default}' if default else ''}]"
+            made.append(Flag(variable.lower(), shown, _FIELDS[variable.lower()].__origin__ is bool))
+    return made
+
+
+def _with_files(given: dict[str, str]) -> dict[str, str]:
+    """The variables, each NAME_FILE of a secret replaced by NAME with what is in the file: of a list, one a line."""
+    for name in SECRET:
+        path = given.pop(f"{name}_FILE", None)
+        if path is None:
+            continue
+        if name in given:
+            raise SettingError(f"{name} and {name}_FILE are both set: remove one of them")
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise SettingError(f"{name}_FILE is {path!r}, which can't be read: {why}") from error
+        given[name] = text.replace("\n", ",") if get_origin(_FIELDS[name.lower()].__origin__) is tuple else text
+    return given
 
 
 def _shown(value: Any) -> str:
@@ -171,16 +218,24 @@ def _parse(name: str, text: str, kind: Any) -> Any:
         value = _FLAGS.get(text.lower(), text)
     try:
         return msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _wrong(name, text, _allowed(plain, str(error))) from None
+    except msgspec.ValidationError:
+        raise _wrong(name, text, f"allowed is {_allowed(plain, kind.__metadata__)}") from None
 
 
-def _allowed(plain: Any, complaint: str) -> str:
+def _allowed(plain: Any, bounds: tuple[Meta, ...]) -> str:
+    """What a setting of this type may be, in words."""
     if plain is bool:
-        return "allowed are true and false"
+        return "true or false"
     if get_origin(plain) is Literal:
-        return f"allowed are {', '.join(plain.__args__)}"
-    return complaint.replace("`", "")
+        return f"one of {', '.join(plain.__args__)}"
+    bound = {key: value for meta in bounds for key in _BOUNDS if (value := getattr(meta, key)) is not None}
+    if "pattern" in bound:
+        return f"what matches {bound['pattern']}"
+    if "max_length" in bound:
+        return f"a text of {bound['min_length']} to {bound['max_length']} characters"
+    low, high = bound.get("ge", bound.get("gt")), bound.get("le")
+    limits = [f"more than {low}" if "gt" in bound else f"{low} or more", *([f"at most {high}"] if high else [])]
+    return f"a {'whole ' if plain is int else ''}number, {' and '.join(limits)}"
 
 
 def _wrong(name: str, text: str, allowed: str) -> SettingError:
@@ -189,7 +244,7 @@ def _wrong(name: str, text: str, allowed: str) -> SettingError:
 
 
 def _check(settings: Settings) -> None:
-    """What one field alone can't tell."""
+    """Checks that types can't make: URLs, the prefix, and that nobody listens publicly without a key."""
     for name in ("chatgpt_base_url", "proxy_url"):
         for url in getattr(settings, name):
             _check_url(name.upper(), url, _PROXY_SCHEMES if name == "proxy_url" else _HTTP)
@@ -219,6 +274,7 @@ def _is_path_word(word: str) -> bool:
     return word not in {"", ".", ".."} and all(letter.isalnum() or letter in "-_." for letter in word)
 
 
+_BOUNDS = ("pattern", "min_length", "max_length", "ge", "gt", "le")
 _HTTP = frozenset({"http", "https"})
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

@@ -1,31 +1,21 @@
-"""What the tests that speak to a running gateway share: the real server on the stand-in upstream, as processes.
+"""What all tests share: no token in any output, no packet that leaves this machine, and gateways on stand-in upstreams.
 
-Rule: loopback only, every process started here is ended here by its own handle, and nothing outlives a test run.
+Rule: what a fixture starts it ends, and nothing outlives a test run.
 """
 
 import errno
 import itertools
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-ROOT = Path(__file__).parents[1]
-# Users run the runtime environment, which has no test tools in it; so do the tests, where it has been made.
-RUNTIME = ROOT / ".venv" / "bin" / "python"
-PYTHON = str(RUNTIME) if RUNTIME.exists() else sys.executable
-START_SECONDS = 30
+from tests.servers import Running, gateways, in_this_process, standins
+
 _numbers = itertools.count(1)
 
 
@@ -37,6 +27,24 @@ _leaks: list[str] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-golden`: see `tests/replay/test_golden.py`."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files of tests/replay anew")
+
+
+# Fixtures made once for many tests that cost seconds: processes, and the programs of clients. (And the answers to a
+# cassette, which several tests look at.)
+_COSTLY = frozenset({"bridge", "chat2api_serve", "programs", "regular", "reverse"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: tests that share something costly run on one worker, all others wherever there is room.
+    By file alone, the longest file would be what everybody waits for."""
+    for item in items:
+        fixtures, case = {*getattr(item, "fixturenames", ())}, getattr(item, "callspec", None)
+        if case and "kept_answers" in fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"cassette {case.params['name']}"))
+        elif case and {"programs", "client"} <= fixtures:
+            item.add_marker(pytest.mark.xdist_group(f"client {case.id.partition('-')[0]}"))
+        elif fixtures & _COSTLY:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def secrets_in(text: str) -> list[str]:
@@ -157,126 +165,56 @@ def pytest_runtest_teardown() -> Iterator[None]:
     _fail_if_reached()
 
 
-class Running:
-    """A server process: where it listens, and what it has written."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", base_url: str, log: Path) -> None:
-        self.process, self.base_url, self._log = process, base_url, log
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.base_url + path, trust_env=False, timeout=20)
-
-    def post(self, path: str, body: object = None, **headers: str) -> httpx.Response:
-        return httpx.post(self.base_url + path, json=body, headers=headers, trust_env=False, timeout=60)
-
-    def stop(self) -> int:
-        """End it as an operator would, and hard if it does not; returns the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait(5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def clean_environment(**more: str) -> dict[str, str]:
-    """This machine's environment without anything that is a setting of ours or a proxy."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
-    return kept | {"PYTHONPATH": str(ROOT), "NO_PROXY": "*"} | more
-
-
-def start(arguments: list[str], base_url: str, ready_path: str, folder: Path, environment: dict[str, str]) -> Running:
-    """Start `python ARGUMENTS` in `folder` and wait until `ready_path` answers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "log.txt"
-    with log.open("wb") as out:
-        process = subprocess.Popen([PYTHON, *arguments], cwd=folder, env=environment, stdout=out, stderr=out)
-    running = Running(process, base_url, log)
-    until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise AssertionError(f"the server ended with {process.returncode}:\n{running.log}")
-        try:
-            if running.get(ready_path).status_code < 500:
-                return running
-        except httpx.TransportError:
-            time.sleep(0.05)
-    running.stop()
-    raise AssertionError(f"the server did not start:\n{running.log}")
-
-
 @contextmanager
-def standins(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`make("--flag", ...)`; all are ended with the block."""
+def _gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """As `gateways`, and none of them may have logged a token."""
     started: list[Running] = []
+    with gateways(folders) as make:
 
-    def make(*flags: str) -> Running:
-        port = free_port()
-        arguments = ["-m", "shim.standin", "--port", str(port), *flags]
-        folder = folders.mktemp("standin")
-        started.append(start(arguments, f"http://127.0.0.1:{port}", "/standin/stats", folder, clean_environment()))
-        return started[-1]
+        def noted(*arguments: Any, **settings: Any) -> Running:
+            started.append(make(*arguments, **settings))
+            return started[-1]
 
-    yield make
+        yield noted
     for running in started:
-        running.stop()
-
-
-@contextmanager
-def gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`make(NAME="value", ...)`; all are ended with the block, and none may have logged a token."""
-    started: list[Running] = []
-
-    def make(health: str = "/healthz", **settings: str) -> Running:
-        port = free_port()
-        folder = folders.mktemp("gateway")
-        environment = clean_environment(**{"PORT": str(port), "DATA_DIR": str(folder / "data"), **settings})
-        started.append(start(["-m", "shim", "serve"], f"http://127.0.0.1:{port}", health, folder, environment))
-        return started[-1]
-
-    yield make
-    for running in started:
-        running.stop()
         assert not secrets_in(running.log), "a token stands in the gateway's log"
 
 
+@pytest.fixture(scope="session")
+def this_process() -> Iterator[None]:
+    """This process, ready to serve gateways."""
+    with in_this_process():
+        yield
+
+
 @pytest.fixture(scope="module")
-def start_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`start_standin("--flag", ...)`: a stand-in upstream in a process of its own, as long as its module runs."""
+def start_standin(this_process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`start_standin(seed=1, ...)`: a stand-in upstream with these options, as long as its module's tests run;
+    `process=True` gives it a process of its own, and options are what its command line knows."""
     with standins(tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`start_gateway(NAME="value", ...)`: a real `chat2api serve` with these settings, health checked at `health`, as
-    long as the module's tests run: each takes 150 MB."""
-    with gateways(tmp_path_factory) as make:
+def start_gateway(this_process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`start_gateway(NAME="value", ...)`: a gateway with these settings, as long as the module's tests run. With
+    `process=True` it is a real `chat2api serve`, for what is about processes: each takes seconds and 150 MB."""
+    with _gateways(tmp_path_factory) as make:
         yield make
 
 
 @pytest.fixture(scope="session")
-def shared_standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def shared_standin(this_process: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with standins(tmp_path_factory) as make:
         yield make()
 
 
 @pytest.fixture(scope="session")
-def shared_gateway(tmp_path_factory: pytest.TempPathFactory, shared_standin: Running) -> Iterator[Running]:
+def shared_gateway(
+    this_process: None, tmp_path_factory: pytest.TempPathFactory, shared_standin: Running
+) -> Iterator[Running]:
     """One gateway with default settings for every test that needs nothing special."""
-    with gateways(tmp_path_factory) as make:
+    with _gateways(tmp_path_factory) as make:
         yield make(CHATGPT_BASE_URL=shared_standin.base_url)
 
 

@@ -1,11 +1,19 @@
 """Settings: precedence, every bad value named, safe defaults."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from shim.settings import SECRET, SettingError, Settings, describe, load_settings
+from shim.accounts.stores import StoreError
+from shim.accounts.stores.sealing import Sealing
+from shim.cli.main import main, serve
+from shim.server import run
+from shim.settings import SECRET, SettingError, Settings, as_environment, describe, load_settings
 
 
 @pytest.fixture
@@ -53,18 +61,20 @@ def test_flags_are_read_as_people_write_them(text, meant):
 
 
 BAD = [
-    ("PORT", "abc", "int"),
+    ("PORT", "abc", "a whole number, 0 or more and at most 65535"),
     ("PORT", "65536", "65535"),
     ("WORKERS", "0", "1"),
     ("SENTINEL", "three-step", "one-step, two-step"),
     ("TURNSTILE", "solve", "pass, refuse"),
-    ("HISTORY_DISABLED", "maybe", "true and false"),
-    ("POW_DIFFICULTY", "00003Z", "regex"),
+    ("HISTORY_DISABLED", "maybe", "true or false"),
+    ("POW_DIFFICULTY", "00003Z", "^[0-9a-f]{1,64}$"),
     ("CHATGPT_BASE_URL", "chatgpt.com", "URL"),
     ("CHATGPT_BASE_URL", "ftp://chatgpt.com", "http"),
     ("PUBLIC_BASE_URL", "http://", "URL"),
-    ("IDLE_TIMEOUT", "0", "> 0"),
-    ("RETRY_TIMES", "-1", ">= 0"),
+    ("IDLE_TIMEOUT", "0", "a number, more than 0"),
+    ("RETRY_TIMES", "-1", "0 or more and at most 20"),
+    ("MAX_FILE_BYTES", "1k", "a whole number, 1024 or more"),
+    ("USER_AGENT", "x" * 301, "1 to 300 characters"),
     ("LOG_LEVEL", "loud", "debug, info, warning, error"),
     ("API_PREFIX", "a b", "letters"),
     ("API_PREFIX", "../x", "letters"),
@@ -125,3 +135,65 @@ def test_pages_are_served_to_other_machines_only_when_asked_for(host: str, serve
     assert load_settings(environment).enable_gateway is served
     assert load_settings(environment | {"ENABLE_GATEWAY": "true"}).enable_gateway
     assert not load_settings(environment | {"ENABLE_GATEWAY": "false"}).enable_gateway
+
+
+# --- secrets in files, and flags --------------------------------------------------------------------------------------
+
+
+def test_a_secret_may_be_in_a_file(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("first\n\n second , third\n")
+    assert load({"AUTHORIZATION_FILE": str(path)}).authorization == ("first", "second", "third")
+    assert load({"AUTHORIZATION": "environment"}, {"authorization_file": path}).authorization[0] == "first"
+    path.write_text("only, one\n")
+    assert load({"ADMIN_KEY_FILE": str(path), "ADMIN_KEY": ""}).admin_key == "only, one"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(SettingError, match=r"STORE_KEY_FILE is '.*nowhere', which can't be read"):
+        load({"STORE_KEY_FILE": str(tmp_path / "nowhere")})
+    with pytest.raises(SettingError, match="ADMIN_KEY and ADMIN_KEY_FILE are both set"):
+        load({"ADMIN_KEY_FILE": "x", "ADMIN_KEY": "y"})
+    assert load({"HOST_FILE": "x"}) == Settings()
+
+
+def test_workers_read_what_the_flags_said(tmp_path):
+    (tmp_path / "keys").write_text("filed")
+    told = as_environment({"authorization_file": tmp_path / "keys", "port": 7, "enable_gateway": False, "host": None})
+    settings = load({"AUTHORIZATION": "environment"} | told)
+    assert (settings.authorization, settings.port, settings.enable_gateway) == (("filed",), 7, False)
+
+
+def test_every_setting_is_a_flag_and_no_secret_is_one():
+    parameters = serve.get_params(click.Context(serve))
+    offered = {name for option in parameters for name in option.opts if name.startswith("--")}
+    expected = {f"--{name.lower().replace('_', '-')}{'-file' if name in SECRET else ''}" for name, _, _ in describe()}
+    assert offered == expected | {"--help"}
+
+
+def test_flags_reach_the_settings(monkeypatch):
+    given = {}
+    monkeypatch.setattr(run, "serve", given.update)
+    answer = CliRunner().invoke(main, ["serve", "--port", "7", "--no-history-disabled", "--sentinel", "two-step"])
+    assert answer.exit_code == 0, answer.output
+    settings = load(flags=given)
+    assert (settings.port, settings.history_disabled, settings.sentinel) == (7, False, "two-step")
+
+
+def test_a_new_key_seals():
+    key = CliRunner().invoke(main, ["new-key"]).output.strip()
+    assert load({"STORE_KEY": key}).store_key == (key,)
+    Sealing([key])
+    with pytest.raises(StoreError):
+        Sealing([key[:-2]])
+
+
+HEAVY = ("litestar", "msgspec", "granian", "curl_cffi", "cryptography", "rich", "asyncio", "httpcore", "dotenv")
+
+
+def test_help_imports_nothing_heavy():
+    program = "import sys; from shim.cli.main import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "new-key" in shown
+    loaded = {name.partition(".")[0] for name in shown.splitlines()[-1].split()}
+    assert loaded & set(HEAVY) == set()

@@ -13,6 +13,7 @@ from scripts.benchmark.bench import Bench, bench
 from scripts.benchmark.plot import plot
 from scripts.benchmark.proofs import proofs
 from scripts.benchmark.report import Report, Row, print_tables, write_json
+from scripts.benchmark.selection import selection
 from scripts.benchmark.sizes import FULL, QUICK, Sizes
 from scripts.benchmark.tokens import tokens
 
@@ -26,9 +27,10 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
     "addon": parts.addon,
 }
 _PROOFS = "pow"
+_SELECTION = "selection"
 _TOKENS = "tokens"
 _FILE_WIDTH = 140  # columns, where the output is no terminal
-_NAMES = [*_SERVED, _PROOFS, _TOKENS]
+_NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,6 +75,8 @@ def _parts(names: list[str], sizes: Sizes, tell: Callable[[str], None]) -> Itera
                 yield _SERVED[name](made)
     if _PROOFS in names:
         yield proofs(sizes, tell)
+    if _SELECTION in names:
+        yield selection(sizes, tell)
     if _TOKENS in names:
         yield tokens(sizes, tell)
 

@@ -33,11 +33,15 @@ EVERY_MODEL = "*"
 
 
 class Credential(Guarded, frozen=True):
-    """One line a person gives us: a secret of one of the three kinds, and the team workspace it is meant for."""
+    """One line a person gives us: a secret of one of the three kinds, and the team workspace it is meant for.
+
+    `claims` are what the secret says of itself; only an access token that is a JWT says anything.
+    """
 
     kind: CredentialKind
     secret_token: str
-    team: str | None = None
+    workspace_id: str | None = None
+    claims: Claims = Claims()
 
 
 class Account(Guarded, frozen=True):
@@ -49,7 +53,7 @@ class Account(Guarded, frozen=True):
 
     id: str
     user: str | None = None
-    team: str | None = None
+    workspace_id: str | None = msgspec.field(name="team", default=None)  # the stores' name for it since format 1
     plan: str | None = None
     access_token: str | None = None
     refresh_token: str | None = None
@@ -88,7 +92,7 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 def parse_credential(line: str) -> Credential:
-    """The credential on a line (protocol.md 8, bearer forms), with `,account_id` after it for a team workspace.
+    """The credential on a line (protocol.md 8, bearer forms), with `,workspace_id` after it for a team workspace.
 
     What people paste along is left out: quotes, `Bearer `, the session cookie's name. The JSON of /api/auth/session
     stands for the access token in it. Raises ValueError saying what is wrong, without the line's content.
@@ -96,11 +100,14 @@ def parse_credential(line: str) -> Credential:
     text = _bare(line)
     if text.startswith("{"):
         text = _pasted_token(text)
-    secret, _, team = text.partition(",")
-    secret, team = _bare(secret), team.strip()
-    if team and not _TEAM.fullmatch(team):
+    secret, _, workspace_id = text.partition(",")
+    secret, workspace_id = _bare(secret), workspace_id.strip()
+    if workspace_id and not _WORKSPACE_ID.fullmatch(workspace_id):
         raise ValueError("what follows the comma is not a workspace id")
-    return Credential(_kind_of(secret), secret, team or None)
+    kind = _kind_of(secret)
+    # The one time that a token is decoded. An `fk-` token is an access token too, and opaque.
+    claims = read_claims(secret) if kind == "access" and secret.startswith("eyJ") else Claims()
+    return Credential(kind, secret, workspace_id or None, claims)
 
 
 def read_lines(text: str) -> tuple[list[tuple[int, Credential]], list[tuple[int, str]]]:
@@ -115,7 +122,7 @@ def read_lines(text: str) -> tuple[list[tuple[int, Credential]], list[tuple[int,
     for number, line in _lines(text):
         try:
             credential = parse_credential(line)
-            first = seen.setdefault(_identity(credential), number)
+            first = seen.setdefault(_id_of(credential), number)
         except ValueError as error:
             bad.append((number, str(error)))
             continue
@@ -126,19 +133,19 @@ def read_lines(text: str) -> tuple[list[tuple[int, Credential]], list[tuple[int,
     return good, bad
 
 
-def account_id(user: str | None, team: str | None, secret: str) -> str:
+def account_id(user: str | None, workspace_id: str | None, secret: str) -> str:
     """The account's id: of the user and workspace where they are known, else of the secret it came as."""
     who = f"user:{user}" if user else f"secret:{secret}"
-    return hashlib.sha256(f"{who},{team or ''}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{who},{workspace_id or ''}".encode()).hexdigest()[:16]
 
 
 def account_of(credential: Credential, now: float) -> Account:
-    """The account a new credential stands for. Raises ValueError for an access token that can't be read."""
-    secret, team, claims = credential.secret_token, credential.team, _claims_of(credential)
+    """The account a new credential stands for."""
+    secret, claims = credential.secret_token, credential.claims
     return Account(
-        account_id(claims.user, team, secret),
+        _id_of(credential),
         user=claims.user,
-        team=team,
+        workspace_id=credential.workspace_id,
         plan=claims.plan,
         access_token=secret if credential.kind == "access" else None,
         refresh_token=secret if credential.kind == "refresh" else None,
@@ -148,14 +155,8 @@ def account_of(credential: Credential, now: float) -> Account:
     )
 
 
-def _identity(credential: Credential) -> str:
-    return account_id(_claims_of(credential).user, credential.team, credential.secret_token)
-
-
-def _claims_of(credential: Credential) -> Claims:
-    """The claims, where the credential has any to be read: a JWT has, an `fk-` token and the other kinds have not."""
-    readable = credential.kind == "access" and credential.secret_token.startswith("eyJ")
-    return read_claims(credential.secret_token) if readable else Claims()
+def _id_of(credential: Credential) -> str:
+    return account_id(credential.claims.user, credential.workspace_id, credential.secret_token)
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
@@ -201,8 +202,6 @@ def _kind_of(secret: str) -> CredentialKind:
         raise ValueError("this is an API key of the OpenAI platform, not a ChatGPT token")
     for form, kind in _FORMS:
         if form.fullmatch(secret):
-            if kind == "access" and secret.startswith("eyJ"):
-                read_claims(secret)
             return kind
     raise ValueError("it is neither an access, a refresh nor a session token")
 
@@ -213,7 +212,7 @@ class _Pasted(Guarded, frozen=True):
 
 _BOM = "\ufeff"
 _BEFORE = re.compile(r"(?:bearer\s+|__Secure-next-auth\.session-token=)", re.I)
-_TEAM = re.compile(r"[\w-]{1,64}", re.ASCII)
+_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 # Only what may stand in a header: these go upstream as they are. A chunked session cookie is its pieces, joined.
 _FORMS: tuple[tuple[re.Pattern[str], CredentialKind], ...] = (
     (re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII), "access"),

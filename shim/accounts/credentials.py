@@ -57,7 +57,7 @@ def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
     if account is None or account.access_token is None:
         return Identity(str(installation))
     who = account.user or account.id
-    return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.team)
+    return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.workspace_id)
 
 
 def account_hash(identity: Identity) -> str:

@@ -3,13 +3,13 @@
 Rule: a list that can't be had never blocks a chat (then upstream decides), except where the token itself is refused.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from shim.errors import CredentialError, GatewayError
+from shim.single_flight import SingleFlight
 
 Fetch = Callable[[], Awaitable[tuple[str, ...]]]
 
@@ -18,7 +18,7 @@ _RETRY_SECONDS = 30.0
 _MAX_LISTS = 4096
 
 
-class ModelList(msgspec.Struct, frozen=True):
+class FetchedModels(msgspec.Struct, frozen=True):
     """The slugs, in upstream's order; empty where the list could not be had. Times are in seconds since 1970."""
 
     slugs: tuple[str, ...]
@@ -31,31 +31,26 @@ class ModelLists:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._lists: OrderedDict[str, ModelList] = OrderedDict()
-        self._under_way: dict[str, asyncio.Task[ModelList]] = {}
+        self._lists: OrderedDict[str, FetchedModels] = OrderedDict()
+        self._fetches: SingleFlight[str, FetchedModels] = SingleFlight()
 
-    async def get(self, key: str, fetch: Fetch) -> ModelList:
+    async def get(self, key: str, fetch: Fetch) -> FetchedModels:
         """The list for `key`, from memory or by `fetch`. Raises CredentialError where upstream refuses the token."""
         known = self._lists.get(key)
         if known is not None and self._clock() < known.expires:
             return known
-        task = self._under_way.get(key)
-        if task is None:
-            task = self._under_way[key] = asyncio.create_task(self._fetch(key, fetch))
-        return await asyncio.shield(task)
+        return await self._fetches.run(key, lambda: self._fetch(key, fetch))
 
-    async def _fetch(self, key: str, fetch: Fetch) -> ModelList:
+    async def _fetch(self, key: str, fetch: Fetch) -> FetchedModels:
         try:
             slugs, kept = await fetch(), _KEPT_SECONDS
         except CredentialError:
             raise
         except GatewayError:
             slugs, kept = (), _RETRY_SECONDS
-        finally:
-            del self._under_way[key]
         now = self._clock()
-        fresh = self._lists[key] = ModelList(slugs, int(now), now + kept)
+        fetched = self._lists[key] = FetchedModels(slugs, int(now), now + kept)
         self._lists.move_to_end(key)
         if len(self._lists) > _MAX_LISTS:
             self._lists.popitem(last=False)
-        return fresh
+        return fetched

@@ -1,4 +1,5 @@
-"""Putting a roster together from the settings: store, renewals, pool. The server, the command line and tests use it."""
+"""Putting an account pool together from the settings, with its store and its renewals: for the server, the command line
+and tests."""
 
 import os
 import socket
@@ -13,67 +14,67 @@ from pow import ClientProfile, Solver
 from shim.accounts.account import Account
 from shim.accounts.credentials import identity_of
 from shim.accounts.installation import installation_id
+from shim.accounts.leases import list_key
+from shim.accounts.pool import AccountPool, PoolOptions
 from shim.accounts.renewal import RunsHandshakes, exchange_by
-from shim.accounts.roster import Roster, RosterOptions
-from shim.accounts.seats import list_key
 from shim.accounts.stores.choose import open_store
-from shim.protocol.turn.renewal import Places
+from shim.protocol.turn.renewal import TokenEndpoints
 from shim.settings import Settings
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
-from shim.transport.failover import Ways
+from shim.transport.failover import FailoverList
 
 POOL = "accounts"
 GUESTS = "guests"
 
 
 @asynccontextmanager
-async def open_roster(
+async def open_pool(
     settings: Settings, driver: RunsHandshakes | None = None, *, name: str = POOL, background: bool = True
-) -> AsyncIterator[Roster]:
-    """The roster called `name`, loaded. Without a `driver` it makes connections of its own. Raises StoreError."""
+) -> AsyncIterator[AccountPool]:
+    """The pool called `name`, loaded. Without a `driver` it makes connections of its own. Raises StoreError."""
     if driver is None:
         async with (
             own_driver(settings) as made,
-            open_roster(settings, made, name=name, background=background) as roster,
+            open_pool(settings, made, name=name, background=background) as pool,
         ):
-            yield roster
+            yield pool
         return
-    roster = make_roster(settings, driver, name)
+    pool = make_pool(settings, driver, name)
     try:
-        await roster.open(background=background)
-        yield roster
+        await pool.open(background=background)
+        yield pool
     finally:
-        await roster.close()
+        await pool.close()
 
 
-def make_roster(settings: Settings, driver: RunsHandshakes, name: str) -> Roster:
-    """A roster that is not loaded yet."""
+def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountPool:
+    """A pool that is not loaded yet."""
     profile = ClientProfile(user_agent=settings.user_agent)
     installation = installation_id(Path(settings.data_dir))
-    origins, proxies = Ways(settings.chatgpt_base_url), Ways(settings.proxy_url)
+    origins, proxies = FailoverList(settings.chatgpt_base_url), FailoverList(settings.proxy_url)
 
-    def places(account: Account) -> Places:
+    def endpoints(account: Account) -> TokenEndpoints:
         origin = origins.pick(account.id, time.time()) or ""
-        return Places(settings.oauth_url, origin, profile)
+        return TokenEndpoints(settings.oauth_url, origin, profile)
 
-    def lane(account: Account) -> Lane:
+    def connection(account: Account) -> ConnectionKey:
         key = list_key(identity_of(account, installation))
-        return Lane(key, proxies.pick(key, time.time()))
+        return ConnectionKey(key, proxies.pick(key, time.time()))
 
     store = open_store(
         redis_url=settings.redis_url, data_dir=Path(settings.data_dir), keys=settings.store_key, name=name
     )
-    options = RosterOptions(
+    options = PoolOptions(
         limit=settings.account_limit,
         shared=bool(settings.redis_url) or settings.workers > 1,
         patience=min(settings.first_byte_timeout, 30.0),
         claim=settings.total_timeout + 60.0,
     )
-    return Roster(
+    return AccountPool(
         store,
-        exchange_by(driver, places, lane, time.time),
+        exchange_by(driver, endpoints, connection, time.time),
         options,
         holder=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
         clock=time.time,

@@ -1,26 +1,86 @@
-"""What a failure says about the account it happened to, and whether another account may try.
+"""What is done about a failure: what it leaves at rest, and whether the turn may be tried again.
 
-Rule: two tables. A limit is honoured for as long as upstream says, and for a default where it says nothing; a refusal
-rests the account for a short while; what is the request's own fault says nothing and is never tried again.
+Rules: one table, by what the failure is about (`shim.errors.About`); no code and no sentence is looked at here. A limit
+is honoured for as long as upstream says, and for a default where it says nothing; a refusal rests the account for a
+short while; what is the request's own fault says nothing and is never tried again.
 """
+
+import enum
 
 import msgspec
 
 from shim.accounts.states import Limited, Refused, Released, TokenExpired, TurnEvent
-from shim.errors import CredentialError, DeadlineError, GatewayError, LimitError, RefusedError, UpstreamError
+from shim.errors import MAX_WAIT_SECONDS, About, CredentialError, GatewayError, LimitError, Sent
 
-_LIMIT_SECONDS = 60.0  # where upstream gives no time
-_PARALLEL_SECONDS = 5.0  # "Only one message at a time": the other turn is soon over
-_REFUSED_SECONDS = 30.0
-_MODEL_LIMITS = frozenset({"model_cap_exceeded"})
-# Refusals that are about who asks, not about what is asked.
-_BLOCKED = frozenset({"upstream_forbidden", "cf-please-wait"})
-# Credentials that no renewal brings back.
-_DEAD = frozenset({"account_deactivated"})
 _BACKOFF_SECONDS = 0.25  # doubles with every try
 _MAX_BACKOFF_SECONDS = 4.0
-# Failures of the way to upstream: nothing was sent, so nothing can be done twice.
-_UNSENT = frozenset({"upstream_unreachable", "upstream_proxy", "upstream_tls", "connect_timeout"})
+# Of a limit that says it is over already. Less, and the next request would be refused in the same breath.
+_MIN_LIMIT_SECONDS = 1.0
+
+
+class Retry(enum.Enum):
+    """With whom a turn that failed may be tried again, as long as upstream has not taken it."""
+
+    NEVER = "never"
+    ELSEWHERE = "elsewhere"  # another account may do; the same one would fail in the same way
+    ANYWHERE = "anywhere"  # it may pass by itself: also the same account, after a pause
+
+
+class Rest(enum.Enum):
+    """What a failure leaves out for a while."""
+
+    PROXY = "proxy"
+    ORIGIN = "origin"
+    ACCOUNT = "account"
+    MODEL = "model"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What is done about a failure: of what is in `rests`, the first that there is rests. `seconds` is for how long an
+    account or a model does where upstream gives no time (FailoverList has its own rule)."""
+
+    retry: Retry
+    rests: tuple[Rest, ...] = ()
+    seconds: float = 0.0
+
+
+_POLICIES = {
+    About.REQUEST: Policy(Retry.NEVER),
+    About.CONTENT: Policy(Retry.NEVER),
+    About.CHECK: Policy(Retry.NEVER),
+    About.ADDRESS: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 30.0),
+    About.ACCESS: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 30.0),
+    About.TOKEN: Policy(Retry.ELSEWHERE),  # what becomes of the account: `_credential_event`
+    About.ACCOUNT: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 60.0),
+    About.MODEL: Policy(Retry.ELSEWHERE, (Rest.MODEL,), 60.0),
+    About.TURNS: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 5.0),  # the other turn is soon over
+    About.PROXY: Policy(Retry.ANYWHERE, (Rest.PROXY,)),
+    About.ROUTE: Policy(Retry.ANYWHERE, (Rest.PROXY, Rest.ORIGIN)),
+    About.ORIGIN: Policy(Retry.ANYWHERE, (Rest.ORIGIN,)),
+    About.TIME: Policy(Retry.NEVER, (Rest.ORIGIN,)),  # the time for a further try is used up
+    About.UPSTREAM: Policy(Retry.ANYWHERE),
+    About.POOL: Policy(Retry.NEVER),  # every account has been asked
+    About.POOL_BUSY: Policy(Retry.NEVER),
+    About.GATEWAY: Policy(Retry.ANYWHERE),
+}
+
+
+def policy_of(error: GatewayError) -> Policy:
+    """What is done about `error`."""
+    return _POLICIES[error.about]
+
+
+def may_pass(error: GatewayError) -> bool:
+    """Whether the same call by the same account may fare better after a pause."""
+    return error.transient and policy_of(error).retry is Retry.ANYWHERE
+
+
+def may_retry(error: GatewayError, *, sent: bool) -> bool:
+    """Whether the turn may be tried again. `sent` tells that the conversation call had begun: then only what never went
+    out, or an answer that said no, proves that upstream has not taken it."""
+    if not may_pass(error) and policy_of(error).retry is not Retry.ELSEWHERE:
+        return False
+    return not sent or error.sent is not Sent.MAYBE_TAKEN
 
 
 class Attempt(msgspec.Struct):
@@ -33,9 +93,9 @@ class Attempt(msgspec.Struct):
 class Tries:
     """The attempts at one turn: who has been tried, what failed last, and whether there may be another.
 
-    `alone` tells that there is nobody else to try: then only what may pass by itself, or by a new access token, is
-    tried again. `until` is in seconds since 1970. What shows that an account can't be used, before anything was sent
-    with it, does not use a try up: otherwise a few dead accounts would fail a request while others are free.
+    `alone`: no other account can take over, so only what may pass by itself is tried again, or once with a new token.
+    `until` is in seconds since 1970. What shows that an account can't be used, before anything was sent with it, does
+    not use a try up: otherwise a few dead accounts would fail a request while others are free.
     """
 
     def __init__(self, times: int, until: float, *, alone: bool) -> None:
@@ -73,9 +133,14 @@ class Tries:
             self.tried |= {account}
 
     def _helps(self, error: GatewayError, attempt: Attempt, account: str | None, renewable: bool) -> bool:
-        if self.alone and not isinstance(error, UpstreamError):
+        if self.alone and not may_pass(error):
             return isinstance(error, CredentialError) and renewable and account not in self._renewed
         return may_retry(error, sent=attempt.sent)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether what failed last may pass by itself."""
+        return self.failure is not None and may_pass(self.failure)
 
     def pause(self) -> float:
         """Seconds to wait before the same way is tried again; longer each time."""
@@ -89,42 +154,18 @@ def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own
     For a caller's `own` account only what upstream itself says is kept: nobody else is there to take the turn, so a
     rest of our making would only stand in the way.
     """
-    error.settle(now)
-    match error:
-        case CredentialError(cause=cause):
-            return _credential_event(cause or "unauthorized", renewable=renewable)
-        case LimitError():
-            return Released() if own and error.retry_after is None else _limit_event(error, slug, now)
-        case RefusedError() if error.code in _BLOCKED and not own:
-            return Limited(now + _REFUSED_SECONDS, None, error.code or "refused")
-        case _:
-            return Released()
+    if isinstance(error, CredentialError):
+        return _credential_event(error, renewable=renewable)
+    policy, seconds = policy_of(error), error.retry_in(now)
+    rests = {Rest.ACCOUNT, Rest.MODEL}.intersection(policy.rests)
+    if not rests or (own and seconds is None):
+        return Released()
+    seconds = policy.seconds if seconds is None else min(max(seconds, _MIN_LIMIT_SECONDS), MAX_WAIT_SECONDS)
+    return Limited(now + seconds, slug if Rest.MODEL in rests else None, error.code or error.about.value)
 
 
-def may_retry(error: GatewayError, *, sent: bool) -> bool:
-    """Whether the turn may be tried again. `sent` tells that the conversation call had begun: then only an answer that
-    said no proves that it was not taken."""
-    match error:
-        case DeadlineError():
-            return error.code in _UNSENT
-        case UpstreamError():
-            return not sent or error.code in _UNSENT or (error.code or "").startswith("upstream_5")
-        case CredentialError() | LimitError():
-            return True
-        case RefusedError():
-            return error.code in _BLOCKED
-        case _:
-            return False
-
-
-def _credential_event(cause: str, *, renewable: bool) -> TurnEvent:
+def _credential_event(error: CredentialError, *, renewable: bool) -> TurnEvent:
     """An expired token is not a dead account; one that was taken back is, unless it can be renewed."""
-    if cause in _DEAD:
-        return Refused(cause)
-    return TokenExpired() if renewable or cause == "token_expired" else Refused(cause)
-
-
-def _limit_event(error: LimitError, slug: str, now: float) -> TurnEvent:
-    default = _PARALLEL_SECONDS if "one message at a time" in error.message.lower() else _LIMIT_SECONDS
-    seconds = default if error.retry_after is None else error.retry_after
-    return Limited(now + seconds, slug if error.code in _MODEL_LIMITS else None, error.code or "limited")
+    if error.about is not About.ACCOUNT and (renewable or error.expired):
+        return TokenExpired()
+    return Refused(error.cause or "unauthorized")

@@ -1,450 +1,444 @@
-"""The pool: which account takes the next turn, and what is known of each. No I/O, no clock: `now` is an argument.
+"""The pool in use: memory decides, the store remembers, renewals keep tokens good.
+
+    AccountPool ── lease, end ──> PoolState (memory)
+       ├── claims, saves ──> Store            in the background: changes of others in, conditions and uses out
+       └── renews ─────────> Renewals         in the background: tokens that will soon expire
 
 Rules:
-* the longest-unused account that can serve takes the turn, by when its last turn began. Not the one with the fewest
-  turns under way: that would give a quick account more turns than a slow one. So, as long as none is at its limit,
-  accounts that can serve the same get the same number of turns, give or take one;
-* never more than `limit` leases on an account at once, never one on an account that is parked or cooling;
-* every change of a condition is dirty until `take_dirty`: whoever stores the dirty ones can rebuild the same pool;
-* whatever names clients choose, what is kept for them is bounded (`queues.py`).
+* what a person or a rotation brought is stored before it is acknowledged; how accounts are doing is written behind;
+* while the store is away the pool goes on from memory, says so in `health`, and catches up by itself;
+* claims in the store are only asked for where other processes share it;
+* a background task never ends: what goes wrong in it is logged, told by `health`, and tried again.
 """
 
-import itertools
-import math
-from collections.abc import Iterable
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
 
-from shim.accounts.account import Account, Condition
-from shim.accounts.lease import Lease, NoAccountError, Shortage
-from shim.accounts.queues import Entry, Found, Offer, Place, Queue, Queues
-from shim.accounts.states import (
-    Event,
-    PoolError,
-    Refused,
-    RenewalBegan,
-    RenewalDropped,
-    RenewalFailed,
-    RenewalRefused,
-    Renewed,
-    State,
-    Supplied,
-    TokenExpired,
-    TurnEvent,
-    Unused,
-    after,
-    check,
-    is_expired,
-    replace,
-    united,
-)
-from shim.accounts.views import AccountView, view_of
+import msgspec
+
+from shim.accounts.account import Account, Condition, account_of, read_lines
+from shim.accounts.pool_state import PoolState, Slot
+from shim.accounts.renewal import ExchangeTokens, Renewals
+from shim.accounts.selection import NoAccountError, Shortage
+from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
+from shim.accounts.stores import Store, StoreEmptiedError, StoreError
+from shim.accounts.views import AccountView
+from shim.protocol.turn.renewal import DeadCredentialError
+
+log = logging.getLogger("chat2api")
+
+_SYNC_SECONDS = 0.25
+_AHEAD_SECONDS = 30.0
+_CLAIM_POLL_SECONDS = 0.05
+_MAX_HOSTED = 10_000
+_SUPPLY_TRIES = 5
 
 
-class Pool:
-    """Accounts and their conditions, in memory. `limit` is how many turns an account may have at once."""
+class PoolOptions(msgspec.Struct, frozen=True):
+    """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
+    wait for an account that is busy, `claim` that a turn may last before its claim in the store ends."""
 
-    def __init__(self, limit: int = 1) -> None:
-        self._limit = limit
-        self._entries: dict[str, Entry] = {}
-        self._users: dict[tuple[str, str | None], Entry] = {}
-        self._leases: dict[str, Entry] = {}
-        self._removed: dict[str, Entry] = {}  # only while something of theirs is under way
-        self._offers: dict[frozenset[str] | None, Offer] = {}
-        self._queues = Queues(self._entries, limit)
-        self._numbers = itertools.count()
-        self._latest = 0.0
-        self._dirty: set[str] = set()
-        self._uses: dict[str, tuple[float, int]] = {}
+    limit: int = 4
+    shared: bool = False
+    patience: float = 30.0
+    claim: float = 1900.0
+
+
+class AddReport(msgspec.Struct, frozen=True):
+    """What became of the lines of an upload: ids of new and of changed accounts, and by line number what was not
+    taken."""
+
+    added: tuple[str, ...]
+    updated: tuple[str, ...]
+    duplicates: tuple[int, ...]
+    invalid: tuple[tuple[int, str], ...]
+
+
+class PoolHealth(msgspec.Struct, frozen=True):
+    """What an operator wants to know at a glance: accounts by state, "ok" or why the store can't be reached, how many
+    renewed accounts it does not have yet, and the background tasks that fail, with the kind of failure."""
+
+    accounts: dict[str, int]
+    store: str
+    unsaved: int
+    background: dict[str, str]
+
+
+class AccountPool:
+    """One of these a process. `new_id` makes ids for leases; `holder` names this process among all that share the
+    store."""
+
+    def __init__(
+        self,
+        store: Store,
+        exchange: ExchangeTokens,
+        options: PoolOptions,
+        *,
+        holder: str,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._clock = clock
+        self._new_id = new_id
+        self._pool = PoolState(options.limit)
+        self._renewals = Renewals(
+            store,
+            exchange,
+            latest=self._pool.account,
+            report=self._report_renewal,
+            catch_up=self._catch_up,
+            holder=holder,
+            clock=clock,
+            jitter=random.random,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._claimed: set[str] = set()
+        self._freed = asyncio.Event()
+        self._catching_up = asyncio.Lock()
+        self._away: str | None = None
+        self._failing: dict[str, str] = {}  # background tasks that failed when they last ran, and how
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._pool)
 
-    def __contains__(self, id: str) -> bool:
-        return id in self._entries
+    # --- life -------------------------------------------------------------------------------------------------------
 
-    # --- who is in it -----------------------------------------------------------------------------------------------
+    async def open(self, *, background: bool = True) -> None:
+        """Load everything. Raises StoreError where the store can't be had at the start."""
+        await self._store.open()
+        for account, condition in await self._store.load():
+            await self._take_in(account, condition)
+        if background:
+            self._spawn(self._every(_SYNC_SECONDS, "sync", self._sync))
+            self._spawn(self._every(_AHEAD_SECONDS, "renewal", self._renew_ahead))
 
-    def add(self, account: Account, condition: Condition, now: float) -> bool:
-        """Take an account in. False where it is there already, by its id or its user: then nothing changes."""
-        if self.find(account) is not None:
-            return False
-        rank = (min(condition.last_used, now), next(self._numbers))  # a time to come would keep it waiting until then
-        entry = Entry(account, condition, self._offer(None), rank)
-        self._entries[account.id] = entry
-        name = _name(account)
-        if name is not None:
-            self._users[name] = entry
-        self._resume(entry)
-        self._queues.stir(entry)
-        return True
-
-    def find(self, account: Account) -> str | None:
-        """The id under which `account` (or its user in the same workspace) is in the pool."""
-        if account.id in self._entries:
-            return account.id
-        name = _name(account)
-        entry = self._users.get(name) if name is not None else None
-        return entry.account.id if entry is not None else None
-
-    def remove(self, id: str) -> bool:
-        """Forget an account; whether it was there. Its turns go on, and what they say is not heard."""
-        entry = self._entries.get(id)
-        if entry is None:
-            return False
-        self._forget(entry)
-        if entry.active or entry.renewing is not None:
-            self._removed[id] = entry
-        return True
-
-    def clear(self) -> int:
-        """Forget all of them; how many there were."""
-        return sum(self.remove(id) for id in list(self._entries))
-
-    def replace(self, account: Account, condition: Condition, now: float) -> str | None:
-        """Another process changed or added this account. Returns the id that vanished, as `report` does.
-
-        A late version of the credentials is not taken; neither is the condition where ours is not stored yet: it will
-        be, and is the newer one.
-        """
-        entry = self._entries.get(account.id)
-        if entry is None:
-            self.add(account, condition, now)
-            return None
-        newer = account.version > entry.account.version
-        ours = entry.condition
-        if account.id not in self._dirty:
-            turns = max(condition.turns, ours.turns)
-            entry.condition = replace(condition, last_used=max(condition.last_used, ours.last_used), turns=turns)
-        elif newer:
-            entry.condition = after(ours, Supplied(account), now)
-        vanished = self._adopt(entry, account) if newer else None
-        self._queues.stir(entry)
-        return vanished
-
-    def learn(self, id: str, slugs: Iterable[str]) -> None:
-        """Tell which models an account has. None at all means that its list could not be had."""
-        entry = self._entries.get(id)
-        if entry is None:
+    async def _take_in(self, account: Account, condition: Condition) -> None:
+        """One account at the start. Where a kill came between storing a renewed account and removing the one it turned
+        out to be, both are there: the one whose token was renewed last stays."""
+        now = self._clock()
+        twin = self._pool.account(self._pool.find(account) or "")
+        if twin is None:
+            self._pool.add(account, condition, now)
             return
-        offer = self._offer(frozenset(slugs) or None)
-        self._leave_offer(entry)
-        entry.offer = offer
-        self._queues.stir(entry)
+        older = twin if (twin.expires or 0.0) < (account.expires or 0.0) else account
+        await self._store.remove([older.id])
+        if older is twin:
+            self._pool.remove(twin.id)
+            self._pool.add(account, condition, now)
+
+    async def close(self) -> None:
+        """Store what is left to store, and let go."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._renewals.close()
+        with suppress(StoreError):
+            await self._write_behind()
+        await self._store.close()
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
-    def lease(
-        self,
-        slugs: tuple[str, ...],
-        now: float,
-        *,
-        lease_id: str,
-        exclude: frozenset[str] = frozenset(),
-        owner: str | None = None,
-    ) -> Lease:
-        """A turn with an account that has one of `slugs` (what the model could mean, best first).
+    async def lease(
+        self, slugs: tuple[str, ...], *, exclude: frozenset[str] = frozenset(), owner: str | None = None
+    ) -> Slot:
+        """A turn with an account that may have one of `slugs`, waiting where all are busy. Raises NoAccountError."""
+        until = asyncio.get_running_loop().time() + self._options.patience
+        taken: frozenset[str] = frozenset()  # at their limit by the turns of other processes
+        while True:
+            self._freed.clear()
+            try:
+                slot = self._pool.lease(
+                    slugs, self._clock(), slot_id=self._new_id(), exclude=exclude | taken, owner=owner
+                )
+            except NoAccountError as shortage:
+                if not shortage.busy and not taken:
+                    raise
+                await self._wait_for_end(until, poll=bool(taken))
+                taken = frozenset()
+                continue
+            if await self._claim(slot):
+                return slot
+            self._pool.end(slot, Unused(), self._clock())
+            taken |= {slot.account.id}
 
-        `exclude` are ids that this exchange has tried; with `owner` it is that account or none. Raises NoAccountError.
+    async def ready(self, slot: Slot) -> Account:
+        """The account of a turn with a good access token. Raises GatewayError (DeadCredentialError: it was parked)."""
+        account = self._pool.account_of(slot)
+        if account is None:
+            raise DeadCredentialError("account_removed")
+        return await self._good(account)
+
+    async def beside(self, id: str) -> Account | None:
+        """An account with a good access token for a call that is no turn, beside its turns and its limits; None where
+        it is not there. Raises GatewayError."""
+        account = self._pool.account(id)
+        return None if account is None else await self._good(account)
+
+    async def _good(self, account: Account) -> Account:
+        condition = self._pool.condition(account.id) or Condition()
+        if condition.expired or not account.is_fresh(self._clock()):
+            if not account.renewable:
+                raise DeadCredentialError("token_expired")
+            return await self._renewals.renew(account)
+        return account
+
+    def end(self, slot: Slot, event: TurnEvent) -> None:
+        """Give a turn back with what it showed. Ending it again does nothing."""
+        self._pool.end(slot, event, self._clock())
+        self._freed.set()
+        if slot.id in self._claimed:
+            self._claimed.discard(slot.id)
+            self._spawn(self._guarded(self._store.release(slot.account.id, slot.id)))
+
+    def learn(self, id: str, slugs: Iterable[str]) -> None:
+        """Tell which models an account has."""
+        self._pool.learn(id, slugs)
+
+    # --- for people -------------------------------------------------------------------------------------------------
+
+    async def add(self, text: str) -> AddReport:
+        """Take in credentials, one a line. What is reported as added or updated is stored. Raises StoreError."""
+        lines, invalid = read_lines(text)
+        now = self._clock()
+        fresh: list[Account] = []
+        updated: list[str] = []
+        duplicates: list[int] = []
+        for number, credential in lines:
+            account = account_of(credential, now)
+            known = self._pool.find(account)
+            if known is None:
+                fresh.append(account)
+            elif await self._supply(known, account):
+                updated.append(known)
+            else:
+                duplicates.append(number)
+        added = await self._store.add(fresh)
+        for account, _new in zip(fresh, added, strict=True):
+            self._pool.add(account, Condition(), now)
+        self._freed.set()
+        return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(duplicates), tuple(invalid))
+
+    async def host(self, account: Account) -> str:
+        """Take in the account of a caller who brought their own credential; its id. While the store is away it is kept
+        in memory alone: whoever brought it can bring it again."""
+        known = self._pool.find(account)
+        if known is not None:
+            await self._guarded(self._supply(known, account))
+            return known
+        if len(self._pool) >= _MAX_HOSTED:
+            await self._guarded(self.remove(self.page(limit=1)[0].id))
+        await self._guarded(self._store.add([account]))
+        self._pool.add(account, Condition(), self._clock())
+        return account.id
+
+    async def remove(self, id: str) -> bool:
+        """Forget one account; whether it was there. Raises StoreError."""
+        removed = await self._store.remove([id])
+        return self._pool.remove(id) or removed > 0
+
+    async def clear(self) -> int:
+        """Forget all accounts; how many there were. Raises StoreError."""
+        await self._store.remove(None)
+        return self._pool.clear()
+
+    async def reset(self, id: str) -> bool:
+        """Forget what is known against an account; whether it is there. Raises StoreError."""
+        if id not in self._pool:
+            return False
+        self._pool.report(id, Reset(), self._clock())
+        await self._write_behind()
+        self._freed.set()
+        return True
+
+    async def renew(self, id: str) -> Account | None:
+        """The account with a good access token, renewed where it can be; None where it is not there.
+
+        Raises GatewayError.
         """
-        if not slugs or lease_id in self._leases:
-            raise PoolError("a lease needs a slug and an id of its own")
-        self._queues.wake(now)
-        found = self._longest_unused(slugs, now, exclude) if owner is None else self._owned(owner, slugs, now, exclude)
-        return self._lend(found, lease_id, now)
+        account = self._pool.account(id)
+        if account is None or not account.renewable:
+            return account
+        return await self._renewals.renew(account)
 
-    def leased(self, lease: Lease) -> Account | None:
-        """The account of a lease as it is now, also where it became one with another; None where it was removed."""
-        entry = self._leases.get(lease.id)
-        return entry.account if entry is not None and self._has(entry) else None
+    def report(self, id: str, event: TurnEvent) -> None:
+        """Tell what a probe showed."""
+        self._pool.report(id, event, self._clock())
+        self._freed.set()
 
-    def end(self, lease: Lease, event: TurnEvent, now: float) -> None:
-        """Give a lease back, with what its turn showed. Ending it again does nothing."""
-        entry = self._leases.pop(lease.id, None)
-        if entry is None:
-            return
-        entry.active -= 1
-        if not self._has(entry):
-            self._let_go(entry)
-            return
-        if type(event) is not Unused:
-            self._count(entry, lease.begun)
-        if not _is_stale(lease, entry, event):
-            self._happen(entry, event, now)
-        if entry.active == self._limit - 1:
-            self._queues.freed(entry)
+    def view(self, id: str) -> AccountView | None:
+        """One account, as people are shown it."""
+        return self._pool.view(id, self._clock())
 
-    def report(self, id: str, event: Event, now: float) -> str | None:
-        """Tell what happened to an account outside of a lease. Nothing happens where it is not there (any more).
+    def page(self, *, offset: int = 0, limit: int | None = None, state: State | None = None) -> list[AccountView]:
+        """A page of accounts in the order they were added, without secrets."""
+        return self._pool.snapshot(self._clock(), offset=offset, limit=limit, state=state)
 
-        Returns the id of the account that turned out to be the same and vanished into this one, if any: it is to be
-        removed from the store, too. Raises PoolError for what can't happen in the account's state.
-        """
-        entry = self._entries.get(id)
-        if entry is None:
-            self._report_removed(id, event)
-            return None
-        match event:
-            case RenewalBegan():
-                self._begin_renewal(entry, event, now)
-            case RenewalFailed() | RenewalRefused() | RenewalDropped():
-                self._end_renewal(entry, event, now)
-            case Renewed(account=account) | Supplied(account=account):
-                return self._take_credentials(entry, event, account, now)
-            case _:
-                self._happen(entry, event, now)
-        return None
-
-    # --- what is to be stored ---------------------------------------------------------------------------------------
-
-    def take_dirty(self) -> dict[str, Condition]:
-        """The conditions that have changed since the last call. What can't be stored goes back with `mark_dirty`."""
-        dirty = {id: self._entries[id].condition for id in self._dirty}
-        self._dirty.clear()
-        return dirty
-
-    def mark_dirty(self, ids: Iterable[str]) -> None:
-        """These conditions were not stored after all."""
-        self._dirty.update(id for id in ids if id in self._entries)
-
-    def take_uses(self) -> dict[str, tuple[float, int]]:
-        """For each account used since the last call: (last used, further turns)."""
-        uses, self._uses = self._uses, {}
-        return uses
-
-    # --- what is shown ----------------------------------------------------------------------------------------------
-
-    def account(self, id: str) -> Account | None:
-        """The account, credentials and all."""
-        entry = self._entries.get(id)
-        return entry.account if entry is not None else None
-
-    def condition(self, id: str) -> Condition | None:
-        """How the account is doing, as it is to be stored."""
-        entry = self._entries.get(id)
-        return entry.condition if entry is not None else None
-
-    def snapshot(
-        self, now: float, *, offset: int = 0, limit: int | None = None, state: State | None = None
-    ) -> list[AccountView]:
-        """A page of the accounts (of those in `state`, if given), in the order they were added."""
-        chosen = (entry for entry in self._entries.values() if state is None or entry.state(now) is state)
-        page = itertools.islice(chosen, offset, None if limit is None else offset + limit)
-        return [_view(entry, now) for entry in page]
-
-    def view(self, id: str, now: float) -> AccountView | None:
-        """One account."""
-        entry = self._entries.get(id)
-        return _view(entry, now) if entry is not None else None
-
-    def counts(self, now: float) -> dict[State, int]:
+    def counts(self) -> dict[State, int]:
         """How many accounts are in each state."""
-        counts = dict.fromkeys(State, 0)
-        for entry in self._entries.values():
-            counts[entry.state(now)] += 1
-        return counts
+        return self._pool.counts(self._clock())
 
-    def due(self, now: float, ahead: float) -> list[str]:
-        """Accounts whose access token is over within `ahead` seconds and which may be renewed now."""
-        return [id for id, entry in self._entries.items() if _is_due(entry, now, ahead)]
+    def health(self) -> PoolHealth:
+        """How the pool is."""
+        counts = {state.value: number for state, number in self.counts().items() if number}
+        return PoolHealth(counts, self._away or "ok", self._renewals.unsaved, dict(self._failing))
 
-    # --- choosing ---------------------------------------------------------------------------------------------------
+    # --- renewals ---------------------------------------------------------------------------------------------------
 
-    def _longest_unused(self, slugs: tuple[str, ...], now: float, exclude: frozenset[str]) -> Found:
-        if not any(offer.best(slugs) for offer in self._offers.values()):
-            raise NoAccountError(Shortage.NO_MODEL if self._entries else Shortage.EMPTY)
-        queue = self._queues.get(slugs)
-        found = self._queues.next(queue, now, exclude)
-        if found is None:
-            raise self._shortage(queue, now, exclude)
-        return found
+    def _report_renewal(self, id: str, event: AccountEvent) -> None:
+        vanished = self._pool.report(id, event, self._clock())
+        if vanished is not None:
+            self._spawn(self._forget(vanished))
 
-    def _owned(self, owner: str, slugs: tuple[str, ...], now: float, exclude: frozenset[str]) -> Found:
-        entry = self._entries.get(owner)
-        if entry is None:
-            raise NoAccountError(Shortage.GONE)
-        slug = entry.offer.best(slugs)
-        if slug is None:
-            raise NoAccountError(Shortage.NO_MODEL)
-        place, until = entry.place(slug, now, self._limit)
-        if owner in exclude and place in {Place.QUEUED, Place.BUSY}:
-            raise NoAccountError(Shortage.TRIED, None, {place.value: 1})
-        if place is Place.BUSY:
+    async def _renew_ahead(self) -> None:
+        due = [self._pool.account(id) for id in self._pool.due(self._clock(), 2 * 3600)]
+        await self._renewals.keep_fresh([account for account in due if account is not None], pause=1.0)
+
+    async def _supply(self, id: str, given: Account) -> bool:
+        """New credentials for an account that is there; False where they are no better than the ones it has."""
+        for _ in range(_SUPPLY_TRIES):
+            known = self._pool.account(id)
+            if known is None or (merged := _merged(known, given)) == known:
+                return False
+            if await self._store.save_account(merged):
+                await self._forget(self._pool.report(id, Supplied(merged), self._clock()))
+                return True
+            await self._catch_up()  # somebody was first
+        raise StoreError("the account is being changed by others all the time; try again")
+
+    async def _forget(self, vanished: str | None) -> None:
+        """An account turned out to be the same as another one: its old entry goes from the store, too."""
+        if vanished is not None:
+            await self._guarded(self._store.remove([vanished]))
+
+    # --- the store --------------------------------------------------------------------------------------------------
+
+    async def _claim(self, slot: Slot) -> bool:
+        if not self._options.shared or self._away is not None:
+            return True  # a store that is away would hold up every turn until it is not reached
+        try:
+            granted = await self._store.claim(slot.account.id, slot.id, self._options.limit, self._options.claim)
+        except StoreError as error:
+            self._note_away(error)
+            return True  # on our own: the limit is kept within this process
+        if granted:
+            self._claimed.add(slot.id)
+        return granted
+
+    async def _sync(self) -> None:
+        """What others changed comes in, what is new here goes out."""
+        try:
+            await self._catch_up()
+            await self._write_behind()
+        except StoreError as error:
+            self._note_away(error)
+        else:
+            self._note_back()
+
+    async def _catch_up(self) -> None:
+        """Take in what other processes have changed. Raises StoreError. One at a time, so that whoever has waited for
+        it knows all that was stored before."""
+        async with self._catching_up:
+            try:
+                changes = await self._store.changes()
+            except StoreEmptiedError as error:
+                await self._fill_again(error)
+                return
+            for change in changes:
+                if change.account is None:
+                    self._pool.remove(change.id)
+                else:
+                    condition = change.condition or Condition()
+                    await self._forget(self._pool.replace(change.account, condition, self._clock()))
+                self._freed.set()
+
+    async def _fill_again(self, error: StoreError) -> None:
+        """The store lost what it had; we have it still."""
+        ids = [view.id for view in self.page()]
+        log.warning("%s; putting %d accounts back", error, len(ids))
+        await self._store.add([account for id in ids if (account := self._pool.account(id)) is not None])
+        self._pool.mark_dirty(ids)
+
+    async def _write_behind(self) -> None:
+        dirty = self._pool.take_dirty()
+        try:
+            while dirty:
+                id, condition = next(iter(dirty.items()))
+                await self._store.save_condition(id, condition)
+                del dirty[id]
+            uses = self._pool.take_uses()
+            if uses:
+                await self._store.add_uses(uses)
+        finally:
+            self._pool.mark_dirty(dirty)
+
+    async def _guarded(self, call: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await call
+        except StoreError as error:
+            self._note_away(error)
+
+    def _note_away(self, error: StoreError) -> None:
+        if self._away is None:
+            log.warning("the store of accounts is away, going on from memory: %s", error)
+        self._away = str(error)
+
+    def _note_back(self) -> None:
+        if self._away is not None:
+            log.warning("the store of accounts is back")
+        self._away = None
+
+    # --- tasks ------------------------------------------------------------------------------------------------------
+
+    async def _wait_for_end(self, until: float, *, poll: bool) -> None:
+        """Until a turn ends here; with `poll` no longer than a moment, as turns end elsewhere, too."""
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
             raise NoAccountError(Shortage.BUSY)
-        if place is not Place.QUEUED:
-            raise _later(until, now, {place.value: 1})
-        return Found(entry, slug)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(left, _CLAIM_POLL_SECONDS) if poll else left):
+                await self._freed.wait()
 
-    def _shortage(self, queue: Queue, now: float, exclude: frozenset[str]) -> NoAccountError:
-        tried = [self._entries[id] for id in exclude if id in self._entries]
-        if queue.is_busy(tried):
-            return NoAccountError(Shortage.BUSY)
-        counts = queue.counts()
-        if queue.has_any():
-            return NoAccountError(Shortage.TRIED, None, counts)
-        return _later(queue.soonest(now), now, counts)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
-    def _lend(self, found: Found, lease_id: str, now: float) -> Lease:
-        """The rank rises even where the clock was put back, as the queues rely on."""
-        entry = found.entry
-        account = entry.account
-        self._latest = max(self._latest, now)
-        entry.rank = (self._latest, next(self._numbers))
-        entry.active += 1
-        self._queues.used(entry)
-        entry.condition = replace(entry.condition, last_used=now)
-        self._leases[lease_id] = entry
-        return Lease(lease_id, account, found.slug, now, is_expired(account, entry.condition, now))
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a background task of the accounts failed", exc_info=error)
 
-    # --- events -----------------------------------------------------------------------------------------------------
-
-    def _happen(self, entry: Entry, event: Event, now: float) -> None:
-        check(entry.state(now), event)
-        condition = after(entry.condition, event, now)
-        if condition is not entry.condition:
-            self._change(entry, condition)
-
-    def _change(self, entry: Entry, condition: Condition) -> None:
-        entry.condition = condition
-        self._dirty.add(entry.account.id)
-        self._queues.stir(entry)
-
-    def _begin_renewal(self, entry: Entry, event: RenewalBegan, now: float) -> None:
-        if not entry.account.renewable:
-            raise PoolError("an account with nothing but an access token can't be renewed")
-        self._happen(entry, event, now)
-        entry.renewing = entry.account.version
-        self._queues.stir(entry)
-
-    def _end_renewal(self, entry: Entry, event: Event, now: float) -> None:
-        """What is said of credentials that were replaced meanwhile is not held against the new ones."""
-        check(entry.state(now), event)
-        overtaken = entry.renewing != entry.account.version
-        self._happen(entry, RenewalDropped() if overtaken else event, now)
-        entry.renewing = None
-        self._queues.stir(entry)
-
-    def _take_credentials(self, entry: Entry, event: Event, account: Account, now: float) -> str | None:
-        """The credentials, unless they are late."""
-        if account.id != entry.account.id:
-            raise PoolError("these are the credentials of another account")
-        check(entry.state(now), event)
-        if type(event) is Renewed:
-            entry.renewing = None
-        if account.version <= entry.account.version:
-            self._queues.stir(entry)
-            return None
-        self._change(entry, after(entry.condition, event, now))
-        return self._adopt(entry, account)
-
-    def _adopt(self, entry: Entry, account: Account) -> str | None:
-        """Put the credentials in place. The same user's account under another id vanishes; returns that id."""
-        before, name = _name(entry.account), _name(account)
-        if before is not None and self._users.get(before) is entry:
-            del self._users[before]
-        entry.account = account
-        twin = self._users.get(name) if name is not None else None
-        if twin is not None:
-            self._absorb(entry, twin)
-        if name is not None:
-            self._users[name] = entry
-        return twin.account.id if twin is not None else None
-
-    def _absorb(self, entry: Entry, twin: Entry) -> None:
-        """Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill
-        between its being stored and the other's being removed loses nothing."""
-        self._forget(twin)
-        self._move_leases(twin, entry)
-        self._queues.forget(entry)  # it comes back with its new rank
-        entry.rank = max(entry.rank, twin.rank)
-        last_used, turns = self._uses.pop(entry.account.id, (0.0, 0))
-        self._uses[entry.account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
-        self._change(entry, united(entry.condition, twin.condition))
-
-    def _count(self, entry: Entry, begun: float) -> None:
-        condition = entry.condition
-        entry.condition = replace(condition, turns=condition.turns + 1)
-        last_used, turns = self._uses.get(entry.account.id, (0.0, 0))
-        self._uses[entry.account.id] = (max(last_used, begun), turns + 1)
-
-    # --- entries ----------------------------------------------------------------------------------------------------
-
-    def _has(self, entry: Entry) -> bool:
-        return self._entries.get(entry.account.id) is entry
-
-    def _forget(self, entry: Entry) -> None:
-        id, name = entry.account.id, _name(entry.account)
-        del self._entries[id]
-        if name is not None and self._users.get(name) is entry:
-            del self._users[name]
-        self._leave_offer(entry)
-        self._dirty.discard(id)
-        self._uses.pop(id, None)
-        self._queues.forget(entry)
-
-    def _offer(self, slugs: frozenset[str] | None) -> Offer:
-        offer = self._offers.get(slugs)
-        if offer is None:
-            offer = self._offers[slugs] = Offer(slugs)
-        offer.accounts += 1
-        return offer
-
-    def _leave_offer(self, entry: Entry) -> None:
-        entry.offer.accounts -= 1
-        if not entry.offer.accounts:
-            del self._offers[entry.offer.slugs]
-
-    # --- removed while something was under way ----------------------------------------------------------------------
-
-    def _resume(self, entry: Entry) -> None:
-        """An account that was removed and is back again has its turns still, and its renewal."""
-        before = self._removed.pop(entry.account.id, None)
-        if before is not None:
-            self._move_leases(before, entry)
-            entry.renewing = before.renewing
-
-    def _move_leases(self, before: Entry, entry: Entry) -> None:
-        if before.active:
-            self._leases.update({id: entry for id, holder in self._leases.items() if holder is before})
-        entry.active += before.active
-        before.active = 0
-
-    def _report_removed(self, id: str, event: Event) -> None:
-        entry = self._removed.get(id)
-        if entry is not None and isinstance(event, Renewed | RenewalFailed | RenewalRefused | RenewalDropped):
-            entry.renewing = None
-            self._let_go(entry)
-
-    def _let_go(self, entry: Entry) -> None:
-        if not entry.active and entry.renewing is None:
-            self._removed.pop(entry.account.id, None)
+    async def _every(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` again and again. This is the edge that must not die, so whatever it raises is logged (once for a
+        row of failures, as some of this runs four times a second) and told by `health` until it goes well."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception as error:
+                if name not in self._failing:
+                    log.exception("background task %r of the accounts failed; it is tried again", name)
+                self._failing[name] = type(error).__name__
+            else:
+                if self._failing.pop(name, None) is not None:
+                    log.warning("background task %r of the accounts is well again", name)
 
 
-def _name(account: Account) -> tuple[str, str | None] | None:
-    """What two accounts have in common that are the same, where it is known."""
-    return (account.user, account.team) if account.user is not None else None
-
-
-def _is_stale(lease: Lease, entry: Entry, event: TurnEvent) -> bool:
-    """Whether the turn speaks of an access token the account has no more. A turn that waited for a renewal had the new
-    one."""
-    if not isinstance(event, Refused | TokenExpired) or lease.needs_renewal:
-        return False
-    return lease.account.access_token != entry.account.access_token
-
-
-def _is_due(entry: Entry, now: float, ahead: float) -> bool:
-    account, condition = entry.account, entry.condition
-    if not account.renewable or account.access_token is None or entry.renewing is not None:
-        return False
-    if condition.parked is not None or condition.retry_at > now:
-        return False
-    return condition.expired or not account.is_fresh(now, ahead)
-
-
-def _later(start: float, now: float, counts: dict[str, int]) -> NoAccountError:
-    if start == math.inf:
-        return NoAccountError(Shortage.NEVER, None, counts)
-    return NoAccountError(Shortage.LATER, max(0.0, start - now), counts)
-
-
-def _view(entry: Entry, now: float) -> AccountView:
-    return view_of(entry.account, entry.condition, entry.renewing is not None, entry.active, now)
+def _merged(known: Account, given: Account) -> Account:
+    """`known`, one version on, with the access token of `given` where that one lasts longer. A refresh or session token
+    by which an account is found is the one it came with, and may have been rotated away: it is never taken back."""
+    if given.access_token in {None, known.access_token} or (given.expires or 0.0) <= (known.expires or 0.0):
+        return known
+    return msgspec.structs.replace(
+        known,
+        access_token=given.access_token,
+        expires=given.expires,
+        plan=given.plan or known.plan,
+        version=known.version + 1,
+    )

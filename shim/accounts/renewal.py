@@ -1,13 +1,13 @@
-"""Access tokens that are good: renewed ahead of their end, once, however many ask and wherever they run.
+"""Access tokens that are good: renewed ahead of their end or when refused, once, however many ask and wherever.
 
-    fresh ──good──> the account                      many callers, one task (single flight, shielded)
-      └─due──> lock ──> catch up ──> exchange ──> store ──> told
-                 └─ taken: wait for what the other one stores
+    renew ──one flight an account──> RenewalBegan ──> lock ──> catch up ──> exchange ──> store ──> Renewed
+                                                        └─ taken: wait for what the other one stores
 
 Rules: a refresh token is sent by one process at a time, and only if it is the newest. The lock keeps others away, but
 whoever had it just before may have stored a newer token: so, under the lock, what others changed is read first. No
 lock, no exchange: a refresh token used twice costs the account, a token a minute late costs one try. What an exchange
-brought is stored before it is used (`rotations`).
+brought is stored before it is used (`rotations`). The pool hears of every renewal the same way, whoever asked for it:
+that it began, and one event for how it ended; when a failed one may be tried again is the pool's to know (`retry_at`).
 """
 
 import asyncio
@@ -16,41 +16,46 @@ import math
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from shim.accounts.account import Account, read_claims
-from shim.accounts.rotations import Latest, Rotation, Rotations, Tell
+from shim.accounts.rotations import Latest, Rotation, Rotations
+from shim.accounts.states import (
+    AccountEvent,
+    RenewalBegan,
+    RenewalDropped,
+    RenewalFailed,
+    RenewalRefused,
+    Renewed,
+    Supplied,
+)
 from shim.accounts.stores.base import Store, StoreError
-from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, Sent, UpstreamError
 from shim.protocol.commands import Handshake
-from shim.protocol.turn.renewal import DeadCredentialError, Fresh, Places, renewal_of
-from shim.transport.base import Lane
+from shim.protocol.turn.renewal import DeadCredentialError, RenewedTokens, TokenEndpoints, renewal_of
+from shim.single_flight import SingleFlight
+from shim.transport.base import ConnectionKey
 
 log = logging.getLogger("chat2api")
 
 T = TypeVar("T")
-Exchange = Callable[[Account], Awaitable[Fresh]]
+ExchangeTokens = Callable[[Account], Awaitable[RenewedTokens]]
+Report = Callable[[str, AccountEvent], None]
 Clock = Callable[[], float]
 
-_BUSY = "renewal_busy"
 _OF_LIFETIME = 0.1  # a short-lived token is renewed in its last tenth
-# What upstream also says to the slower of two who sent the same token.
-_MAYBE_LATE = frozenset({"refresh_token_reused", "invalid_grant"})
 
 
 class RenewalTimes(msgspec.Struct, frozen=True):
     """Seconds, and counts. `lease` must be longer than `exchange`, and `patience` longer than `lease`.
 
-    ahead: what an access token must have left. exchange: for one call. lease: of the lock. patience: for somebody
-    else's renewal. poll, lag, max_save_delay: see Rotations. tries, delay, max_delay: transient failures within one
-    call; delay doubles. rest: after these, while the access token is still good. closing: for exchanges under way at
-    the end.
+    exchange: for one call. lease: of the lock. patience: for somebody else's renewal. poll, lag, max_save_delay: see
+    Rotations. tries, delay, max_delay: transient failures within one call; delay doubles. rest: after these, where
+    upstream does not say how long. closing: for exchanges under way at the end.
     """
 
-    ahead: float = 300.0
     exchange: float = 45.0
     lease: float = 60.0
     patience: float = 75.0
@@ -67,18 +72,21 @@ class RenewalTimes(msgspec.Struct, frozen=True):
 class RunsHandshakes(Protocol):
     """What is needed of the driver."""
 
-    async def run(self, handshake: Handshake[T], lane: Lane) -> T:
+    async def run(self, handshake: Handshake[T], connection: ConnectionKey) -> T:
         """Perform a handshake. Raises GatewayError."""
         ...
 
 
 def exchange_by(
-    driver: RunsHandshakes, places: Callable[[Account], Places], lane: Callable[[Account], Lane], clock: Clock
-) -> Exchange:
+    driver: RunsHandshakes,
+    places: Callable[[Account], TokenEndpoints],
+    connection: Callable[[Account], ConnectionKey],
+    clock: Clock,
+) -> ExchangeTokens:
     """The exchange over a driver: where an account is renewed, and over which connections."""
 
-    async def exchange(account: Account) -> Fresh:
-        return await driver.run(renewal_of(account, places(account), clock()), lane(account))
+    async def exchange(account: Account) -> RenewedTokens:
+        return await driver.run(renewal_of(account, places(account), clock()), connection(account))
 
     return exchange
 
@@ -86,18 +94,18 @@ def exchange_by(
 class Renewals:
     """One of these a process; `holder` names it among all that share the store.
 
-    `latest` and `tell` are the pool's: see Rotations. `catch_up` asks the store for what others changed, so that when
-    it returns, `latest` knows all of it; it raises StoreError. `jitter` gives a number from 0 to 1, `clock` seconds
-    since 1970.
+    `latest` and `report` are the pool's: the newest it knows of an account, and what happened to one. `catch_up` asks
+    the store for what others changed, so that when it returns, `latest` knows all of it; it raises StoreError. `jitter`
+    gives a number from 0 to 1, `clock` seconds since 1970.
     """
 
     def __init__(
         self,
         store: Store,
-        exchange: Exchange,
+        exchange: ExchangeTokens,
         *,
         latest: Latest,
-        tell: Tell,
+        report: Report,
         catch_up: Callable[[], Awaitable[None]],
         holder: str,
         clock: Clock,
@@ -107,15 +115,17 @@ class Renewals:
         self._store = store
         self._exchange = exchange
         self._latest = latest
+        self._report = report
         self._catch_up = catch_up
         self._holder = holder
         self._clock = clock
         self._jitter = jitter
         self._times = times = times or RenewalTimes()
-        self._rotations = Rotations(store, latest, tell, poll=times.poll, lag=times.lag, max_delay=times.max_save_delay)
-        self._under_way: dict[str, asyncio.Task[Account]] = {}
+        self._rotations = Rotations(
+            store, latest, self._saved_late, poll=times.poll, lag=times.lag, max_delay=times.max_save_delay
+        )
+        self._flights: SingleFlight[str, Account] = SingleFlight()
         self._committed: set[str] = set()
-        self._resting: dict[str, float] = {}
         self._closed = False
 
     @property
@@ -123,50 +133,45 @@ class Renewals:
         """How many renewed accounts the store does not have yet (for health; 0 is well)."""
         return self._rotations.unsaved
 
-    async def fresh(self, account: Account) -> Account:
-        """The account with an access token that is good for a while: as it is, or renewed.
-
-        Raises DeadCredentialError where a person has to log in again (park it), GatewayError where it may work later.
-        """
-        newest = self._newest(account)
-        if self._is_good(newest):
-            return newest
-        try:
-            return await self._renewed(newest)
-        except DeadCredentialError:
-            raise
-        except GatewayError:
-            if newest.is_fresh(self._clock()):  # there was time left, and there still is
-                return newest
-            raise
-
     async def renew(self, account: Account) -> Account:
-        """The account with another access token than it has here: for when upstream has refused that one.
+        """The account with another access token than it has here: for when that one has expired, or upstream has
+        refused it.
 
-        Raises like `fresh`.
+        Raises DeadCredentialError where a person has to log in again (it is parked), GatewayError where it may work
+        later.
         """
         newest = self._newest(account)
-        return newest if _is_other(newest, account) else await self._renewed(newest)
+        if _is_other(newest, account):
+            return newest
+        if self._closed:
+            raise _closing()
+        if not newest.renewable:
+            raise DeadCredentialError("not_renewable" if newest.is_fresh(self._clock()) else "token_expired")
+        try:
+            return await self._flights.run(account.id, lambda: self._renewal(newest))
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if self._closed and caller is not None and not caller.cancelling():  # the flight was, not the caller
+                raise _closing() from None
+            raise
 
     async def keep_fresh(
         self, accounts: Iterable[Account], *, ahead: float = 3600.0, at_once: int = 4, pause: float = 0.0
-    ) -> dict[str, GatewayError]:
-        """Renew those whose token runs out within `ahead` seconds or so; returns why some could not be, by id.
+    ) -> None:
+        """Renew those whose token runs out within `ahead` seconds or so. Those that fail are reported, and no more.
 
         Spread in three ways: each account comes due at a time of its own between `ahead` and twice that, `at_once` go
         on at the same time, and each waits up to `pause` seconds first. Accounts that never were used are left alone.
         """
         now = self._clock()
         due = sorted((one for one in accounts if self._is_due(one, now, ahead)), key=lambda one: one.expires or 0.0)
-        failed: dict[str, GatewayError] = {}
         waiting = iter(due)
-        await asyncio.gather(*(self._work_off(waiting, failed, pause) for _ in range(min(at_once, len(due)))))
-        return failed
+        await asyncio.gather(*(self._work_off(waiting, pause) for _ in range(min(at_once, len(due)))))
 
     async def close(self) -> None:
         """Let go: what only waits is ended; an exchange is awaited, as its answer may carry a refresh token."""
         self._closed = True
-        tasks = dict(self._under_way)
+        tasks = self._flights.tasks()
         for id, task in tasks.items():
             if id not in self._committed:
                 task.cancel()
@@ -186,75 +191,61 @@ class Renewals:
             raise DeadCredentialError("account_removed")
         return newest if newest.version >= account.version else account
 
-    def _is_good(self, account: Account) -> bool:
-        """Whether there is nothing to do, or nothing that could be done."""
-        now = self._clock()
-        if account.is_fresh(now, self._times.ahead):
-            return True
-        if not account.renewable or now < self._resting.get(account.id, 0.0):
-            return account.is_fresh(now)
-        return account.is_fresh(now, min(self._times.ahead, _margin(account)))
-
     def _is_due(self, account: Account, now: float, ahead: float) -> bool:
-        if account.access_token is None or not account.renewable or now < self._resting.get(account.id, 0.0):
+        if account.access_token is None or not account.renewable:
             return False
         ahead *= 1 + _share(account.id)
         return not account.is_fresh(now, ahead) and not account.is_fresh(now, min(ahead, _margin(account)))
 
-    async def _work_off(self, waiting: Iterator[Account], failed: dict[str, GatewayError], pause: float) -> None:
+    async def _work_off(self, waiting: Iterator[Account], pause: float) -> None:
         for account in waiting:
             await asyncio.sleep(pause * self._jitter())
-            try:
+            with suppress(GatewayError):  # reported already
                 await self.renew(account)
-            except GatewayError as error:
-                failed[account.id] = error
 
-    # --- single flight ----------------------------------------------------------------------------------------------
+    # --- one renewal ------------------------------------------------------------------------------------------------
 
-    async def _renewed(self, account: Account) -> Account:
-        """The renewal of this account that is under way, or a new one. A caller that leaves does not end it."""
-        if self._closed:
-            raise _closing()
-        if not account.renewable:
-            raise DeadCredentialError("not_renewable" if account.is_fresh(self._clock()) else "token_expired")
-        task = self._under_way.get(account.id)
-        if task is None:
-            task = self._under_way[account.id] = asyncio.create_task(self._renew(account))
-            task.add_done_callback(partial(self._ended, account.id))
+    async def _renewal(self, account: Account) -> Account:
+        """From its first event to its last."""
+        id = account.id
+        self._report(id, RenewalBegan())
         try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled() and self._closed:
-                raise _closing() from None
+            newer = await self._try(account)
+        except DeadCredentialError as error:
+            log.warning("account %s: not renewed (%s)", id, error.reason)
+            self._report(id, RenewalRefused(error.reason))
             raise
-
-    def _ended(self, id: str, task: "asyncio.Task[Account]") -> None:
-        """Also looks at the outcome, for nobody else may be there to do it."""
-        del self._under_way[id]
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None:
-            self._resting.pop(id, None)
-            log.info("account %s: renewed", id)
-        elif isinstance(error, GatewayError):
+        except GatewayError as error:
             log.warning("account %s: not renewed (%s)", id, error.code)
-            self._resting[id] = self._clock() + max(self._times.rest, error.retry_after or 0.0)
+            now = self._clock()
+            retry_at = now + (error.retry_in(now) or self._times.rest)
+            self._report(id, RenewalFailed(error.code or "failed", retry_at))
+            raise
+        except BaseException:
+            self._report(id, RenewalDropped())
+            raise
+        log.info("account %s: renewed", id)
+        # What the store does not have yet must not become the pool's newest: it would count as saved. Whoever asks for
+        # this account gets it from `_newest` meanwhile.
+        is_stored = self._rotations.unsaved_account(id) is None
+        self._report(id, Renewed(newer) if is_stored else RenewalDropped())
+        return newer
 
-    async def _renew(self, account: Account) -> Account:
-        """A few tries. What upstream limits is not tried again: the limit is honoured."""
+    def _saved_late(self, account: Account) -> None:
+        self._report(account.id, Supplied(account))
+
+    async def _try(self, account: Account) -> Account:
+        """A few tries. What upstream limits is not tried again: the limit is honoured. Nor is what another process is
+        at: it has been waited for already."""
         for attempt in range(1, self._times.tries + 1):
             try:
                 return await self._once(account)
             except UpstreamError as error:
-                if attempt == self._times.tries or self._closed or error.code == _BUSY:
+                if attempt == self._times.tries or self._closed or error.about is About.ACCOUNT:
                     raise
-            await asyncio.sleep(self._delay(attempt))
+            whole = min(self._times.max_delay, self._times.delay * 2.0 ** (attempt - 1))
+            await asyncio.sleep(whole * (1 + self._jitter()) / 2)
         raise AssertionError("unreachable: the last try returns or raises")
-
-    def _delay(self, attempt: int) -> float:
-        whole = min(self._times.max_delay, self._times.delay * 2.0 ** (attempt - 1))
-        return whole * (1 + self._jitter()) / 2
 
     # --- one exchange among all processes ---------------------------------------------------------------------------
 
@@ -273,7 +264,12 @@ class Renewals:
             if _is_other(newest, account):
                 return newest
             await asyncio.sleep(self._times.poll)
-        raise UpstreamError("Another process has not finished renewing this account", code=_BUSY)
+        raise UpstreamError(
+            "Another process has not finished renewing this account",
+            code="renewal_busy",
+            about=About.ACCOUNT,
+            sent=Sent.NEVER,
+        )
 
     async def _lock(self, account: Account) -> Account | None:
         """Take the lock and read what others stored before: the newest there is. None where it can't be had now."""
@@ -285,7 +281,12 @@ class Renewals:
             await self._catch_up()
         except StoreError as error:
             await self._unlock(account.id)
-            raise UpstreamError("The store of accounts is away: no renewals", code="store_unavailable") from error
+            raise UpstreamError(
+                "The store of accounts is away: no renewals",
+                code="store_unavailable",
+                about=About.GATEWAY,
+                sent=Sent.NEVER,
+            ) from error
         return self._newest(account)
 
     async def _exchange_locked(self, account: Account) -> Account:
@@ -294,7 +295,7 @@ class Renewals:
         try:
             return await self._rotations.keep(Rotation(account, await self._ask(account)))
         except DeadCredentialError as error:
-            if error.reason in _MAYBE_LATE and (newer := await self._newer_than(account)) is not None:
+            if error.maybe_late and (newer := await self._newer_than(account)) is not None:
                 return newer
             raise
         finally:
@@ -302,7 +303,7 @@ class Renewals:
             if self._rotations.unsaved_account(account.id) is None:
                 await self._unlock(account.id)
 
-    async def _ask(self, account: Account) -> Fresh:
+    async def _ask(self, account: Account) -> RenewedTokens:
         try:
             async with asyncio.timeout(self._times.exchange):
                 return await self._exchange(account)
@@ -353,4 +354,4 @@ def _share(id: str) -> float:
 
 
 def _closing() -> GatewayError:
-    return UpstreamError("The gateway is shutting down", code="shutting_down")
+    return UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY, sent=Sent.NEVER)

@@ -9,26 +9,25 @@ for word: the store says yes to what it has already.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 import msgspec
 
 from shim.accounts.account import Account
 from shim.accounts.stores.base import Store, StoreError
 from shim.chatgpt.token import Guarded
-from shim.protocol.turn.renewal import Fresh
+from shim.protocol.turn.renewal import RenewedTokens
 
 log = logging.getLogger("chat2api")
 
 Latest = Callable[[str], Account | None]
-Tell = Callable[[Account], None]
+SavedLate = Callable[[Account], None]
 
 
 class Rotation(Guarded, frozen=True):
     """An exchange that happened: what it brought, and the account (as the store had it) whose tokens it used up."""
 
     used: Account
-    fresh: Fresh
+    fresh: RenewedTokens
 
     def on(self, account: Account) -> Account:
         """`account` with what is new, one version on. `account` is `used`, or somebody's later change of it."""
@@ -55,17 +54,24 @@ class Rotation(Guarded, frozen=True):
 class Rotations:
     """Saves rotations, at once or as soon as it can be done.
 
-    `latest` gives what the store last said of an account, None where it has been removed; `tell` is told what has been
-    stored here. Seconds: `poll` between two looks at `latest`, `lag` that it may be behind the store, at most
-    `max_delay` between two offers of what could not be stored.
+    `latest` gives what the store last said of an account, None where it has been removed; `saved_late` is told what
+    could not be stored at once, and is now. Seconds: `poll` between two looks at `latest`, `lag` that it may be behind
+    the store, at most `max_delay` between two offers of what could not be stored.
     """
 
     def __init__(
-        self, store: Store, latest: Latest, tell: Tell, *, poll: float = 0.1, lag: float = 1.0, max_delay: float = 5.0
+        self,
+        store: Store,
+        latest: Latest,
+        saved_late: SavedLate,
+        *,
+        poll: float = 0.1,
+        lag: float = 1.0,
+        max_delay: float = 5.0,
     ) -> None:
         self._store = store
         self._latest = latest
-        self._tell = tell
+        self._saved_late = saved_late
         self._poll = poll
         self._lag = lag
         self._max_delay = max_delay
@@ -121,7 +127,6 @@ class Rotations:
         renewed = rotation.on(base)
         if not await self._store.save_account(renewed):
             return None  # somebody was first; `latest` will soon say with what
-        self._tell(renewed)
         return renewed
 
     def _remember(self, rotation: Rotation) -> Account:
@@ -134,12 +139,19 @@ class Rotations:
         delay = self._poll
         while self._unsaved:
             for id, rotation in list(self._unsaved.items()):
-                with suppress(StoreError):
+                try:
                     await self._save_late(id, rotation)
+                except StoreError:
+                    continue  # still away
+                except Exception:  # a refresh token is worth an account: this task must not die
+                    log.exception("account %s: its new token could not be saved; it is tried again", id)
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._max_delay)
 
     async def _save_late(self, id: str, rotation: Rotation) -> None:
-        if await self._offer(rotation) is not None:
+        saved = await self._offer(rotation)
+        if saved is not None and self._unsaved.get(id) is rotation:
             del self._unsaved[id]
             log.info("account %s: its new token is saved now", id)
+            if self._latest(id) is not None:
+                self._saved_late(saved)

@@ -48,18 +48,18 @@ class State(enum.Enum):
 # --- what can happen to an account ----------------------------------------------------------------------------------
 
 
-class Event(msgspec.Struct, frozen=True):
+class AccountEvent(msgspec.Struct, frozen=True):
     """Something that happened. All times are in seconds since 1970; reasons carry no token, cookie or message text."""
 
 
-class Succeeded(Event, frozen=True):
+class Succeeded(AccountEvent, frozen=True):
     """A turn on `model` (a slug) that began at `begun` went well: limits learned before it began are over."""
 
     model: str
     begun: float
 
 
-class Limited(Event, frozen=True):
+class Limited(AccountEvent, frozen=True):
     """Upstream will not serve `model` (a slug; None: any) before `until`. Of two limits the later one counts."""
 
     until: float
@@ -67,58 +67,58 @@ class Limited(Event, frozen=True):
     reason: str = "limited"
 
 
-class Refused(Event, frozen=True):
+class Refused(AccountEvent, frozen=True):
     """Upstream refused the account for good: it is parked until a person resets it or it gets a new token."""
 
     reason: str
 
 
-class TokenExpired(Event, frozen=True):
+class TokenExpired(AccountEvent, frozen=True):
     """Upstream says the access token's time is over, whatever the token says itself."""
 
 
-class Released(Event, frozen=True):
+class Released(AccountEvent, frozen=True):
     """A turn ended in a way that says nothing about its account: broken off, or upstream failed."""
 
 
-class Unused(Event, frozen=True):
+class Unused(AccountEvent, frozen=True):
     """A lease came to no turn at all, so it is not counted as one."""
 
 
-class RenewalBegan(Event, frozen=True):
+class RenewalBegan(AccountEvent, frozen=True):
     """Somebody has gone for a new access token. Only one at a time may."""
 
 
-class Renewed(Event, frozen=True):
+class Renewed(AccountEvent, frozen=True):
     """The renewal brought new credentials. They are already stored."""
 
     account: Account
 
 
-class Supplied(Event, frozen=True):
+class Supplied(AccountEvent, frozen=True):
     """A person, or another process, brought new credentials. They are already stored. A renewal goes on."""
 
     account: Account
 
 
-class RenewalFailed(Event, frozen=True):
+class RenewalFailed(AccountEvent, frozen=True):
     """The renewal failed, but not for good: it may be tried again at `retry_at`."""
 
     reason: str
     retry_at: float
 
 
-class RenewalRefused(Event, frozen=True):
+class RenewalRefused(AccountEvent, frozen=True):
     """What the account is renewed with is dead."""
 
     reason: str
 
 
-class RenewalDropped(Event, frozen=True):
+class RenewalDropped(AccountEvent, frozen=True):
     """The renewal ended without an answer (cancelled, or another process was first)."""
 
 
-class Reset(Event, frozen=True):
+class Reset(AccountEvent, frozen=True):
     """A person says: forget what is known against it."""
 
 
@@ -128,7 +128,7 @@ TurnEvent = Succeeded | Limited | Refused | TokenExpired | Released | Unused
 # --- the table ------------------------------------------------------------------------------------------------------
 
 _R, _C, _P, _E, _F = ({state} for state in State)
-Transitions = dict[State, dict[type[Event], set[State]]]
+Transitions = dict[State, dict[type[AccountEvent], set[State]]]
 
 TRANSITIONS: Transitions = {
     State.READY: {
@@ -201,7 +201,7 @@ BY_TIME: dict[State, set[State]] = {
 }
 
 
-def check(state: State, event: Event) -> None:
+def check(state: State, event: AccountEvent) -> None:
     """Raises PoolError where `event` can't come in `state`."""
     if type(event) not in TRANSITIONS[state]:
         raise PoolError(f"{type(event).__name__} can't happen to an account that is {state.value}")
@@ -235,14 +235,15 @@ def usable_from(account: Account, condition: Condition, renewing: bool, slug: st
     """
     if condition.parked is not None:
         return math.inf
-    cooling = condition.cooling
+    cooling, ends = condition.cooling, account.expires
     start = max(now, cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) if cooling else now
-    if renewing or not is_expired(account, condition, start):
+    # `is_expired` in place: selection asks this of every account there is.
+    if renewing or (account.access_token is not None and not condition.expired and (ends is None or ends > start)):
         return start
     return max(start, condition.retry_at) if account.renewable else math.inf
 
 
-def after(condition: Condition, event: Event, now: float) -> Condition:
+def after(condition: Condition, event: AccountEvent, now: float) -> Condition:
     """The condition once `event` has happened; the same object where it changes nothing."""
     change = _CHANGES.get(type(event))
     return change(condition, event, now) if change is not None else condition
@@ -296,7 +297,7 @@ def _token_expired(condition: Condition, _event: TokenExpired, _now: float) -> C
     return condition if condition.expired else replace(condition, expired=True)
 
 
-def _renewed(condition: Condition, _event: Event, _now: float) -> Condition:
+def _renewed(condition: Condition, _event: AccountEvent, _now: float) -> Condition:
     if condition.parked is None and not condition.expired and not condition.retry_at:
         return condition
     reasons = {key: reason for key, reason in condition.reasons.items() if key != RENEWAL}
@@ -336,7 +337,7 @@ def _only(condition: Condition, keys: Collection[str]) -> Condition:
 
 
 # What an event changes; an event that is not here changes nothing that is kept.
-_CHANGES: dict[type[Event], Callable[[Condition, Any, float], Condition]] = {
+_CHANGES: dict[type[AccountEvent], Callable[[Condition, Any, float], Condition]] = {
     Succeeded: _succeeded,
     Limited: _limited,
     Refused: _refused,

@@ -2,7 +2,9 @@
 
 import msgspec
 
+from shim.apis.data_lines import data_line
 from shim.errors import GatewayError
+from shim.http.openapi import ErrorForm
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
@@ -32,7 +34,12 @@ def refuse(error: GatewayError) -> tuple[dict[str, str], bytes]:
 
 def error_line(error: GatewayError) -> bytes:
     """The last line of a stream that failed."""
-    return b"data: " + envelope(error) + b"\n\n"
+    return data_line(envelope(error))
 
 
+ERROR_FORM = ErrorForm(
+    "",
+    ErrorEnvelope,
+    ErrorEnvelope(ErrorBody("What happened, and what to do.", "upstream_error", code="upstream_error")),
+)
 _encode = msgspec.json.Encoder().encode

@@ -1,7 +1,7 @@
 """What two cassettes differ in, in words.
 
-Rule: times and pseudonyms' numbers are no difference, and neither are chunk boundaries: two recordings of the same
-traffic are the same.
+Rule: times, the numbers of pseudonyms and chunk boundaries are ignored, so that two recordings of the same traffic are
+equal.
 """
 
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ import msgspec
 from shim.cassettes import rules
 from shim.cassettes.format import RecordedRequest
 from shim.cassettes.pseudonyms import PSEUDONYM, without_numbers
-from shim.cassettes.recording import Heard, Recording
+from shim.cassettes.recording import CapturedCall, Recording
 
 _NAMES = {"authorization": "ACCESS_TOKEN", "chatgpt-account-id": "ACCOUNT_ID"}
 _BREAK = " \\\n  "
@@ -56,15 +56,15 @@ class _Variables:
         return [*pieces, text[at:]]
 
 
-def curl_command(heard: Heard) -> str:
+def curl_command(call: CapturedCall) -> str:
     """The command that makes this call again, on several lines."""
-    request = Recording().request(heard)
+    request = Recording().request(call)
     variables = _Variables()
     headers = [_header(name, value, variables) for name, value in request.headers.items()]
-    words = [f"curl -N {_quoted(variables.within(_address(heard.url, request)))}"]
+    words = [f"curl -N {_quoted(variables.within(_address(call.url, request)))}"]
     words += [f"-X {request.method}"] if request.method not in {"GET", "POST"} else []
     words += [f"-H {_quoted(header)}" for header in headers]
-    if any(name.lower() == "accept-encoding" for name, _ in heard.headers):
+    if any(name.lower() == "accept-encoding" for name, _ in call.headers):
         words.append("--compressed")
     words += _body(request, variables)
     return _BREAK.join(words)

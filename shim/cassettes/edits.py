@@ -6,7 +6,7 @@ pieces' results, joined, are the result of the whole: this is what keeps chunk b
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 
@@ -49,18 +49,20 @@ def within(edits: Sequence[Edit], start: int, end: int) -> list[Edit]:
 def split_edited(body: bytes, edits: Iterable[Edit], sizes: Sequence[int]) -> list[bytes]:
     """`body`, which came in chunks of `sizes`, edited and in as many chunks.
 
-    Places of the edits count characters of the body as UTF-8 (bytes that are none count one each). They are found
-    again in bytes, because a chunk may end inside a character.
+    Places of the edits count characters of the body as UTF-8 (each byte that is not UTF-8 counts as one). They are
+    translated to bytes, because a chunk may end inside a character.
     """
+    # As Latin-1 each byte is one character, so that an edit can be shared out at any byte.
     in_bytes = list(_in_bytes(body, edits))
-    bounds = [0]
-    for size in sizes:
-        bounds.append(bounds[-1] + size)
-    return [_edited_bytes(body[start:end], within(in_bytes, start, end)) for start, end in pairwise(bounds)]
+    bounds = accumulate(sizes, initial=0)
+    return [
+        edited(body[start:end].decode("latin-1"), within(in_bytes, start, end)).encode("latin-1")
+        for start, end in pairwise(bounds)
+    ]
 
 
 def decoded(body: bytes) -> str:
-    """The body as text, of which `encoded` makes the same bytes again, whatever they are."""
+    """The body as text. `encoded` makes the same bytes of it again, whatever they are."""
     return body.decode(errors="surrogateescape")
 
 
@@ -70,7 +72,7 @@ def encoded(text: str) -> bytes:
 
 
 def _in_bytes(body: bytes, edits: Iterable[Edit]) -> Iterator[Edit]:
-    """The edits with places in bytes; `new` is bytes as Latin-1 text, so that it can be cut anywhere."""
+    """The edits with places in bytes, and `new` as Latin-1."""
     text = decoded(body)
     at = size = 0
     for edit in edits:
@@ -78,7 +80,3 @@ def _in_bytes(body: bytes, edits: Iterable[Edit]) -> Iterator[Edit]:
         size = start + len(encoded(text[edit.start : edit.end]))
         at = edit.end
         yield Edit(start, size, encoded(edit.new).decode("latin-1"))
-
-
-def _edited_bytes(piece: bytes, edits: Sequence[Edit]) -> bytes:
-    return edited(piece.decode("latin-1"), edits).encode("latin-1")

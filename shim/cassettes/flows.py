@@ -1,4 +1,4 @@
-"""mitmproxy's flows, live or from a file, as calls that were heard.
+"""mitmproxy's flows, live or from a file, as captured calls.
 
 Rule: mitmproxy is imported only to read a file; a flow is whatever has a request and a response of its shape.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shim.cassettes.format import CassetteError
-from shim.cassettes.recording import Heard, Pairs, Tape
+from shim.cassettes.recording import BodyCapture, CapturedCall, Pairs
 
 
 class MissingError(Exception):
@@ -18,18 +18,18 @@ class MissingError(Exception):
 HOW_TO_INSTALL = "mitmproxy is not installed: run `scripts/setup mitmproxy`, or `pip install 'chat2api[mitmproxy]'`"
 
 
-def heard_of_flow(flow: Any, tape: Tape, *, cut: bool = False) -> Heard:
-    """A flow that has an answer, whose body is on `tape`."""
+def call_of_flow(flow: Any, capture: BodyCapture, *, cut: bool = False) -> CapturedCall:
+    """A flow that has an answer, whose body is on `capture`."""
     body = flow.request.get_content(strict=False)
-    return Heard(
+    return CapturedCall(
         method=flow.request.method,
         url=flow.request.url,
         headers=pairs(flow.request.headers),
         body=body,
         status=flow.response.status_code,
         answer_headers=pairs(flow.response.headers),
-        chunks=tape.whole_events(),
-        kept=tape.kept,
+        chunks=capture.whole_events(),
+        kept=capture.kept,
         cut=cut,
     )
 
@@ -39,7 +39,7 @@ def pairs(headers: Any) -> Pairs:
     return [(str(name), str(value)) for name, value in headers.items(multi=True)]
 
 
-def read_flows(path: Path) -> Iterator[Heard]:
+def read_flows(path: Path) -> Iterator[CapturedCall]:
     """The HTTP calls of a flow file. Where it had streamed a body, mitmproxy kept nothing of it.
 
     Raises MissingError without mitmproxy, CassetteError where the file is none of its.
@@ -52,18 +52,18 @@ def read_flows(path: Path) -> Iterator[Heard]:
         try:
             for flow in io.FlowReader(file).stream():
                 if isinstance(flow, http.HTTPFlow) and flow.response is not None:
-                    yield heard_of_flow(flow, _tape_of(flow), cut=flow.error is not None)
+                    yield call_of_flow(flow, _capture_of(flow), cut=flow.error is not None)
         except exceptions.FlowReadException as error:
             raise CassetteError(f"{path.name} is not a flow file: {error}") from error
 
 
-def _tape_of(flow: Any) -> Tape:
+def _capture_of(flow: Any) -> BodyCapture:
     """The body in one piece: a flow file knows no chunks."""
     response = flow.response
-    tape = Tape(response.headers.get("content-encoding", ""))
+    capture = BodyCapture(response.headers.get("content-encoding", ""))
     if response.raw_content is None:
-        tape.kept = "none"
+        capture.kept = "none"
     else:
         took = (response.timestamp_end or 0.0) - (response.timestamp_start or 0.0)
-        tape.note(max(0.0, took), response.raw_content)
-    return tape
+        capture.receive(max(0.0, took), response.raw_content)
+    return capture

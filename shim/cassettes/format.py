@@ -78,7 +78,7 @@ class Interaction(msgspec.Struct, frozen=True):
 
 
 class Cassette(msgspec.Struct, frozen=True):
-    """Interactions in the order in which they ended. `redacted`: message text was replaced by text of its shape."""
+    """Interactions in the order in which they ended. `redacted`: message text became text of the same shape."""
 
     interactions: list[Interaction]
     version: int = VERSION
@@ -86,7 +86,7 @@ class Cassette(msgspec.Struct, frozen=True):
 
 
 class CassetteError(ValueError):
-    """A file is no cassette, or there is none where some were expected."""
+    """A file is not a cassette, or a folder that should have cassettes has none."""
 
 
 def chunk_of(content: bytes, at: float) -> Chunk:
@@ -117,12 +117,12 @@ def load_cassettes(place: Path) -> list[tuple[str, Cassette]]:
 
 
 def dump_cassette(cassette: Cassette) -> bytes:
-    """The file's bytes: indented, so that a diff is readable."""
+    """The bytes of the file, indented so that a diff is readable."""
     return msgspec.json.format(_encode(cassette), indent=1) + b"\n"
 
 
 class CassetteWriter:
-    """Adds to a cassette file as calls end: after each, the file is whole, and nothing is held in memory."""
+    """Adds to a cassette file as calls end. The file is complete after each, and nothing is held in memory."""
 
     def __init__(self, path: Path, *, redacted: bool = False) -> None:
         self._path = path

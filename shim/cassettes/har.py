@@ -1,4 +1,4 @@
-"""HAR files, as a browser's developer tools save them, as calls that were heard.
+"""HAR files, as a browser's developer tools save them, as captured calls.
 
 Rule: a HAR has no chunk boundaries, so a body is one chunk at the time it had taken. Only calls of the API are taken.
 """
@@ -11,59 +11,59 @@ from pathlib import Path
 import msgspec
 
 from shim.cassettes.format import CassetteError
-from shim.cassettes.recording import Heard
+from shim.cassettes.recording import CapturedCall
 
 _API = re.compile(r"\w+://[^/]+/(?:backend-(?:api|anon)|public-api|api/auth|oauth)/")
 
 
-class _Pair(msgspec.Struct):
+class _HarHeader(msgspec.Struct):
     name: str
     value: str
 
 
-class _PostData(msgspec.Struct):
+class _HarPostData(msgspec.Struct):
     text: str = ""
 
 
-class _Request(msgspec.Struct, rename="camel"):
+class _HarRequest(msgspec.Struct, rename="camel"):
     method: str
     url: str
-    headers: list[_Pair] = []
-    post_data: _PostData | None = None
+    headers: list[_HarHeader] = []
+    post_data: _HarPostData | None = None
 
 
-class _Content(msgspec.Struct, rename="camel"):
+class _HarContent(msgspec.Struct, rename="camel"):
     text: str | None = None
     encoding: str = ""
     mime_type: str = ""
 
 
-class _Response(msgspec.Struct):
+class _HarResponse(msgspec.Struct):
     status: int
-    headers: list[_Pair] = []
-    content: _Content = msgspec.field(default_factory=_Content)
+    headers: list[_HarHeader] = []
+    content: _HarContent = msgspec.field(default_factory=_HarContent)
 
 
-class _Timings(msgspec.Struct):
+class _HarTimings(msgspec.Struct):
     receive: float = 0.0
 
 
-class _Entry(msgspec.Struct):
-    request: _Request
-    response: _Response
-    timings: _Timings = msgspec.field(default_factory=_Timings)
+class _HarEntry(msgspec.Struct):
+    request: _HarRequest
+    response: _HarResponse
+    timings: _HarTimings = msgspec.field(default_factory=_HarTimings)
 
 
-class _Log(msgspec.Struct):
-    entries: list[_Entry]
+class _HarLog(msgspec.Struct):
+    entries: list[_HarEntry]
 
 
 class _Har(msgspec.Struct):
-    log: _Log
+    log: _HarLog
 
 
-def read_har(path: Path) -> Iterator[Heard]:
-    """The API calls of a HAR file that were answered. Raises CassetteError where it is none."""
+def read_har(path: Path) -> Iterator[CapturedCall]:
+    """The API calls of a HAR file that were answered. Raises CassetteError if it is no HAR file."""
     try:
         entries = _decoder.decode(path.read_bytes()).log.entries
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -73,13 +73,13 @@ def read_har(path: Path) -> Iterator[Heard]:
             yield _heard(entry)
 
 
-def _heard(entry: _Entry) -> Heard:
+def _heard(entry: _HarEntry) -> CapturedCall:
     request, response = entry.request, entry.response
     content = response.content
     headers = _pairs(response.headers)
     if content.mime_type and not any(name == "content-type" for name, _ in headers):
         headers.append(("content-type", content.mime_type))
-    return Heard(
+    return CapturedCall(
         method=request.method,
         url=request.url,
         headers=_pairs(request.headers),
@@ -91,13 +91,13 @@ def _heard(entry: _Entry) -> Heard:
     )
 
 
-def _bytes(content: _Content) -> bytes:
+def _bytes(content: _HarContent) -> bytes:
     text = content.text or ""
     return base64.b64decode(text) if content.encoding == "base64" else text.encode()
 
 
-def _pairs(headers: list[_Pair]) -> list[tuple[str, str]]:
-    """HTTP/2 pseudo-headers are none."""
+def _pairs(headers: list[_HarHeader]) -> list[tuple[str, str]]:
+    """The headers, without the pseudo-headers of HTTP/2."""
     return [(one.name.lower(), one.value) for one in headers if not one.name.startswith(":")]
 
 

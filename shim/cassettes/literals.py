@@ -1,7 +1,7 @@
 """The literals of a JSON text with their places in the document and in the text.
 
-Rule: reading never fails. A text that breaks off yields what was there, and what is no JSON is one literal of its own,
-so that nothing escapes whoever looks at every literal.
+Rule: reading never fails. A text that breaks off yields what was there, and text that is not JSON is one
+literal of its own, so that whoever looks at every literal has seen all of the text.
 """
 
 import json

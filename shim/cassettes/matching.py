@@ -11,7 +11,7 @@ import msgspec
 
 from shim.cassettes.format import Cassette, Interaction, RecordedRequest
 from shim.cassettes.pseudonyms import without_numbers
-from shim.cassettes.recording import Heard, Recording, heard_of
+from shim.cassettes.recording import CapturedCall, Recording, call_of
 
 # Left out of the comparison: ids, proofs, times (protocol.md 2.2, 2.4, 4.1), and what a browser says of its window.
 VOLATILE = frozenset({
@@ -39,7 +39,7 @@ class Miss(msgspec.Struct, frozen=True):
         return f"Nothing recorded for {self.asked}; nearest of {self.left} left is {self.nearest}: {where}"
 
 
-class _Tape(msgspec.Struct, frozen=True):
+class RecordedCall(msgspec.Struct, frozen=True):
     """A recording and the fields it is found by."""
 
     interaction: Interaction
@@ -52,38 +52,40 @@ class Player:
 
     def __init__(self, cassettes: Iterable[Cassette]) -> None:
         self._all = [
-            _Tape(one, cassette.redacted, fields_of(Recording(redact=cassette.redacted).request(heard_of(one))))
+            RecordedCall(one, cassette.redacted, fields_of(Recording(redact=cassette.redacted).request(call_of(one))))
             for cassette in cassettes
             for one in cassette.interactions
         ]
         self.misses: list[Miss] = []
-        self._left: list[_Tape] = []
+        self._left: list[RecordedCall] = []
         self.rewind()
 
     def rewind(self) -> None:
-        """From the beginning."""
+        """Make every recording available again and forget the misses."""
         self._left = list(self._all)
         self.misses.clear()
 
     @property
     def played(self) -> int:
-        """How many have been."""
+        """How many recordings have been played."""
         return len(self._all) - len(self._left)
 
     @property
     def left(self) -> list[Interaction]:
         """Recordings that nothing has asked for yet."""
-        return [tape.interaction for tape in self._left]
+        return [recorded.interaction for recorded in self._left]
 
     def play(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> Interaction | Miss:
         """The recording for a call; a miss is noted."""
-        heard = Heard(method, url, list(headers), body, 0, [], [])
-        asked = {redact: Recording(redact=redact).request(heard) for redact in {tape.redacted for tape in self._left}}
+        call = CapturedCall(method, url, list(headers), body, 0, [], [])
+        asked = {
+            redact: Recording(redact=redact).request(call) for redact in {recorded.redacted for recorded in self._left}
+        }
         fields = {redact: fields_of(request) for redact, request in asked.items()}
-        for place, tape in enumerate(self._left):
-            if next(differences(tape.fields, fields[tape.redacted]), None) is None:
+        for place, recorded in enumerate(self._left):
+            if next(differences(recorded.fields, fields[recorded.redacted]), None) is None:
                 del self._left[place]
-                return tape.interaction
+                return recorded.interaction
         miss = self._miss(method, url, fields)
         self.misses.append(miss)
         return miss
@@ -92,7 +94,7 @@ class Player:
         asked = f"{method} {url.partition('?')[0]}"
         if not self._left:
             return Miss(asked, None, "", "", "", 0)
-        nearest = min(self._left, key=lambda tape: _distance(tape.fields, fields[tape.redacted]))
+        nearest = min(self._left, key=lambda recorded: _distance(recorded.fields, fields[recorded.redacted]))
         asked = "{method} {path}".format_map(fields[nearest.redacted])
         field, wanted, got = next(differences(nearest.fields, fields[nearest.redacted]))
         return Miss(asked, nearest.interaction.title, field, _short(wanted), _short(got), len(self._left))

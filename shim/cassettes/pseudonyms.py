@@ -1,7 +1,7 @@
-"""Pseudonyms: what stands in a cassette in the place of a secret, numbered in order of appearance.
+"""Pseudonyms: what replaces a secret in a cassette, numbered in order of appearance.
 
 Rule: the same secret is the same pseudonym everywhere in a file, and a pseudonym is its own pseudonym, so that
-scrubbing twice changes nothing. Nothing of the secret but its kind can be read off it.
+scrubbing twice changes nothing. A pseudonym shows the kind of its secret and nothing else of it.
 """
 
 import re

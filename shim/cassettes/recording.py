@@ -1,7 +1,7 @@
-"""From what was heard on the wire to an interaction in a cassette.
+"""Turns calls captured on the wire into the interactions of a cassette.
 
 Rule: everything that gets into a cassette comes through `Recording.interaction`, and it scrubs. Bodies are bounded:
-beyond the limit a body is let go, and the recording says so.
+of one that is larger than the limit the head is kept, and the recording says so.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shim.cassettes import rules
-from shim.cassettes.codings import CodingError, decoder_of
 from shim.cassettes.edits import decoded
 from shim.cassettes.format import (
     Cassette,
@@ -23,14 +22,16 @@ from shim.cassettes.format import (
     dump_cassette,
 )
 from shim.cassettes.scrub import Scrubber
+from shim.transport.codings import CodingError, decoder_of
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 Pairs = Sequence[tuple[str, str]]
 
 
-class Tape:
-    """A body as it goes by: its chunks, decoded, with seconds since the head. Holds at most `limit` bytes."""
+class BodyCapture:
+    """A body as it passes: its chunks without their content coding, each with the seconds since the head. It holds at
+    most `limit` bytes, so that recording a long answer costs a bounded amount of memory."""
 
     def __init__(self, coding: str = "", limit: int = MAX_BODY_BYTES) -> None:
         self.chunks: list[tuple[float, bytes]] = []
@@ -42,7 +43,7 @@ class Tape:
         except CodingError:
             self.kept = "none"
 
-    def note(self, at: float, piece: bytes) -> None:
+    def receive(self, at: float, piece: bytes) -> None:
         """One more piece as it came off the wire."""
         if self.kept != "all":
             return
@@ -58,7 +59,7 @@ class Tape:
             self.chunks.append((at, piece))
 
     def whole_events(self) -> "list[tuple[float, bytes]]":
-        """The chunks, where the body was let go: those up to its last whole event."""
+        """The chunks; of a body that was cut at the limit, those up to the end of its last whole event."""
         if self.kept == "all":
             return self.chunks
         body = b"".join(piece for _, piece in self.chunks)
@@ -71,8 +72,8 @@ class Tape:
         return kept
 
 
-class Heard(msgspec.Struct, frozen=True):
-    """A call and its answer as they were on the wire, bodies decoded; a `body` of None was not to be had."""
+class CapturedCall(msgspec.Struct, frozen=True):
+    """A call and its answer as they were on the wire, without content codings. `body` is None where it was not kept."""
 
     method: str
     url: str
@@ -95,59 +96,59 @@ class Recording:
         """Keep the pseudonyms of a cassette that is scrubbed again apart from new ones."""
         self._scrubber.names.reserve(cassette.decode())
 
-    def interaction(self, heard: Heard) -> Interaction:
-        """What may be kept of it."""
-        return Interaction(self.request(heard), self._response(heard))
+    def interaction(self, call: CapturedCall) -> Interaction:
+        """The call and its answer, scrubbed."""
+        return Interaction(self.request(call), self._response(call))
 
-    def request(self, heard: Heard) -> RecordedRequest:
-        """The call alone."""
-        parts = urlsplit(heard.url)
+    def request(self, call: CapturedCall) -> RecordedRequest:
+        """The request alone, scrubbed."""
+        parts = urlsplit(call.url)
         path, query = self._scrubber.url(parts.path, parts.query)
         body = None
-        if heard.body is not None:
-            body = self._scrubber.chunks([heard.body], _content_type(heard.headers))
+        if call.body is not None:
+            body = self._scrubber.chunks([call.body], _content_type(call.headers))
         return RecordedRequest(
-            heard.method,
+            call.method,
             path,
-            self._scrubber.headers(heard.headers, rules.REQUEST_HEADERS),
+            self._scrubber.headers(call.headers, rules.REQUEST_HEADERS),
             _readable(b"".join(body or ())) or None,
             query,
             "none" if body is None else "all",
         )
 
-    def _response(self, heard: Heard) -> RecordedResponse:
-        content_type = _content_type(heard.answer_headers)
-        pieces = self._scrubber.chunks([piece for _, piece in heard.chunks], content_type, heard.status)
-        times = [round(at, 3) for at, _ in heard.chunks]
+    def _response(self, call: CapturedCall) -> RecordedResponse:
+        content_type = _content_type(call.answer_headers)
+        pieces = self._scrubber.chunks([piece for _, piece in call.chunks], content_type, call.status)
+        times = [round(at, 3) for at, _ in call.chunks]
         chunks = [chunk_of(piece, at) for at, piece in zip(times, pieces or [], strict=False) if piece]
-        kept: Kept = "none" if pieces is None else heard.kept
+        kept: Kept = "none" if pieces is None else call.kept
         return RecordedResponse(
-            heard.status,
-            self._scrubber.headers(heard.answer_headers, rules.RESPONSE_HEADERS),
+            call.status,
+            self._scrubber.headers(call.answer_headers, rules.RESPONSE_HEADERS),
             chunks,
             kept,
-            heard.cut,
+            call.cut,
         )
 
 
-def cassette_of(heard: Iterable[Heard], *, redact: bool = False) -> Cassette:
-    """A cassette of calls that are all known already."""
+def cassette_of(calls: Iterable[CapturedCall], *, redact: bool = False) -> Cassette:
+    """A cassette of calls that have all been captured already."""
     recording = Recording(redact=redact)
-    return Cassette([recording.interaction(one) for one in heard], redacted=redact)
+    return Cassette([recording.interaction(one) for one in calls], redacted=redact)
 
 
 def scrubbed_again(cassette: Cassette, *, redact: bool = False) -> Cassette:
-    """The cassette by the rules of today. Scrubbing what is scrubbed changes nothing."""
+    """The cassette scrubbed by the current rules. Scrubbing what has been scrubbed changes nothing."""
     redact = redact or cassette.redacted
     recording = Recording(redact=redact)
     recording.reserve(dump_cassette(cassette))
-    return Cassette([recording.interaction(heard_of(one)) for one in cassette.interactions], redacted=redact)
+    return Cassette([recording.interaction(call_of(one)) for one in cassette.interactions], redacted=redact)
 
 
-def heard_of(interaction: Interaction) -> Heard:
-    """The wire as an interaction has kept it."""
+def call_of(interaction: Interaction) -> CapturedCall:
+    """The captured call that an interaction was made from, as far as it was kept."""
     request, response = interaction.request, interaction.response
-    return Heard(
+    return CapturedCall(
         method=request.method,
         url=f"{request.path}?{request.query}" if request.query else request.path,
         headers=list(request.headers.items()),

@@ -9,20 +9,20 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from shim.cassettes import rules
 from shim.cassettes.edits import Edit, decoded, split_edited
+from shim.cassettes.growing_strings import Occurrence, growing_strings
 from shim.cassettes.literals import Literal, literals
 from shim.cassettes.pseudonyms import Pseudonyms
 from shim.cassettes.redact import redactions
-from shim.cassettes.stories import Sighting, stories
 from shim.cassettes.strings import Strings
 
 _LINE = re.compile(r"[^\r\n]+")
 _STREAM = re.compile(r"\s*(?:event|data): ")
-_LARGE = re.compile(r"-?(?!10{4}\d{6}$)\d{11,}")  # a telephone number, an account's; pseudonyms are none
+_LARGE = re.compile(r"-?(?!10{4}\d{6}$)\d{11,}")  # a telephone number, an account's; but not a pseudonym for one
 _EVENTS, _JSON, _HTML, _TEXT = "text/event-stream", "json", "text/html", "text/"
 
 
 class Scrubber:
-    """Replaces what may not stand in a cassette. `redact`: message text, too (by text of its shape)."""
+    """Replaces what must not be in a cassette; with `redact` message text too, by text of the same shape."""
 
     def __init__(self, *, redact: bool = False) -> None:
         self.redact = redact
@@ -30,7 +30,7 @@ class Scrubber:
         self._strings = Strings(self.names, self._document, redact=redact)
 
     def chunks(self, chunks: Sequence[bytes], content_type: str, status: int = 200) -> list[bytes] | None:
-        """As many chunks, scrubbed. None for a body of a kind that is not kept (a file, a page)."""
+        """The same number of chunks, scrubbed. None for a body of a kind that is not kept (a file, a page)."""
         body = b"".join(chunks)
         edits = self._body(decoded(body), content_type, status)
         return None if edits is None else split_edited(body, edits, [len(chunk) for chunk in chunks])
@@ -40,7 +40,7 @@ class Scrubber:
         return self._strings.path(path), self._strings.query(query) if query else ""
 
     def headers(self, headers: Iterable[tuple[str, str]], allowed: frozenset[str]) -> dict[str, str]:
-        """The headers that are kept; names in lower case, several of a name joined (cookies by LF)."""
+        """The headers that are kept: names in lower case, several of a name joined by commas, cookies by LF."""
         kept: dict[str, str] = {}
         for name, value in ((name.lower(), value) for name, value in headers):
             if name in rules.COOKIE_HEADERS:
@@ -76,7 +76,7 @@ class Scrubber:
         if _JSON in kind or (kind.startswith((_TEXT, "")) and text.lstrip()[:1] in {"{", "["}):
             return self._json(text)
         if kind.startswith(_HTML) and status < 400:
-            return None  # the page of whoever is logged in
+            return None  # a page shows whose account it is; an error page only says what went wrong
         if not text or kind.startswith(_TEXT):
             return self._strings.patterns(text)
         return None
@@ -98,9 +98,9 @@ class Scrubber:
         return edits
 
     def _stream(self, text: str) -> Iterator[Edit]:
-        """An event stream. What grows over several events is looked at whole (`stories`)."""
+        """An event stream. A string that grows over several events is judged as a whole (`growing_strings`)."""
         edits: list[Edit] = []
-        sightings: list[Sighting] = []
+        occurrences: list[Occurrence] = []
         events: list[list[Literal]] = []
         for line in _LINE.finditer(text):
             field, _, value = line[0].partition(":")
@@ -112,11 +112,11 @@ class Scrubber:
         for event in events:
             edits += [edit for one in event if one.is_key for edit in self._key(one)]
             edits += [edit for one in event if one.value is None for edit in self._bare(one, "secret")]
-        for story in stories(events):
-            found = self._string(story.path, story.text, "secret")
-            sightings += [sighting for sighting in story.sightings(found) if sighting.edits]
-        for sighting in sightings:
-            edits += sighting.literal.rewritten(sighting.edits)
+        for whole in growing_strings(events):
+            found = self._string(whole.path, whole.text, "secret")
+            occurrences += [occurrence for occurrence in whole.occurrences(found) if occurrence.edits]
+        for occurrence in occurrences:
+            edits += occurrence.literal.rewritten(occurrence.edits)
         yield from sorted(edits)
 
     def _field(self, field: str, value: str) -> list[Edit]:
@@ -146,7 +146,7 @@ class Scrubber:
         return literal.rewritten(_change(key, new))
 
     def _bare(self, literal: Literal, otherwise: rules.Rule) -> list[Edit]:
-        """A number, or what is no JSON."""
+        """Edits of a number, or of text that is not JSON at all."""
         start, source = literal.start, literal.source
         if not re.fullmatch(r"-?\d[\d.eE+-]*", source):
             return _change(source, self._strings.secret(source), start)

@@ -15,7 +15,7 @@ from shim.cassettes.edits import Edit, edited
 from shim.cassettes.pseudonyms import PSEUDONYM, Pseudonyms
 from shim.cassettes.redact import same_shape
 
-_MAX_DEPTH = 8
+_MAX_DEPTH = 8  # documents within strings within documents; a deeper one is replaced as a whole
 # No secret begins or ends within a word, so that what takes its place is found again.
 _START, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
 _UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
@@ -48,7 +48,7 @@ _EITHER = (
 _FOUND = re.compile(_EITHER.replace("BASE64", _BASE64))
 _FOUND_IN_RUN = re.compile(
     _EITHER.replace("BASE64", "(?!)")
-)  # what looked like base64 and is none: all the rest, never base64
+)  # for what only looked like base64: everything else, but never base64
 _URL = re.compile(r"(\w+://)(?:([^/?#@]*)@)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _PORT = re.compile(r":\d*$")
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0e-\x1f\x7f\ufffd]+")
@@ -86,7 +86,7 @@ class Strings:
         }
 
     def edits(self, text: str, otherwise: rules.Rule = "secret") -> list[Edit]:
-        """What has to change in a text that may otherwise stay, in order. Pseudonyms are among it, as they are.
+        """What has to change in a text that may stay otherwise, in order. Pseudonyms in it are listed too, unchanged.
 
         `otherwise` is the rule for unknown names where the text is a document itself.
         """
@@ -95,7 +95,7 @@ class Strings:
         return self.patterns(text)
 
     def patterns(self, text: str) -> list[Edit]:
-        """As `edits`, of a text that is taken for a text."""
+        """As `edits`, for a text that is not looked at as a document."""
         found: list[Edit] = []
         for match in _FOUND.finditer(text):
             if match["base64"] and not self._base64(match["base64"]):
@@ -137,34 +137,33 @@ class Strings:
         if self._redact and not ours:
             return scheme + same_shape(url[len(scheme) :])
         parts = [scheme, f"{self._names.of('token', user)}@" if user else ""]
-        parts += [host if ours else self.plain(host), self.path(path) if ours else self._foreign_path(path)]
-        parts.append("" if query is None else f"?{self.query(query)}")
-        parts.append("" if fragment is None else f"#{self._tail(fragment)}")
+        if ours:
+            parts += [host, self.path(path)]
+        else:  # of a foreign path every word is kept that does not look like a secret
+            parts += [self.plain(host), "/".join(self.plain(step) for step in path.split("/"))]
+        if query is not None:
+            parts.append(f"?{self.query(query)}")
+        if fragment is not None:  # single-page applications put queries there, log-ins put tokens
+            parts.append(f"#{self.query(fragment) if '=' in fragment else self.plain(fragment)}")
         return "".join(parts)
 
     def path(self, path: str) -> str:
         """A path of upstream: its own words stay, the rest are ids."""
-        return "/".join(step if step in rules.PATH else self._step(step) for step in path.split("/"))
+        return "/".join(
+            step if step in rules.PATH else quote(self.secret(unquote(step)), safe="|@") for step in path.split("/")
+        )
 
     def query(self, query: str) -> str:
         """`name=value&...` with the values replaced that may not be kept."""
-        return "&".join(self._pair(pair) for pair in query.split("&"))
-
-    def _step(self, step: str) -> str:
-        return quote(self.secret(unquote(step)), safe="|@")
-
-    def _foreign_path(self, path: str) -> str:
-        return "/".join(self.plain(step) for step in path.split("/"))
-
-    def _tail(self, fragment: str) -> str:
-        return self.query(fragment) if "=" in fragment else self.plain(fragment)
-
-    def _pair(self, pair: str) -> str:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            return self.plain(name)
-        kept = self.plain(value) if name in rules.QUERY else quote(self.secret(unquote(value)), safe="|@:/.")
-        return f"{name if rules.is_name(name) else self.secret(name)}={kept}"
+        scrubbed = []
+        for pair in query.split("&"):
+            name, equals, value = pair.partition("=")
+            if not equals:
+                scrubbed.append(self.plain(name))
+                continue
+            kept = self.plain(value) if name in rules.QUERY else quote(self.secret(unquote(value)), safe="|@:/.")
+            scrubbed.append(f"{name if rules.is_name(name) else self.secret(name)}={kept}")
+        return "&".join(scrubbed)
 
     def _bearer(self, found: "re.Match[str]") -> str:
         word, space, token = found[0].partition(" ")
@@ -196,7 +195,7 @@ class Strings:
         return self._depth < _MAX_DEPTH and _is_structured(text)
 
     def _inside(self, text: str) -> str:
-        """What was encoded, scrubbed by its own rules; deeper than any client nests, it is replaced unseen."""
+        """A text that was encoded in another, scrubbed by its own rules; below `_MAX_DEPTH` it is replaced unread."""
         if self._depth >= _MAX_DEPTH:
             return self._names.of("value", text)
         return edited(text, self._deeper(text, "secret"))
@@ -229,17 +228,17 @@ def _is_structured(text: str) -> bool:
 
 
 def _unbase64(text: str) -> str | None:
-    """The text in a base64 text (either alphabet, padding or none), or None where there is none."""
+    """The text that a base64 string encodes (either alphabet, with or without padding), or None if it encodes none."""
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         inside = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode()
-    except ValueError:  # no base64, or none of text
+    except ValueError:  # not base64, or not of text
         return None
     return inside if _PRINTABLE.fullmatch(inside) else None
 
 
 def _closed(text: str, as_was: str) -> str:
-    """Base64 of a text, in the alphabet of what it was before."""
+    """Base64 of a text, in the alphabet and with the padding that it had before."""
     return _base64(text, urlsafe=not set(as_was) & set("+/"), padded=len(as_was) % 4 == 0)
 
 

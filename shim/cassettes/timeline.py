@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shim.cassettes.chat_chunks import ChatReader
-from shim.cassettes.recording import Heard
+from shim.cassettes.recording import CapturedCall
 from shim.protocol.answer.machine import Answer
 from shim.protocol.events import (
     Called,
@@ -64,7 +64,7 @@ def is_conversation_call(method: str, url: str) -> bool:
     return method == "POST" and (_CONVERSATION.search(path) or _CHAT.search(path)) is not None
 
 
-def timeline_of(heard: Heard, *, over: bool = True, waited: float = 0.0) -> Timeline:
+def timeline_of(heard: CapturedCall, *, over: bool = True, waited: float = 0.0) -> Timeline:
     """The timeline of a call's answer, whose head came after `waited` seconds. `over`: no more of the body will come.
 
     Status 0 is no answer at all.
@@ -100,7 +100,7 @@ def word(text: Any) -> str:
     return text if isinstance(text, str) and _WORD.fullmatch(text) else "?"
 
 
-def _events(heard: Heard, reader: Answer | ChatReader, *, over: bool) -> list[tuple[float, Event]]:
+def _events(heard: CapturedCall, reader: Answer | ChatReader, *, over: bool) -> list[tuple[float, Event]]:
     end = heard.chunks[-1][0] if heard.chunks else 0.0
     body = b"".join(piece for _, piece in heard.chunks)
     if heard.status != 200 or not _is_stream(heard):
@@ -111,7 +111,7 @@ def _events(heard: Heard, reader: Answer | ChatReader, *, over: bool) -> list[tu
     return told
 
 
-def _whole(heard: Heard, reader: Answer | ChatReader, body: bytes) -> list[Event]:
+def _whole(heard: CapturedCall, reader: Answer | ChatReader, body: bytes) -> list[Event]:
     """An answer that is no stream: a completion of ours, or a refusal."""
     if isinstance(reader, ChatReader):
         return reader.complete(body)
@@ -124,7 +124,7 @@ def _receive(reader: Answer | ChatReader, piece: bytes) -> list[Event]:
     return reader.receive(piece) if reader.follow is None else []
 
 
-def _outcome(heard: Heard, said: Transcript, reader: Answer | ChatReader, *, over: bool) -> str:
+def _outcome(heard: CapturedCall, said: Transcript, reader: Answer | ChatReader, *, over: bool) -> str:
     if said.error is not None:
         return f"failed {word(said.error.code or said.error.error_type)}"
     if said.finish_reason is not None:
@@ -132,7 +132,7 @@ def _outcome(heard: Heard, said: Transcript, reader: Answer | ChatReader, *, ove
     return "goes on elsewhere" if reader.follow is not None else _why_not(heard, over=over)
 
 
-def _why_not(heard: Heard, *, over: bool) -> str:
+def _why_not(heard: CapturedCall, *, over: bool) -> str:
     """Why an answer has no end."""
     if not heard.status:
         return "no answer" if over else "no answer yet"
@@ -158,6 +158,6 @@ def _target(file: FileRef) -> str:
     return file.sandbox_path or file.file_id or ""
 
 
-def _is_stream(heard: Heard) -> bool:
+def _is_stream(heard: CapturedCall) -> bool:
     kinds = [value for name, value in heard.answer_headers if name.lower() == "content-type"]
     return bool(kinds) and kinds[0].lower().startswith(_EVENTS)

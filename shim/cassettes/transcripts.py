@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shim.cassettes.recording import Heard
+from shim.cassettes.recording import CapturedCall
 from shim.cassettes.timeline import Timeline, word
 from shim.protocol.events import (
     Called,
@@ -38,7 +38,7 @@ _DELTAS: dict[type[Event], str] = {
 }
 
 
-def headline(heard: Heard, timeline: Timeline) -> str:
+def headline(heard: CapturedCall, timeline: Timeline) -> str:
     """`gpt-4o  stop  312 characters  first 0.42 s  total 3.10 s  12 chunks`, as far as it is known."""
     asked = _asked(heard.body).get("model")
     parts = [word(timeline.slug or asked), timeline.outcome]
@@ -50,7 +50,7 @@ def headline(heard: Heard, timeline: Timeline) -> str:
     return "  ".join(filter(None, parts))
 
 
-def transcript(heard: Heard, timeline: Timeline) -> str:
+def transcript(heard: CapturedCall, timeline: Timeline) -> str:
     """The page."""
     asked = _asked(heard.body)
     blocks = (

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse
 from shim.cassettes.matching import Miss, Player
-from shim.errors import UpstreamError
+from shim.errors import About, UpstreamError
 from shim.protocol.commands import HttpRequest
-from shim.transport.base import Lane
+from shim.transport.base import ConnectionKey, gather_body
 
 
 class ReplayTransport:
@@ -29,11 +29,12 @@ class ReplayTransport:
         """Recordings that nothing has asked for, as `METHOD path`."""
         return [one.title for one in self._player.left]
 
-    async def send(self, request: HttpRequest, lane: Lane) -> "ReplayResponse":
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> "ReplayResponse":
         """See `Transport.send`."""
         self.requests.append(request)
         path = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
-        match self._player.play(request.method, path, request.headers.items(), request.body):
+        body = await gather_body(request.body)
+        match self._player.play(request.method, path, request.headers.items(), body):
             case Miss() as miss:
                 raise UpstreamError(str(miss), code="replay_miss")
             case Interaction(response=response):
@@ -66,7 +67,9 @@ class ReplayResponse:
 
     def _end(self) -> bytes:
         if self._cut:
-            raise UpstreamError("The recorded connection broke off here", code="upstream_connection")
+            raise UpstreamError(
+                "The recorded connection broke off here", code="upstream_connection", about=About.ORIGIN
+            )
         return b""
 
     def close(self) -> None:

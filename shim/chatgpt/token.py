@@ -75,7 +75,7 @@ def _seconds(value: Any) -> float | None:
     return float(value) if abs(value) < _END_OF_TIME and math.isfinite(value) else None
 
 
-class _Body(msgspec.Struct, frozen=True):
+class _TokenBody(msgspec.Struct, frozen=True):
     sub: Any = None
     exp: Any = None
     iat: Any = None
@@ -85,4 +85,4 @@ class _Body(msgspec.Struct, frozen=True):
 
 _END_OF_TIME = 1e12
 _JWT = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = msgspec.json.Decoder(_TokenBody).decode

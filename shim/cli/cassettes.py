@@ -3,10 +3,9 @@
 Rule: nothing heavy is imported at the top. What is written or printed has been scrubbed.
 """
 
-import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -31,7 +30,7 @@ _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, hel
 @_REDACT
 @click.argument("arguments", metavar="-- [MITMDUMP ARGUMENTS]", nargs=-1, type=click.UNPROCESSED)
 def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...]) -> None:
-    """Run mitmdump with the recorder: whoever's traffic goes through it becomes a scrubbed cassette.
+    """Run mitmdump with the recorder: the traffic that goes through it becomes a scrubbed cassette.
 
     For this gateway's own traffic: `chat2api record -- --mode reverse:https://chatgpt.com -p 5006`, and
     CHATGPT_BASE_URL=http://127.0.0.1:5006 for the gateway. For a browser's: `chat2api record`, and 127.0.0.1:8080 as
@@ -55,20 +54,23 @@ def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...
 def replay(*, place: Path, port: int, pace: "Literal['fast', 'bytes'] | None") -> None:
     """Serve the cassettes in DIR as an upstream, paced as recorded, until Ctrl-C.
 
-    What has not been played is listed at the end, and at /replay/status at any time.
+    Recordings that were not played are listed at the end, and at /replay/status at any time.
     """
-    from shim.cassettes.serving import report, run  # noqa: PLC0415
+    import asyncio  # noqa: PLC0415
+
+    from shim.server.granian import end_process  # noqa: PLC0415
+    from shim.server.replay import report, run  # noqa: PLC0415
 
     with _explained():
         cassettes = [cassette for _, cassette in _load(place)]
-        told: Callable[[str], None] = lambda url: click.echo(f"replay listening on {url}")  # noqa: E731
-        player = asyncio.run(run(cassettes, port=port, pace=pace or "recorded", told=told))
+        player = asyncio.run(run(cassettes, port=port, pace=pace or "recorded", listening=_show_address))
     outcome = report(player)
     click.echo(f"{outcome['played']} played, {len(outcome['left'])} left, {len(outcome['misses'])} missed")
     for title in outcome["left"]:
         click.echo(f"left: {title}")
     for miss in outcome["misses"]:
         click.echo(f"missed: {miss}")
+    end_process(0)
 
 
 @click.group()
@@ -103,7 +105,7 @@ def scrub(*, file: Path, out: Path | None, redact_text: bool) -> None:
 @click.argument("old", type=_FILE)
 @click.argument("new", type=_FILE)
 def diff(*, old: Path, new: Path) -> None:
-    """Compare two cassettes field by field; ends with 1 where they differ. Times and ids are no difference."""
+    """Compare two cassettes field by field, without times and ids. The exit code is 1 if they differ."""
     from shim.cassettes.comparing import compare  # noqa: PLC0415
     from shim.cassettes.showing import show_differences  # noqa: PLC0415
 
@@ -118,7 +120,7 @@ def diff(*, old: Path, new: Path) -> None:
 @_OUT
 @_REDACT
 def from_har(*, file: Path, out: Path, redact_text: bool) -> None:
-    """Make a cassette of the API calls in a HAR file, as a browser saves them."""
+    """Make a cassette from the API calls in a HAR file, as browsers save them."""
     from shim.cassettes.har import read_har  # noqa: PLC0415
     from shim.cassettes.recording import cassette_of  # noqa: PLC0415
 
@@ -131,7 +133,7 @@ def from_har(*, file: Path, out: Path, redact_text: bool) -> None:
 @_OUT
 @_REDACT
 def from_flows(*, file: Path, out: Path, redact_text: bool) -> None:
-    """Make a cassette of a flow file of mitmproxy, which has to be installed."""
+    """Make a cassette from a flow file of mitmproxy, which has to be installed."""
     from shim.cassettes.flows import read_flows  # noqa: PLC0415
     from shim.cassettes.recording import cassette_of  # noqa: PLC0415
 
@@ -139,8 +141,12 @@ def from_flows(*, file: Path, out: Path, redact_text: bool) -> None:
         _write(cassette_of(read_flows(file), redact=redact_text), out)
 
 
+def _show_address(url: str) -> None:
+    click.echo(f"replay listening on {url}")
+
+
 def _mitmdump() -> Path:
-    """The one of the running environment, else that of `scripts/setup mitmproxy`."""
+    """The mitmdump of this environment, else that of `scripts/setup mitmproxy`."""
     from shim.cassettes.flows import HOW_TO_INSTALL  # noqa: PLC0415
 
     for program in (Path(sys.executable).parent / "mitmdump", PROJECT / ".venv-mitmproxy" / "bin" / "mitmdump"):
@@ -171,7 +177,7 @@ def _console() -> "Console":
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Failures with a name end as one sentence."""
+    """Expected failures end as one sentence, without a traceback."""
     from shim.cassettes.flows import MissingError  # noqa: PLC0415
     from shim.cassettes.format import CassetteError  # noqa: PLC0415
 

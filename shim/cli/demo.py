@@ -1,4 +1,4 @@
-"""`chat2api demo`: the real gateway on its embedded upstream, in one process, with one call made as a client would.
+"""`chat2api demo`: the real gateway in front of the stand-in, in one process, with one call made as a client would.
 
 Rule: nothing is faked on the gateway's side. Only upstream is the stand-in, and it says so itself.
 """
@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
+import httpcore
 import msgspec
 import uvloop
 
@@ -22,6 +22,7 @@ from shim.standin.server import claimed_port, serve_app
 _HOST = "127.0.0.1"
 _TRIED_PORTS = 50
 _CHUNK_SECONDS = 0.02  # slow enough to be seen
+_SILENCE_SECONDS = 60.0
 _QUESTION = "What happens to a request on its way through chat2api?"
 _MODEL = "auto"
 
@@ -66,25 +67,35 @@ async def _call(port: int) -> bool:
     """One streamed call over HTTP; whether it was answered to its end."""
     body = {"model": _MODEL, "stream": True, "messages": [{"role": "user", "content": _QUESTION}]}
     _say(f"> {_QUESTION}\n\n")
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-        url = f"http://{_HOST}:{port}/v1/chat/completions"
-        async with client.stream("POST", url, json=body) as response:
-            if response.status_code != 200:
-                _say(f"the gateway answered {response.status_code}: {(await response.aread()).decode()}\n")
-                return False
-            async for line in response.aiter_lines():
-                if line == "data: [DONE]":
+    async with (
+        httpcore.AsyncConnectionPool() as pool,
+        pool.stream(
+            "POST",
+            f"http://{_HOST}:{port}/v1/chat/completions",
+            headers={"content-type": "application/json"},
+            content=msgspec.json.encode(body),
+            extensions={"timeout": {"read": _SILENCE_SECONDS}},
+        ) as response,
+    ):
+        if response.status != 200:
+            _say(f"the gateway answered {response.status}: {(await response.aread()).decode()}\n")
+            return False
+        rest = b""
+        async for piece in response.aiter_stream():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line == b"data: [DONE]":
                     _say("\n\n")
                     return True
                 _say(_text_of(line))
     return False
 
 
-def _text_of(line: str) -> str:
+def _text_of(line: bytes) -> str:
     """What a client would show for one line of the stream."""
-    if not line.startswith("data: "):
+    if not line.startswith(b"data: "):
         return ""
-    chunk = msgspec.json.decode(line[len("data: ") :])
+    chunk = msgspec.json.decode(line.removeprefix(b"data: "))
     if "error" in chunk:
         return f"\n{chunk['error']['message']}\n"
     return "".join(choice["delta"].get("content", "") for choice in chunk["choices"])
@@ -97,7 +108,7 @@ def _say(text: str) -> None:
 
 _BANNER = """\
 chat2api demo
-  upstream  {upstream}  (embedded: no account, nothing leaves this machine)
+  upstream  {upstream}  (a stand-in: no account, nothing leaves this machine)
   gateway   {gateway}
 
 """

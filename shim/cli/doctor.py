@@ -1,6 +1,6 @@
 """`chat2api doctor`: is this installation ready, and if not, what to do first.
 
-Rule: every check is one function that returns a finding; none needs an account or a key, and no secret is shown.
+Rule: every check is one function that returns a finding. No check needs an account or a key, and no secret is shown.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from shim.errors import GatewayError
 from shim.protocol.commands import HttpRequest
 from shim.server.run import check_port
 from shim.settings import SettingError, Settings, load_settings
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line of the report. `advice` is empty where all is well."""
+    """One line of the report. `advice` is empty if nothing has to be done."""
 
     subject: str
     state: str
@@ -31,7 +31,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def examine() -> int:
-    """Print the report; 0 where nothing stands in the way, 1 otherwise."""
+    """Print the report and return the exit code: 0 if nothing stands in the way, else 1."""
     console = Console(highlight=False)
     console.print(f"chat2api {__version__}, Python {sys.version.split()[0]}")
     try:
@@ -95,7 +95,7 @@ async def _fetch(origin: str, proxy: str | None, settings: Settings) -> int:
     )
     try:
         request = HttpRequest("GET", f"{origin}/", {"user-agent": settings.user_agent})
-        return (await read_reply(await transport.send(request, Lane("doctor", proxy)))).status
+        return (await read_reply(await transport.send(request, ConnectionKey("doctor", proxy)))).status
     finally:
         await transport.close()
 

@@ -1,6 +1,7 @@
-"""The command `chat2api`: serve, demo, doctor, tokens, record, replay, cassette.
+"""The command `chat2api`: serve, demo, doctor, tokens, record, replay, cassette, new-key.
 
-Rule: nothing heavy is imported at the top, because every child process imports this module again.
+Rule: nothing heavy is imported at the top, because every child process imports this module again, and because `--help`
+should answer at once.
 """
 
 import sys
@@ -18,24 +19,33 @@ from shim.cli.tokens import tokens
 def main() -> None:
     """Answer OpenAI API requests from the ChatGPT web backend.
 
-    Settings come from the environment and from a file .env in this folder; flags override both.
+    Settings come from the environment and from a file .env in this folder; flags of `serve` override both.
     """
 
 
-@main.command()
-@click.option("--host", help="Address to listen on (HOST).")
-@click.option("--port", type=int, help="Port to listen on (PORT).")
-@click.option("--workers", type=int, help="Worker processes (WORKERS).")
-@click.option("--api-prefix", help="Hides every path below this one (API_PREFIX).")
-@click.option("--authorization", help="Keys clients must send, by comma (AUTHORIZATION).")
-@click.option("--chatgpt-base-url", help="Upstream's origin (CHATGPT_BASE_URL).")
-@click.option("--proxy-url", help="Proxies towards upstream, by comma (PROXY_URL).")
-@click.option("--default-model", help="Answers names of unknown models (DEFAULT_MODEL).")
-@click.option("--replay", help="Folder of cassettes that take upstream's place (REPLAY).")
-@click.option("--data-dir", help="Where state is kept (DATA_DIR).")
-@click.option("--log-level", help="debug, info, warning or error (LOG_LEVEL).")
+class SettingsCommand(click.Command):
+    """A command with a flag for every setting. The settings are read when its flags are asked for, not before."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The flags, then those every command has."""
+        from shim.settings import flags  # noqa: PLC0415
+
+        made: list[click.Parameter] = []
+        for flag in flags():
+            word = flag.name.replace("_", "-")
+            form = f"--{word}/--no-{word}" if flag.is_switch else f"--{word}"
+            metavar = None if flag.is_switch else "FILE" if word.endswith("-file") else "VALUE"
+            made.append(click.Option([form], default=None, help=flag.help, metavar=metavar))
+        return [*made, *super().get_params(ctx)]
+
+
+@main.command(cls=SettingsCommand)
 def serve(**flags: Any) -> None:
-    """Run the gateway."""
+    """Run the gateway.
+
+    Every setting is a flag. Secrets are not, because other users of this machine can read a command line: set them in
+    the environment or in .env, or name the file each of them is in.
+    """
     from shim.server.run import serve as run  # noqa: PLC0415
     from shim.settings import SettingError  # noqa: PLC0415
 
@@ -49,18 +59,27 @@ def serve(**flags: Any) -> None:
 @click.option("--once", is_flag=True, help="End after the one call.")
 @click.option("--port", type=int, default=5005, show_default=True, help="First port to try.")
 def demo(*, once: bool, port: int) -> None:
-    """Start the gateway on its embedded upstream, make one call, keep serving until Ctrl-C."""
+    """Start the gateway in front of a stand-in upstream, make one call, keep serving until Ctrl-C."""
     from shim.cli.demo import run  # noqa: PLC0415
+    from shim.server.granian import end_process  # noqa: PLC0415
 
-    sys.exit(run(port=port, once=once))
+    end_process(run(port=port, once=once))
 
 
 @main.command()
 def doctor() -> None:
-    """Check settings, folders, the port and the way to upstream, and say what to do next."""
+    """Check the settings, the data folder, the port and the connection to upstream, and say what to do next."""
     from shim.cli.doctor import examine  # noqa: PLC0415
 
     sys.exit(examine())
+
+
+@main.command("new-key")
+def new_key() -> None:
+    """Print a new random key, for STORE_KEY, AUTHORIZATION or ADMIN_KEY."""
+    from shim.databases.keys import new_key as make  # noqa: PLC0415
+
+    click.echo(make())
 
 
 for _command in (tokens, record, replay, cassette):

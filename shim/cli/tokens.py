@@ -1,10 +1,9 @@
-"""`chat2api tokens`: the accounts of the pool, in the terminal. Works whether or not a server runs.
+"""`chat2api tokens`: the accounts of the pool, in the terminal, whether or not a server is running.
 
-Rules: tokens are read from a file or from standard input, never from arguments, where other users could see them; none
-is printed. Nothing heavy is imported at the top.
+Rules: tokens are read from a file or from standard input, never from arguments, where other users could see them, and
+are never printed. Nothing heavy is imported at the top.
 """
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from shim.accounts.roster import Roster
+    from shim.accounts.pool import AccountPool
     from shim.accounts.views import AccountView
 
 T = TypeVar("T")
@@ -35,12 +34,12 @@ def tokens() -> None:
 @click.option("--state", type=click.Choice(_STATES), help="Only accounts in this state.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def list_accounts(*, state: str | None, as_json: bool) -> None:
-    """Show the accounts: in which state, why, and until when."""
+    """Show the accounts: their state, the reason, and until when."""
     import msgspec  # noqa: PLC0415
 
     from shim.accounts.states import State  # noqa: PLC0415
 
-    async def work(roster: "Roster") -> "list[AccountView]":
+    async def work(roster: "AccountPool") -> "list[AccountView]":
         return roster.page(state=State(state) if state else None)
 
     views = _run(work)
@@ -55,14 +54,14 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 def add(file: TextIO) -> None:
     """Add the tokens in FILE (`-`: standard input), one a line; `#` begins a comment.
 
-    Ends with 1 where a line was not taken.
+    The exit code is 1 if a line was refused.
     """
     try:
         text = file.read()
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{file.name} is not text in UTF-8") from error
 
-    async def work(roster: "Roster") -> bool:
+    async def work(roster: "AccountPool") -> bool:
         report = await roster.add(text)
         for number, why in report.invalid:
             click.echo(f"line {number}: {why}", err=True)
@@ -77,9 +76,9 @@ def add(file: TextIO) -> None:
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def remove(ids: tuple[str, ...]) -> None:
-    """Forget accounts and their tokens."""
+    """Remove accounts and their tokens."""
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         return "removed" if await roster.remove(id) else ""
 
     _each(ids, one)
@@ -88,9 +87,9 @@ def remove(ids: tuple[str, ...]) -> None:
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def reset(ids: tuple[str, ...]) -> None:
-    """Forget what is known against accounts: limits, refusals, expiries."""
+    """Make accounts usable again: their limits, refusals and expiries are forgotten."""
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         return _state(roster, id) if await roster.reset(id) else ""
 
     _each(ids, one)
@@ -99,13 +98,13 @@ def reset(ids: tuple[str, ...]) -> None:
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def probe(ids: tuple[str, ...]) -> None:
-    """Renew the tokens of accounts now, which shows whether upstream still takes them.
+    """Renew the tokens of accounts now, which shows whether upstream still accepts them.
 
-    One with nothing but an access token can't be renewed; the accounts page asks upstream about those, too.
+    An account with only an access token can't be renewed; the accounts page can ask upstream about such accounts.
     """
     from shim.errors import GatewayError  # noqa: PLC0415
 
-    async def one(roster: "Roster", id: str) -> str:
+    async def one(roster: "AccountPool", id: str) -> str:
         try:
             account = await roster.renew(id)
         except GatewayError as error:
@@ -120,12 +119,12 @@ def probe(ids: tuple[str, ...]) -> None:
 @tokens.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(*, yes: bool) -> None:
-    """Forget all accounts and their tokens."""
+    """Remove all accounts and their tokens."""
 
-    async def count(roster: "Roster") -> int:
+    async def count(roster: "AccountPool") -> int:
         return len(roster)
 
-    async def work(roster: "Roster") -> int:
+    async def work(roster: "AccountPool") -> int:
         return await roster.clear()
 
     if not yes:
@@ -133,10 +132,10 @@ def clear(*, yes: bool) -> None:
     click.echo(f"{_run(work)} removed")
 
 
-def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") -> None:
-    """Do it to each, say what became of it, and end with 1 where one is unknown or failed."""
+def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str]]") -> None:
+    """Do it to each account and print the outcome; the exit code is 1 if one is unknown or failed."""
 
-    async def work(roster: "Roster") -> bool:
+    async def work(roster: "AccountPool") -> bool:
         bad = False
         for id in ids:
             outcome = await one(roster, id)
@@ -147,15 +146,17 @@ def _each(ids: tuple[str, ...], one: "Callable[[Roster, str], Awaitable[str]]") 
     sys.exit(_run(work))
 
 
-def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
-    """`work` on the roster of these settings. Failures with a name end as one sentence."""
-    from shim.accounts.opening import open_roster  # noqa: PLC0415
+def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
+    """`work` on the accounts of these settings. Expected failures end as one sentence, without a traceback."""
+    import asyncio  # noqa: PLC0415
+
+    from shim.accounts.opening import open_pool  # noqa: PLC0415
     from shim.accounts.stores import StoreError  # noqa: PLC0415
     from shim.errors import GatewayError  # noqa: PLC0415
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     async def run() -> T:
-        async with open_roster(load_settings(), background=False) as roster:
+        async with open_pool(load_settings(), background=False) as roster:
             return await work(roster)
 
     try:
@@ -164,7 +165,7 @@ def _run(work: "Callable[[Roster], Awaitable[T]]") -> T:
         raise click.ClickException(str(error)) from error
 
 
-def _state(roster: "Roster", id: str) -> str:
+def _state(roster: "AccountPool", id: str) -> str:
     view = roster.view(id)
     if view is None:
         return ""

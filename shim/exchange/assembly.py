@@ -11,11 +11,12 @@ from arkose import ArkoseClient
 from pow import Solver
 from shim import tokenizer
 from shim.accounts.installation import installation_id
-from shim.accounts.opening import GUESTS, open_roster
+from shim.accounts.opening import GUESTS, open_pool
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
 from shim.exchange.clock import Clock
 from shim.exchange.gateway import Gateway
+from shim.notes import open_notes
 from shim.settings import Settings
 from shim.transport import Deadlines, Transport
 from shim.transport.curl import CurlTransport
@@ -35,9 +36,15 @@ async def open_gateway(
     await solver.start()
     try:
         driver = Driver(transport or network, solver, arkose)
-        async with open_roster(settings, driver) as pool, open_roster(settings, driver, name=GUESTS) as guests:
+        async with (
+            open_pool(settings, driver) as pool,
+            open_pool(settings, driver, name=GUESTS) as guests,
+            open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
+        ):
             installation = installation_id(Path(settings.data_dir))
-            yield Gateway(settings, driver, pool=pool, guests=guests, installation=installation, clock=clock)
+            yield Gateway(
+                settings, driver, pool=pool, guests=guests, installation=installation, clock=clock, notes=notes
+            )
     finally:
         await solver.close()
         await arkose.close()

@@ -1,4 +1,4 @@
-"""Calls to upstream for one identity: over its way, with its way's failures noted.
+"""Calls to upstream for one identity: over its route, with that route's failures noted.
 
 Rule: what a call decides is in the core; this only says where it goes and by whom it is performed.
 """
@@ -10,7 +10,8 @@ from typing import TypeVar
 import msgspec
 
 from pow import ClientProfile
-from shim.accounts.seats import list_key
+from shim.accounts.leases import list_key
+from shim.accounts.outcomes import Rest, policy_of
 from shim.errors import UpstreamError
 from shim.exchange.clock import Clock
 from shim.protocol.commands import Handshake, HttpRequest
@@ -19,22 +20,18 @@ from shim.protocol.turn.downloads import locate
 from shim.protocol.turn.handshake import HandshakeOptions, Moment
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
-from shim.transport.base import Lane, Response
+from shim.transport.base import ConnectionKey, Response
 from shim.transport.driver import Driver
-from shim.transport.failover import Ways
+from shim.transport.failover import FailoverList
 
 T = TypeVar("T")
-_PROXY_FAILURES = frozenset({"upstream_proxy", "upstream_unreachable", "connect_timeout"})
-_ORIGIN_FAILURES = frozenset(
-    {"upstream_unreachable", "upstream_tls", "connect_timeout", "timeout", "upstream_connection"}
-) | {f"upstream_{status}" for status in (500, 502, 503, 504, *range(520, 525))}
 
 
-class Way(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True):
     """How upstream is reached in one attempt, and as whom."""
 
     upstream: Upstream
-    lane: Lane
+    connection: ConnectionKey
 
     @property
     def origin(self) -> str:
@@ -55,15 +52,15 @@ class Calls:
             pow_floor=settings.pow_difficulty,
         )
         self._clock = clock
-        self._origins = Ways(settings.chatgpt_base_url)
-        self._proxies = Ways(settings.proxy_url)
+        self._origins = FailoverList(settings.chatgpt_base_url)
+        self._proxies = FailoverList(settings.proxy_url)
         self._began = clock.now()
 
-    def way(self, identity: Identity) -> Way:
-        """The way upstream this identity keeps to."""
+    def route(self, identity: Identity) -> Route:
+        """The route upstream that this identity keeps to."""
         now, key = self._clock.now(), list_key(identity)
         upstream = Upstream(self._origins.pick(key, now) or "", identity, self.options.profile)
-        return Way(upstream, Lane(key, self._proxies.pick(key, now)))
+        return Route(upstream, ConnectionKey(key, self._proxies.pick(key, now)))
 
     def moment(self, identity: Identity) -> Moment:
         """Now, for the proofs of this identity."""
@@ -72,37 +69,37 @@ class Calls:
         return Moment(datetime.fromtimestamp(now, UTC), elapsed, identity.device_id)
 
     async def run(self, identity: Identity, handshake: Callable[[Upstream], Handshake[T]]) -> T:
-        """Perform a handshake over this identity's way. Raises GatewayError."""
-        way = self.way(identity)
+        """Perform a handshake over this identity's route. Raises GatewayError."""
+        route = self.route(identity)
         try:
-            return await self.driver.run(handshake(way.upstream), way.lane)
+            return await self.driver.run(handshake(route.upstream), route.connection)
         except UpstreamError as error:
-            self.failed(error, way)
+            self.failed(error, route)
             raise
 
-    async def send(self, request: HttpRequest, way: Way) -> Response:
+    async def send(self, request: HttpRequest, route: Route) -> Response:
         """Make one call and wait for the head of its answer. Raises GatewayError."""
-        return await self.driver.transport.send(request, way.lane)
+        return await self.driver.transport.send(request, route.connection)
 
     async def file(self, identity: Identity, file: FileRef) -> Response:
         """A file upstream holds, at the head of its bytes. Raises GatewayError."""
-        way = self.way(identity)
-        response = await self.send(await self.driver.run(locate(way.upstream, file), way.lane), way)
+        route = self.route(identity)
+        response = await self.send(await self.driver.run(locate(route.upstream, file), route.connection), route)
         if response.status != 200:
             response.close()
             raise UpstreamError(f"Upstream's file store answered {response.status}", code="upstream_file")
         return response
 
-    def worked(self, way: Way) -> None:
-        """A turn came to its head this way."""
-        self._origins.worked(way.origin)
-        if way.lane.proxy is not None:
-            self._proxies.worked(way.lane.proxy)
+    def worked(self, route: Route) -> None:
+        """A turn came to its head over this route."""
+        self._origins.worked(route.origin)
+        if route.connection.proxy is not None:
+            self._proxies.worked(route.connection.proxy)
 
-    def failed(self, error: UpstreamError, way: Way) -> None:
-        """A dead proxy and a failing gateway are left out for a while, where there are others."""
-        now, proxy = self._clock.now(), way.lane.proxy
-        if proxy is not None and error.code in _PROXY_FAILURES:
+    def failed(self, error: UpstreamError, route: Route) -> None:
+        """A dead proxy and a failing origin are left out for a while, where there are others."""
+        now, proxy, rests = self._clock.now(), route.connection.proxy, policy_of(error).rests
+        if proxy is not None and Rest.PROXY in rests:
             self._proxies.failed(proxy, now)
-        elif len(self._origins) > 1 and error.code in _ORIGIN_FAILURES:
-            self._origins.failed(way.origin, now)
+        elif len(self._origins) > 1 and Rest.ORIGIN in rests:
+            self._origins.failed(route.origin, now)

@@ -13,59 +13,78 @@ client does.
 import asyncio
 import hashlib
 import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 
 from shim.accounts.credentials import Caller, own_account
+from shim.accounts.leases import Leases, is_shortage
 from shim.accounts.outcomes import may_retry
-from shim.accounts.roster import Roster
-from shim.accounts.seats import Seats, is_shortage
-from shim.errors import GatewayError, RequestError
+from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice
 from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.notes import Notes, NotesError, Shelf
 from shim.protocol.api import AnswerPlace
 from shim.protocol.prompt import Call, PromptMessage, Text
 from shim.protocol.turn.conversation import owner_of
 from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
 
+T = TypeVar("T")
+
 KEPT_SECONDS = 7 * 86400.0
+MAX_PLACE_BYTES = 8192
 PATIENCE = 0.5
 """Seconds that the store may take, once before a turn and once at its end."""
+REST = 5.0
+"""Seconds that it is left alone after it failed."""
 
 log = logging.getLogger("chat2api")
 
 _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
-# Faults of what was asked, wherever it is asked.
-_HOPELESS = frozenset({"content_policy_violation"})
 
 
-class Notes:
-    """What was answered where, by the key of the history: shared through the store of the pool."""
+class KnownAnswers:
+    """What was answered where, by the key of the history. All of it is lost where the store is away or slow."""
 
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self._rests_until = 0.0
 
     async def write(self, key: str, place: AnswerPlace) -> None:
-        """Note an answer; lost where the store is away or slow."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._roster.remember(key, _encode(place).decode(), KEPT_SECONDS)
-        except TimeoutError:
-            log.info("the store was too slow to note a conversation")
+        """Note an answer."""
+        await self._soon(self._shelf.put(key, _encode(place), KEPT_SECONDS))
 
     async def find(self, history: History) -> tuple[int, AnswerPlace] | None:
         """How many of the messages the longest history has that was answered here, and where that is."""
+        return await self._soon(self._look_up(history))
+
+    async def _look_up(self, history: History) -> tuple[int, AnswerPlace] | None:
+        for prefix in history.prefixes():
+            found = await self._shelf.get(prefix.key)
+            if found is not None:
+                return prefix.length, _decode(found)
+        return None
+
+    async def _soon(self, call: Coroutine[Any, Any, T]) -> T | None:
+        """What the call gives within a moment, or None. After a failure the store is left alone for a while, so that
+        not every request waits for one that hangs."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._rests_until:
+            call.close()
+            return None
         try:
             async with asyncio.timeout(PATIENCE):
-                for prefix in history.prefixes():
-                    found = await self._roster.recall(prefix.key)
-                    if found is not None:
-                        return prefix.length, _decode(found)
+                return await call
         except TimeoutError:
-            log.info("the store was too slow to look for a conversation")
+            log.info("the notes of conversations are too slow")
+        except NotesError as error:
+            log.info("the notes of conversations can't be had: %s", error)
         except msgspec.DecodeError:
-            log.warning("the store holds a note that can't be read")
+            log.warning("the notes hold a conversation that can't be read")
+            return None
+        self._rests_until = loop.time() + REST
         return None
 
 
@@ -111,12 +130,12 @@ class KnownChat:
 class Continuations:
     """Made once per worker."""
 
-    def __init__(self, settings: Settings, seats: Seats, turns: Turns) -> None:
+    def __init__(self, settings: Settings, leases: Leases, turns: Turns, notes: Notes) -> None:
         self._enabled = settings.continue_chats and turns.kept
         self._limit = settings.account_limit
-        self._pool = seats.pool
+        self._pool = leases.pool
         self.turns = turns
-        self.notes = Notes(seats.pool)
+        self.notes = KnownAnswers(notes.shelf("conversations", largest=MAX_PLACE_BYTES))
 
     def chat_of(self, wanted: Wanted) -> KnownChat | None:
         """The chat that a prompt belongs to; None where it is to be sent as it is: not enabled, several choices, or a
@@ -145,7 +164,7 @@ def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     """Whether all of the history, as a new conversation, may fare better than the rest of it did. All these say that
     upstream has not taken the turn. A caller's own account is the same one again."""
     if isinstance(error, RequestError):
-        return error.code not in _HOPELESS
+        return error.about is not About.CONTENT  # a fault of what was asked, wherever it is asked
     return caller.own is None and (is_shortage(error) or may_retry(error, sent=True))
 
 

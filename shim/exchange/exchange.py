@@ -21,12 +21,12 @@ from shim.exchange.continuations import KnownChat
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import Wanted
 from shim.protocol.api import AnswerPlace, Api, Asked, Writer
-from shim.protocol.counting.usage import Usage, prompt_tokens, usage_of
+from shim.protocol.counting.usage import Count, Usage, answer_tokens, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
 from shim.protocol.transcript import Transcript
 from shim.protocol.turn.conversation import effort_for
 
-_LARGE = 100_000  # characters; the tokenizer does some 30 a microsecond
+_LARGE = 20_000  # characters, about half a millisecond's counting
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -76,8 +76,9 @@ class Exchange:
 
     @property
     def usage(self) -> Usage:
-        """Token counts so far: the prompt once, and every choice."""
-        return self._usage or self._counted()
+        """Token counts so far: the prompt once, and every choice. Counted beforehand where the loop may not wait for it
+        (`run`); a driver that pushes has it counted here."""
+        return self._usage or usage_of(self._prompt_tokens(tokenizer.count), self.transcripts, tokenizer.count)
 
     def place(self, choice: int) -> AnswerPlace | None:
         """What a client continues with, where chats are kept."""
@@ -107,10 +108,11 @@ class Exchange:
         return [self._api.effort_field] if unheard else []
 
     @property
-    def is_large(self) -> bool:
-        """Whether counting its tokens should stay off the event loop."""
-        answered = sum(transcript.size for transcript in self.transcripts)
-        return answered + sum(len(message.text) for message in self.prompt.messages) > _LARGE
+    def counted(self) -> Usage | None:
+        """The usage for a log line: None where it was not counted yet and would take long."""
+        size = sum(transcript.size for transcript in self.transcripts)
+        size += sum(len(message.text) for message in self.prompt.messages)
+        return self._usage or (self.usage if size <= _LARGE else None)
 
     # --- pushed -------------------------------------------------------------------------------------------------------
 
@@ -194,8 +196,8 @@ class Exchange:
     async def _before_last_bytes(self, choice: Choice) -> None:
         if self._chat is not None:
             await self._chat.note(choice)
-        if self.ended and self.is_large:
-            self._usage = await asyncio.to_thread(self._counted)
+        if self.ended:
+            self._usage = await self._counted()
 
     async def whole(self) -> bytes:
         """The whole answer, waited for. Raises the GatewayError it failed with."""
@@ -213,8 +215,14 @@ class Exchange:
         for choice in self.choices:
             choice.close()
 
-    def _counted(self) -> Usage:
-        prompt = prompt_tokens(
-            self.prompt.messages, tokenizer.count, functions=self.prompt.functions, images=(self._images,)
+    def _prompt_tokens(self, count: Count) -> int:
+        return prompt_tokens(
+            self.prompt.messages, count, functions=self.prompt.callable_functions, images=(self._images,)
         )
-        return usage_of(prompt, self.transcripts, tokenizer.count)
+
+    async def _counted(self) -> Usage:
+        """The usage, counted in slices that let the loop in."""
+        prompt = await tokenizer.total_by(self._prompt_tokens)
+        reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
+        answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
+        return Usage(prompt, reasoning + answered, reasoning)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
+from shim.accounts.leases import Leases
 from shim.accounts.outcomes import event_of
-from shim.accounts.roster import Roster
-from shim.accounts.seats import Seats
+from shim.accounts.pool import AccountPool
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
 from shim.errors import GatewayError
@@ -25,6 +25,7 @@ from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
+from shim.notes import Notes
 from shim.protocol.events import FileRef
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt
@@ -50,16 +51,17 @@ class Gateway:
         settings: Settings,
         driver: Driver,
         *,
-        pool: Roster,
-        guests: Roster,
+        pool: AccountPool,
+        guests: AccountPool,
         installation: uuid.UUID,
         clock: Clock,
+        notes: Notes,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.driver = driver
         self.calls = Calls(settings, driver, clock)
-        self.seats = Seats(
+        self.leases = Leases(
             pool,
             guests,
             fetch=self._fetch_models,
@@ -70,8 +72,8 @@ class Gateway:
         )
         self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
         self._files = Files(settings, driver, clock=clock.now)
-        self.turns = Turns(settings, self.calls, self.seats, self._files, clock)
-        self._continuations = Continuations(settings, self.seats, self.turns)
+        self.turns = Turns(settings, self.calls, self.leases, self._files, clock)
+        self._continuations = Continuations(settings, self.leases, self.turns, notes)
         self._filter_needs = FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
     def caller(self, authorization: str | None) -> Caller:
@@ -112,18 +114,18 @@ class Gateway:
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
         ticket = self._links.read(link, self.clock.now())
-        async with self.seats.visit_account(ticket.account or "") as identity:
+        async with self.leases.call_as(ticket.account or "") as identity:
             return ticket.file, await self.calls.file(identity, ticket.file)
 
     async def probe(self, id: str) -> AccountView | None:
         """Try an account of the pool: renew it where that can be done, and ask for its models. None where it is not
         there. What that showed is in the view."""
-        pool = self.seats.pool
+        pool = self.leases.pool
         try:
             account = await pool.renew(id)
             if account is None:
                 return None
-            identity = self.seats.identity_of(account)
+            identity = self.leases.identity_of(account)
             pool.learn(id, await self._fetch_models(identity))
             view = pool.view(id)
             if view is not None and view.state in _DISPROVED:

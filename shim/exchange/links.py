@@ -60,7 +60,7 @@ class Links:
 
 
 def _unknown() -> RequestError:
-    return RequestError("This file link is not valid, or is over", status=404, code="file_not_found")
+    return RequestError("This file link is invalid or has expired", status=404, code="file_not_found")
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,29 +1,34 @@
-"""The next seat for a turn that is tried until it is had."""
+"""The next account for a turn that is tried until it is had."""
 
 import asyncio
 from collections.abc import Callable
 
 from shim.accounts.credentials import Caller
+from shim.accounts.leases import AccountLease, Leases, is_shortage
 from shim.accounts.outcomes import Attempt, Tries
-from shim.accounts.seats import Seat, Seats, is_shortage
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import GatewayError
 
 
-async def next_seat(
-    seats: Seats, caller: Caller, model: str, owner: str | None, *, tries: Tries, now: Callable[[], float]
-) -> Seat:
-    """A seat with an account that was not tried yet. What failed before decides whether to wait first (where there is
+async def next_lease(
+    leases: Leases, caller: Caller, model: str, owner: str | None, *, tries: Tries, now: Callable[[], float]
+) -> AccountLease:
+    """A lease on an account that was not tried yet. What failed before decides whether to wait first (where there is
     nobody else), and what is told where there is none. Raises GatewayError."""
     while True:
-        if tries.alone and isinstance(tries.failure, UpstreamError):
+        if tries.alone and tries.may_pass:
             await asyncio.sleep(tries.pause())
         try:
-            return await seats.take(caller, model, tries.tried, owner)
+            return await leases.take(caller, model, tries.tried, owner)
         except GatewayError as error:
-            if not is_shortage(error):
-                tries.note(error, Attempt(), None, now())
-            elif isinstance(tries.failure, UpstreamError) and tries.tried:
-                await asyncio.sleep(tries.pause())
-                tries.tried = frozenset()
+            if is_shortage(error):
+                shortage = error
             else:
-                raise tries.failure if tries.failure is not None and caller.own is not None else error from error
+                tries.note(error, Attempt(), None, now())
+                continue
+        if tries.may_pass and tries.tried:
+            await asyncio.sleep(tries.pause())
+            tries.tried = frozenset()
+        elif tries.failure is not None and caller.own is not None:
+            raise tries.failure  # outside of `except`, so that nothing is hung onto an error that others hold, too
+        else:
+            raise shortage

@@ -16,13 +16,13 @@ import msgspec
 from msgspec import UNSET
 
 from shim.accounts.credentials import Caller
+from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
-from shim.accounts.seats import Seat, Seats, list_key
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, UpstreamError
-from shim.exchange.calls import Calls, Way
+from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
-from shim.exchange.next_account import next_seat
+from shim.exchange.next_account import next_lease
 from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
@@ -54,8 +54,8 @@ class Wanted(msgspec.Struct, frozen=True):
 class PreparedTurn(msgspec.Struct, frozen=True):
     """A turn whose call is ready to be sent: with whose account, over which route, and the conversation in it."""
 
-    lease: Seat
-    route: Way
+    lease: AccountLease
+    route: Route
     conversation: Conversation
     call: OpeningCall
 
@@ -115,9 +115,9 @@ class LiveTurn:
 class Turns:
     """Opens turns. One for each worker."""
 
-    def __init__(self, settings: Settings, calls: Calls, seats: Seats, files: Files, clock: Clock) -> None:
+    def __init__(self, settings: Settings, calls: Calls, leases: Leases, files: Files, clock: Clock) -> None:
         self._settings = settings
-        self._calls, self._seats, self._files, self._clock = calls, seats, files, clock
+        self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
 
     @property
     def kept(self) -> bool:
@@ -133,7 +133,7 @@ class Turns:
         deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
         own = wanted.caller.own is not None
-        alone = own or not len(self._seats.pool) or owner_of(wanted.prompt) is not None
+        alone = own or not len(self._leases.pool) or owner_of(wanted.prompt) is not None
         return Tries(self._settings.retry_times, until, alone=alone)
 
     async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveTurn:
@@ -182,11 +182,11 @@ class Turns:
     async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[PreparedTurn, Attempt], Awaitable[T]]") -> T:
         prompt = wanted.prompt
         while True:
-            lease = await next_seat(
-                self._seats, wanted.caller, prompt.model, owner_of(prompt), tries=tries, now=self.now
+            lease = await next_lease(
+                self._leases, wanted.caller, prompt.model, owner_of(prompt), tries=tries, now=self.now
             )
             attempt = Attempt()
-            route = self._calls.way(lease.identity)
+            route = self._calls.route(lease.identity)
             try:
                 return await finish(await self._prepared(wanted, lease, route), attempt)
             except GatewayError as error:
@@ -196,20 +196,19 @@ class Turns:
                 lease.left()
                 raise
 
-    def _blame(self, error: GatewayError, route: Way) -> None:
+    def _blame(self, error: GatewayError, route: Route) -> None:
         if isinstance(error, UpstreamError):
             self._calls.failed(error, route)
 
-    def _note(self, error: GatewayError, lease: Seat, attempt: Attempt, tries: Tries) -> None:
+    def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
-        error.settle(self.now())
         lease.failed(error, self.now())
         tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)
 
-    async def _prepared(self, wanted: Wanted, lease: Seat, route: Way) -> PreparedTurn:
+    async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
         key = list_key(lease.identity)
-        placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.lane, key)
+        placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.connection, key)
         conversation = conversation_for(
             wanted.prompt,
             lease.slug,
@@ -295,12 +294,12 @@ class Turns:
         return live.note(live.answer.refused(await read_reply(live.response)))
 
     async def _run(self, handshake: Handshake[T], live: LiveTurn) -> T:
-        return await self._calls.driver.run(handshake, live.route.lane)
+        return await self._calls.driver.run(handshake, live.route.connection)
 
-    async def _shake_hands(self, lease: Seat, route: Way, conversation: Conversation) -> OpeningCall:
+    async def _shake_hands(self, lease: AccountLease, route: Route, conversation: Conversation) -> OpeningCall:
         moment = self._calls.moment(lease.identity)
         handshake = open_turn(route.upstream, conversation, self._calls.options, moment)
-        return await self._calls.driver.run(handshake, route.lane)
+        return await self._calls.driver.run(handshake, route.connection)
 
 
 async def _check_taken(response: Response, call: OpeningCall) -> None:

@@ -1,4 +1,4 @@
-"""Files and pictures a request brings: read or fetched, recognised, and uploaded once for each account."""
+"""Files and pictures of a request: read or fetched, their type recognised, and uploaded once for each account."""
 
 from shim.files.intake import Files, Gathered
 

@@ -1,8 +1,8 @@
-"""Which addresses are public: those a file may be fetched from without the operator's leave.
+"""Which addresses are public, so that a file may be fetched from them without the operator's permission.
 
-Rule: what is not known to be public is not. An IPv6 address that carries an IPv4 one (mapped, compatible, 6to4, Teredo,
-NAT64) leads where that one leads, so none of them is public, whatever it carries; their blocks are in the table or
-outside of the global one.
+Rule: an address is public only if it is known to be. An IPv6 address that carries an IPv4 one (mapped, compatible,
+6to4, Teredo, NAT64) leads to that one, so none of them is public, whatever it carries: their blocks are in the table,
+or outside the global block.
 """
 
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -33,7 +33,7 @@ _SPECIAL_V4 = tuple(
         ),
     )
 )
-_GLOBAL_V6 = IPv6Network("2000::/3")  # all that has been given out; loopback, ULA, link-local, 64:ff9b:: are outside
+_GLOBAL_V6 = IPv6Network("2000::/3")  # all that IANA has assigned; loopback, ULA, link-local and 64:ff9b:: lie outside
 _SPECIAL_V6 = tuple(
     map(
         IPv6Network,
@@ -49,7 +49,7 @@ _SPECIAL_V6 = tuple(
 
 
 def is_public(address: str) -> bool:
-    """Whether a numeric address, as a resolver gives it, is one of the public Internet."""
+    """Whether a numeric address, as a resolver gives it, belongs to the public Internet."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,43 +1,73 @@
-"""A file is fetched from a URL that a client named, without letting the client look into our network.
+"""Fetches a file from a URL that a client named, without letting the client look into our network.
 
     URL ──read──> target ──resolve once──> addresses, all public ──> GET to one of them ──redirect?──> URL, from the top
 
-Rule: what was checked is what is connected to: the name is resolved once and the connection goes to that address. Each
-redirect is a new URL. Bytes (decoded), redirects and time are bounded, and no error quotes the URL. Proxies are not
-used, neither from the environment nor PROXY_URL: behind one, the check would be the proxy's.
+Rule: the address that was checked is the one connected to: a name is resolved once, and the connection goes there. Each
+redirect is a new URL and is checked like the first. Bytes (decoded), redirects and time are bounded, and no error
+quotes the URL. No proxy is used, neither from the environment nor PROXY_URL: the proxy would resolve the name again.
 """
 
 import asyncio
+import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import certifi
-import h11
+import httpcore
 import msgspec
 
 from shim.errors import RequestError
 from shim.files.addresses import is_public
-from shim.files.get import Answer, get
-from shim.files.inflate import TooMuchError, body_for
 from shim.files.targets import AllowList, Target, not_allowed, redirected, target_of
 from shim.protocol.turn.inline_files import too_large
+from shim.transport.codings import CodingError, Decoder, TooLargeError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_ADDRESSES = 3  # of one name, tried one after the other
-_CONNECT_SECONDS = 5.0
-_AT_ONCE = 16  # fetches of one worker: what they hold is bounded with them
+_CONNECT_SECONDS = 5.0  # for TCP, and again for TLS; then the next address is tried
+_AT_ONCE = 16  # fetches of one worker, which bounds the memory they hold together
 
 
 class Fetched(msgspec.Struct, frozen=True):
-    """A file from a URL. `mime_type` is what the server says of it, `name` the last word of the URL's path."""
+    """A file from a URL. `mime_type` is what its server calls it, `name` is the last word of the URL's path."""
 
     content: bytes
     mime_type: str | None
     name: str
+
+
+class PinnedNetwork(httpcore.AsyncNetworkBackend):
+    """Connects to the one address that was checked, whatever name the request is for. TLS still checks the name."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._network = httpcore.AnyIOBackend()
+        self._opened: httpcore.AsyncNetworkStream | None = None
+
+    async def __aenter__(self) -> "PinnedNetwork":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # The library leaves the socket open when it is cancelled in the middle of TLS (httpcore 1.0.9, `start_tls`).
+        if self._opened is not None:
+            await self._opened.aclose()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  the library's signature
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Connect to the address in the place of `host`, which is never looked up again."""
+        self._opened = await self._network.connect_tcp(self._address, port, timeout, local_address, socket_options)
+        return self._opened
 
 
 class Fetcher:
@@ -60,6 +90,8 @@ class Fetcher:
         self._resolve = resolve or resolve_name
         self._tls = _trusting(ca_file)
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        # With LOG_LEVEL=debug the library would log the headers of every answer, signed redirects and cookies included.
+        logging.getLogger("httpcore").setLevel(logging.INFO)
 
     async def fetch(self, url: str) -> Fetched:
         """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or
@@ -86,51 +118,73 @@ class Fetcher:
         for address in addresses[:_MAX_ADDRESSES]:
             try:
                 return await self._get_from(address, target)
-            except OSError:  # no connection, no TLS, or it broke: the next address may do
+            except (httpcore.NetworkError, httpcore.TimeoutException):  # not reached, or broke: the next one may do
                 continue
-            except h11.RemoteProtocolError as error:
+            except httpcore.ProtocolError as error:
                 raise _unreachable("its server's answer can't be read") from error
         raise _unreachable("its server can't be reached")
 
     async def _get_from(self, address: str, target: Target) -> Fetched | str:
-        async with get(
-            target, address, user_agent=self._user_agent, tls=self._tls, connect_timeout=_CONNECT_SECONDS
-        ) as answer:
-            if answer.status in _REDIRECTS and "location" in answer.headers:
-                return answer.headers["location"].strip()
-            if answer.status != 200:
-                raise _unreachable(f"its server answered {answer.status}")
-            content = await self._read(answer)
-            return Fetched(content, _media_type(answer.headers), target.name)
+        """One GET over one connection to one address: no proxy, no cookie, no redirect. It is closed right after."""
+        host = target.host.encode()
+        url = httpcore.URL(scheme=target.scheme, host=host, port=target.port, target=target.path)
+        asked: dict[str | bytes, str | bytes] = {
+            "host": target.authority,
+            "user-agent": self._user_agent,
+            "accept": "*/*",
+            "accept-encoding": "identity",  # a server that compresses all the same is read: see `inflate`
+            "connection": "close",
+        }
+        timeouts = {"timeout": {"connect": _CONNECT_SECONDS}}  # `fetch` bounds the rest
+        async with (
+            PinnedNetwork(address) as network,
+            httpcore.AsyncHTTPConnection(
+                httpcore.Origin(target.scheme.encode(), host, target.port),
+                ssl_context=self._tls,
+                network_backend=network,
+            ) as connection,
+            connection.stream("GET", url, headers=asked, extensions=timeouts) as response,
+        ):
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            if response.status in _REDIRECTS and "location" in headers:
+                return headers["location"].strip()
+            if response.status != 200:
+                raise _unreachable(f"its server answered {response.status}")
+            content = await self._read(response, headers)
+            media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Fetched(content, media_type or None, target.name)
 
-    async def _read(self, answer: Answer) -> bytes:
-        length = answer.headers.get("content-length", "")
+    async def _read(self, response: httpcore.Response, headers: dict[str, str]) -> bytes:
+        length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._limit:
             raise too_large(self._limit)
         try:
-            body = body_for(answer.headers.get("content-encoding", ""), self._limit)
-            async for chunk in answer.chunks():
-                body.add(chunk)
-            return body.end()
-        except TooMuchError:
+            # A compressed file may be larger than what arrives, so that the length above says little.
+            decoder = Decoder(headers.get("content-encoding", ""), self._limit)
+            content = bytearray()
+            async for chunk in response.aiter_stream():
+                for block in decoder.blocks(chunk):
+                    content += block
+            decoder.finish()
+            return bytes(content)
+        except TooLargeError:
             raise too_large(self._limit) from None
-        except ValueError as error:
+        except CodingError as error:
             raise _unreachable(str(error)) from error
 
     async def _addresses(self, target: Target) -> list[str]:
-        """Where the target is. Every address has to be public: a name with a private one among them is no accident."""
-        addresses = [target.host] if target.numeric else await self._resolved(target)
+        """The addresses of the target. Every one has to be public: a name that also has a private one is an attack."""
+        if target.numeric:
+            addresses = [target.host]
+        else:
+            try:
+                addresses = await self._resolve(target.host, target.port)
+            except (OSError, UnicodeError) as error:
+                raise _unreachable("its host name can't be resolved") from error
+            if not addresses:
+                raise _unreachable("its host name can't be resolved")
         if not self._allowed.allows(target) and not all(map(is_public, addresses)):
             raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
-        return addresses
-
-    async def _resolved(self, target: Target) -> list[str]:
-        try:
-            addresses = await self._resolve(target.host, target.port)
-        except (OSError, UnicodeError) as error:
-            raise _unreachable("its host name can't be resolved") from error
-        if not addresses:
-            raise _unreachable("its host name can't be resolved")
         return addresses
 
 
@@ -142,15 +196,11 @@ async def resolve_name(host: str, port: int) -> list[str]:
 
 
 def _trusting(ca_file: str | None) -> ssl.SSLContext:
-    """TLS that trusts the usual authorities, and those the operator added."""
+    """TLS that trusts the usual authorities and those in CA_FILE."""
     context = ssl.create_default_context(cafile=certifi.where())
     if ca_file:
         context.load_verify_locations(ca_file)
     return context
-
-
-def _media_type(headers: dict[str, str]) -> str | None:
-    return headers.get("content-type", "").partition(";")[0].strip().lower() or None
 
 
 def _unreachable(why: str) -> RequestError:

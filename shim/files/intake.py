@@ -25,7 +25,7 @@ from shim.protocol.turn.inline_files import decode_inline
 from shim.protocol.turn.uploads import LocalFile, UploadedFile, upload_file, uploaded
 from shim.protocol.upstream import Upstream
 from shim.settings import Settings
-from shim.transport.base import Lane
+from shim.transport.base import ConnectionKey
 from shim.transport.driver import Driver
 
 _FETCHES_AT_ONCE = 4  # of one request
@@ -80,13 +80,15 @@ class Files:
         taken = dict(zip(sources, await together(jobs, at_once=_FETCHES_AT_ONCE), strict=True))
         return Gathered({part: await _recognised(part, taken[part.form, part.source]) for part in parts})
 
-    async def upload(self, prompt: Prompt, gathered: Gathered, upstream: Upstream, lane: Lane, key: str) -> Placed:
+    async def upload(
+        self, prompt: Prompt, gathered: Gathered, upstream: Upstream, connection: ConnectionKey, key: str
+    ) -> Placed:
         """Have upstream hold every file of the prompt, for the account that `key` names. Raises GatewayError; one about
         a file itself names its part."""
         parts = prompt.attached
         if not parts:
             return {}
-        jobs = [partial(self._placed, part, gathered.files[part], upstream, lane, key) for part in parts]
+        jobs = [partial(self._placed, part, gathered.files[part], upstream, connection, key) for part in parts]
         return dict(zip(parts, await together(jobs, at_once=_UPLOADS_AT_ONCE), strict=True))
 
     async def _take(self, part: Attached, budget: "_Budget") -> Fetched:
@@ -104,16 +106,18 @@ class Files:
         except RequestError as error:
             raise _about(part, error) from error
 
-    async def _placed(self, part: Attached, file: LocalFile, upstream: Upstream, lane: Lane, key: str) -> UploadedFile:
-        run = partial(self._upload, upstream, file, lane)
+    async def _placed(
+        self, part: Attached, file: LocalFile, upstream: Upstream, connection: ConnectionKey, key: str
+    ) -> UploadedFile:
+        run = partial(self._upload, upstream, file, connection)
         try:
             id = await self._cache.get(UploadKey(key, file.digest, file.mime_type), run)
         except RequestError as error:
             raise _about(part, error) from error
         return uploaded(file, id)
 
-    async def _upload(self, upstream: Upstream, file: LocalFile, lane: Lane) -> str:
-        return await self._driver.run(upload_file(upstream, file), lane)
+    async def _upload(self, upstream: Upstream, file: LocalFile, connection: ConnectionKey) -> str:
+        return await self._driver.run(upload_file(upstream, file), connection)
 
 
 class _Budget:
@@ -151,4 +155,4 @@ async def _recognised(part: Attached, fetched: Fetched) -> LocalFile:
 
 def _about(part: Attached, error: RequestError) -> RequestError:
     """The same error, naming the part: errors are shared by all who wait for the same file."""
-    return RequestError(error.message, code=error.code, param=part.param, status=error.http_status)
+    return RequestError(error.message, code=error.code, param=part.param, status=error.http_status, about=error.about)

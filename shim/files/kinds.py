@@ -1,7 +1,7 @@
-"""What a file is: its type by its bytes, a picture's size, and a name that fits both.
+"""What a file is: its type by its bytes, the size of a picture, and a name that fits its type.
 
-Rule: bytes decide. What the client or a server declares counts only among the types the bytes allow: which kind of
-text it is, which of the formats that begin alike. A picture is never declared, it is recognised.
+Rule: bytes decide. What the client or a server declares only chooses among the types that the bytes allow: which kind
+of text it is, or which of the formats that begin alike. A picture is always recognised, never taken on trust.
 """
 
 import mimetypes
@@ -89,7 +89,7 @@ _SUFFIX_OF = {
 
 
 class Declared(msgspec.Struct, frozen=True):
-    """What is said of a file by whoever sends it."""
+    """The name and type that the sender of a file gives it."""
 
     name: str | None = None
     mime_type: str | None = None
@@ -114,7 +114,7 @@ def type_of(content: bytes, declared: Declared) -> str:
         if content.startswith(signature):
             return mime_type
     said = (_plain(declared.mime_type), _by_suffix(declared.name))
-    hints = [hint for hint in said if hint not in {None, _TEXT}]  # "text" is what servers say who do not know
+    hints = [hint for hint in said if hint not in {None, _TEXT}]  # servers say "text" for what they do not know
     if _is_text(content):
         return next(filter(_is_textual, hints), _TEXT)
     possible = _possible(content)
@@ -141,7 +141,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _fits(suffix: str, mime_type: str) -> bool:
-    """Any suffix fits what is nothing in particular; else it has to be one of the type's."""
+    """Whether a suffix suits a type. Plain text and unknown bytes may have any suffix but a picture's."""
     if mime_type in {_TEXT, _BINARY}:
         return bool(suffix) and _by_suffix(f"x{suffix}") not in IMAGE_TYPES
     return _by_suffix(f"x{suffix}") == mime_type
@@ -157,7 +157,7 @@ def _by_suffix(name: str | None) -> str | None:
 
 
 def _plain(mime_type: str | None) -> str | None:
-    """A type in upstream's word for it; None for what says nothing."""
+    """A type in upstream's spelling; None for a type that says nothing."""
     word = (mime_type or "").partition(";")[0].strip().lower()
     word = _SYNONYMS.get(word, word)
     return None if word in {"", _BINARY, "binary/octet-stream"} or not _TYPE.fullmatch(word) else word
@@ -178,7 +178,8 @@ def _is_text(content: bytes) -> bool:
 
 
 def _possible(content: bytes) -> list[str]:
-    """The types these bytes may be, the likeliest first. No file name goes along: puremagic would look for it here."""
+    """The types these bytes may have, the likeliest first. puremagic gets no file name: it would open that
+    file on this machine."""
     try:
         matches = puremagic.magic_string(content)
     except (puremagic.PureError, ValueError):

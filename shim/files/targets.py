@@ -1,8 +1,7 @@
-"""What a URL names: scheme, host, port and path, read in one way only.
+"""The parts of a URL: scheme, host, port and path, parsed in one place only.
 
-Rule: there is no second opinion about a URL. The parts found here are what is checked, connected to and sent; a
-spelling that another reader might take otherwise (numbers in disguise, backslashes, control characters, zones) is
-refused, never interpreted.
+Rule: a URL is parsed once. The parts found here are what is checked, connected to and sent. A spelling that another
+parser might read differently (numbers in disguise, backslashes, control characters, zones) is refused, not interpreted.
 """
 
 import re
@@ -55,14 +54,14 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class AllowList:
-    """The operator's `host[:port]`, which files may be fetched from though private. A host is compared as a whole (a
-    name, or a numeric address); without a port the scheme's own one is meant, no other."""
+    """ALLOW_PRIVATE_URLS: each `host[:port]` that files may be fetched from although it is private. A host (a name or
+    a numeric address) is compared as a whole; an entry without a port allows the default port of the scheme only."""
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._entries = frozenset(map(_entry_of, entries))
 
     def allows(self, target: Target) -> bool:
-        """Whether the operator has opened this target."""
+        """Whether the operator has allowed this target."""
         port = None if target.port == DEFAULT_PORTS[target.scheme] else target.port
         return not self._entries.isdisjoint({(target.host, port), (target.host, target.port)})
 
@@ -99,7 +98,7 @@ def redirected(url: str, location: str) -> str:
 
 
 def not_allowed(why: str) -> RequestError:
-    """The error for a URL that is not fetched. It never quotes the URL."""
+    """The error for a URL that is refused. It never quotes the URL, which may hold a signature."""
     return RequestError(f"This URL is not fetched: {why}.", code="file_url_not_allowed")
 
 
@@ -129,7 +128,7 @@ def _numeric_v6(host: str) -> str:
 
 
 def _ascii(host: str) -> str:
-    """A host name as the DNS knows it: international ones by UTS 46, which also shows digits in disguise."""
+    """A host name as the DNS knows it. UTS 46 maps international names, and digits in disguise to digits."""
     if host.isascii():
         return host.lower()
     if len(host) > _MAX_HOST:
@@ -141,7 +140,7 @@ def _ascii(host: str) -> str:
 
 
 def _path_of(parts: SplitResult) -> str:
-    """The request line's target: what is not plain there is percent-encoded, what is encoded stays. No fragment."""
+    """The path and query of the request line. Other characters are percent-encoded; what was encoded stays as it is."""
     path = quote(parts.path or "/", safe=_PLAIN)
     return f"{path}?{quote(parts.query, safe=_PLAIN + '?')}" if parts.query else path
 

@@ -4,11 +4,12 @@ Rule: an upload belongs to whoever waits for it. One waiter's leaving changes no
 left, it ends. A failure is told to all who wait, and kept for nobody.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
+
+from shim.single_flight import SingleFlight
 
 Upload = Callable[[], Awaitable[str]]
 
@@ -29,14 +30,6 @@ class _Kept(msgspec.Struct, frozen=True):
     expires: float
 
 
-class _Flight:
-    """An upload under way, and how many wait for it."""
-
-    def __init__(self, task: "asyncio.Task[str]") -> None:
-        self.task = task
-        self.waiters = 0
-
-
 class UploadCache:
     """File ids upstream, by what they hold. `clock` is in seconds."""
 
@@ -45,7 +38,7 @@ class UploadCache:
         self._kept = kept
         self._most = most
         self._files: OrderedDict[UploadKey, _Kept] = OrderedDict()
-        self._flights: dict[UploadKey, _Flight] = {}
+        self._uploads: SingleFlight[UploadKey, str] = SingleFlight(ends_unawaited=True)
 
     async def get(self, key: UploadKey, upload: Upload) -> str:
         """The file's id, from memory or by `upload`. Raises what `upload` raises."""
@@ -53,27 +46,10 @@ class UploadCache:
         if known is not None and self._clock() < known.expires:
             self._files.move_to_end(key)
             return known.file_id
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.ensure_future(self._fly(key, upload)))
-        return await self._wait(key, flight)
+        return await self._uploads.run(key, lambda: self._upload(key, upload))
 
-    async def _wait(self, key: UploadKey, flight: _Flight) -> str:
-        flight.waiters += 1
-        try:
-            return await asyncio.shield(flight.task)
-        finally:
-            flight.waiters -= 1
-            if not flight.waiters and not flight.task.done():
-                self._flights.pop(key, None)  # whoever comes now starts afresh
-                flight.task.cancel()
-
-    async def _fly(self, key: UploadKey, upload: Upload) -> str:
-        try:
-            file_id = await upload()
-        finally:
-            if (flight := self._flights.get(key)) and flight.task is asyncio.current_task():
-                del self._flights[key]
+    async def _upload(self, key: UploadKey, upload: Upload) -> str:
+        file_id = await upload()
         self._files[key] = _Kept(file_id, self._clock() + self._kept)
         self._files.move_to_end(key)
         while len(self._files) > self._most:

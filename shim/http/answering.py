@@ -4,7 +4,7 @@
                    └───────────────────────┴── GatewayError ──> the API's own refusal ──> log
 
 Rule: every call ends in exactly one log line, and everything that was opened for it is closed before that line. The app
-runs a call by `CallResponse`; the mitmproxy addon does the same steps with the same `Call`.
+runs a call by `CallResponse`; the mitmproxy addon does the same steps with the same `ApiCall`.
 """
 
 import logging
@@ -26,7 +26,7 @@ from shim.protocol.transcript import Transcript
 log = logging.getLogger("chat2api.exchange")
 
 
-class Call:
+class ApiCall:
     """One call. `headers` are the client's (names in lower case), `address` is where it reaches this gateway."""
 
     def __init__(self, gateway: Gateway, api: Api, *, id: str, headers: Mapping[str, str], address: str) -> None:
@@ -82,7 +82,7 @@ class Call:
             return f"api={self.api.name} {asked}status={status} ms={elapsed:.0f}"
         exchange, lease = self.exchange, self.exchange.choices[0].turn.lease
         status = ",".join(dict.fromkeys(_status(transcript) for transcript in exchange.transcripts))
-        usage = None if exchange.is_large else exchange.usage  # what takes long to count is not counted for a log line
+        usage = exchange.counted
         tokens = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
         return (
             f"model={exchange.model[:100]!r} slug={lease.slug} account={account_hash(lease.identity)} "
@@ -95,7 +95,7 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
     that it is gone."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     address = f"{request.url.scheme}://{request.url.netloc}{gateway.settings.root_path}"
-    call = Call(gateway, api, id=request_id(request), headers=headers, address=address)
+    call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     body = await request.body()
     try:
         with present(request.receive):

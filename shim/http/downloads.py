@@ -12,6 +12,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from shim.http.openapi import OpenApiOperation
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import ByteStream
@@ -20,6 +21,17 @@ from shim.transport.base import Response
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 _UNSAFE = re.compile(r"[^\w.-]+")
+
+OPERATION = OpenApiOperation(
+    "get",
+    "/files/{link}",
+    "getFile",
+    "Fetch a file that an answer linked to. The link is the key.",
+    parameters={"link": "The last part of a link in an answer."},
+    gives={"image/*": bytes, "application/octet-stream": bytes},
+    errors=(400, 401, 403, 404, 429, 502, 503, 504),
+    open=True,
+)
 
 
 @get("/files/{link:str}")

@@ -103,20 +103,20 @@ class EventStream(ASGIStreamingResponse):
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
-        sent = 0
+        clock = asyncio.get_running_loop().time
+        last = clock()
 
         async def send_piece(data: bytes) -> None:
-            nonlocal sent
-            sent += 1
+            nonlocal last
+            last = clock()
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
         async def tick() -> None:
             # One ticker for the whole stream: waiting for each piece with a time-out would cost a task a piece.
             while True:
-                before = sent
-                await asyncio.sleep(KEEP_ALIVE_SECONDS)
-                if sent == before:
-                    await send({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+                await asyncio.sleep(max(0.0, last + KEEP_ALIVE_SECONDS - clock()))
+                if clock() >= last + KEEP_ALIVE_SECONDS:
+                    await send_piece(KEEP_ALIVE)
 
         try:
             with suppress(ClientGoneError), present(receive):

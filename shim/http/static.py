@@ -1,7 +1,9 @@
-"""The chat page at `/` and the files it is made of, from memory.
+"""Static files, served from memory: those of both pages, and the routes of the chat page at `/`.
 
-Rule: the page holds no key and no chat, so it is served to anybody; everything it shows it asks `v1` for itself.
+Rule: the chat page holds no key and no chat, so it is served to anybody; everything it shows it asks `v1` for itself.
 Every address in it is relative, so that it works below API_PREFIX and behind a proxy that adds a prefix of its own.
+
+Litestar's static files have no versions in their addresses, no gzip made once, and no errors in our envelope.
 """
 
 import gzip
@@ -19,8 +21,8 @@ from litestar.response.base import ASGIResponse
 from shim.errors import RequestError
 from shim.http.responses import answer_headers
 
-# Nothing runs but our own files, nothing is asked of another origin, and nobody may frame the page. Only the sanitiser
-# may turn text into markup: its policy is the one that `trusted-types` names.
+# Nothing but our own files runs, no other origin is asked for anything, and nobody may frame the page. Only the
+# sanitiser may turn text into markup: its policy is the one that `trusted-types` names.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -33,14 +35,16 @@ PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
 }
-# The page is asked for each time and is often unchanged; its files have their version in their address.
+# The page is asked for on every visit and is usually unchanged; its files have their version in their address.
 REVALIDATE = "no-cache"
 FOR_EVER = "public, max-age=31536000, immutable"
 MEDIA_TYPES = {
+    ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".woff2": "font/woff2",
 }
+WEB = Path(__file__).parents[1] / "web"
 PAGE = "chat.html"
 FOLDERS = ("chat", "vendor")
 VERSION_MARK = "{version}"
@@ -49,12 +53,12 @@ ALREADY_COMPRESSED = frozenset({".woff2"})
 AnyRequest = Request[Any, Any, Any]
 
 
-class File:
-    """One file as it is served. `etag` is quoted; `packed` is the gzip form, made once, None where it saves nothing."""
+class StaticFile:
+    """One file as it is served. `etag` is quoted; `packed` is the gzip form, or None where that would save nothing."""
 
-    def __init__(self, body: bytes, suffix: str, media_type: str) -> None:
+    def __init__(self, body: bytes, suffix: str) -> None:
         self.body = body
-        self.media_type = media_type
+        self.media_type = MEDIA_TYPES[suffix]
         self.etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         self._suffix = suffix
 
@@ -69,11 +73,17 @@ class Site:
     visit never mixes the files of two releases."""
 
     def __init__(self, folder: Path) -> None:
-        bodies = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}
-        self.version = _version(bodies)
-        self.files: Mapping[str, File] = {name: _file(name, body) for name, body in bodies.items()}
+        found = (path for name in FOLDERS for path in (folder / name).rglob("*") if path.suffix in _SERVED)
+        digest = hashlib.sha256()
+        files: dict[str, StaticFile] = {}
+        for path in sorted(found):
+            name, body = path.relative_to(folder).as_posix(), path.read_bytes()
+            digest.update(f"{name}\0{len(body)}\0".encode() + body)
+            files[name] = StaticFile(body, path.suffix)
+        self.files: Mapping[str, StaticFile] = files
+        self.version = digest.hexdigest()[:16]
         page = (folder / PAGE).read_text("utf-8").replace(VERSION_MARK, self.version)
-        self.page = File(page.encode(), ".html", "text/html")
+        self.page = StaticFile(page.encode(), ".html")
 
 
 TheSite = NamedDependency[SkipValidation[Site]]
@@ -81,7 +91,7 @@ TheSite = NamedDependency[SkipValidation[Site]]
 
 def page_router(folder: Path | None = None) -> Router:
     """The page and everything below `/web`. `folder` takes the place of the package's own files."""
-    site = Site(folder or _WEB)
+    site = Site(folder or WEB)
     return Router("/", route_handlers=[page, part], dependencies={"site": Provide(lambda: site, sync_to_thread=False)})
 
 
@@ -93,7 +103,7 @@ async def page(request: AnyRequest, site: TheSite) -> ASGIResponse:
         location = path.rpartition(b"/")[2].decode("ascii") + "/"
         headers = answer_headers(request, {"location": location})
         return ASGIResponse(status_code=307, headers=headers, media_type="text/plain")
-    return _answer(request, site.page, PAGE_HEADERS | {"cache-control": REVALIDATE})
+    return file_answer(request, site.page, _SHARED | PAGE_HEADERS | {"cache-control": REVALIDATE})
 
 
 @get("/web/{version:str}/{name:path}")
@@ -102,12 +112,12 @@ async def part(request: AnyRequest, site: TheSite, version: FromPath[str], name:
     file = site.files.get(name.removeprefix("/"))
     if version != site.version or file is None:
         raise RequestError("The chat page has no such file; reload the page", status=404)
-    return _answer(request, file, {"cache-control": FOR_EVER})
+    return file_answer(request, file, _SHARED | {"cache-control": FOR_EVER})
 
 
-def _answer(request: AnyRequest, file: File, more: dict[str, str]) -> ASGIResponse:
-    headers = {"etag": file.etag, "vary": "accept-encoding", "x-content-type-options": "nosniff"}
-    headers |= {"cross-origin-resource-policy": "same-origin"} | more
+def file_answer(request: AnyRequest, file: StaticFile, headers: dict[str, str]) -> ASGIResponse:
+    """The file with these headers, compressed where the client reads that; 304 where the client has it already."""
+    headers = {"etag": file.etag, "vary": "accept-encoding"} | headers
     if _has(request, "if-none-match", file.etag):
         return ASGIResponse(status_code=304, headers=answer_headers(request, headers), media_type=file.media_type)
     body = file.body
@@ -118,7 +128,7 @@ def _answer(request: AnyRequest, file: File, more: dict[str, str]) -> ASGIRespon
 
 
 def _has(request: AnyRequest, header: str, wanted: str) -> bool:
-    """Whether a list-valued header names `wanted`: a weak ETag counts, `gzip;q=0` does not."""
+    """Whether a header that is a list names `wanted`. A weak ETag counts as the strong one; `gzip;q=0` is a refusal."""
     for entry in request.headers.get(header, "").split(","):
         value, _, parameters = entry.strip().removeprefix("W/").partition(";")
         if value.strip() == wanted:
@@ -126,21 +136,5 @@ def _has(request: AnyRequest, header: str, wanted: str) -> bool:
     return False
 
 
-def _paths(folder: Path) -> list[Path]:
-    found = (path for name in FOLDERS for path in (folder / name).rglob("*"))
-    return sorted(path for path in found if path.suffix in MEDIA_TYPES)
-
-
-def _version(bodies: Mapping[str, bytes]) -> str:
-    digest = hashlib.sha256()
-    for name, body in bodies.items():
-        digest.update(f"{name}\0{len(body)}\0".encode() + body)
-    return digest.hexdigest()[:16]
-
-
-def _file(name: str, body: bytes) -> File:
-    suffix = Path(name).suffix
-    return File(body, suffix, MEDIA_TYPES[suffix])
-
-
-_WEB = Path(__file__).parents[1] / "web"
+_SERVED = frozenset({".css", ".js", ".woff2"})  # not what else lies in those folders: licences, lists
+_SHARED = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}

@@ -3,7 +3,7 @@
 Rule: a command is data. It names no library, and everything a driver needs to perform it is in it.
 """
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Literal, TypeVar
 
 import msgspec
@@ -13,13 +13,25 @@ from pow import Challenge
 T = TypeVar("T")
 
 
+class StreamedBody(msgspec.Struct, frozen=True):
+    """A body that is never there as a whole. `pieces` begins it anew each time it is called, so that the call can be
+    made again; each piece is held in memory, so they should be small (64 KiB). `length` is in bytes, where it is known
+    before."""
+
+    pieces: Callable[[], AsyncGenerator[bytes]]
+    length: int | None = None
+
+
+Body = bytes | StreamedBody
+
+
 class HttpRequest(msgspec.Struct, frozen=True):
     """One upstream call. Header names are lower case; `url` is absolute."""
 
     method: str
     url: str
     headers: dict[str, str]
-    body: bytes = b""
+    body: Body = b""
 
 
 class HttpReply(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from shim.errors import RequestError
+from shim.errors import About, RequestError
 
 AUTO = "auto"
 
@@ -114,13 +114,14 @@ def answered_model(asked: str, sent: str, answered: str | None) -> str:
     return public_name(answered)
 
 
-def model_not_found(model: str) -> RequestError:
+def model_not_found(model: str, about: About | None = None) -> RequestError:
     """The real API's sentence for a model that is not there."""
     return RequestError(
         f"The model `{model[:100]}` does not exist or you do not have access to it.",
         status=404,
         code="model_not_found",
         param="model",
+        about=about,
     )
 
 

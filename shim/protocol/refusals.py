@@ -1,17 +1,28 @@
 """What upstream says when it says no, and what the client is told (protocol.md 9).
 
-Rule: two tables, first by code or sentence, then by status. Upstream's own sentence is passed on, shortened and without
-anything that looks like a token or is a marker.
+Rules: two tables, first by code or sentence, then by status. Here alone upstream's words are recognised, and become
+facts of the error (`about`, `sent`); nobody looks for them again. Upstream's own sentence is passed on, shortened and
+without anything that looks like a token or is a marker.
 """
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from shim.errors import CredentialError, GatewayError, LimitError, RefusedError, RequestError, UpstreamError
+from shim.errors import (
+    MAX_WAIT_SECONDS,
+    About,
+    CredentialError,
+    GatewayError,
+    LimitError,
+    RefusedError,
+    RequestError,
+    Sent,
+    UpstreamError,
+)
 
 _MAX_SENTENCE = 300
 _TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w.~+/=-]{45,}")
@@ -19,12 +30,21 @@ _MARKS = re.compile("[\ue200-\ue206]")  # citation markers, which nobody is to s
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
 _CONTENT_TYPE_HTML = "text/html"
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
-_MAX_WAIT = 31 * 86400  # seconds; no limit of upstream's lasts longer than a month
+_HTTP_DATE = "%a, %d %b %Y %H:%M:%S GMT"  # the one form of RFC 9110 5.6.7 that is still sent
+_MILLISECONDS = 1e11  # a time beyond this is not in seconds: that would be the year 5138
+_NEVER = 1e15  # an integer of any size is a number in JSON, and not every one fits a float
+# An account that is closed for good, whatever token it comes with.
+_CLOSED = "account_deactivated"
+_EXPIRED = "token_expired"
+_MODEL_CAP = "model_cap_exceeded"
+_ONE_TURN = "one message at a time"  # of the account; the other turn is soon over
+# Statuses that say the origin, or what stands in front of it, is not well.
+_UNWELL = frozenset({500, 502, 503, 504, *range(520, 525)})
 
 TURNSTILE_REQUIRED = "The upstream asked for a Turnstile check, which this gateway does not perform"
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RefusalDetail(msgspec.Struct, frozen=True):
     """An upstream error taken apart: where from, and the `detail` in whichever of its forms it came."""
 
     status: int
@@ -37,10 +57,12 @@ class Refusal(msgspec.Struct, frozen=True):
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
     """The error for an upstream HTTP answer that is not the expected one. `headers` has lower-case names."""
     if _is_challenge(headers, body):
-        return RefusedError("Upstream answered with a browser check page instead of the API", code="cf-please-wait")
+        return RefusedError(
+            "Upstream answered with a browser check page instead of the API", code="cf-please-wait", about=About.ADDRESS
+        )
     refusal = _read(status, body)
-    if refusal.clears_in is None and (after := headers.get("retry-after", "")).isdecimal():
-        refusal = msgspec.structs.replace(refusal, clears_in=_seconds_of(float(after)))
+    if refusal.clears_in is None:
+        refusal = _with_retry_after(refusal, headers.get("retry-after", "").strip())
     return _by_sentence(refusal) or _by_status(refusal)
 
 
@@ -56,7 +78,7 @@ def failure_of(error: Any, code: Any = None) -> GatewayError:
 
 def turnstile_required() -> GatewayError:
     """The one answer to a challenge this project does not solve (protocol.md 2.7)."""
-    return RefusedError(TURNSTILE_REQUIRED, type="upstream_challenge", code="turnstile_required")
+    return RefusedError(TURNSTILE_REQUIRED, type="upstream_challenge", code="turnstile_required", about=About.CHECK)
 
 
 def _is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
@@ -65,21 +87,21 @@ def _is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
     return any(marker in body for marker in _CHALLENGE)
 
 
-def _read(status: int, body: bytes) -> Refusal:
+def _read(status: int, body: bytes) -> RefusalDetail:
     try:
         answer = msgspec.json.decode(body)
     except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested beyond the decoder's depth
-        return Refusal(status)
+        return RefusalDetail(status)
     return _of_detail(status, answer.get("detail") if isinstance(answer, dict) else None)
 
 
-def _of_detail(status: int, detail: Any) -> Refusal:
+def _of_detail(status: int, detail: Any) -> RefusalDetail:
     match detail:
         case str():
-            return Refusal(status, detail)
+            return RefusalDetail(status, detail)
         case {"message": message, **rest}:
             code, clears_in = rest.get("code"), rest.get("clears_in")
-            return Refusal(
+            return RefusalDetail(
                 status,
                 message if isinstance(message, str) else "",
                 _code_of(code),
@@ -87,11 +109,11 @@ def _of_detail(status: int, detail: Any) -> Refusal:
                 _moment_of(rest.get("resets_at")),
             )
         case {"code": str(code)}:
-            return Refusal(status, code=_code_of(code))
+            return RefusalDetail(status, code=_code_of(code))
         case [{"msg": str(message), "loc": list(place)}, *_]:
-            return Refusal(status, f"{message} at {'.'.join(str(step) for step in place)}")
+            return RefusalDetail(status, f"{message} at {'.'.join(str(step) for step in place)}")
         case _:
-            return Refusal(status)
+            return RefusalDetail(status)
 
 
 def _code_of(code: Any) -> str | None:
@@ -99,35 +121,55 @@ def _code_of(code: Any) -> str | None:
     return code if isinstance(code, str) and _CODE.fullmatch(code) and not _TOKEN.search(code) else None
 
 
+def _with_retry_after(refusal: RefusalDetail, value: str) -> RefusalDetail:
+    """Retry-After: a span in seconds, or an HTTP date."""
+    if value.isdecimal():
+        return msgspec.structs.replace(refusal, clears_in=_seconds_of(float(value)))
+    if refusal.resets_at is not None:
+        return refusal
+    try:
+        moment = datetime.strptime(value, _HTTP_DATE).replace(tzinfo=UTC).timestamp()
+    except (ValueError, OverflowError):
+        return refusal
+    return msgspec.structs.replace(refusal, resets_at=moment)
+
+
 def _seconds_of(value: Any) -> float | None:
-    return float(min(max(value, 0), _MAX_WAIT)) if isinstance(value, int | float) else None
+    return float(min(max(value, 0), MAX_WAIT_SECONDS)) if isinstance(value, int | float) else None
 
 
 def _moment_of(value: Any) -> float | None:
-    """A time in seconds since 1970, sent as such or as ISO text."""
+    """A time in seconds (or, by its size, milliseconds) since 1970, sent as such or as ISO text."""
     if isinstance(value, int | float):
-        return float(value)
+        moment = float(min(max(value, 0), _NEVER))
+        return moment / 1000 if moment > _MILLISECONDS else moment
     try:
         return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None
 
 
-def _sentence(lead: str, refusal: Refusal) -> str:
+def _sentence(lead: str, refusal: RefusalDetail) -> str:
     said = _TOKEN.sub("…", _MARKS.sub("", refusal.message))[:_MAX_SENTENCE].strip()
     return f"{lead}: {said}" if said else lead
 
 
-def _limit(refusal: Refusal) -> GatewayError:
+def _limit(refusal: RefusalDetail) -> GatewayError:
+    about = About.ACCOUNT
+    if refusal.code == _MODEL_CAP:
+        about = About.MODEL
+    elif _ONE_TURN in refusal.message.lower():
+        about = About.TURNS
     return LimitError(
         _sentence("Upstream's limit is reached", refusal),
         code=refusal.code or "rate_limit_exceeded",
         retry_after=refusal.clears_in,
         resets_at=refusal.resets_at,
+        about=about,
     )
 
 
-def _too_long(refusal: Refusal) -> GatewayError:
+def _too_long(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
         _sentence("The conversation is too long for upstream", refusal),
         status=413,
@@ -136,40 +178,52 @@ def _too_long(refusal: Refusal) -> GatewayError:
     )
 
 
-def _policy(refusal: Refusal) -> GatewayError:
+def _policy(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
-        _sentence("Upstream's content policy refused this", refusal), code="content_policy_violation", param="messages"
+        _sentence("Upstream's content policy refused this", refusal),
+        code="content_policy_violation",
+        param="messages",
+        about=About.CONTENT,
     )
 
 
-def _no_model(refusal: Refusal) -> GatewayError:
+def _no_model(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
         _sentence("Upstream does not offer this model here", refusal), status=404, code="model_not_found", param="model"
     )
 
 
-def _no_conversation(refusal: Refusal) -> GatewayError:
+def _no_conversation(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
         _sentence("Upstream does not know this conversation", refusal), status=404, code="conversation_not_found"
     )
 
 
-def _credential(refusal: Refusal) -> GatewayError:
+def _credential(refusal: RefusalDetail) -> GatewayError:
     return CredentialError(
-        _sentence("Upstream did not accept the access token", refusal), cause=refusal.code or "unauthorized"
+        _sentence("Upstream did not accept the access token", refusal),
+        cause=refusal.code or "unauthorized",
+        about=About.ACCOUNT if refusal.code == _CLOSED else About.TOKEN,
+        expired=refusal.code == _EXPIRED,
     )
 
 
-def _forbidden(refusal: Refusal) -> GatewayError:
+def _forbidden(refusal: RefusalDetail) -> GatewayError:
     return RefusedError(_sentence("Upstream refused this request", refusal))
 
 
-def _invalid(refusal: Refusal) -> GatewayError:
+def _invalid(refusal: RefusalDetail) -> GatewayError:
     return RequestError(_sentence("Upstream did not accept the request", refusal), code=refusal.code)
 
 
-def _broken(refusal: Refusal) -> GatewayError:
-    return UpstreamError(_sentence(f"Upstream answered {refusal.status}", refusal), code=f"upstream_{refusal.status}")
+def _broken(refusal: RefusalDetail) -> GatewayError:
+    """A 5xx is upstream's word that it did nothing; any other status says nothing certain about that."""
+    return UpstreamError(
+        _sentence(f"Upstream answered {refusal.status}", refusal),
+        code=f"upstream_{refusal.status}",
+        about=About.ORIGIN if refusal.status in _UNWELL else About.UPSTREAM,
+        sent=Sent.DECLINED if 500 <= refusal.status < 600 else Sent.MAYBE_TAKEN,
+    )
 
 
 # A word that decides whatever the status (found in the code or in the sentence), and what it means.
@@ -194,7 +248,7 @@ _BY_STATUS = {
 }
 
 
-def _by_sentence(refusal: Refusal) -> GatewayError | None:
+def _by_sentence(refusal: RefusalDetail) -> GatewayError | None:
     text = f"{refusal.code or ''} {refusal.message}"
     for pattern, build in _BY_SENTENCE:
         if pattern.search(text):
@@ -202,5 +256,5 @@ def _by_sentence(refusal: Refusal) -> GatewayError | None:
     return None
 
 
-def _by_status(refusal: Refusal) -> GatewayError:
+def _by_status(refusal: RefusalDetail) -> GatewayError:
     return _BY_STATUS.get(refusal.status, _broken)(refusal)

@@ -14,11 +14,11 @@ _EVENT_STREAM = "text/event-stream"
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who asks. Without an access token the caller is anonymous. `account_id` is a team workspace."""
+    """Who asks. Without an access token the caller is anonymous. `workspace_id` is the team workspace, if any."""
 
     device_id: str
     access_token: str | None = None
-    account_id: str | None = None
+    workspace_id: str | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -65,6 +65,6 @@ class Upstream(msgspec.Struct, frozen=True):
             headers["authorization"] = f"Bearer {identity.access_token}"
         else:
             headers["cookie"] = f"oai-did={identity.device_id}"
-        if identity.account_id:
-            headers["chatgpt-account-id"] = identity.account_id
+        if identity.workspace_id:
+            headers["chatgpt-account-id"] = identity.workspace_id
         return headers

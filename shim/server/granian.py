@@ -1,20 +1,23 @@
-"""An application served by Granian inside the running loop.
+"""An application served by Granian inside the running loop: the gateway, the stand-in, and recorded upstreams.
 
 Rule: the port is claimed before Granian starts, because Granian never tells which one it got.
 """
 
 import asyncio
+import logging
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
-START_SECONDS = 10.0
-STOP_SECONDS = 2.0
-CONNECTIONS = 4096
+START_SECONDS = 30.0  # generous: on an overloaded machine a start is slow, not broken
+STOP_SECONDS = 2.0  # after that, clients that do not read their answers are cut off
+CONNECTIONS = 4096  # waiting to be accepted, and under way: far more than one worker is meant to serve
 
 
 @asynccontextmanager
@@ -28,6 +31,18 @@ async def serve_app(app: Any, port: int = 0, host: str = "127.0.0.1") -> AsyncIt
             yield claimed
         finally:
             await _stop(server, serving)
+
+
+def end_process(status: int) -> NoReturn:
+    """Exit at once, for commands that have served in their own loop and have closed what they opened.
+
+    Granian's threads outlive its server by up to 30 seconds. If one of them asks for the interpreter while that is
+    shutting down, Python 3.13 ends the thread in a way Rust takes for a crash, and the process aborts (signal 6).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @contextmanager

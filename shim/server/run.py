@@ -16,6 +16,7 @@ from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
 from shim.cassettes.format import CassetteError, load_cassettes
+from shim.server.granian import CONNECTIONS
 from shim.settings import SettingError, Settings, as_environment, load_settings
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         log_level=_LEVELS[settings.log_level],
         respawn_failed_workers=True,
         workers_kill_timeout=settings.shutdown_timeout,
-        backpressure=4096,
-        backlog=4096,
+        backpressure=CONNECTIONS,
+        backlog=CONNECTIONS,
     )
     return server
 

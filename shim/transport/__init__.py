@@ -2,6 +2,6 @@
 to upstream; the replay driver plays cassettes instead.
 """
 
-from shim.transport.base import Deadlines, Lane, Response, Transport
+from shim.transport.base import ConnectionKey, Deadlines, Response, Transport
 
-__all__ = ["Deadlines", "Lane", "Response", "Transport"]
+__all__ = ["ConnectionKey", "Deadlines", "Response", "Transport"]

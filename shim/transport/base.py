@@ -5,12 +5,13 @@ any time and twice.
 """
 
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Protocol
 
 import msgspec
 
 from shim.errors import UpstreamError
-from shim.protocol.commands import HttpReply, HttpRequest
+from shim.protocol.commands import Body, HttpReply, HttpRequest
 
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 
@@ -24,7 +25,7 @@ class Deadlines(msgspec.Struct, frozen=True):
     total: float = 1800.0
 
 
-class Lane(msgspec.Struct, frozen=True):
+class ConnectionKey(msgspec.Struct, frozen=True):
     """Which connections a call may share: one long-lived session per identity and proxy."""
 
     identity: str
@@ -58,9 +59,20 @@ class Response(Protocol):
 class Transport(Protocol):
     """One method."""
 
-    async def send(self, request: HttpRequest, lane: Lane) -> Response:
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> Response:
         """Make the call and wait for the head of the answer. Raises UpstreamError or DeadlineError."""
         ...
+
+
+async def gather_body(body: Body, limit: int = MAX_REPLY_BYTES) -> bytes:
+    """A body that is sent, as a whole, for what can't stream it; what is beyond `limit` bytes is left out."""
+    if isinstance(body, bytes):
+        return body
+    gathered = bytearray()
+    async with aclosing(body.pieces()) as pieces:
+        async for piece in pieces:
+            gathered += piece[: limit - len(gathered)]
+    return bytes(gathered)
 
 
 async def read_reply(response: Response, limit: int = MAX_REPLY_BYTES) -> HttpReply:

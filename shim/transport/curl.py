@@ -1,4 +1,4 @@
-"""The curl_cffi driver: one multi handle (a session of connections) per lane, one easy handle per call.
+"""The curl_cffi driver: one multi handle (a session of connections) per ConnectionKey, one easy handle per call.
 
 It sits on curl_cffi's low-level `AsyncCurl` and `Curl`, not on its `AsyncSession`, for three reasons measured before:
 leaving a streamed `AsyncSession` response early waits for upstream's end, its queue has no bound, and its time-outs do
@@ -16,17 +16,18 @@ from curl_cffi import AsyncCurl, Curl, CurlError, ffi, lib
 from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
-from shim.errors import DeadlineError, GatewayError, UpstreamError
-from shim.protocol.commands import HttpRequest
-from shim.transport.base import Deadlines, Lane
+from shim.errors import About, DeadlineError, GatewayError, UpstreamError
+from shim.protocol.commands import HttpRequest, StreamedBody
+from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.failures import failure_of_curl
+from shim.transport.outgoing import OutgoingBody
 
-_DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds before upstream is told to wait
-_MAX_SPARE_HANDLES = 64  # easy handles kept per lane; each holds about 130 KB
-_MAX_LANES = 512
+_DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the faster side has to wait
+_MAX_SPARE_HANDLES = 64  # easy handles kept per session; each holds about 130 KB
+_MAX_SESSIONS = 512
 _MAX_HEADER_BYTES = 64 * 1024
 _SET_COOKIE = "set-cookie"
-_MAX_IDLE_CONNECTIONS = 128  # per lane; libcurl's own rule (4 x calls under way) closes most of them between bursts
+_MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -40,11 +41,11 @@ class CurlTransport:
         self._deadlines = deadlines
         self._ca_file = ca_file
         self._max_buffered = max_buffered
-        self._sessions: OrderedDict[Lane, _Session] = OrderedDict()
+        self._sessions: OrderedDict[ConnectionKey, _Session] = OrderedDict()
 
-    async def send(self, request: HttpRequest, lane: Lane) -> "CurlResponse":
+    async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
-        session = await self._session(lane)
+        session = await self._session(key)
         response = CurlResponse(session, request, self._deadlines, self._max_buffered)
         try:
             await response.head()
@@ -59,23 +60,23 @@ class CurlTransport:
             _, session = self._sessions.popitem()
             await session.close()
 
-    async def _session(self, lane: Lane) -> "_Session":
-        session = self._sessions.get(lane)
+    async def _session(self, key: ConnectionKey) -> "_Session":
+        session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[lane] = _Session(lane.proxy, self._ca_file, self._deadlines.connect)
+            session = self._sessions[key] = _Session(key.proxy, self._ca_file, self._deadlines.connect)
             await self._evict()
-        self._sessions.move_to_end(lane)
+        self._sessions.move_to_end(key)
         return session
 
     async def _evict(self) -> None:
         """Close the sessions longest unused where there are too many; those with calls under way stay."""
-        idle = [lane for lane, session in self._sessions.items() if not session.active]
-        for lane in idle[: max(0, len(self._sessions) - _MAX_LANES)]:
-            await self._sessions.pop(lane).close()
+        idle = [key for key, session in self._sessions.items() if not session.active]
+        for key in idle[: max(0, len(self._sessions) - _MAX_SESSIONS)]:
+            await self._sessions.pop(key).close()
 
 
 class _Session:
-    """The connections of one lane."""
+    """The connections of one ConnectionKey."""
 
     def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float) -> None:
         self._multi = AsyncCurl()
@@ -95,7 +96,7 @@ class _Session:
         return future
 
     def take(self) -> Curl:
-        """An easy handle with what all calls of the lane have in common."""
+        """An easy handle with what all calls of the session have in common."""
         return self._spare.pop() if self._spare else self._dressed(Curl(cacert=self._ca_file or ""))
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
@@ -106,7 +107,7 @@ class _Session:
         if running:
             self._multi.remove_handle(response.easy)
         response.easy.clean_handles_and_buffers()
-        if running or response.failed:
+        if running or response.failed or response.outgoing is not None:
             response.easy.reset()
             self._dressed(response.easy)
         self._spare.append(response.easy)
@@ -114,7 +115,7 @@ class _Session:
     async def close(self) -> None:
         """End every call and connection."""
         for response in list(self.active):
-            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down"))
+            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
 
     def _dressed(self, easy: Curl) -> Curl:
@@ -129,7 +130,12 @@ class _Session:
 def _ask(easy: Curl, request: HttpRequest) -> None:
     """Set everything in which calls differ: whatever is set here is set for every call."""
     headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
-    if request.body or request.method in _WITH_BODY:
+    if isinstance(request.body, StreamedBody):
+        length = request.body.length
+        easy.setopt(CurlOpt.UPLOAD, 1)
+        easy.setopt(CurlOpt.INFILESIZE_LARGE, -1 if length is None else length)  # -1: chunked, or as HTTP/2 does it
+        headers.append(b"expect:")
+    elif request.body or request.method in _WITH_BODY:
         easy.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(request.body))
         easy.setopt(CurlOpt.POSTFIELDS, request.body)
         easy.setopt(CurlOpt.POST, 1)
@@ -152,19 +158,25 @@ class CurlResponse:
         self._max_buffered = max_buffered
         self._buffered: list[bytes] = []
         self._size = 0
-        self._paused = False
+        self._paused = self._resumed = False
         self._head_done = False
         self._head_bytes = 0
         self._ended = False
         self._then: Callable[[], None] | None = None  # set once the call has been released
-        self._error: GatewayError | None = None
+        self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines
         self._began = self._touched = self._loop.time()
-        self._timer = self._loop.call_at(self._began + deadlines.first_byte, self._check_deadlines)
+        soonest = min(deadlines.first_byte, deadlines.total)
+        self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
         self.easy.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
         self.easy.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        self.outgoing: OutgoingBody | None = None
+        if isinstance(request.body, StreamedBody):
+            self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
+            self.easy.setopt(CurlOpt.READFUNCTION, self.outgoing.take)
+            self.easy.setopt(CurlOpt.SEEKDATA, self.outgoing)
         self._call = session.start(self, request)
         self._call.add_done_callback(self._on_end)
 
@@ -180,11 +192,18 @@ class CurlResponse:
         while not self._head_done:
             self._raise_error()
             if self._ended:
-                raise UpstreamError("Upstream closed the connection without an answer", code="upstream_connection")
+                raise UpstreamError(
+                    "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
+                )
             await self._wait()
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""
+        if self._resumed:
+            # libcurl may have filled the buffer again as soon as it was let (a compressed body that expands a
+            # thousandfold does): without a turn for the others, its reader would hold up the loop until its end.
+            self._resumed = False
+            await asyncio.sleep(0)
         while not self._buffered:
             self._raise_error()
             if self._ended:
@@ -196,12 +215,15 @@ class CurlResponse:
         if self._paused:
             self._paused = False
             self._touched = self._loop.time()
-            self.easy.pause(CURLPAUSE_CONT)
+            self._resumed = True
+            self._unpause()
         return taken
 
     def close(self) -> None:
         """See `Response.close`."""
         self._timer.cancel()
+        if self.outgoing is not None:
+            self.outgoing.close()
         self._session.stop(self, running=not self._call.done())
         self._ended = True
         self._buffered.clear()
@@ -221,14 +243,19 @@ class CurlResponse:
         self._timer = self._loop.call_later(_LINGER_SECONDS, self.close)
         if self._paused:
             self._paused = False
-            self.easy.pause(CURLPAUSE_CONT)
+            self._unpause()
 
-    def fail(self, error: GatewayError) -> None:
+    def fail(self, error: Exception) -> None:
         """Give the call up with an error for whoever reads it."""
         if not self._ended and self._error is None:
             self._error = error
             self.close()
             self._wake()
+
+    def _unpause(self) -> None:
+        """Both directions go on; the one that still has to wait says so again."""
+        if not self._call.done():  # libcurl has let go of it, and would complain
+            self.easy.pause(CURLPAUSE_CONT)
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -284,11 +311,15 @@ class CurlResponse:
 
     def _on_end(self, call: "asyncio.Future[None]") -> None:
         self._timer.cancel()
+        if self.outgoing is not None:
+            self.outgoing.close()  # upstream may have answered before it had all
         error = None if call.cancelled() else call.exception()
         if isinstance(error, CurlError) and self._error is None:
             self._error = failure_of_curl(error)
         elif error is not None and self._error is None:
-            self._error = UpstreamError("Upstream's answer could not be read", code="upstream_connection")
+            self._error = UpstreamError(
+                "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
+            )
         self._ended = True
         if self._then is not None:
             self.close()
@@ -306,9 +337,13 @@ class CurlResponse:
 
     def _next_deadline(self) -> tuple[float, Callable[[], GatewayError]]:
         limits = self._deadlines
-        if not self._head_done:
-            return self._began + limits.first_byte, lambda: _late("did not begin to answer", limits.first_byte)
         total = self._began + limits.total
+        if not self._head_done:
+            # A long upload takes as long as it takes, while upstream goes on taking it.
+            since = self._began if self.outgoing is None else self.outgoing.touched
+            if total < since + limits.first_byte and self.outgoing is not None:
+                return total, lambda: _late("did not take the upload", limits.total)
+            return since + limits.first_byte, lambda: _late("did not begin to answer", limits.first_byte)
         # Where nobody is waiting it is the client that is slow, not upstream.
         idle = limits.idle + (self._loop.time() if self._waiter is None else self._touched)
         if total < idle:

@@ -9,9 +9,9 @@ from typing import Literal, Protocol, TypeVar
 
 from arkose import ArkoseError
 from pow import Challenge, PowError, ProofNotSolvedError
-from shim.errors import RefusedError, UpstreamError
+from shim.errors import About, RefusedError, Sent, UpstreamError
 from shim.protocol.commands import Command, FetchArkose, Handshake, Reply, Send, SolvePow, Wait
-from shim.transport.base import Lane, Transport, read_reply
+from shim.transport.base import ConnectionKey, Transport, read_reply
 
 T = TypeVar("T")
 
@@ -40,22 +40,22 @@ class Driver:
         self._solver = solver
         self._arkose = arkose
 
-    async def run(self, handshake: Handshake[T], lane: Lane) -> T:
+    async def run(self, handshake: Handshake[T], connection: ConnectionKey) -> T:
         """Perform every command the handshake yields; returns what it returns."""
         reply: Reply = None
         try:
             while True:
-                reply = await self._perform(handshake.send(reply), lane)
+                reply = await self._perform(handshake.send(reply), connection)
         except StopIteration as done:
             result: T = done.value
             return result
         finally:
             handshake.close()
 
-    async def _perform(self, command: Command, lane: Lane) -> Reply:
+    async def _perform(self, command: Command, connection: ConnectionKey) -> Reply:
         match command:
             case Send(request=request):
-                return await read_reply(await self.transport.send(request, lane))
+                return await read_reply(await self.transport.send(request, connection))
             case SolvePow(challenge=challenge, config=config):
                 return await self._solve(challenge, config)
             case FetchArkose(blob=blob, method=method):
@@ -70,10 +70,15 @@ class Driver:
         except ProofNotSolvedError:
             return None
         except PowError as error:
-            raise UpstreamError("The gateway is busy with proofs of work", code="proof_of_work_busy") from error
+            raise UpstreamError(
+                "The gateway is busy with proofs of work",
+                code="proof_of_work_busy",
+                about=About.GATEWAY,
+                sent=Sent.NEVER,
+            ) from error
 
     async def _fetch(self, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
         try:
             return await self._arkose.fetch(blob=blob, method=method)
         except ArkoseError as error:
-            raise RefusedError(str(error), code="arkose_failed") from error
+            raise RefusedError(str(error), code="arkose_failed", about=About.CHECK) from error

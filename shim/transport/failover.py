@@ -1,7 +1,7 @@
 """Which of several origins or proxies to take: the same one for the same identity, as long as it works.
 
 Rule: a choice that failed is left out for a while, then tried again. Each identity has its own order of preference, so
-that one failing way moves only those that had it. Pure: the clock is an argument.
+that one failing URL moves only those that had it. Pure: the clock is an argument.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ _REST_SECONDS = 30.0
 _MAX_REST_SECONDS = 300.0
 
 
-class Ways:
+class FailoverList:
     """One list of URLs. Times are in seconds."""
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -23,22 +23,18 @@ class Ways:
         return len(self._urls)
 
     def pick(self, identity: str, now: float) -> str | None:
-        """The way for this identity: by its own order of preference the first that is not resting; where all are, the
+        """The URL for this identity: by its own order of preference the first that is not resting; where all are, the
         first. None where there are none."""
         ordered = sorted(self._urls, key=lambda url: hashlib.sha256(f"{identity} {url}".encode()).digest())
         healthy = (url for url in ordered if self._rests_until.get(url, 0.0) <= now)
         return next(healthy, ordered[0] if ordered else None)
 
     def failed(self, url: str, now: float) -> None:
-        """It did not work: it rests, longer each time in a row."""
+        """`url` did not work: it rests, longer each time in a row."""
         count = self._failures[url] = self._failures.get(url, 0) + 1
         self._rests_until[url] = now + min(_REST_SECONDS * 2.0 ** (count - 1), _MAX_REST_SECONDS)
 
     def worked(self, url: str) -> None:
-        """It worked: what was held against it is forgotten."""
+        """`url` worked: what was held against it is forgotten."""
         if self._failures.pop(url, None) is not None:
             self._rests_until.pop(url, None)
-
-    def resting(self, now: float) -> int:
-        """How many are left out at the moment."""
-        return sum(until > now for until in self._rests_until.values())

@@ -6,12 +6,19 @@ Rule: the text names what failed, never a URL's query, a header or a body.
 from curl_cffi import CurlError
 from curl_cffi.const import CurlECode
 
-from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, Sent, UpstreamError
 
 _CONNECT = "upstream_unreachable"
 _TLS = "upstream_tls"
 _PROXY = "upstream_proxy"
 _BROKEN = "upstream_connection"
+
+_FACTS = {
+    _CONNECT: (About.ROUTE, Sent.NEVER),
+    _TLS: (About.ORIGIN, Sent.NEVER),
+    _PROXY: (About.PROXY, Sent.NEVER),
+    _BROKEN: (About.ORIGIN, Sent.MAYBE_TAKEN),  # also where the request was still on its way: that can't be known
+}
 
 # What is not in here is a failure of the exchange itself: `_BROKEN`.
 _CODES: dict[int, tuple[str, str]] = {
@@ -42,6 +49,9 @@ def failure_of_curl(error: CurlError) -> GatewayError:
     """The error for what libcurl reported."""
     code = int(error.code)
     if code == CurlECode.OPERATION_TIMEDOUT:
-        return DeadlineError("Upstream could not be reached in time", code="connect_timeout")
+        return DeadlineError(
+            "Upstream could not be reached in time", code="connect_timeout", about=About.ROUTE, sent=Sent.NEVER
+        )
     kind, sentence = _CODES.get(code, (_BROKEN, "The exchange with upstream failed"))
-    return UpstreamError(f"{sentence} (curl {code})", code=kind)
+    about, sent = _FACTS[kind]
+    return UpstreamError(f"{sentence} (curl {code})", code=kind, about=about, sent=sent)

@@ -21,7 +21,7 @@ from shim.accounts.account import (
 )
 from shim.accounts.rotations import Rotation
 from shim.chatgpt.oauth import RefreshAnswer, RefreshRequest, SessionAnswer
-from shim.protocol.turn.renewal import Fresh
+from shim.protocol.turn.renewal import RenewedTokens
 from shim.standin import make_access_token, make_refresh_token, make_session_token
 
 NOW = 1_800_000_000.0
@@ -42,6 +42,12 @@ def jwt(claims):
 
 
 # --- one line ---------------------------------------------------------------------------------------------------------
+
+
+def credential(kind, secret, workspace_id=None):
+    """What a line is read as: of the secrets only a JWT access token says anything of itself."""
+    claims = read_claims(secret) if kind == "access" and secret.startswith("eyJ") else Claims()
+    return Credential(kind, secret, workspace_id, claims)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,7 @@ def jwt(claims):
     ],
 )
 def test_the_kinds(line, kind, secret):
-    assert parse_credential(line) == Credential(kind, secret)
+    assert parse_credential(line) == credential(kind, secret)
 
 
 def test_both_lengths_of_refresh_tokens():
@@ -79,7 +85,7 @@ def test_both_lengths_of_refresh_tokens():
 @pytest.mark.parametrize("form", ["{0},{1}", " {0} , {1} ", "Bearer {0},{1}", '"{0},{1}"', '"{0}",{1}'])
 def test_a_workspace_after_the_comma(secret, form):
     credential = parse_credential(form.format(secret, TEAM))
-    assert (credential.secret_token, credential.team) == (secret, TEAM)
+    assert (credential.secret_token, credential.workspace_id) == (secret, TEAM)
 
 
 WRONG = [
@@ -129,14 +135,14 @@ def test_a_file(end):
 def test_another_access_token_of_the_same_user_is_the_same_account():
     again = make_access_token("alice", "plus", NOW + 5000)
     assert read_lines(f"{ALICE}\n{again}\n{again},{TEAM}") == (
-        [(1, Credential("access", ALICE)), (3, Credential("access", again, TEAM))],
+        [(1, credential("access", ALICE)), (3, credential("access", again, TEAM))],
         [(2, "it is the same account as on line 1")],
     )
 
 
 def test_json_over_several_lines_is_one_credential():
     pasted = json.dumps({"user": {"id": "user-1"}, "accessToken": ALICE}, indent=2)
-    assert read_lines("\n" + pasted) == ([(1, Credential("access", ALICE))], [])
+    assert read_lines("\n" + pasted) == ([(1, credential("access", ALICE))], [])
     assert read_lines(json.dumps({"x": 1}, indent=2))[1][0][0] == 1
 
 
@@ -239,7 +245,7 @@ def test_is_fresh(expires, ahead, fresh):
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 ACCOUNT = Account("id", access_token=ALICE, refresh_token=REFRESH, session_token=SESSION)
-FRESH = Fresh(ALICE, REFRESH, SESSION)
+FRESH = RenewedTokens(ALICE, REFRESH, SESSION)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def test_no_struct_shows_a_secret(holder):
 def test_but_tells_them_apart():
     assert fingerprint(ALICE) in repr(FRESH)
     assert "user=None" in repr(FRESH)
-    assert "refresh_token=None" in repr(Fresh(ALICE))
+    assert "refresh_token=None" in repr(RenewedTokens(ALICE))
 
 
 def test_and_is_still_stored_whole():

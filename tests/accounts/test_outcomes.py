@@ -1,10 +1,24 @@
 """What a failure says about an account, and whether it may be tried again: row by row."""
 
 import pytest
+from curl_cffi import CurlError
+from curl_cffi.const import CurlECode
 
-from shim.accounts.outcomes import Attempt, Tries, event_of, may_retry
+from shim.accounts.outcomes import Attempt, Rest, Tries, event_of, may_retry, policy_of
 from shim.accounts.states import Limited, Refused, Released, TokenExpired
-from shim.errors import CredentialError, DeadlineError, LimitError, RefusedError, RequestError, UpstreamError
+from shim.errors import (
+    About,
+    ConfigurationError,
+    CredentialError,
+    DeadlineError,
+    LimitError,
+    RefusedError,
+    RequestError,
+    UnavailableError,
+    UpstreamError,
+)
+from shim.protocol.refusals import refusal_of, turnstile_required
+from shim.transport.failures import failure_of_curl
 
 NOW = 1000.0
 SENT, UNSENT = Attempt(sent=True), Attempt()
@@ -19,21 +33,27 @@ def said(error, *, renewable=False, own=False):
     [
         (CredentialError("x", cause="unauthorized"), False, Refused("unauthorized")),
         (CredentialError("x", cause="token_revoked"), False, Refused("token_revoked")),
-        (CredentialError("x", cause="token_expired"), False, TokenExpired()),
+        (CredentialError("x", cause="token_expired", expired=True), False, TokenExpired()),
         (CredentialError("x", cause="token_invalidated"), True, TokenExpired()),
-        (CredentialError("x", cause="account_deactivated"), True, Refused("account_deactivated")),
         (
-            LimitError("x", code="model_cap_exceeded", retry_after=5),
+            CredentialError("x", cause="account_deactivated", about=About.ACCOUNT),
+            True,
+            Refused("account_deactivated"),
+        ),
+        (
+            LimitError("x", code="model_cap_exceeded", retry_after=5, about=About.MODEL),
             False,
             Limited(1005, "gpt-4", "model_cap_exceeded"),
         ),
         (LimitError("x", retry_after=5), False, Limited(1005, None, "rate_limit_exceeded")),
         (LimitError("x"), False, Limited(1060, None, "rate_limit_exceeded")),
-        (LimitError("Only one message at a time."), False, Limited(1005, None, "rate_limit_exceeded")),
+        (LimitError("x", retry_after=0), False, Limited(1001, None, "rate_limit_exceeded")),
+        (LimitError("x", retry_after=1e9), False, Limited(1000 + 31 * 86400, None, "rate_limit_exceeded")),
+        (LimitError("x", about=About.TURNS), False, Limited(1005, None, "rate_limit_exceeded")),
         (RefusedError("x"), False, Limited(1030, None, "upstream_forbidden")),
-        (RefusedError("x", code="cf-please-wait"), False, Limited(1030, None, "cf-please-wait")),
-        (RefusedError("x", code="proof_of_work_too_hard"), False, Released()),
-        (RefusedError("x", type="upstream_challenge", code="turnstile_required"), False, Released()),
+        (RefusedError("x", code="cf-please-wait", about=About.ADDRESS), False, Limited(1030, None, "cf-please-wait")),
+        (RefusedError("x", code="proof_of_work_too_hard", about=About.CHECK), False, Released()),
+        (turnstile_required(), False, Released()),
         (UpstreamError("x"), False, Released()),
         (DeadlineError("x"), False, Released()),
         (RequestError("x", status=413), False, Released()),
@@ -46,7 +66,18 @@ def test_what_is_kept_of_each_failure(error, renewable, event):
 def test_a_limit_that_says_when_it_ends_is_kept_until_then():
     error = LimitError("x", resets_at=NOW + 7)
     assert said(error) == Limited(1007, None, "rate_limit_exceeded")
-    assert error.headers()["retry-after"] == "7"
+    assert error.headers(NOW)["retry-after"] == "7"
+    assert said(LimitError("x", resets_at=NOW - 7)) == Limited(1001, None, "rate_limit_exceeded")
+    assert said(LimitError("x", resets_at=1e18)) == Limited(1000 + 31 * 86400, None, "rate_limit_exceeded")
+
+
+def test_an_error_that_several_waiters_hold_is_not_changed():
+    error = LimitError("x", resets_at=NOW + 7)
+    before = dict(vars(error))
+    said(error)
+    error.headers(NOW + 3)
+    assert error.retry_in(NOW + 5) == 2.0
+    assert vars(error) == before
 
 
 def test_for_a_callers_own_account_only_upstreams_word_is_kept():
@@ -62,21 +93,54 @@ def test_for_a_callers_own_account_only_upstreams_word_is_kept():
         (RequestError("x", status=404), False, False),
         (RequestError("x", status=413), False, False),
         (RequestError("x", status=422), False, False),
-        (RefusedError("x", type="upstream_challenge", code="turnstile_required"), False, False),
-        (RefusedError("x", code="proof_of_work_too_hard"), False, False),
+        (RequestError("x", about=About.CONTENT), False, False),
+        (turnstile_required(), False, False),
+        (RefusedError("x", code="proof_of_work_too_hard", about=About.CHECK), False, False),
+        (UnavailableError("x"), True, True),
+        (ConfigurationError("x"), False, False),
         (RefusedError("x"), True, True),
         (CredentialError("x"), True, True),
         (LimitError("x"), True, True),
-        (UpstreamError("x", code="upstream_502"), True, True),
-        (UpstreamError("x", code="upstream_unreachable"), True, True),
-        (UpstreamError("x", code="upstream_connection"), True, False),  # the turn may have been taken
+        (refusal_of(502, {}, b""), True, True),
+        (refusal_of(404, {}, b""), True, False),
+        (failure_of_curl(CurlError("x", CurlECode.COULDNT_CONNECT)), True, True),
+        (failure_of_curl(CurlError("x", CurlECode.SSL_CONNECT_ERROR)), True, True),
+        (failure_of_curl(CurlError("x", CurlECode.PROXY)), True, True),
+        (failure_of_curl(CurlError("x", CurlECode.GOT_NOTHING)), True, False),  # the turn may have been taken
+        (UpstreamError("x"), True, False),
+        (UpstreamError("x", about=About.POOL), False, False),
+        (LimitError("x", about=About.POOL_BUSY), False, False),
         (DeadlineError("x"), False, False),
-        (DeadlineError("x", code="connect_timeout"), True, True),
+        (failure_of_curl(CurlError("x", CurlECode.OPERATION_TIMEDOUT)), True, True),
     ],
 )
 def test_what_may_be_tried_again(error, unsent, sent):
     assert may_retry(error, sent=False) is unsent
     assert may_retry(error, sent=True) is sent
+
+
+@pytest.mark.parametrize(
+    ("error", "rests"),
+    [
+        (failure_of_curl(CurlError("x", CurlECode.PROXY)), (Rest.PROXY,)),
+        (failure_of_curl(CurlError("x", CurlECode.COULDNT_CONNECT)), (Rest.PROXY, Rest.ORIGIN)),
+        (failure_of_curl(CurlError("x", CurlECode.OPERATION_TIMEDOUT)), (Rest.PROXY, Rest.ORIGIN)),
+        (failure_of_curl(CurlError("x", CurlECode.SSL_CONNECT_ERROR)), (Rest.ORIGIN,)),
+        (failure_of_curl(CurlError("x", CurlECode.RECV_ERROR)), (Rest.ORIGIN,)),
+        (DeadlineError("x"), (Rest.ORIGIN,)),
+        *((refusal_of(status, {}, b""), (Rest.ORIGIN,)) for status in (500, 502, 503, 504, 520, 524)),
+        (refusal_of(501, {}, b""), ()),
+        (refusal_of(404, {}, b""), ()),
+        (UpstreamError("x", code="upstream_json"), ()),
+    ],
+)
+def test_what_a_failure_leaves_out_of_proxies_and_origins(error, rests):
+    assert policy_of(error).rests == rests
+
+
+def test_there_is_a_policy_for_all_that_a_failure_can_be_about():
+    for about in About:
+        assert policy_of(UpstreamError("x", about=about))
 
 
 def failures(tries, *errors, attempt=SENT):
@@ -90,8 +154,8 @@ def failures(tries, *errors, attempt=SENT):
 
 
 def test_tries_are_counted():
-    assert failures(Tries(3, NOW + 9, alone=False), *[UpstreamError("x", code="upstream_500")] * 9) == 3
-    assert failures(Tries(0, NOW + 9, alone=False), UpstreamError("x", code="upstream_500")) == 0
+    assert failures(Tries(3, NOW + 9, alone=False), *[refusal_of(500, {}, b"")] * 9) == 3
+    assert failures(Tries(0, NOW + 9, alone=False), refusal_of(500, {}, b"")) == 0
 
 
 def test_dead_accounts_found_before_anything_was_sent_use_no_tries_up():
@@ -101,16 +165,16 @@ def test_dead_accounts_found_before_anything_was_sent_use_no_tries_up():
 
 
 def test_the_deadline_ends_all_tries():
-    assert failures(Tries(3, NOW, alone=False), UpstreamError("x", code="upstream_500")) == 0
+    assert failures(Tries(3, NOW, alone=False), refusal_of(500, {}, b"")) == 0
 
 
 def test_what_upstream_has_taken_is_never_sent_again():
     accepted = Attempt(sent=True, accepted=True)
-    assert failures(Tries(3, NOW + 9, alone=False), UpstreamError("x", code="upstream_500"), attempt=accepted) == 0
+    assert failures(Tries(3, NOW + 9, alone=False), refusal_of(500, {}, b""), attempt=accepted) == 0
 
 
 def test_with_nobody_else_only_what_may_pass_is_tried_again():
-    for error, again in ((RefusedError("x"), 0), (LimitError("x"), 0), (UpstreamError("x", code="upstream_500"), 1)):
+    for error, again in ((RefusedError("x"), 0), (LimitError("x"), 0), (refusal_of(500, {}, b""), 1)):
         assert failures(Tries(3, NOW + 9, alone=True), error) == again
 
 

@@ -9,14 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shim.accounts import queues
 from shim.accounts.account import EVERY_MODEL, Account, Condition
-from shim.accounts.lease import NoAccountError, Shortage
-from shim.accounts.pool import Pool
+from shim.accounts.pool_state import PoolState
+from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import (
     BY_TIME,
     TRANSITIONS,
-    Event,
+    AccountEvent,
     Limited,
     PoolError,
     Refused,
@@ -51,24 +50,24 @@ def renewable(id: str, **fields) -> Account:
     return account(id, **({"refresh_token": f"refresh token of {id}"} | fields))
 
 
-def pool_of(*members: str | Account, limit: int = 1) -> Pool:
-    pool = Pool(limit)
+def pool_of(*members: str | Account, limit: int = 1) -> PoolState:
+    pool = PoolState(limit)
     for member in members:
         assert pool.add(account(member) if isinstance(member, str) else member, GOOD, 0.0)
     return pool
 
 
-def lend(pool: Pool, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options):
-    return pool.lease(slugs, now, lease_id=str(next(numbers)), **options)
+def lend(pool: PoolState, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options):
+    return pool.lease(slugs, now, slot_id=str(next(numbers)), **options)
 
 
-def shortage(pool: Pool, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options) -> NoAccountError:
+def shortage(pool: PoolState, now: float = 1.0, slugs: tuple[str, ...] = MODEL, **options) -> NoAccountError:
     with pytest.raises(NoAccountError) as caught:
         lend(pool, now, slugs, **options)
     return caught.value
 
 
-def state(pool: Pool, id: str, now: float = 1.0) -> State:
+def state(pool: PoolState, id: str, now: float = 1.0) -> State:
     return pool.view(id, now).state
 
 
@@ -111,7 +110,7 @@ def test_a_slow_account_gets_as_many_turns_as_a_quick_one():
 
 
 def test_what_was_used_before_a_restart_comes_last():
-    pool = Pool()
+    pool = PoolState()
     pool.add(account("late"), Condition(last_used=20.0), 100.0)
     pool.add(account("early"), Condition(last_used=10.0), 100.0)
     pool.add(account("new"), GOOD, 100.0)
@@ -244,7 +243,7 @@ def test_waiting_is_no_use_where_only_tried_accounts_are_busy():
 
 
 def test_an_empty_pool_says_so():
-    assert shortage(Pool()).shortage is Shortage.EMPTY
+    assert shortage(PoolState()).shortage is Shortage.EMPTY
 
 
 def test_who_has_the_model_takes_the_turn_under_its_own_name():
@@ -262,6 +261,36 @@ def test_nobody_has_the_model():
     assert shortage(pool, owner="a").shortage is Shortage.NO_MODEL
 
 
+def test_an_account_that_is_over_does_not_keep_an_unknown_model_alive():
+    """What it had was never learned, and never will be: so nobody has the model."""
+    pool = pool_of("a", renewable("b"))
+    pool.learn("a", ["mini"])
+    pool.report("b", RenewalBegan(), 1.0)
+    pool.report("b", RenewalRefused("refresh_token_reused"), 1.0)
+    assert shortage(pool).shortage is Shortage.NO_MODEL
+    pool.report("b", Reset(), 1.0)
+    assert lend(pool).account.id == "b"
+
+
+def test_nor_does_one_that_has_expired_for_good():
+    pool = pool_of("a", account("b", expires=0.5))
+    pool.learn("a", ["mini"])
+    assert shortage(pool).shortage is Shortage.NO_MODEL
+
+
+def test_one_that_only_waits_may_have_the_model():
+    pool = pool_of("a", "b")
+    pool.learn("a", ["mini"])
+    pool.report("b", Limited(500.0), 1.0)
+    assert shortage(pool).shortage is Shortage.LATER
+
+
+def test_where_no_list_is_known_nobody_says_that_there_is_no_such_model():
+    pool = pool_of("a")
+    pool.report("a", Refused("revoked"), 1.0)
+    assert shortage(pool).shortage is Shortage.NEVER
+
+
 def test_auto_is_always_there():
     pool = pool_of("a")
     pool.learn("a", ["mini"])
@@ -275,7 +304,7 @@ def test_an_unknown_list_is_taken_to_have_it():
     assert lend(pool, slugs=("o3", "mini")).slug == "o3"
 
 
-def test_what_is_learned_later_counts_in_queues_that_are_there():
+def test_what_is_learned_later_counts():
     pool = pool_of("a", "b", limit=9)
     assert lend(pool).account.id == "a"
     pool.learn("b", ["mini"])
@@ -285,10 +314,16 @@ def test_what_is_learned_later_counts_in_queues_that_are_there():
 
 
 def test_names_that_clients_make_up_do_not_make_the_pool_grow():
-    pool = pool_of("a", limit=10**6)
+    pool = pool_of("a", limit=10)
+
+    def kept() -> dict[str, int]:
+        return {name: len(each) for name, each in vars(pool).items() if hasattr(each, "__len__")}
+
+    pool.end(lend(pool), Released(), 1.0)
+    before = kept()
     for number in range(1000):
-        lend(pool, slugs=(f"made up {number}",))
-    assert len(pool._queues) == queues._MAX_QUEUES
+        pool.end(lend(pool, slugs=(f"made up {number}",)), Released(), 1.0)
+    assert kept() == before
 
 
 # --- conversations
@@ -340,7 +375,7 @@ def test_a_refusal_of_the_renewed_token_counts():
     lease = lend(pool)
     pool.report("a", RenewalBegan(), 2.0)
     pool.report("a", Renewed(renewable("a", access_token="new", version=1)), 3.0)
-    assert pool.leased(lease).access_token == "new"
+    assert pool.account_of(lease).access_token == "new"
     pool.end(lease, Refused("deactivated"), 4.0)
     assert state(pool, "a") is State.PARKED
 
@@ -362,19 +397,19 @@ def test_a_lease_that_came_to_no_turn_is_not_counted():
 
 def test_a_lease_needs_an_id_of_its_own():
     pool = pool_of("a", limit=2)
-    pool.lease(MODEL, 1.0, lease_id="x")
+    pool.lease(MODEL, 1.0, slot_id="x")
     with pytest.raises(PoolError):
-        pool.lease(MODEL, 1.0, lease_id="x")
+        pool.lease(MODEL, 1.0, slot_id="x")
 
 
 # --- coming, going, and being the same
 
 
 def test_the_same_account_given_twice_is_one():
-    pool = pool_of(account("a", user="u", team="t"))
+    pool = pool_of(account("a", user="u", workspace_id="t"))
     assert not pool.add(account("a"), GOOD, 1.0)
-    assert not pool.add(account("b", user="u", team="t"), GOOD, 1.0)
-    assert pool.find(account("b", user="u", team="t")) == "a"
+    assert not pool.add(account("b", user="u", workspace_id="t"), GOOD, 1.0)
+    assert pool.find(account("b", user="u", workspace_id="t")) == "a"
     assert pool.add(account("c", user="u"), GOOD, 1.0), "another workspace"
     assert len(pool) == 2
 
@@ -390,7 +425,7 @@ def test_a_renewal_may_show_that_two_accounts_are_one():
     assert pool.report("given", Renewed(renewed), 3.0) == "known"
     assert len(pool) == 1
     assert pool.account("given") == renewed
-    assert pool.leased(turn) == renewed
+    assert pool.account_of(turn) == renewed
     assert shortage(pool, 4.0, ("o3",)).retry_after == 496.0
     pool.end(turn, Refused("its token was another one"), 4.0)
     view = pool.view("given", 5.0)
@@ -404,7 +439,7 @@ def test_a_removed_account_is_gone_and_its_turns_say_nothing():
     lease = lend(pool)
     assert pool.remove("a")
     assert not pool.remove("a")
-    assert pool.leased(lease) is None
+    assert pool.account_of(lease) is None
     pool.end(lease, Refused("late"), 2.0)
     assert pool.take_dirty() == {}
     assert lend(pool).account.id == "b"
@@ -433,7 +468,7 @@ def test_nothing_is_kept_of_removed_accounts_once_all_has_ended():
     pool.end(lease, lease.succeeded(), 2.0)
     pool.report("a", RenewalFailed("timeout", 9.0), 2.0)
     assert not pool._removed
-    assert not pool._leases
+    assert not pool._slots
 
 
 # --- renewals
@@ -580,7 +615,7 @@ CONDITIONS = [
 ]
 
 
-def events() -> list[Event]:
+def events() -> list[AccountEvent]:
     new = [renewable("a", access_token="new", expires=expires, version=1) for expires in (50.0, FAR)]
     return [
         *(Succeeded("m", begun) for begun in (1.0, BEGUN)),
@@ -592,8 +627,8 @@ def events() -> list[Event]:
     ]
 
 
-def start(of: Account, condition: Condition, renewing: bool) -> Pool:
-    pool = Pool()
+def start(of: Account, condition: Condition, renewing: bool) -> PoolState:
+    pool = PoolState()
     pool.add(of, condition, 0.0)
     if renewing:
         pool.report("a", RenewalBegan(), THEN)
@@ -601,7 +636,7 @@ def start(of: Account, condition: Condition, renewing: bool) -> Pool:
 
 
 def test_every_event_leads_exactly_where_the_table_says():
-    seen: dict[State, dict[type[Event], set[State]]] = {each: {} for each in State}
+    seen: dict[State, dict[type[AccountEvent], set[State]]] = {each: {} for each in State}
     for of, condition, renewing, event in itertools.product(ACCOUNTS, CONDITIONS, (False, True), events()):
         pool = start(of, condition, renewing)
         before = state(pool, "a", THEN)
@@ -664,7 +699,7 @@ class Known:
 class PoolAgainstScan(RuleBasedStateMachine):
     @initialize(limit=st.integers(1, 3), members=st.sets(ids))
     def begin(self, limit, members):
-        self.pool, self.limit, self.now = Pool(limit), limit, 100.0
+        self.pool, self.limit, self.now = PoolState(limit), limit, 100.0
         self.known: dict[str, Known] = {}
         self.stored: dict[str, tuple[Account, Condition]] = {}
         self.leases: list = []
@@ -732,7 +767,8 @@ class PoolAgainstScan(RuleBasedStateMachine):
         if not free:
             error = shortage(self.pool, self.now, asked, exclude=exclude, owner=owner)
             again = min((each.usable_again(asked, self.now) for each in able.values()), default=math.inf)
-            assert error.shortage is self.shortage(able, usable, exclude, owner, again)
+            asked_of = len(self.known) if owner is None else 1
+            assert error.shortage is self.shortage(able, usable, exclude, owner, again, asked_of)
             assert error.retry_after == (again - self.now if error.shortage is Shortage.LATER else None)
             return
         lease = lend(self.pool, self.now, asked, exclude=exclude, owner=owner)
@@ -745,14 +781,17 @@ class PoolAgainstScan(RuleBasedStateMachine):
     def active(self, id):
         return sum(lease.account.id == id for lease in self.leases)
 
-    def shortage(self, able, usable, exclude, owner, again):
+    def shortage(self, able, usable, exclude, owner, again, asked_of):
         if owner is not None and owner not in self.known:
             return Shortage.GONE
         if not able:
             return Shortage.NO_MODEL if self.known else Shortage.EMPTY
         if usable:
             return Shortage.BUSY if usable - exclude else Shortage.TRIED
-        return Shortage.LATER if again < math.inf else Shortage.NEVER
+        if again < math.inf:
+            return Shortage.LATER
+        unknown = all(not each.slugs for each in able.values())
+        return Shortage.NO_MODEL if unknown and len(able) < asked_of else Shortage.NEVER
 
     @precondition(lambda self: self.leases)
     @rule(
@@ -827,7 +866,7 @@ class PoolAgainstScan(RuleBasedStateMachine):
         """The dirty conditions, and nothing else, are enough to build the same pool again."""
         for id, condition in self.pool.take_dirty().items():
             self.stored[id] = self.stored[id][0], condition
-        again = Pool(self.limit)
+        again = PoolState(self.limit)
         for of, condition in self.stored.values():
             again.add(of, condition, self.now)
         for id, holder in self.known.items():

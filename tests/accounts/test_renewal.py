@@ -13,9 +13,10 @@ import pytest
 from pow import ClientProfile
 from shim.accounts.account import Account, Condition
 from shim.accounts.renewal import Renewals, RenewalTimes, exchange_by
+from shim.accounts.states import RenewalBegan, RenewalDropped, RenewalRefused, Renewed, Supplied
 from shim.accounts.stores.base import Change, StoreError
 from shim.errors import DeadlineError, GatewayError, LimitError, UpstreamError
-from shim.protocol.turn.renewal import DeadCredentialError, Places
+from shim.protocol.turn.renewal import DeadCredentialError, TokenEndpoints
 from shim.standin import Account as User
 from shim.standin import (
     StandinOptions,
@@ -24,7 +25,7 @@ from shim.standin import (
     make_session_token,
     serve_standin,
 )
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
 
@@ -97,19 +98,19 @@ class Process:
     whatever is made of it."""
 
     def __init__(self, shelf, base_url, name, times=TIMES):
-        self.log = []
+        self.log, self.events = [], []
         self.store = FakeStore(shelf, self.log)
         self.known = dict(shelf.accounts)
         self.transport = CurlTransport(Deadlines())
         self.after = None
-        places = Places(f"{base_url}/oauth/token", base_url, ClientProfile())
+        places = TokenEndpoints(f"{base_url}/oauth/token", base_url, ClientProfile())
         driver = Driver(self.transport, None, None)
-        self._exchange = exchange_by(driver, lambda _: places, lambda account: Lane(account.id), time.time)
+        self._exchange = exchange_by(driver, lambda _: places, lambda account: ConnectionKey(account.id), time.time)
         self.renewals = Renewals(
             self.store,
             self.exchange,
             latest=self.known.get,
-            tell=self.tell,
+            report=self.report,
             catch_up=self.catch_up,
             holder=name,
             clock=time.time,
@@ -125,9 +126,12 @@ class Process:
             await self.after()
         return fresh
 
-    def tell(self, account):
-        self.log.append(f"tell {account.version}")
-        self.known[account.id] = account
+    def report(self, id, event):
+        """As the pool does: new credentials count from here on."""
+        self.events.append(event)
+        if isinstance(event, Renewed | Supplied):
+            self.log.append(f"tell {event.account.version}")
+            self.known[id] = event.account
 
     async def catch_up(self):
         for change in await self.store.changes():
@@ -142,7 +146,7 @@ class Process:
     async def crash(self):
         """Gone as by `kill -9`: nothing gets a chance to be tidied up, the store never hears of it again."""
         self.store.away = True
-        tasks = [*self.renewals._under_way.values(), self.following]
+        tasks = [*self.renewals._flights.tasks().values(), self.following]
         if self.renewals._rotations._saving:
             tasks.append(self.renewals._rotations._saving)
         for task in tasks:
@@ -221,17 +225,18 @@ FIRST, SECOND = "refresh:alice:0", "refresh:alice:1"
 
 
 async def test_a_good_token_is_left_alone(world):
-    account = world.put(by_refresh(**ending_in(1000)))
+    account = world.put(by_refresh(**ending_in(8000)))
     process = world.start()
-    assert await process.renewals.fresh(account) is account
-    assert process.log == []
+    await process.renewals.keep_fresh([account])
+    assert process.log == process.events == []
 
 
 async def test_the_new_refresh_token_is_stored_before_anybody_is_told(world):
     account = world.put(by_refresh())
     process = world.start()
-    fresh = await process.renewals.fresh(account)
+    fresh = await process.renewals.renew(account)
     assert process.log == ["exchange", "save 1", "tell 1"]
+    assert process.events == [RenewalBegan(), Renewed(fresh)]
     assert fresh == world.stored == process.known["a"]
     assert fresh.refresh_token == make_refresh_token(ALICE, 1)
     assert (fresh.user, fresh.plan) == (User(ALICE).user_id, "plus")
@@ -242,10 +247,10 @@ async def test_the_new_refresh_token_is_stored_before_anybody_is_told(world):
 async def test_fifty_at_once_are_one_exchange(world):
     account = world.put(by_refresh(**ending_in(-5)))
     process = world.start()
-    renewed = await asyncio.gather(*(process.renewals.fresh(account) for _ in range(50)))
+    renewed = await asyncio.gather(*(process.renewals.renew(account) for _ in range(50)))
     assert len({one.access_token for one in renewed}) == 1
     assert world.exchanges == {FIRST: 1}
-    assert await process.renewals.fresh(account) == renewed[0]  # who still holds the old one gets the new one
+    assert await process.renewals.renew(account) == renewed[0]  # who still holds the old one gets the new one
     assert world.asked == 1
 
 
@@ -259,13 +264,13 @@ async def test_a_caller_that_leaves_does_not_end_the_exchange(world):
         await staying.wait()
 
     process.after = after
-    callers = [asyncio.create_task(process.renewals.fresh(account)) for _ in range(3)]
+    callers = [asyncio.create_task(process.renewals.renew(account)) for _ in range(3)]
     await going.wait()
     for caller in callers:
         caller.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
     staying.set()
-    fresh = await process.renewals.fresh(account)
+    fresh = await process.renewals.renew(account)
     assert fresh.refresh_token == make_refresh_token(ALICE, 1)
     assert world.exchanges == {FIRST: 1}
 
@@ -292,33 +297,33 @@ async def test_renew_asks_only_where_the_refused_token_is_the_newest(world):
 @pytest.mark.parametrize(("left", "asked"), [(40, 0), (9, 1)])
 async def test_a_short_lived_token_is_renewed_in_its_last_tenth(world, left, asked):
     account = world.put(by_refresh(**ending_in(left, lifetime=100)))
-    await world.start().renewals.fresh(account)
+    await world.start().renewals.keep_fresh([account])
     assert world.asked == asked
 
 
-async def test_tokens_that_live_shorter_than_ahead_are_not_renewed_with_every_call():
+async def test_tokens_that_live_shorter_than_ahead_are_not_renewed_all_the_time():
     async with a_world(lifetime=100) as world:
-        account = world.put(by_refresh())
-        process = world.start()
+        given = world.put(by_refresh())
+        account = await world.start().renewals.renew(given)
         for _ in range(5):
-            account = await process.renewals.fresh(account)
+            await world.processes[0].renewals.keep_fresh([account])
         assert world.asked == 1
 
 
 async def test_an_access_token_alone(world):
     process = world.start()
     account = process.known["a"] = world.put(Account("a", **ending_in(100)))
-    assert await process.renewals.fresh(account) is account  # until its very end
+    await process.renewals.keep_fresh([account])
     with pytest.raises(DeadCredentialError, match="not_renewable"):
         await process.renewals.renew(account)
     account = process.known["a"] = Account("a", **ending_in(-1))
     with pytest.raises(DeadCredentialError, match="token_expired"):
-        await process.renewals.fresh(account)
+        await process.renewals.renew(account)
 
 
 async def test_an_account_that_was_removed(world):
     with pytest.raises(DeadCredentialError, match="account_removed"):
-        await world.start().renewals.fresh(by_refresh())
+        await world.start().renewals.renew(by_refresh())
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -343,7 +348,7 @@ async def test_a_session_that_is_over(world):
     for failure, reason in (("logged_out", "not_logged_in"), ("session_failed", "RefreshAccessTokenError")):
         world.fail("session", failure)
         with pytest.raises(DeadCredentialError) as caught:
-            await process.renewals.fresh(account)
+            await process.renewals.renew(account)
         assert caught.value.reason == reason
 
 
@@ -351,7 +356,7 @@ async def test_a_dead_refresh_token_is_not_asked_again_where_there_is_a_session(
     account = world.put(by_refresh(session_token=make_session_token(ALICE)))
     process = world.start()
     world.fail("refresh", "refresh_token_expired")
-    account = await process.renewals.fresh(account)
+    account = await process.renewals.renew(account)
     assert account.refresh_token is None
     await process.renewals.renew(account)
     assert world.exchanges == {"session:alice:0": 1, "session:alice:1": 1}
@@ -363,7 +368,7 @@ async def test_a_dead_refresh_token_is_not_asked_again_where_there_is_a_session(
 async def test_two_processes_are_one_exchange(world):
     account = world.put(by_refresh())
     one, two = world.start(), world.start()
-    asked = [process.renewals.fresh(account) for process in (one, two) for _ in range(25)]
+    asked = [process.renewals.renew(account) for process in (one, two) for _ in range(25)]
     assert len({fresh.access_token for fresh in await asyncio.gather(*asked)}) == 1
     assert world.exchanges == {FIRST: 1}
     assert world.asked == 1
@@ -373,9 +378,9 @@ async def test_who_has_not_heard_yet_asks_before_it_sends_the_old_token(world):
     account = world.put(by_refresh())
     one, two = world.start(), world.start()
     two.following.cancel()  # by itself it would never hear
-    await one.renewals.fresh(account)
-    assert await two.renewals.fresh(account) == world.stored
-    assert two.log == []
+    await one.renewals.renew(account)
+    assert await two.renewals.renew(account) == world.stored
+    assert two.log == ["tell 1"]  # nothing was exchanged, nothing saved
     assert not world.shelf.locks
     assert world.exchanges == {FIRST: 1}
 
@@ -394,7 +399,7 @@ async def test_the_next_one_tries_where_the_first_one_failed(world):
     account = world.put(by_refresh())
     one, two = world.start(), world.start()
     world.fail("refresh", status=503, times=3)
-    outcomes = await asyncio.gather(*(each.renewals.fresh(account) for each in (one, two)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(each.renewals.renew(account) for each in (one, two)), return_exceptions=True)
     assert [one for one in outcomes if isinstance(one, Account)]
     assert world.exchanges == {FIRST: 1}
 
@@ -405,7 +410,7 @@ async def test_a_process_that_died_before_the_exchange_holds_up_nobody_for_long(
     await one.renewals._lock(account)
     await one.crash()
     began = time.monotonic()
-    assert (await two.renewals.fresh(account)).refresh_token == make_refresh_token(ALICE, 1)
+    assert (await two.renewals.renew(account)).refresh_token == make_refresh_token(ALICE, 1)
     assert 0.3 < time.monotonic() - began < 1.5
     assert world.exchanges == {FIRST: 1}
 
@@ -422,13 +427,13 @@ async def test_a_process_that_died_between_exchange_and_store(world):
         await asyncio.sleep(60)
 
     one.after = after
-    caller = asyncio.create_task(one.renewals.fresh(account))
+    caller = asyncio.create_task(one.renewals.renew(account))
     await exchanged.wait()
     await one.crash()
     assert one.log == ["exchange"]
     assert isinstance((await asyncio.gather(caller, return_exceptions=True))[0], BaseException)
     with pytest.raises(DeadCredentialError, match="refresh_token_reused"):
-        await two.renewals.fresh(account)
+        await two.renewals.renew(account)
 
 
 async def test_long_waiting_ends(world):
@@ -437,7 +442,7 @@ async def test_long_waiting_ends(world):
     process = world.start(msgspec.structs.replace(TIMES, patience=0.2))
     began = time.monotonic()
     with pytest.raises(UpstreamError) as caught:
-        await process.renewals.fresh(account)
+        await process.renewals.renew(account)
     assert caught.value.code == "renewal_busy"
     assert time.monotonic() - began < 0.4  # once, not once for each try
     assert world.asked == 0
@@ -452,7 +457,7 @@ async def test_an_access_token_given_by_hand_meanwhile_does_not_cost_the_rotated
         assert await two.store.save_account(given)
 
     one.after = after
-    await one.renewals.fresh(account)
+    await one.renewals.renew(account)
     assert world.stored.refresh_token == make_refresh_token(ALICE, 1)
     assert world.stored.version == 2
 
@@ -466,7 +471,7 @@ async def test_another_refresh_token_stored_meanwhile_counts(world):
         assert await two.store.save_account(given)
 
     one.after = after
-    fresh = await one.renewals.fresh(account)
+    fresh = await one.renewals.renew(account)
     assert fresh == world.stored
     assert fresh.refresh_token == "rt_" + "x" * 50
 
@@ -479,21 +484,23 @@ async def test_nothing_is_exchanged_while_the_store_is_away(world):
     process = world.start()
     process.store.away = True
     with pytest.raises(UpstreamError) as caught:
-        await process.renewals.fresh(account)
+        await process.renewals.renew(account)
     assert caught.value.code == "store_unavailable"
     assert world.asked == 0
     process.store.away = False
-    await process.renewals.fresh(account)
+    await process.renewals.renew(account)
 
 
-async def test_a_token_with_time_left_goes_on_while_the_store_is_away(world):
+async def test_a_token_with_time_left_is_not_renewed_while_the_store_is_away(world):
+    """And when it may be tried again is told, so that the pool leaves it alone until then."""
     account = world.put(by_refresh(**ending_in(100)))
     process = world.start()
     process.store.away = True
-    assert await process.renewals.fresh(account) is account
-    process.log.clear()
-    assert await process.renewals.fresh(account) is account  # and does not try again at once
-    assert process.log == []
+    await process.renewals.keep_fresh([account])
+    assert (world.asked, process.log) == (0, [])
+    began, failed = process.events
+    assert (began, failed.reason) == (RenewalBegan(), "store_unavailable")
+    assert failed.retry_at == pytest.approx(time.time() + TIMES.rest, abs=5)
 
 
 async def test_what_can_not_be_stored_is_kept_used_and_stored_later(world):
@@ -504,15 +511,17 @@ async def test_what_can_not_be_stored_is_kept_used_and_stored_later(world):
         one.store.away = two.store.away = True
 
     one.after = after
-    fresh = await one.renewals.fresh(account)
+    fresh = await one.renewals.renew(account)
     assert one.renewals.unsaved == 1
-    assert await one.renewals.fresh(account) == fresh
+    assert await one.renewals.renew(account) == fresh
+    assert one.events == [RenewalBegan(), RenewalDropped()]  # nothing has been stored that could count
     assert world.stored.refresh_token == make_refresh_token(ALICE)
     assert "tell 1" not in one.log
     one.store.away = two.store.away = False
-    assert (await two.renewals.fresh(account)) == fresh == world.stored
+    assert (await two.renewals.renew(account)) == fresh == world.stored
     assert one.renewals.unsaved == 0
     assert one.known["a"] == fresh
+    assert one.events[2:] == [Supplied(fresh)]
     assert world.exchanges == {FIRST: 1}
 
 
@@ -525,8 +534,8 @@ async def test_who_is_faster_than_the_one_that_could_not_store_waits_for_it(worl
         one.store.away = True
 
     one.after = after
-    fresh = await one.renewals.fresh(account)
-    asked = asyncio.create_task(two.renewals.fresh(account))
+    fresh = await one.renewals.renew(account)
+    asked = asyncio.create_task(two.renewals.renew(account))
     while not world.standin.upstream.stats.refusals["401"]:  # noqa: ASYNC110  the stand-in has no event for it
         await asyncio.sleep(0.01)
     one.store.away = False
@@ -538,7 +547,7 @@ async def test_a_store_that_did_it_but_could_not_say_so(world):
     account = world.put(by_refresh())
     process = world.start()
     process.store.deaf = 1
-    fresh = await process.renewals.fresh(account)
+    fresh = await process.renewals.renew(account)
     assert world.shelf.locks  # nobody else sends the old token until the new one is known to be stored
     await asyncio.sleep(0.1)
     assert process.log == ["exchange", "save 1", "save 1", "tell 1"]
@@ -554,7 +563,7 @@ async def test_what_is_not_stored_yet_is_not_exchanged_either(world):
         process.store.away = True
 
     process.after = after
-    fresh = await process.renewals.fresh(account)
+    fresh = await process.renewals.renew(account)
     with pytest.raises(UpstreamError) as caught:
         await process.renewals.renew(fresh)
     assert caught.value.code == "renewal_busy"
@@ -581,7 +590,7 @@ async def test_dead_is_dead_and_asked_once(world, reason):
     account = world.put(by_refresh(**ending_in(-5)))
     process = world.start()
     world.fail("refresh", reason, times=-1)
-    outcomes = await asyncio.gather(*(process.renewals.fresh(account) for _ in range(10)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(process.renewals.renew(account) for _ in range(10)), return_exceptions=True)
     assert {outcome.reason for outcome in outcomes} == {reason}
     assert world.asked == 1
     assert not world.shelf.locks
@@ -590,14 +599,14 @@ async def test_dead_is_dead_and_asked_once(world, reason):
 async def test_a_token_nobody_knows(world):
     account = world.put(Account("a", refresh_token="x" * 45))
     with pytest.raises(DeadCredentialError, match="invalid_grant"):
-        await world.start().renewals.fresh(account)
+        await world.start().renewals.renew(account)
 
 
 @pytest.mark.parametrize("failure", ["internal", "edge_520", "unauthorized", "refresh_request_expired"])
 async def test_what_passes_is_tried_again(world, failure):
     account = world.put(by_refresh())
     world.fail("refresh", failure, times=2)
-    assert (await world.start().renewals.fresh(account)).refresh_token == make_refresh_token(ALICE, 1)
+    assert (await world.start().renewals.renew(account)).refresh_token == make_refresh_token(ALICE, 1)
     assert (world.asked, world.exchanges) == (3, {FIRST: 1})
 
 
@@ -605,7 +614,7 @@ async def test_but_only_a_few_times(world):
     account = world.put(by_refresh())
     world.fail("refresh", "unavailable", times=-1)
     with pytest.raises(UpstreamError):
-        await world.start().renewals.fresh(account)
+        await world.start().renewals.renew(account)
     assert world.asked == TIMES.tries
 
 
@@ -614,21 +623,30 @@ async def test_a_limit_or_a_check_page_is_not_tried_again(world, failure):
     account = world.put(by_refresh())
     world.fail("refresh", failure, times=-1)
     with pytest.raises(GatewayError) as caught:
-        await world.start().renewals.fresh(account)
+        await world.start().renewals.renew(account)
     assert not isinstance(caught.value, DeadCredentialError)
     assert isinstance(caught.value, LimitError) is (failure == "too_many_requests")
     assert world.asked == 1
 
 
-async def test_a_token_with_time_left_goes_on_through_an_outage(world):
+async def test_a_token_with_time_left_does_not_hide_an_outage(world):
     account = world.put(by_refresh(**ending_in(100)))
     process = world.start()
     world.fail("refresh", "unavailable", times=-1)
-    for _ in range(3):
-        assert (await process.renewals.fresh(account)).access_token == account.access_token
-    assert world.asked == TIMES.tries  # then it rests
     with pytest.raises(UpstreamError):
         await process.renewals.renew(account)  # upstream refused it: time left is no help
+    assert world.asked == TIMES.tries
+    assert process.known["a"].access_token == account.access_token
+
+
+async def test_how_long_to_wait_after_a_limit_is_upstreams_word(world):
+    account = world.put(by_refresh())
+    process = world.start()
+    world.fail("refresh", "too_many_requests", times=-1)
+    with pytest.raises(LimitError) as caught:
+        await process.renewals.renew(account)
+    waits = caught.value.retry_in(time.time()) or TIMES.rest
+    assert process.events[-1].retry_at == pytest.approx(time.time() + waits, abs=5)
 
 
 async def test_an_exchange_that_hangs(world):
@@ -640,7 +658,7 @@ async def test_an_exchange_that_hangs(world):
 
     process.after = after
     with pytest.raises(DeadlineError):
-        await process.renewals.fresh(account)
+        await process.renewals.renew(account)
 
 
 async def test_nobody_there():
@@ -648,7 +666,7 @@ async def test_nobody_there():
     account = world.put(by_refresh())
     process = Process(world.shelf, "http://127.0.0.1:9", "alone")
     with pytest.raises(UpstreamError) as caught:
-        await process.renewals.fresh(account)
+        await process.renewals.renew(account)
     assert caught.value.code == "upstream_unreachable"
     await process.close()
 
@@ -676,7 +694,8 @@ async def test_those_that_run_out_soon_are_renewed_ahead():
             busy -= 1
 
         process.after = after
-        assert await process.renewals.keep_fresh([*accounts, never, fixed], ahead=1000, at_once=3) == {}
+        await process.renewals.keep_fresh([*accounts, never, fixed], ahead=1000, at_once=3)
+        assert {type(event) for event in process.events} == {RenewalBegan, Renewed}
         assert world.exchanges == {f"refresh:{name}:0": 1 for name in names[:10]}
         assert 1 < most <= 3
         await process.close()
@@ -693,8 +712,8 @@ async def test_why_some_could_not_be_renewed(world):
     bad = world.put(by_refresh(**ending_in(100)))
     process = world.start()
     world.fail("refresh", "refresh_token_expired")
-    assert [error.reason for error in (await process.renewals.keep_fresh([bad])).values()] == ["refresh_token_expired"]
-    assert await process.renewals.keep_fresh([bad]) == {}  # it rests
+    await process.renewals.keep_fresh([bad])
+    assert process.events == [RenewalBegan(), RenewalRefused("refresh_token_expired")]
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -710,7 +729,7 @@ async def test_closing_waits_for_an_exchange(world):
         await asyncio.sleep(0.2)
 
     process.after = after
-    caller = asyncio.create_task(process.renewals.fresh(account))
+    caller = asyncio.create_task(process.renewals.renew(account))
     await going.wait()
     await process.renewals.close()
     assert world.stored.refresh_token == make_refresh_token(ALICE, 1)
@@ -723,7 +742,7 @@ async def test_closing_does_not_wait_for_somebody_elses(world):
     account = world.put(by_refresh())
     world.shelf.locks["renew:a"] = ("somebody", time.monotonic() + 60)
     process = world.start()
-    caller = asyncio.create_task(process.renewals.fresh(account))
+    caller = asyncio.create_task(process.renewals.renew(account))
     await asyncio.sleep(0.05)
     began = time.monotonic()
     await process.renewals.close()
@@ -740,7 +759,7 @@ async def test_closing_tries_to_store_what_is_left(world):
         process.store.away = True
 
     process.after = after
-    await process.renewals.fresh(account)
+    await process.renewals.renew(account)
     asyncio.get_running_loop().call_later(0.1, setattr, process.store, "away", False)
     await process.renewals.close()
     assert process.renewals.unsaved == 0
@@ -755,7 +774,7 @@ async def test_closing_ends_even_where_the_store_stays_away(world, caplog):
         process.store.away = True
 
     process.after = after
-    fresh = await process.renewals.fresh(account)
+    fresh = await process.renewals.renew(account)
     await process.renewals.close()
     assert process.renewals.unsaved == 1
     assert "1 accounts could not be saved" in caplog.text

@@ -11,7 +11,7 @@ from shim.accounts.states import (
     BY_TIME,
     RENEWAL,
     TRANSITIONS,
-    Event,
+    AccountEvent,
     Limited,
     PoolError,
     Refused,
@@ -40,7 +40,7 @@ GOOD = Condition()
 NOW = 100.0
 
 
-def made(kind: type[Event]) -> Event:
+def made(kind: type[AccountEvent]) -> AccountEvent:
     fields = {"model": "m", "begun": 0.0, "until": 1.0, "reason": "why", "account": ACCOUNT, "retry_at": 1.0}
     return kind(**{name: fields[name] for name in kind.__struct_fields__})
 
@@ -49,7 +49,7 @@ def made(kind: type[Event]) -> Event:
 
 
 @pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("kind", Event.__subclasses__(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", AccountEvent.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_every_event_in_every_state_is_in_the_table_or_raises(state, kind):
     if kind in TRANSITIONS[state]:
         assert TRANSITIONS[state][kind] <= set(State)
@@ -61,7 +61,9 @@ def test_every_event_in_every_state_is_in_the_table_or_raises(state, kind):
 
 
 def test_what_is_not_in_the_table_is_just_this():
-    missing = {(state, kind) for state in State for kind in Event.__subclasses__() if kind not in TRANSITIONS[state]}
+    missing = {
+        (state, kind) for state in State for kind in AccountEvent.__subclasses__() if kind not in TRANSITIONS[state]
+    }
     outcomes = {Renewed, RenewalFailed, RenewalRefused, RenewalDropped}
     calm = set(State) - {State.REFRESHING}
     assert missing == {(State.REFRESHING, RenewalBegan)} | {(state, kind) for state in calm for kind in outcomes}

@@ -21,7 +21,7 @@ _unlike = re.compile(rb'"(id|created)":("[^"]*"|\d+)')
 
 @pytest.fixture(scope="module")
 def upstream(start_standin):
-    return start_standin("--seed", "7")
+    return start_standin(seed=7)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,9 @@ def app(start_gateway, upstream):
     return start_gateway(CHATGPT_BASE_URL=upstream.base_url)
 
 
-@pytest.fixture(params=["reverse", "regular"])
+@pytest.fixture(
+    params=[pytest.param(mode, marks=pytest.mark.xdist_group("test_bridge")) for mode in ("reverse", "regular")]
+)
 def client(request):
     """The SDK as users have it: by its base URL, or with a base URL that can't be changed and a proxy it trusts."""
     bridge = request.getfixturevalue(request.param)
@@ -215,7 +217,7 @@ class TestStreams:
 
     def test_of_compressed_answers(self, start_standin, start_bridge, tmp_path):
         """None is asked for; an upstream may send one nevertheless. (The stand-in has to be asked.)"""
-        upstream, script = start_standin("--gzip"), tmp_path / "accepting.py"
+        upstream, script = start_standin(gzip=True), tmp_path / "accepting.py"
         script.write_text(
             "from mitmproxy import http\nmake = http.Request.make\n"
             "def accepting(method, url, body, headers):\n"
@@ -259,7 +261,7 @@ class TestStreams:
         assert in_band(ask(reverse, "[[script=handoff]]", stream=True))["error"]["code"] == "stream_handoff"
 
     def test_of_upstreams_that_break_break_too(self, start_standin, start_bridge):
-        upstream = start_standin()
+        upstream = start_standin(process=True)
         bridge = start_bridge(f"reverse:{upstream.base_url}", CHATGPT_BASE_URL=upstream.base_url)
         body = prompt("[[script=long]] [[delay=0.05]]") | {"stream": True}
         with httpx.stream("POST", bridge.base_url + CHAT, json=body, trust_env=False, timeout=30) as response:

@@ -23,7 +23,7 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def upstream(start_standin):
-    return start_standin("--seed", "7")
+    return start_standin(seed=7)
 
 
 @pytest.fixture(scope="module")

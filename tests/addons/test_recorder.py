@@ -224,7 +224,7 @@ def session(gateway):
 
 
 def test_a_replayed_session_of_twenty_turns_gives_the_same_client_bytes(record, start_standin, start_gateway):
-    proxy = record(start_standin("--seed", "3").base_url)
+    proxy = record(start_standin(seed=3).base_url)
     live = session(start_gateway(CHATGPT_BASE_URL=proxy.base_url, RETRY_TIMES="0"))
     assert {status for status, _ in live} >= {200}
     proxy.stop()

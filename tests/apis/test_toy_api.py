@@ -15,7 +15,7 @@ from tests.apis.toy.route import create_echo
 @pytest.fixture
 def client(monkeypatch, tmp_path, start_standin):
     """`async with client() as http`: the app with the toy API in it."""
-    upstream = start_standin("--seed", "7")
+    upstream = start_standin(seed=7)
     monkeypatch.setattr(app_module, "_ROUTES", (*app_module._ROUTES, create_echo))  # the one row
 
     @asynccontextmanager

@@ -14,11 +14,11 @@ from shim.protocol.commands import HttpReply
 from shim.protocol.turn.uploads import UploadedFile
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
-from shim.transport.base import Deadlines, Lane
+from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
 
-LANE = Lane("someone")
+CONNECTION = ConnectionKey("someone")
 PROFILE = ClientProfile(user_agent="Test/1.0")
 ACCOUNT = Upstream("https://upstream.test", Identity("device", "token"), PROFILE)
 
@@ -50,9 +50,9 @@ class Store:
     def names(self):
         return [json.loads(one.body)["file_name"] for one in self.requests if one.url.endswith("/files")]
 
-    async def send(self, request, lane):
+    async def send(self, request, connection):
         self.requests.append(request)
-        assert lane == LANE
+        assert connection == CONNECTION
         await self.go.wait()
         if request.method == "PUT":
             return Answer(201, b"")
@@ -102,7 +102,7 @@ async def test_without_files_nothing_is_done():
     prompt = request("hello", [TEXT])
     gathered = await made.gather(prompt)
     assert (gathered.files, gathered.tokens) == ({}, 0)
-    assert await made.upload(prompt, gathered, ACCOUNT, LANE, "key") == {}
+    assert await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "key") == {}
 
 
 async def test_files_of_every_form(png, listen, answering):
@@ -122,7 +122,7 @@ async def test_files_of_every_form(png, listen, answering):
     ]
     assert gathered.tokens == 765 + 255
     store = Store()
-    placed = await files(store).upload(asked, gathered, ACCOUNT, LANE, "key")
+    placed = await files(store).upload(asked, gathered, ACCOUNT, CONNECTION, "key")
     assert set(placed) == set(asked.attached)
     picture, _, document, _ = (placed[part] for part in asked.attached)
     assert document.name == "x.pdf"
@@ -197,14 +197,14 @@ async def test_the_same_content_goes_up_once_for_each_account(png):
     made = files(store, clock)
     prompt = request([image(data_url(png())), image(f" {data_url(png())}")], [file(data_url(png()))])
     gathered = await made.gather(prompt)
-    first = await made.upload(prompt, gathered, ACCOUNT, LANE, "one")
+    first = await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "one")
     assert len({one.id for one in first.values()}) == 1
-    assert await made.upload(prompt, gathered, ACCOUNT, LANE, "one") == first
+    assert await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "one") == first
     assert len(store.names) == 1
-    await made.upload(prompt, gathered, ACCOUNT, LANE, "two")
+    await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "two")
     assert len(store.names) == 2
     clock.now += 3600
-    await made.upload(prompt, gathered, ACCOUNT, LANE, "one")
+    await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "one")
     assert len(store.names) == 3
 
 
@@ -213,7 +213,7 @@ async def test_one_requests_name_is_not_anothers(png):
     placed = []
     for name in ("one.png", "two.png"):
         prompt = request([file(data_url(png()), name)])
-        placed += (await made.upload(prompt, await made.gather(prompt), ACCOUNT, LANE, "key")).values()
+        placed += (await made.upload(prompt, await made.gather(prompt), ACCOUNT, CONNECTION, "key")).values()
     assert len(placed) == 2
     assert placed[0].id == placed[1].id
     assert [each.name for each in placed] == ["one.png", "two.png"]
@@ -225,7 +225,9 @@ async def test_a_client_that_leaves_breaks_no_other(png):
     made = files(store)
     prompt = request([image(data_url(png()))])
     gathered = await made.gather(prompt)
-    leaving, staying = (asyncio.create_task(made.upload(prompt, gathered, ACCOUNT, LANE, "key")) for _ in range(2))
+    leaving, staying = (
+        asyncio.create_task(made.upload(prompt, gathered, ACCOUNT, CONNECTION, "key")) for _ in range(2)
+    )
     await asyncio.sleep(0.05)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
@@ -249,7 +251,7 @@ async def test_refusals_are_told_apart(status, kind, code, png):
     prompt = request([TEXT, image(data_url(png()))])
     gathered = await made.gather(prompt)
     with pytest.raises(GatewayError) as raised:
-        await made.upload(prompt, gathered, ACCOUNT, LANE, "key")
+        await made.upload(prompt, gathered, ACCOUNT, CONNECTION, "key")
     assert (type(raised.value), raised.value.code) == (kind, code)
     if kind is RequestError:
         assert (raised.value.http_status, raised.value.param) == (400, "messages[0].content[1].image_url.url")
@@ -260,7 +262,7 @@ async def test_guests_have_no_files(png):
     prompt = request([image(data_url(png()))])
     gathered = await made.gather(prompt)
     with pytest.raises(RequestError) as raised:
-        await made.upload(prompt, gathered, Upstream("https://x.test", Identity("device"), PROFILE), LANE, "key")
+        await made.upload(prompt, gathered, Upstream("https://x.test", Identity("device"), PROFILE), CONNECTION, "key")
     assert (raised.value.code, raised.value.param) == ("files_need_account", "messages[0].content[0].image_url.url")
 
 
@@ -287,7 +289,7 @@ async def test_the_stand_in_takes_files(upstream, make_account, transport, png):
     )
     gathered = await made.gather(prompt)
     before = stats(upstream)
-    placed = await made.upload(prompt, gathered, account, LANE, "key")
+    placed = await made.upload(prompt, gathered, account, CONNECTION, "key")
     after = stats(upstream)
     gained = {name: after[name] - before.get(name, 0) for name in ("announced", "stored", "confirmed")}
     assert gained == {"announced": 3, "stored": 3, "confirmed": 3}
@@ -310,5 +312,5 @@ async def test_the_stand_in_refuses_files(switches, kind, code, upstream, make_a
     prompt = request([file(data_url(b"# a document", "text/markdown"))])
     gathered = await made.gather(prompt)
     with pytest.raises(kind) as raised:
-        await made.upload(prompt, gathered, account, LANE, "key")
+        await made.upload(prompt, gathered, account, CONNECTION, "key")
     assert code is None or raised.value.code == code

@@ -14,8 +14,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from shim.apis.chat.read import chat_request
 from shim.apis.chat.wire import ChatChunk
+from shim.apis.openai_errors import ERROR_FORM
+from shim.app import OPERATIONS
 from shim.errors import GatewayError
-from shim.http.openapi_document import OPERATIONS, describe, document
+from shim.http.openapi import JSON, ErrorForm, OpenApiOperation, describe, document
 
 ROOT = Path(__file__).parents[2]
 METHODS = {"get", "post", "put", "patch", "delete"}
@@ -33,7 +35,7 @@ print(json.dumps([[one.path, sorted(one.methods)] for one in app.routes if isins
 
 @pytest.fixture(scope="module")
 def described() -> Any:
-    return json.loads(document())
+    return json.loads(document(OPERATIONS, ERROR_FORM))
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +132,26 @@ def tree(kind: type[GatewayError]) -> set[type[GatewayError]]:
     return {kind}.union(*(tree(below) for below in kind.__subclasses__()))
 
 
+class Echo(msgspec.Struct):
+    text: str = ""
+
+
+def test_an_api_of_its_own_adds_its_rows_and_its_errors() -> None:
+    """Nothing but rows: other methods, other structs, and errors in another envelope."""
+    form = ErrorForm("Echo", Echo, Echo("refused"))
+    row = OpenApiOperation(
+        "put", "/echo/{id}", "echo", "Echo.", gives={JSON: Echo}, takes=Echo, parameters={"id": "Any."}, error_form=form
+    )
+    described = describe((*OPERATIONS, row), ERROR_FORM, "", keyed=False)
+    OpenAPIV31SpecValidator(described).validate()
+    refused = described["paths"]["/echo/{id}"]["put"]["responses"]["500"]
+    assert resolved(described, refused)["content"][JSON]["schema"] == {"$ref": "#/components/schemas/Echo"}
+    assert described["paths"].items() > describe(OPERATIONS, ERROR_FORM, "", keyed=False)["paths"].items()
+
+
 def test_where_a_key_is_needed_is_said() -> None:
-    assert describe("", keyed=True)["security"] == [{"bearer": []}]
-    assert describe("", keyed=False)["security"] == [{"bearer": []}, {}]
+    assert describe(OPERATIONS, ERROR_FORM, "", keyed=True)["security"] == [{"bearer": []}]
+    assert describe(OPERATIONS, ERROR_FORM, "", keyed=False)["security"] == [{"bearer": []}, {}]
     assert {one.path for one in OPERATIONS if one.open} == {"/healthz", "/openapi.json", "/files/{link}"}
 
 
@@ -142,7 +161,7 @@ def test_it_is_served_without_a_key_below_the_prefix(start_gateway: Any, shared_
     )
     answer = gateway.get("/hidden/openapi.json")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    assert answer.json() == json.loads(document("/hidden", keyed=True))
+    assert answer.json() == json.loads(document(OPERATIONS, ERROR_FORM, "/hidden", keyed=True))
     assert answer.json()["servers"] == [{"url": "/hidden"}]
     assert gateway.get("/hidden/v1/models").status_code == 401
     outside = gateway.get("/openapi.json")

@@ -22,13 +22,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from shim.http.openapi_document import OPERATIONS, describe
+from shim.apis.openai_errors import ERROR_FORM
+from shim.app import OPERATIONS
+from shim.http.openapi import describe
 
 CHECKS = [status_code_conformance, content_type_conformance, response_headers_conformance]
 # The stand-in talks of what it likes, which is a failure where JSON or a call was asked for.
 UNUSABLE = {"no_json_answer", "invalid_json_answer", "invalid_tool_call"}
 TIMEOUT = 20.0  # seconds for one call
-DOCUMENT = describe("", keyed=False)
+DOCUMENT = describe(OPERATIONS, ERROR_FORM, "", keyed=False)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 CHUNK = jsonschema_rs.validator_for(
     {"$ref": "#/components/schemas/ChatChunk", "components": DOCUMENT["components"], "unevaluatedProperties": False}

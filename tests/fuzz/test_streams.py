@@ -24,7 +24,7 @@ from shim.standin.encode import Deltas, Encoder, Snapshots, encode
 from shim.standin.scripts import SCRIPTS, play
 from shim.standin.steps import Pause, Turn
 from shim.standin.tree import Recorder, Tree
-from shim.transport.base import Lane
+from shim.transport.base import ConnectionKey
 
 CHAT = "/v1/chat/completions"
 CONVERSATION = "11111111-1111-4111-8111-111111111111"
@@ -117,7 +117,7 @@ class Upstream:
         self.pieces: list[bytes] = []
         self.tree = b"{}"
 
-    async def send(self, request: HttpRequest, lane: Lane) -> Played:
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> Played:
         path = request.url.partition("/backend-anon/")[2]
         if path.endswith(("conversation", "resume")):
             return Played(200, "text/event-stream; charset=utf-8", self.pieces)

@@ -136,7 +136,7 @@ def events_of(text):
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-def wait_until(check, seconds=10):
+def wait_until(check, seconds=60):
     """Poll `check` until it is true; its last value."""
     until = time.monotonic() + seconds
     while not (value := check()) and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""Gateways in a row: a front that sends bare conversations, and a back that does the work. Real processes."""
+"""Gateways in a row: a front that sends bare conversations, and a back that does the work."""
 
 import json
 
@@ -139,7 +139,8 @@ def test_a_wrong_key_in_front_is_told_and_parked(front, back):
     assert first.post(CHAT, ask(), **MINE).status_code == 503
 
 
-def test_a_back_that_dies_is_an_error_in_the_stream(front, back):
+def test_a_back_that_dies_is_an_error_in_the_stream(front, pooled, upstream, tell):
+    back = pooled(upstream.base_url, tell("dies"), process=True, SHUTDOWN_TIMEOUT="1")
     first = front(back)
     body = ask("[[words=3000 delay=0.01]]", stream=True)
     with httpx.stream("POST", first.base_url + CHAT, json=body, headers=MINE, trust_env=False, timeout=30) as answer:

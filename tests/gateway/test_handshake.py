@@ -108,7 +108,7 @@ def test_a_forced_log_in_is_told_and_no_new_identity_is_invented(gateway, upstre
 
 
 def test_conversation_only_sends_bare_conversations(start_gateway, start_standin):
-    upstream = start_standin("--no-sentinel")
+    upstream = start_standin(require_sentinel=False)
     gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, CONVERSATION_ONLY="true")
     assert gateway.post(CHAT, ask()).status_code == 200
     assert [

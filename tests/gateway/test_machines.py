@@ -25,8 +25,9 @@ def ask(text="hi", **more):
 def two(pooled, redis_url, upstream, tell, said):
     """Two gateways that share a Redis with four accounts."""
     settings = {"REDIS_URL": redis_url, "HISTORY_DISABLED": "false", "ACCOUNT_LIMIT": "20"}
-    one = pooled(upstream.base_url, *(tell(f"machine-{number}") for number in range(4)), **settings)
-    other = pooled(upstream.base_url, **settings)
+    settings["SHUTDOWN_TIMEOUT"] = "1"  # how long the worker of a main process that was killed goes on
+    one = pooled(upstream.base_url, *(tell(f"machine-{number}") for number in range(4)), process=True, **settings)
+    other = pooled(upstream.base_url, process=True, **settings)
     assert said.wait_until(lambda: len(accounts(other)) == 4)
     return one, other
 

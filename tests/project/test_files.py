@@ -108,14 +108,8 @@ def test_every_package_of_the_wheel_is_copied_into_the_image() -> None:
     assert set(re.findall(r"^COPY (\w+) \./\w+$", DOCKERFILE, re.MULTILINE)) == set(packages)
 
 
-def test_container_check_knows_every_instruction_of_the_dockerfile() -> None:
-    source = (PROJECT / "scripts/container_check.py").read_text()
-    words = set(re.findall(r"^([A-Z]+) ", DOCKERFILE, re.MULTILINE))
-    assert words - set(re.findall(r'"([A-Z]+)"', source)) == set()
-
-
-def test_container_check_refuses_an_unknown_target() -> None:
-    command = [sys.executable, str(PROJECT / "scripts/container_check.py"), "nothing"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == 1
-    assert "no target nothing" in refused.stderr
+def test_hadolint_has_nothing_to_say_against_the_dockerfile() -> None:
+    """DL3066 asks for a number after USER. The name stays: the image itself makes that user, so it always resolves."""
+    command = [Path(sys.executable).with_name("hadolint"), "--no-color", "--ignore", "DL3066", PROJECT / "Dockerfile"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")

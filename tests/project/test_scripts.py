@@ -14,7 +14,7 @@ SH_SCRIPTS = sorted(
     if path.is_file() and path.suffix in {"", ".sh"}
 )
 COMMANDS = [path for path in SH_SCRIPTS if not path.suffix]
-PROMISED = {"clients", "setup", "demo", "check", "test", "record", "lock", "container-check", "survey"}
+PROMISED = {"clients", "setup", "demo", "check", "test", "record", "lock", "survey"}
 
 # Runs the real interpreter, but lets it take itself for another one first. $1 is -c, $2 the program, $3 its argument.
 FAKE_PYTHON = """#!/bin/sh

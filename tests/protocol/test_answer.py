@@ -26,70 +26,23 @@ from shim.protocol.events import (
     TextDelta,
     ToolOutput,
 )
-
-DONE = b"data: [DONE]\n\n"
-V1 = b'event: delta_encoding\ndata: "v1"\n\n'
-PART = "/message/content/parts/0"
-END = {"status": "finished_successfully", "end_turn": True}
-
-
-# --- what upstream says -----------------------------------------------------------------------------------------------
-
-
-def unnamed(value: object) -> bytes:
-    """A typed event, a snapshot or an error."""
-    return b"data: %s\n\n" % json.dumps(value).encode()
-
-
-def typed(kind: str, /, **fields: Any) -> bytes:
-    return unnamed({"type": kind, "conversation_id": "c1", **fields})
-
-
-def message(text: str = "", **fields: Any) -> dict[str, Any]:
-    """An assistant's text message, or whatever `fields` make of it."""
-    return {
-        "id": "a1",
-        "author": {"role": "assistant"},
-        "content": {"content_type": "text", "parts": [text]},
-        "status": "in_progress",
-        "end_turn": None,
-        "metadata": {},
-        "recipient": "all",
-        **fields,
-    }
-
-
-def content(kind: str, **fields: Any) -> dict[str, Any]:
-    return {"content": {"content_type": kind, **fields}}
-
-
-def snapshot(text: str = "", **fields: Any) -> bytes:
-    return unnamed({"message": message(text, **fields), "conversation_id": "c1", "error": None})
-
-
-def delta(value: Any = ..., **operation: Any) -> bytes:
-    """One operation; `delta(" more")` is bare text."""
-    if value is not ...:
-        operation["v"] = value
-    return b"event: delta\ndata: %s\n\n" % json.dumps(operation).encode()
-
-
-def added(text: str = "", c: int = 0, **fields: Any) -> bytes:
-    """A new message in the delta encoding."""
-    return delta({"message": message(text, **fields), "conversation_id": "c1", "error": None}, p="", o="add", c=c)
-
-
-def append(text: str, path: str = PART, **more: Any) -> bytes:
-    return delta(text, p=path, o="append", **more)
-
-
-def changed(*changes: tuple[str, Any]) -> bytes:
-    """A batch that sets fields of the message."""
-    return delta([{"p": f"/message/{path}", "o": "replace", "v": value} for path, value in changes], p="", o="patch")
-
-
-ENDED = changed(("status", "finished_successfully"), ("end_turn", True))
-
+from tests.upstream_says import (
+    DONE,
+    END,
+    ENDED,
+    PART,
+    V1,
+    added,
+    append,
+    bytewise,
+    changed,
+    content,
+    delta,
+    frame,
+    message,
+    snapshot,
+    typed,
+)
 
 # --- what is heard of it ----------------------------------------------------------------------------------------------
 
@@ -163,9 +116,9 @@ def check_order(heard: Heard) -> None:
 def hear(*frames: bytes) -> Heard:
     stream = b"".join(frames)
     whole = listen([stream] if stream else [])
-    bytewise = listen(bytes([byte]) for byte in stream)
-    assert bytewise.plain == whole.plain
-    assert bytewise.answer.ignored == whole.answer.ignored
+    in_bytes = listen(bytewise(stream))
+    assert in_bytes.plain == whole.plain
+    assert in_bytes.answer.ignored == whole.answer.ignored
     return whole
 
 
@@ -339,7 +292,7 @@ def test_recorded_messages_of_tools_are_shown_as_code_and_output(
 ) -> None:
     nodes = json.loads(capture(name)).values()
     messages = sorted((node["message"] for node in nodes), key=lambda one: one["create_time"])
-    heard = hear(*(unnamed({"message": one, "conversation_id": "c1"}) for one in messages))
+    heard = hear(*(frame({"message": one, "conversation_id": "c1"}) for one in messages))
     assert {type(event) for event in heard.events} - {Started, Failed} <= {*shown, ReasoningDelta}
     assert shown[0] in {type(event) for event in heard.events}
     assert not any(isinstance(event, TextDelta) for event in heard.events)
@@ -381,7 +334,7 @@ def test_only_what_the_interpreter_and_the_container_print_is_shown(
     author: str, content: dict[str, Any], output: str
 ) -> None:
     result = message(content=content, author={"role": "tool", "name": author}, channel="commentary", id="t1")
-    heard = hear(unnamed({"message": result}), WHOLE_NEXT, DONE)
+    heard = hear(frame({"message": result}), WHOLE_NEXT, DONE)
     assert "".join(event.text for event in heard.events if isinstance(event, ToolOutput)) == output
     assert "SECRET" not in str(heard.events)
 
@@ -422,7 +375,7 @@ def test_a_lone_thinking_is_held_back_and_a_replaced_summary_is_a_paragraph(
 
 
 def test_a_delta_without_its_name_is_one_all_the_same() -> None:
-    heard = hear(V1, root(message()), op(PART, "Hel"), unnamed({"v": "lo"}), DONE)
+    heard = hear(V1, root(message()), op(PART, "Hel"), frame({"v": "lo"}), DONE)
     assert heard.text == "Hello"
 
 
@@ -457,7 +410,7 @@ def test_what_upstream_says_beside_the_answer_is_observed() -> None:
 
 
 def snapshot_of(one: dict[str, Any]) -> bytes:
-    return unnamed({"message": one, "conversation_id": "c1"})
+    return frame({"message": one, "conversation_id": "c1"})
 
 
 def root(one: dict[str, Any]) -> bytes:
@@ -565,7 +518,7 @@ NOT_SHOWN = {
 @pytest.mark.parametrize("fields", NOT_SHOWN.values(), ids=NOT_SHOWN)
 def test_not_shown(fields: Any) -> None:
     hidden = message(SECRET, **{"id": "x1", **fields}) if isinstance(fields, dict) else fields
-    as_snapshot = tail(unnamed({"message": hidden, "conversation_id": "c1"}))
+    as_snapshot = tail(frame({"message": hidden, "conversation_id": "c1"}))
     as_delta = tail(V1, delta({"message": hidden, "conversation_id": "c1", "error": None}, p="", o="add", c=0))
     for heard in (as_snapshot, as_delta):
         assert [event for event in heard.events if not isinstance(event, Started)] == [
@@ -601,7 +554,7 @@ def test_the_least_a_message_needs(missing: str) -> None:
     """2023 had no status; what is missing is unspecified, not wrong."""
     fields = message("Hi")
     fields.pop(missing, None)
-    assert hear(unnamed({"message": fields}), DONE).text == "Hi"
+    assert hear(frame({"message": fields}), DONE).text == "Hi"
 
 
 @pytest.mark.parametrize("field", ["metadata", "recipient", "id", "weight", "end_turn", "status", "channel"])
@@ -859,40 +812,40 @@ def test_done_is_what_upstream_said_and_not_how_it_ended(frames: list[bytes], do
 
 ERRORS: dict[str, tuple[bytes, str, int]] = {
     "text": (
-        unnamed({"message": None, "conversation_id": "c1", "error": "Something went wrong"}),
+        frame({"message": None, "conversation_id": "c1", "error": "Something went wrong"}),
         "upstream_error",
         502,
     ),
     "text with a code beside it": (
-        unnamed({"message": None, "error": "Oops", "error_code": "odd_one"}),
+        frame({"message": None, "error": "Oops", "error_code": "odd_one"}),
         "odd_one",
         502,
     ),
-    "an object": (unnamed({"error": {"message": "Oops", "code": "odd_one"}}), "odd_one", 502),
+    "an object": (frame({"error": {"message": "Oops", "code": "odd_one"}}), "odd_one", 502),
     "an object with the code beside it": (
-        unnamed({"error": {"message": "Oops"}, "error_code": "odd_one"}),
+        frame({"error": {"message": "Oops"}, "error_code": "odd_one"}),
         "odd_one",
         502,
     ),
-    "an object with a code only": (unnamed({"error": {"code": "odd_one"}}), "odd_one", 502),
-    "true": (unnamed({"error": True}), "upstream_error", 502),
-    "a code of another type": (unnamed({"error": "Oops", "error_code": [1]}), "upstream_error", 502),
-    "detail": (unnamed({"detail": "Internal server error"}), "upstream_error", 502),
+    "an object with a code only": (frame({"error": {"code": "odd_one"}}), "odd_one", 502),
+    "true": (frame({"error": True}), "upstream_error", 502),
+    "a code of another type": (frame({"error": "Oops", "error_code": [1]}), "upstream_error", 502),
+    "detail": (frame({"detail": "Internal server error"}), "upstream_error", 502),
     "a typed error": (typed("error", error="Oops"), "upstream_error", 502),
     "a typed error without words": (typed("error"), "upstream_error", 502),
     "an event named error": (b'event: error\ndata: {"error": "Oops"}\n\n', "upstream_error", 502),
-    "too many": (unnamed({"error": "Too many requests in 1 hour. Try again later."}), "rate_limit_exceeded", 429),
+    "too many": (frame({"error": "Too many requests in 1 hour. Try again later."}), "rate_limit_exceeded", 429),
     "a limit": (
-        unnamed({"error": {"message": "You've reached your limit.", "clears_in": 60}}),
+        frame({"error": {"message": "You've reached your limit.", "clears_in": 60}}),
         "rate_limit_exceeded",
         429,
     ),
     "content policy": (
-        unnamed({"error": {"message": "No.", "code": "content_policy"}}),
+        frame({"error": {"message": "No.", "code": "content_policy"}}),
         "content_policy_violation",
         400,
     ),
-    "too large": (unnamed({"error": "x", "error_code": "conversation_too_large"}), "context_length_exceeded", 413),
+    "too large": (frame({"error": "x", "error_code": "conversation_too_large"}), "context_length_exceeded", 413),
     "not JSON": (b"data: <html>\n\n", "upstream_json", 502),
     "half an object": (b'data: {"message":\n\n', "upstream_json", 502),
     "a delta that is not JSON": (b"event: delta\ndata: {\n\n", "upstream_json", 502),
@@ -928,7 +881,7 @@ def test_a_root_that_is_an_error() -> None:
     assert isinstance(hear(V1, delta(broken, p="", o="add"), DONE).error, LimitError)
 
 
-@pytest.mark.parametrize("frame", [unnamed({"error": "Oops"}), typed("error"), b"data: rubbish\n\n"])
+@pytest.mark.parametrize("frame", [frame({"error": "Oops"}), typed("error"), b"data: rubbish\n\n"])
 def test_an_error_is_not_hidden_by_an_end_that_showed_nothing(frame: bytes) -> None:
     """A complete-event, then an error, and no text: it is the error that the client should hear of."""
     assert hear(typed("message_stream_complete"), frame).end in {"upstream_error", "upstream_json"}
@@ -950,29 +903,29 @@ def moderation(**verdict: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [{}, {"type": "moderation"}])
 def test_blocked_ends_the_answer(kind: dict[str, str]) -> None:
-    heard = hear(HELLO, unnamed(moderation(flagged=True, blocked=True) | kind), snapshot("Hello, more"), DONE)
+    heard = hear(HELLO, frame(moderation(flagged=True, blocked=True) | kind), snapshot("Hello, more"), DONE)
     assert (heard.text, heard.end) == ("Hello", "content_filter")
 
 
 def test_blocked_before_anything_began_is_a_refused_request() -> None:
-    heard = hear(unnamed(moderation(blocked=True)), DONE)
+    heard = hear(frame(moderation(blocked=True)), DONE)
     assert (heard.end, heard.error.http_status) == ("content_policy_violation", 400)
     assert isinstance(heard.error, RequestError)
 
 
 def test_blocked_after_the_head_is_a_finish_even_without_text() -> None:
-    assert hear(snapshot(""), unnamed(moderation(blocked=True))).end == "content_filter"
+    assert hear(snapshot(""), frame(moderation(blocked=True))).end == "content_filter"
 
 
 @pytest.mark.parametrize("verdict", [{"flagged": True, "blocked": False}, {"flagged": True}, {}, {"blocked": "true"}])
 @pytest.mark.parametrize("kind", [{}, {"type": "moderation"}])
 def test_flagged_alone_is_nothing(verdict: dict[str, Any], kind: dict[str, str]) -> None:
-    assert hear(HELLO, unnamed(moderation(**verdict) | kind), snapshot("Hello!", **END), DONE).text == "Hello!"
+    assert hear(HELLO, frame(moderation(**verdict) | kind), snapshot("Hello!", **END), DONE).text == "Hello!"
 
 
 @pytest.mark.parametrize("verdict", ["blocked", ["blocked"], True])
 def test_a_verdict_of_another_shape_is_nothing(verdict: Any) -> None:
-    assert hear(HELLO, unnamed({"moderation_response": verdict}), DONE).end == "stop"
+    assert hear(HELLO, frame({"moderation_response": verdict}), DONE).end == "stop"
 
 
 # --- what is ignored is counted ---------------------------------------------------------------------------------------
@@ -990,10 +943,10 @@ def test_a_verdict_of_another_shape_is_nothing(verdict: Any) -> None:
         (b"event: ping\ndata: {}\n\n", "ping"),
         (b'event: heartbeat\ndata: "x"\n\n', "heartbeat"),
         (b"event: \xff\ndata: x\n\n", "\N{REPLACEMENT CHARACTER}"),
-        (unnamed({"choices": []}), "untyped"),
-        (unnamed({"type": ["x"]}), "untyped"),
-        (unnamed([1]), "malformed object"),
-        (unnamed("v1"), "malformed object"),
+        (frame({"choices": []}), "untyped"),
+        (frame({"type": ["x"]}), "untyped"),
+        (frame([1]), "malformed object"),
+        (frame("v1"), "malformed object"),
         (b"event: delta\ndata: [1]\n\n", "malformed delta"),
         (b'event: delta\ndata: {"p": 1, "v": "SECRET"}\n\n', "malformed delta"),
     ],
@@ -1139,7 +1092,7 @@ ODD_CONTENT = st.builds(
 ODD_OBJECT = st.dictionaries(
     st.sampled_from(["type", "message", "error", "error_code", "detail", "moderation_response", "conversation_id"]),
     JSON,
-).map(unnamed)
+).map(frame)
 ODD_DELTA = st.builds(
     lambda op: delta(**op),
     st.fixed_dictionaries(

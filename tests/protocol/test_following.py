@@ -31,40 +31,19 @@ from shim.protocol.events import Event, Failed, Finished, Picture, Started, Text
 from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
+from tests.upstream_says import DONE, END, V1, added, append, delta, frame, message, snapshot, typed
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())
-DONE = b"data: [DONE]\n\n"
-V1 = b'event: delta_encoding\ndata: "v1"\n\n'
-PART = "/message/content/parts/0"
-END = {"status": "finished_successfully", "end_turn": True}
 LOST = UpstreamError("the network is gone", code="upstream_connection")
 
 
-def framed(value: Any, name: str = "message") -> bytes:
-    return f"event: {name}\ndata: {json.dumps(value)}\n\n".encode()
-
-
-def message(text: str = "", **fields: Any) -> dict[str, Any]:
-    content = {"content_type": "text", "parts": [text]}
-    return {"id": "a1", "author": {"role": "assistant"}, "content": content, "metadata": {}, **fields}
-
-
-def added(text: str = "", **fields: Any) -> bytes:
-    return framed({"p": "", "o": "add", "v": {"message": message(text, **fields), "conversation_id": "c1"}}, "delta")
-
-
-def more(text: str) -> bytes:
-    return framed({"p": PART, "o": "append", "v": text}, "delta")
-
-
 def token(value: str = "t1") -> bytes:
-    return framed({"type": "resume_conversation_token", "token": value, "conversation_id": "c1"})
+    return typed("resume_conversation_token", token=value)
 
 
 def handoff(*kinds: str) -> bytes:
     options = [{"type": kind, "topic_id": "conversation-turn-x"} for kind in kinds]
-    fields = {"conversation_id": "c1", "turn_exchange_id": "x", "options": options}
-    return framed({"type": "stream_handoff", **fields})
+    return typed("stream_handoff", turn_exchange_id="x", options=options)
 
 
 def tree(*messages: dict[str, Any]) -> bytes:
@@ -100,8 +79,8 @@ def promise(id: str = "d0", task: str = "task-1") -> dict[str, Any]:
     return {"id": id, "author": {"role": "tool", "name": "image_gen"}, "content": content, "metadata": metadata}
 
 
-def snapshot(one: dict[str, Any]) -> bytes:
-    return framed({"message": one, "conversation_id": "c1"})
+def shown(one: dict[str, Any]) -> bytes:
+    return snapshot(**one)
 
 
 def told(answer: Answer, *frames: bytes) -> list[Event]:
@@ -122,7 +101,7 @@ def test_the_recorded_handoff_is_followed_from_its_beginning(capture: Any) -> No
     assert not answer.ended
     answer.reopen()
     assert answer.follow is None
-    events = told(answer, V1, added(), more("42"), added("42", **END), DONE)
+    events = told(answer, V1, added(), append("42"), added("42", **END), DONE)
     assert (text(events), events[-1]) == ("42", Finished("stop"))
 
 
@@ -150,9 +129,9 @@ def test_where_a_handoff_leads(frames: list[bytes], follow: object, end: bytes) 
 
 def test_what_was_shown_before_a_handoff_is_not_shown_again() -> None:
     answer = Answer()
-    before = told(answer, V1, token(), added("Let "), more("me"), handoff(), DONE)
+    before = told(answer, V1, token(), added("Let "), append("me"), handoff(), DONE)
     answer.reopen()
-    after = told(answer, V1, added("Let "), more("me see"), added("Let me see.", **END), DONE)
+    after = told(answer, V1, added("Let "), append("me see"), added("Let me see.", **END), DONE)
     assert (text(before), text(after)) == ("Let me", " see.")
     assert sum(isinstance(event, Started) for event in (*before, *after)) == 1
 
@@ -226,24 +205,24 @@ def test_a_lost_stream_is_resumed_where_it_was(lose: Any) -> None:
     """The offset counts what was read: the announcement, the token, the message, two appends; no pings, and no
     announcement that is only repeated."""
     answer = Answer()
-    before = told(answer, V1, token(), b": ping\n\n" + framed({}, "ping"), added(), more("One, "), more("two"))
+    before = told(answer, V1, token(), b": ping\n\n" + frame({}, "ping"), added(), append("One, "), append("two"))
     assert lose(answer) == []
     assert answer.follow == Resume("c1", "t1", 5, attempt=1)
     answer.reopen()
-    told(answer, V1, more(""))
+    told(answer, V1, append(""))
     assert lose(answer) == []
     assert answer.follow == Resume("c1", "t1", 6, attempt=1)
     answer.reopen()
-    after = told(answer, more(", three"), framed({"v": "."}, "delta"), added("One, two, three.", **END), DONE)
+    after = told(answer, append(", three"), delta("."), added("One, two, three.", **END), DONE)
     assert text((*before, *after)) == "One, two, three."
     assert after[-1] == Finished("stop")
 
 
 def test_a_marker_that_the_loss_has_cut_is_still_a_marker() -> None:
     answer = Answer()
-    told(answer, V1, token(), added(), more("A fact\ue200cite\ue202tu"), b"")
+    told(answer, V1, token(), added(), append("A fact\ue200cite\ue202tu"), b"")
     answer.reopen()
-    assert text(told(answer, V1, more("rn0search0\ue201."), DONE)) == "."
+    assert text(told(answer, V1, append("rn0search0\ue201."), DONE)) == "."
 
 
 @pytest.mark.parametrize(
@@ -282,7 +261,7 @@ def test_any_event_starts_the_count_of_failures_anew() -> None:
         assert isinstance(answer.follow, Resume)
         assert answer.follow.attempt == 1
         answer.reopen()
-        told(answer, more(str(number)))
+        told(answer, append(str(number)))
     answer.abort(LOST)
     for attempt in range(2, RESUMES.attempts + 1):
         assert answer.abort(LOST) == []
@@ -339,7 +318,7 @@ def test_a_resume_that_is_refused_for_good(status: int, code: str | None) -> Non
 def polling(what: str = "answer") -> Answer:
     answer = Answer()
     call = message("{}", id="k1", recipient="image_gen")
-    frames = [handoff("something_new")] if what == "answer" else [snapshot(call), snapshot(promise())]
+    frames = [handoff("something_new")] if what == "answer" else [shown(call), shown(promise())]
     told(answer, *frames, DONE)
     assert answer.follow == Poll("c1", what)  # type: ignore[arg-type]
     return answer
@@ -428,7 +407,7 @@ def test_the_picture_takes_the_place_of_its_promise() -> None:
 
 def test_each_of_several_promises_is_waited_for() -> None:
     answer = Answer()
-    told(answer, snapshot(promise("p1", "task-1")), snapshot(promise("p2", "task-2")), DONE)
+    told(answer, shown(promise("p1", "task-1")), shown(promise("p2", "task-2")), DONE)
     first = answer.read_conversation(held(tree(promise("p1", "task-1"), promise("p2", "task-2"), picture("x"))))
     assert [type(event) for event in first] == [Started, Picture]
     assert isinstance(answer.follow, Poll)
@@ -468,7 +447,7 @@ def test_a_queue_notice_is_a_promise_although_it_ends_the_turn() -> None:
     notice = promise() | END
     notice["metadata"] = {"image_gen_task_id": "chatimagegen-1", "image_gen_async": False, "ui_card": True}
     answer = Answer()
-    assert [type(event) for event in told(answer, snapshot(notice), DONE)] == []
+    assert [type(event) for event in told(answer, shown(notice), DONE)] == []
     assert answer.follow == Poll("c1", "picture")
     assert read_twice(answer, tree(notice)) == []
     assert [type(event) for event in read_twice(answer, tree(notice, picture()))] == [Started, Picture, Finished]
@@ -495,7 +474,7 @@ def test_a_picture_that_is_filled_later() -> None:
 
 def test_a_promise_in_a_temporary_chat_is_told_of_by_the_socket_alone() -> None:
     answer = Answer(kept=False)
-    told(answer, snapshot(promise()), DONE)
+    told(answer, shown(promise()), DONE)
     assert answer.follow == Socket("c1")
     (failed,) = answer.abort(LOST)
     assert isinstance(failed, Failed)
@@ -504,13 +483,13 @@ def test_a_promise_in_a_temporary_chat_is_told_of_by_the_socket_alone() -> None:
 
 def test_a_promise_that_is_kept_in_the_same_stream_is_not_followed() -> None:
     answer = Answer()
-    events = told(answer, snapshot(promise()), snapshot(picture()), DONE)
+    events = told(answer, shown(promise()), shown(picture()), DONE)
     assert [type(event) for event in events] == [Started, Picture, Finished]
 
 
 def test_a_promise_outlasts_the_end_of_the_turn() -> None:
     answer = Answer()
-    told(answer, snapshot(promise()), snapshot(message("On its way.", **END)), DONE)
+    told(answer, shown(promise()), shown(message("On its way.", **END)), DONE)
     assert answer.follow == Poll("c1", "picture")
     assert isinstance(answer.abort(LOST, final=True)[-1], Failed)
 
@@ -526,7 +505,7 @@ def test_a_promised_picture_that_fails_says_so() -> None:
 
 def test_an_async_status_alone_is_waited_on() -> None:
     answer = Answer()
-    told(answer, framed({"type": "conversation_async_status", "async_status": 4, "conversation_id": "c1"}), DONE)
+    told(answer, typed("conversation_async_status", async_status=4), DONE)
     assert answer.follow == Poll("c1", "answer")
 
 
@@ -537,10 +516,10 @@ CUT = {"status": "finished_partial_completion", "metadata": {"finish_details": {
 
 def test_a_cut_answer_goes_on_as_one_text() -> None:
     answer = Answer(continue_times=1)
-    events = told(answer, snapshot(message("One, tw", **CUT)), DONE)
+    events = told(answer, shown(message("One, tw", **CUT)), DONE)
     assert answer.follow == Continue("c1", "a1")
     answer.reopen()
-    events += told(answer, V1, added(id="a2"), more("o, three"), added("o, three", id="a2", **CUT), DONE)
+    events += told(answer, V1, added(id="a2"), append("o, three"), added("o, three", id="a2", **CUT), DONE)
     assert text(events) == "One, two, three"
     assert [event.opens for event in events if isinstance(event, TextDelta)] == [True, False]
     assert events[-1] == Finished("length")
@@ -551,10 +530,10 @@ def test_a_cut_answer_goes_on_as_one_text() -> None:
 def test_it_goes_on_as_often_as_is_wanted(times: int) -> None:
     answer = Answer(continue_times=times)
     for _ in range(times):
-        told(answer, snapshot(message("x", **CUT)), DONE)
+        told(answer, shown(message("x", **CUT)), DONE)
         assert isinstance(answer.follow, Continue)
         answer.reopen()
-    assert told(answer, snapshot(message("xy", **CUT)), DONE)[-1] == Finished("length")
+    assert told(answer, shown(message("xy", **CUT)), DONE)[-1] == Finished("length")
 
 
 @pytest.mark.parametrize(
@@ -562,7 +541,7 @@ def test_it_goes_on_as_often_as_is_wanted(times: int) -> None:
 )
 def test_where_it_cannot_go_on_it_was_cut_for_its_length(fail: Any) -> None:
     answer = Answer(continue_times=1)
-    told(answer, snapshot(message("One", **CUT)), DONE)
+    told(answer, shown(message("One", **CUT)), DONE)
     assert fail(answer) == [Finished("length")]
 
 
@@ -713,7 +692,7 @@ def test_the_newest_of_several_ends_counts_and_an_empty_one_is_none() -> None:
 @pytest.mark.parametrize("fields", [{"channel": "commentary"}, {"metadata": {"is_thinking_preamble_message": True}}])
 def test_a_preamble_does_not_end_the_turn_although_it_says_so(fields: Any) -> None:
     answer = Answer()
-    told(answer, snapshot(message("Let me see.", id="p1", **END | fields)), b"")
+    told(answer, shown(message("Let me see.", id="p1", **END | fields)), b"")
     assert not answer.ended
     answer = polling()
     answer.read_conversation(held(tree(message("Let me see.", id="p1", **END | fields))))
@@ -768,7 +747,7 @@ def test_a_conversation_that_is_gone_is_nobodys_fault_who_did_not_name_it(named:
 
 
 @pytest.mark.parametrize(
-    ("fields", "shown"),
+    ("fields", "words"),
     [
         ({"recipient": "ask_user_input"}, "Which city?"),
         ({"recipient": "request_user_input"}, "Which city?"),
@@ -776,10 +755,10 @@ def test_a_conversation_that_is_gone_is_nobodys_fault_who_did_not_name_it(named:
         ({"content": {"content_type": "code", "text": "{}"}, "metadata": {"codex_request_user_input": {}}}, ""),
     ],
 )
-def test_a_question_to_the_user_is_no_empty_answer(fields: Any, shown: str) -> None:
+def test_a_question_to_the_user_is_no_empty_answer(fields: Any, words: str) -> None:
     answer = Answer()
-    events = told(answer, snapshot(message("Which city?", **END | fields)), DONE)
-    assert text(events).startswith(shown)
+    events = told(answer, shown(message("Which city?", **END | fields)), DONE)
+    assert text(events).startswith(words)
     assert "asked its user for input" in text(events)
     assert events[-1] == Finished("stop")
 
@@ -813,10 +792,10 @@ def test_continuation_is_the_same_turn_without_messages() -> None:
 
 HAPPENS = st.sampled_from(
     [
-        *(("receive", frame) for frame in (V1, token(), handoff(), added("One"), more("!"), DONE, b"")),
-        ("receive", snapshot(promise())),
-        ("receive", snapshot(picture())),
-        ("receive", snapshot(message("One", **CUT))),
+        *(("receive", frame) for frame in (V1, token(), handoff(), added("One"), append("!"), DONE, b"")),
+        ("receive", shown(promise())),
+        ("receive", shown(picture())),
+        ("receive", shown(message("One", **CUT))),
         ("abort", LOST),
         ("abort", DeadlineError("late")),
         ("refused", HttpReply(404, {}, b"")),

@@ -19,31 +19,17 @@ from shim.errors import GatewayError
 from shim.protocol.answer.machine import Answer
 from shim.protocol.events import Citation, Event, Failed, FileRef, Finished, ReasoningDelta, TextDelta
 from shim.protocol.shaping.markdown import Markdown
+from tests.upstream_says import Json, Story, as_deltas, as_snapshots, bytewise, message
 
 GOLDEN = Path(__file__).parent / "golden"
-DONE = b"data: [DONE]\n\n"
-V1 = b'event: delta_encoding\ndata: "v1"\n\n'
-Json = dict[str, Any]
-Story = list[Json]
-"""What upstream has, step by step: the whole state of a message, or (with `type` or `raw` in it) a typed event."""
 
 
 # --- how upstream tells a story ---------------------------------------------------------------------------------------
 
 
-def message(id: str, content: Json, **fields: Any) -> Json:
-    author = {"role": fields.pop("role", "assistant"), "name": fields.pop("name", None)}
-    return {
-        "id": id,
-        "author": author,
-        "content": content,
-        "status": "in_progress",
-        "end_turn": None,
-        "weight": 1.0,
-        "metadata": {},
-        "recipient": "all",
-        "channel": None,
-    } | fields
+def state_of(id: str, content: Json, role: str = "assistant", name: str | None = None, **fields: Any) -> Json:
+    author = {"role": role, "name": name}
+    return message(id=id, author=author, content=content, **{"weight": 1.0, "channel": None} | fields)
 
 
 def changed(state: Json, **fields: Any) -> Json:
@@ -65,7 +51,7 @@ def growing(state: Json, pieces: Iterable[str], *keys: str | int) -> Iterator[Js
 
 def text(id: str, *pieces: str, end: bool | None = None, **fields: Any) -> Story:
     """A message of text. `end` is its end_turn once it is finished."""
-    states = [*growing(message(id, {"content_type": "text", "parts": [""]}, **fields), pieces, "parts", 0)]
+    states = [*growing(state_of(id, {"content_type": "text", "parts": [""]}, **fields), pieces, "parts", 0)]
     return [*states, changed(states[-1], status="finished_successfully", end_turn=end)]
 
 
@@ -76,18 +62,18 @@ def last(*pieces: str, **fields: Any) -> Story:
 
 def code(id: str, *pieces: str, recipient: str = "python", language: str = "unknown", **fields: Any) -> Story:
     content = {"content_type": "code", "language": language, "response_format_name": None, "text": ""}
-    states = [*growing(message(id, content, recipient=recipient, end_turn=False, **fields), pieces, "text")]
+    states = [*growing(state_of(id, content, recipient=recipient, end_turn=False, **fields), pieces, "text")]
     return [*states, changed(states[-1], status="finished_successfully")]
 
 
 def printed(id: str, *pieces: str, **fields: Any) -> Story:
-    output = message(id, {"content_type": "execution_output", "text": ""}, role="tool", name="python", **fields)
+    output = state_of(id, {"content_type": "execution_output", "text": ""}, role="tool", name="python", **fields)
     states = [*growing(output, pieces, "text")]
     return [*states, changed(states[-1], status="finished_successfully")]
 
 
 def tool(id: str, name: str, content: Json, **fields: Any) -> Json:
-    return message(id, content, **{"role": "tool", "name": name, "status": "finished_successfully"} | fields)
+    return state_of(id, content, **{"role": "tool", "name": name, "status": "finished_successfully"} | fields)
 
 
 def pointer(address: str, generation: str | None = None, maker: str = "dalle") -> Json:
@@ -105,7 +91,7 @@ def typed(kind: str, **fields: Any) -> Json:
 
 def cited(id: str, steps: list[tuple[str, Any]], **more: Any) -> Story:
     """A message whose text and references grow together: (more text, the references then)."""
-    state = message(id, {"content_type": "text", "parts": [""]}, channel="final", metadata={"content_references": []})
+    state = state_of(id, {"content_type": "text", "parts": [""]}, channel="final", metadata={"content_references": []})
     story = [state]
     for piece, references in steps:
         state = changed(state)
@@ -113,68 +99,6 @@ def cited(id: str, steps: list[tuple[str, Any]], **more: Any) -> Story:
         state["metadata"] |= {"content_references": references, **more}
         story.append(state)
     return [*story, changed(state, status="finished_successfully", end_turn=True)]
-
-
-# --- and in which encoding --------------------------------------------------------------------------------------------
-
-
-def framed(value: Any, name: str = "") -> bytes:
-    head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(value)}\n\n".encode()
-
-
-def as_snapshots(story: Story) -> list[bytes]:
-    states = [step if "type" in step else {"message": step, "conversation_id": "c1", "error": None} for step in story]
-    return [*map(framed, states), DONE]
-
-
-def as_deltas(story: Story) -> list[bytes]:
-    """Each message on a channel of its own; text that grows is told as shortly as can be."""
-    frames, known, said = [V1], dict[str, tuple[int, Json]](), None
-    for step in story:
-        if "type" in step:
-            frames.append(framed(step))
-            continue
-        channel, before = known.get(step["id"], (len(known), None))
-        known[step["id"]] = (channel, step)
-        if before is None:
-            root = {"message": step, "conversation_id": "c1", "error": None}
-            frames.append(framed({"p": "", "o": "add", "v": root, "c": channel}, "delta"))
-            said = None
-            continue
-        changes = list(difference(before, step, "/message"))
-        match changes:
-            case []:
-                continue
-            case [{"o": "append", "p": path, "v": str(piece)}]:
-                short = said == (channel, path)
-                frames.append(framed({"v": piece} if short else {**changes[0], "c": channel}, "delta"))
-                said = (channel, path)
-            case _:
-                frames.append(framed({"p": "", "o": "patch", "v": changes, "c": channel}, "delta"))
-                said = None
-    return [*frames, DONE]
-
-
-def difference(old: Any, new: Any, path: str) -> Iterator[Json]:
-    """The operations that make `old` into `new`."""
-    match old, new:
-        case (dict(), dict()):
-            for key in new:
-                if key in old:
-                    yield from difference(old[key], new[key], f"{path}/{key}")
-                else:
-                    yield {"p": f"{path}/{key}", "o": "add", "v": new[key]}
-            yield from ({"p": f"{path}/{key}", "o": "remove"} for key in old if key not in new)
-        case (list(), list()) if len(new) >= len(old):
-            for place, (one, other) in enumerate(zip(old, new, strict=False)):
-                yield from difference(one, other, f"{path}/{place}")
-            if len(new) > len(old):
-                yield {"p": path, "o": "append", "v": new[len(old) :]}
-        case (str(), str()) if new.startswith(old) and new != old:
-            yield {"p": path, "o": "append", "v": new[len(old) :]}
-        case _ if new != old:
-            yield {"p": path, "o": "replace", "v": new}
 
 
 # --- how a client reads it --------------------------------------------------------------------------------------------
@@ -228,7 +152,7 @@ GROUPS = [
 HIDDEN = {"matched_text": CITE, "start_idx": 9, "type": "hidden", "invalid": True, "alt": None}
 NAMED = {**HIDDEN, "type": "grouped_webpages", "alt": "([example.test](https://example.test/?utm_source=chatgpt.com))"}
 FENCED_CODE = 'print("""\n```python\nx = 1\n```\n  ```` \n""")\n```'
-THOUGHTS = message("t1", {"content_type": "thoughts", "thoughts": []}, status="in_progress", end_turn=False)
+THOUGHTS = state_of("t1", {"content_type": "thoughts", "thoughts": []}, status="in_progress", end_turn=False)
 THOUGHT = {"summary": "Checking", "content": "Let me ", "chunks": [], "finished": False}
 OLD_CITES = [
     {"start_ix": 6, "end_ix": 17, "metadata": {"type": "webpage", "title": "A", "url": "https://example.test/a"}}
@@ -307,7 +231,7 @@ STORIES: dict[str, Story] = {
         drawn("d1", pointer("sediment://file_2", "g1"), name="t2uay3k.sj1i4kz", status="in_progress"),
     ],
     "pictures_that_are_input": [
-        message(
+        state_of(
             "u1", {"content_type": "multimodal_text", "parts": [pointer("file-service://file-In"), "?"]}, role="user"
         ),
         typed("input_message", input_message=drawn("u2", pointer("file-service://file-In"))),
@@ -335,7 +259,9 @@ STORIES: dict[str, Story] = {
         THOUGHTS,
         changed(THOUGHTS, content={"content_type": "thoughts", "thoughts": [THOUGHT]}),
         changed(THOUGHTS, content={"content_type": "thoughts", "thoughts": [{**THOUGHT, "content": "Let me see."}]}),
-        message("r1", {"content_type": "reasoning_recap", "content": "Thought for 6s"}, status="finished_successfully"),
+        state_of(
+            "r1", {"content_type": "reasoning_recap", "content": "Thought for 6s"}, status="finished_successfully"
+        ),
         *text("p1", "Searching ", f"{CITE}the web.", channel="commentary"),
         *text("p2", "Nearly.", metadata={"is_thinking_preamble_message": True}),
         *last("42."),
@@ -411,7 +337,7 @@ STORIES: dict[str, Story] = {
         tool("k2", "gizmo_action.example", {"content_type": "text", "parts": ['{"secret":1}']}),
         tool("k3", "browser", {"content_type": "tether_browsing_display", "result": "secret", "summary": ""}),
         *code("k4", 'search("x")', recipient="web.run"),
-        message("k5", {"content_type": "super_widget", "parts": ["secret"]}),
+        state_of("k5", {"content_type": "super_widget", "parts": ["secret"]}),
         *last("Found it."),
     ],
     "cut_for_length": [
@@ -434,7 +360,7 @@ def test_golden(name: str) -> None:
         stream = b"".join(frames)
         assert read([stream]) == golden
         assert read(frames) == golden
-        assert read(bytes([byte]) for byte in stream) == golden
+        assert read(bytewise(stream)) == golden
 
 
 def test_every_golden_file_has_its_story() -> None:
@@ -518,7 +444,7 @@ def test_no_mutation_breaks_the_reader(frames: list[bytes], data: st.DataObject)
     """Whatever came: no exception, no mark, and one end or a pause; the same one byte at a time."""
     stream = b"".join(mutated(frames, data))
     whole = read([stream] if stream else [])
-    assert read(bytes([byte]) for byte in stream) == whole
+    assert read(bytewise(stream)) == whole
     assert not {*whole} & set(map(chr, range(0xE200, 0xE207)))
 
 

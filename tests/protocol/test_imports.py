@@ -1,14 +1,16 @@
-"""The import rules of CONTRIBUTING.md, read off the source: the core does no I/O, dependencies point one way."""
+"""The import rules of CONTRIBUTING.md and one of names, read off the source: the core does no I/O, dependencies point
+one way, one name belongs to one class. Each test looks at every file it is about and names all that break the rule."""
 
 import ast
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[2]
 SHIM = ROOT / "shim"
-CORE = sorted((SHIM / "protocol").rglob("*.py"))
+STANDIN = SHIM / "standin"
+PRODUCT = ("shim", "pow", "arkose", "addons")
 
 # What the core may use besides the rest of the project. An allow list: a new import is a decision, not an accident.
 CORE_MAY_IMPORT = {
@@ -31,8 +33,9 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "chatgpt"},
     {"protocol"},
-    {"tokenizer", "schemas", "settings"},
-    {"transport", "accounts"},
+    {"tokenizer", "schemas", "settings", "single_flight"},
+    {"databases"},
+    {"transport", "accounts", "notes"},
     {"cassettes", "files"},
     {"exchange"},
     {"http"},
@@ -42,10 +45,15 @@ LAYERS = (
 RANKS = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 
 
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
     """Every module that `path` imports, wherever in it, by its full name; `from a import b` is `a.b`."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -55,11 +63,18 @@ def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
 
 
 def modules(*folders: str) -> list[Path]:
-    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    """The files of these folders; it fails where one has none, as every test here would pass then."""
+    found = [sorted((ROOT / folder).rglob("*.py")) for folder in folders]
+    assert all(found), f"one of {folders} has no Python in it"
+    return [path for paths in found for path in paths]
 
 
-def named(paths: list[Path]) -> list[object]:
-    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+def core() -> list[Path]:
+    return modules("shim/protocol")
+
+
+def said(path: Path, what: object) -> str:
+    return f"{path.relative_to(ROOT)}: {what}"
 
 
 def layer_of(dotted: str) -> str | None:
@@ -68,71 +83,99 @@ def layer_of(dotted: str) -> str | None:
     return rest.partition(".")[0] if first == "shim" else "addons" if first == "addons" else None
 
 
-def test_there_is_a_core_to_look_at() -> None:
-    assert {"machine.py", "patch.py", "sse.py", "handshake.py"} <= {path.name for path in CORE}
+def test_the_core_imports_nothing_that_does_io() -> None:
+    assert {"machine.py", "patch.py", "sse.py", "handshake.py"} <= {path.name for path in core()}
+    guilty = []
+    for path in core():
+        names = [name for name, _ in imports_of(path)]
+        guilty += [said(path, name) for name in names if name.partition(".")[0] not in CORE_MAY_IMPORT | {"shim"}]
+        guilty += [said(path, name) for name in names if name.startswith("urllib.") and "urllib.parse." not in name]
+    assert guilty == []
 
 
-@pytest.mark.parametrize("path", named(CORE))
-def test_the_core_imports_nothing_that_does_io(path: Path) -> None:
-    names = [name for name, _ in imports_of(path)]
-    assert {name.partition(".")[0] for name in names} - {"shim"} <= CORE_MAY_IMPORT
-    assert not [name for name in names if name.startswith("urllib.") and not name.startswith("urllib.parse.")]
+def test_the_core_takes_clock_ids_and_chance_as_arguments() -> None:
+    guilty = []
+    for path in core():
+        called = {words_of(node.func) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)}
+        guilty += [said(path, name) for name in called & CLOCKS_AND_CHANCE]
+    assert guilty == []
 
 
-@pytest.mark.parametrize("path", named(CORE))
-def test_the_core_takes_clock_ids_and_chance_as_arguments(path: Path) -> None:
-    tree = ast.parse(path.read_text())
-    called = {
-        node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name)
-    }
-    assert not called & CLOCKS_AND_CHANCE
-
-
-@pytest.mark.parametrize("path", named(CORE))
-def test_the_core_has_no_coroutines(path: Path) -> None:
+def test_the_core_has_no_coroutines() -> None:
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
-    assert not [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, waiting)]
+    nodes = [(path, node) for path in core() for node in ast.walk(tree_of(path)) if isinstance(node, waiting)]
+    assert [said(path, node.lineno) for path, node in nodes] == []
 
 
-@pytest.mark.parametrize(
-    "path",
-    named([path for path in modules("shim", "addons") if "standin" not in path.parts and path.stem != "__init__"]),
-)
-def test_dependencies_point_one_way(path: Path) -> None:
-    mine = layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    assert mine in RANKS, f"{mine} has no place in LAYERS yet; CONTRIBUTING.md says what belongs where"
-    for name, node in imports_of(path):
-        theirs = layer_of(name)
-        if theirs is None or theirs == mine or theirs in {"__init__", "standin"}:
+def test_dependencies_point_one_way() -> None:
+    guilty = []
+    for path in modules("shim", "addons"):
+        if STANDIN in path.parents or path.stem == "__init__":
             continue
-        if path.stem == "openapi_document" and theirs == "apis":  # which it describes
-            continue
-        known = theirs in RANKS  # else a name from shim/__init__.py itself
-        assert not known or RANKS[theirs] <= RANKS[mine], f"line {node.lineno}: {mine} must not import {name}"
+        mine = layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+        assert mine in RANKS, f"{mine} has no place in LAYERS yet; CONTRIBUTING.md says what belongs where"
+        for name, _ in imports_of(path):
+            theirs = layer_of(name)
+            if theirs not in RANKS or theirs == mine:  # not ours, or a name of shim/__init__.py itself
+                continue
+            if RANKS[theirs] > RANKS[mine] and (path, theirs) != (DESCRIBES_THE_APIS, "apis"):
+                guilty.append(said(path, f"{mine} must not import {name}"))
+    assert guilty == []
 
 
-@pytest.mark.parametrize("path", named([*modules("shim/chatgpt"), SHIM / "errors.py"]))
-def test_wire_structs_and_errors_know_nothing_of_the_core(path: Path) -> None:
-    ours = {layer_of(name) for name, _ in imports_of(path)} - {None}
-    allowed = {"errors", path.parent.name} if path.parent != SHIM else set()
-    assert ours <= allowed
+# The one that may: our own description of all APIs.
+DESCRIBES_THE_APIS = SHIM / "http" / "openapi_document.py"
 
 
-@pytest.mark.parametrize("path", named(modules("pow", "arkose")))
-def test_pow_and_arkose_stand_alone(path: Path) -> None:
-    own = path.relative_to(ROOT).parts[0]
-    ours = {name.partition(".")[0] for name, _ in imports_of(path)} & {"shim", "addons", "pow", "arkose"}
-    assert ours <= {own}
+def apis_of(name: str) -> str | None:
+    """The API that a dotted name lies in."""
+    return name.split(".")[2] if name.startswith("shim.apis.") else None
 
 
-@pytest.mark.parametrize(
-    "path",
-    named([path for path in modules("shim", "addons") if not {"standin", "demo.py", "doctor.py"} & set(path.parts)]),
-)
-def test_only_the_demo_knows_the_stand_in(path: Path) -> None:
-    assert not [name for name, _ in imports_of(path) if layer_of(name) == "standin"] or path.stem in {"cli", "__main__"}
+def test_nobody_below_knows_an_api() -> None:
+    """`protocol`, `exchange` and what they stand on are handed an API, and import none."""
+    below = [path for path in modules("shim") if RANKS.get(path.relative_to(SHIM).parts[0], 99) < RANKS["apis"]]
+    assert {"protocol", "exchange", "files", "http"} <= {path.relative_to(SHIM).parts[0] for path in below}
+    guilty = [
+        said(path, name)
+        for path in below
+        for name, _ in imports_of(path)
+        if apis_of(name) is not None and path != DESCRIBES_THE_APIS
+    ]
+    assert guilty == []
+
+
+def test_no_api_imports_another() -> None:
+    folders = [folder for folder in sorted((SHIM / "apis").iterdir()) if (folder / "__init__.py").exists()]
+    assert len(folders) > 1
+    guilty = []
+    for folder in folders:
+        others = {other.name for other in folders} - {folder.name}
+        for path in sorted(folder.rglob("*.py")):
+            guilty += [said(path, name) for name, _ in imports_of(path) if apis_of(name) in others]
+    assert guilty == []
+
+
+def test_wire_structs_and_errors_know_nothing_of_the_core() -> None:
+    guilty = []
+    for path in (*modules("shim/chatgpt"), SHIM / "errors.py"):
+        allowed = {"errors", path.parent.name, None} if path.parent != SHIM else {None}
+        guilty += [said(path, name) for name, _ in imports_of(path) if layer_of(name) not in allowed]
+    assert guilty == []
+
+
+def test_pow_and_arkose_stand_alone() -> None:
+    guilty = []
+    for path in modules("pow", "arkose"):
+        others = set(PRODUCT) - {path.relative_to(ROOT).parts[0]}
+        guilty += [said(path, name) for name, _ in imports_of(path) if name.partition(".")[0] in others]
+    assert guilty == []
+
+
+def test_only_the_demo_knows_the_stand_in() -> None:
+    paths = [path for path in modules("shim", "addons") if STANDIN not in path.parents]
+    knowing = {path for path in paths for name, _ in imports_of(path) if layer_of(name) == "standin"}
+    assert {path.name for path in knowing} <= {"demo.py", "doctor.py"}
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
@@ -154,13 +197,24 @@ def words_of(node: ast.AST) -> str | None:
 READS_SETTINGS = {"environ", "environb", "getenv", "getenvb", "load_dotenv", "dotenv_values", "load_settings"}
 
 
-@pytest.mark.parametrize("path", named(modules("shim", "pow", "arkose", "addons")))
-def test_nothing_is_read_from_the_environment_at_import(path: Path) -> None:
-    nodes = run_at_import(ast.parse(path.read_text()))
-    assert not [node for node in nodes if words_of(node) in READS_SETTINGS]
+def test_nothing_is_read_from_the_environment_at_import() -> None:
+    paths = modules(*PRODUCT)
+    read = [(path, words_of(node)) for path in paths for node in run_at_import(tree_of(path))]
+    assert [said(path, name) for path, name in read if name in READS_SETTINGS] == []
 
 
 def test_the_check_for_import_time_reads_can_fail() -> None:
     guilty = "import os\nPORT = os.environ['PORT']\ndef f(a=os.getenv('A')): return os.environ\n"
     found = [words_of(node) for node in run_at_import(ast.parse(guilty)) if words_of(node) in READS_SETTINGS]
     assert sorted(filter(None, found)) == ["environ", "getenv"]
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """Those of the stand-in aside: it speaks of the same things, from the other end."""
+    places = defaultdict(list)
+    for path in modules(*PRODUCT):
+        if STANDIN not in path.parents:
+            for node in ast.walk(tree_of(path)):
+                if isinstance(node, ast.ClassDef):
+                    places[node.name].append(said(path, node.lineno))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -12,6 +12,7 @@ from shim.protocol.answer.citations import Sources
 from shim.protocol.answer.machine import Answer
 from shim.protocol.answer.text_filter import PATIENCE, Prose
 from shim.protocol.events import Citation, Event, FileLink, FileRef, Finished, Link, ReasoningDelta, TextDelta
+from tests.upstream_says import bytewise
 
 FILE = FileRef("c1", "a1")
 CITE = "\ue200cite\ue202turn0search0\ue201"
@@ -162,7 +163,7 @@ def test_the_recorded_citation(capture: Any) -> None:
         ]},
     ]  # fmt: skip
     stream += b"".join(b"event: delta\ndata: %s\n\n" % json.dumps(one).encode() for one in tail) + b"data: [DONE]\n\n"
-    for events in (heard([stream]), heard([bytes([byte]) for byte in stream])):
+    for events in (heard([stream]), heard(bytewise(stream))):
         text = "([inflection.ai](https://inflection.ai/?utm_source=chatgpt.com))"
         assert joined(events[1:]) == [
             TextDelta("定位为 Personal Intelligence partner。", opens=True),
@@ -175,7 +176,7 @@ def test_the_recorded_citation(capture: Any) -> None:
 def test_the_recorded_entity(capture: Any) -> None:
     before = "x" * 90
     stream = completed(before, capture("delta-v1-entity-references-2026-02.excerpt.sse")) + b"data: [DONE]\n\n"
-    for events in (heard([stream]), heard([bytes([byte]) for byte in stream])):
+    for events in (heard([stream]), heard(bytewise(stream))):
         kinds = [event for event in events if isinstance(event, Citation)]
         assert kinds == [Citation("Node.js")]
         text = "".join(event.text for event in events if isinstance(event, TextDelta | Citation))

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shim.apis.openai_errors import envelope
-from shim.errors import GatewayError
+from shim.errors import About, GatewayError, Sent
 from shim.protocol.refusals import failure_of, refusal_of, turnstile_required
 
 JSON = {"content-type": "application/json"}
+NOW = 1_792_567_590.0  # Wed, 21 Oct 2026 07:26:30 GMT
 HTML = {"content-type": "text/html; charset=UTF-8"}
 
 
@@ -141,7 +142,10 @@ def test_html_without_a_challenge_is_judged_by_its_status_and_not_quoted() -> No
         ("5400", {}, None),
         ([], {}, None),
         (None, {}, None),
-        (None, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        (None, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, "90"),
+        (None, {"retry-after": "Wed, 21 Oct 2020 07:28:00 GMT"}, "1"),
+        (None, {"retry-after": "Wed, 21 Oct 9020 07:28:00 GMT"}, str(31 * 86400)),
+        (None, {"retry-after": "Wed, 41 Oct 2026 07:28:00 GMT"}, None),
         (None, {"retry-after": "-1"}, None),
         (None, {"retry-after": "soon"}, None),
         (None, {"retry-after": ""}, None),
@@ -151,13 +155,13 @@ def test_retry_after(clears_in: Any, header: dict[str, str], seconds: str | None
     error = refused(429, detail(clears_in=clears_in, code="model_cap_exceeded", message=CAP), JSON | header)
     soon = seconds is None or int(seconds) <= 20  # the official SDKs would sleep through a longer one
     again = {"x-should-retry": "true" if soon else "false"}
-    assert error.headers() == again | ({"retry-after": seconds} if seconds else {})
+    assert error.headers(NOW) == again | ({"retry-after": seconds} if seconds else {})
 
 
 def test_a_refusal_is_not_to_be_retried() -> None:
-    assert refused(403, {"detail": DEVICE}).headers() == {"x-should-retry": "false"}
-    assert refused(400, {"detail": "x"}).headers() == {"x-should-retry": "false"}
-    assert refused(500, {"detail": "x"}).headers() == {"x-should-retry": "true"}
+    assert refused(403, {"detail": DEVICE}).headers(NOW) == {"x-should-retry": "false"}
+    assert refused(400, {"detail": "x"}).headers(NOW) == {"x-should-retry": "false"}
+    assert refused(500, {"detail": "x"}).headers(NOW) == {"x-should-retry": "true"}
 
 
 # --- what of upstream's words is passed on ----------------------------------------------------------------------------
@@ -262,7 +266,7 @@ def test_every_answer_becomes_an_error_a_client_can_read(status: int, body: Any)
     told = json.loads(envelope(error))["error"]
     assert set(told) == {"message", "type", "param", "code"}
     assert 400 <= error.http_status <= 599
-    assert error.headers()
+    assert error.headers(NOW)
     assert isinstance(failure_of(body), GatewayError) if not isinstance(body, bytes) else True
 
 
@@ -303,13 +307,52 @@ def test_the_answer_to_a_challenge_is_word_for_word_as_in_2_7() -> None:
     }
 
 
-@pytest.mark.parametrize("moment", [1_800_000_000, "2027-01-15T08:00:00+00:00", "2027-01-15T08:00:00Z"])
+@pytest.mark.parametrize(
+    "moment", [1_800_000_000, 1_800_000_000_000, "2027-01-15T08:00:00+00:00", "2027-01-15T08:00:00Z"]
+)
 def test_a_limit_may_say_when_it_ends(moment: object) -> None:
     body = json.dumps({"detail": {"message": "x", "code": "model_cap_exceeded", "resets_at": moment}}).encode()
     error = refusal_of(429, {}, body)
     assert error.resets_at == 1_800_000_000
-    error.settle(1_799_999_990.0)
-    assert error.headers()["retry-after"] == "10"
+    assert error.headers(1_799_999_990.0)["retry-after"] == "10"
+    assert error.retry_after is None, "several waiters may hold it, each at a time of its own"
+
+
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [(0, 1.0), (-5, 1.0), (NOW - 3600, 1.0), (1e308, 31 * 86400.0), (10**400, 31 * 86400.0), (-(10**400), 1.0)],
+)
+def test_a_limit_that_ends_at_an_absurd_time_is_kept_within_bounds(moment: float, seconds: float) -> None:
+    body = json.dumps({"detail": {"message": "x", "code": "model_cap_exceeded", "resets_at": moment}}).encode()
+    assert refusal_of(429, {}, body).retry_in(NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "about", "sent"),
+    [
+        (400, "x", About.REQUEST, Sent.DECLINED),
+        (400, {"message": "x", "code": "content_policy_violation"}, About.CONTENT, Sent.DECLINED),
+        (401, {"message": "x", "code": "token_revoked"}, About.TOKEN, Sent.DECLINED),
+        (401, {"message": "x", "code": "account_deactivated"}, About.ACCOUNT, Sent.DECLINED),
+        (403, DEVICE, About.ACCESS, Sent.DECLINED),
+        (404, "x", About.UPSTREAM, Sent.MAYBE_TAKEN),
+        (429, "x", About.ACCOUNT, Sent.DECLINED),
+        (429, "Only one message at a time. Please wait.", About.TURNS, Sent.DECLINED),
+        (429, {"message": CAP, "code": "model_cap_exceeded"}, About.MODEL, Sent.DECLINED),
+        (500, "x", About.ORIGIN, Sent.DECLINED),
+        (505, "x", About.UPSTREAM, Sent.DECLINED),
+        (522, "x", About.ORIGIN, Sent.DECLINED),
+        (600, "x", About.UPSTREAM, Sent.MAYBE_TAKEN),
+    ],
+)
+def test_what_upstream_said_becomes_facts(status: int, said: object, about: About, sent: Sent) -> None:
+    error = refused(status, {"detail": said})
+    assert (error.about, error.sent) == (about, sent)
+
+
+def test_a_check_page_is_about_where_we_ask_from() -> None:
+    assert refusal_of(403, HTML, b"<title>Just a moment...</title>").about is About.ADDRESS
+    assert turnstile_required().about is About.CHECK
 
 
 def test_a_moment_that_is_none_is_left_out() -> None:

@@ -7,7 +7,7 @@ import pytest
 from shim.apis.backend.table import (
     TABLE,
     UP,
-    Asked,
+    BackendRequest,
     Kind,
     Relayed,
     broken_off,
@@ -37,7 +37,7 @@ def relayed(
     assert row is not None
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     content = b"" if body is None else json.dumps(body).encode()
-    return read(Asked(row, path, query, JSON | given, content), shared=shared)
+    return read(BackendRequest(row, path, query, JSON | given, content), shared=shared)
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
@@ -179,7 +179,7 @@ def test_where_the_pool_does_not_serve_names_are_upstreams_own():
 def test_a_body_without_names_goes_up_byte_for_byte():
     row = row_for("POST", "conversation")
     body = b'{ "model":  "gpt-4o", "create_time": 1780661199.3860 }'
-    up = read(Asked(row, "conversation", "", JSON, body), shared=True)
+    up = read(BackendRequest(row, "conversation", "", JSON, body), shared=True)
     assert (up.body, up.model, up.body_for("gpt-4o")) == (body, "gpt-4o", body)
     assert json.loads(up.body_for("gpt-5"))["model"] == "gpt-5"
 
@@ -193,7 +193,7 @@ def test_things_of_two_accounts_can_not_go_up_together():
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'"x"', b"\xff", b"[" * 100_000, b'{"model": 5}'])
 def test_a_turn_that_is_no_object_is_refused(body):
     with pytest.raises(RequestError) as raised:
-        read(Asked(row_for("POST", "conversation"), "conversation", "", JSON, body), shared=True)
+        read(BackendRequest(row_for("POST", "conversation"), "conversation", "", JSON, body), shared=True)
     assert raised.value.http_status == 422
 
 
@@ -212,7 +212,7 @@ def test_of_a_conversation_only_what_is_listed_can_be_changed(change, good):
 
 def test_what_is_not_json_goes_up_as_it_is():
     form = {"content-type": "multipart/form-data; boundary=x"}
-    up = read(Asked(row_for("POST", "transcribe"), "transcribe", "", form, b"\x00\xff"), shared=True)
+    up = read(BackendRequest(row_for("POST", "transcribe"), "transcribe", "", form, b"\x00\xff"), shared=True)
     assert up.body == b"\x00\xff"
 
 

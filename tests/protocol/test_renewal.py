@@ -12,8 +12,8 @@ from shim.errors import DeadlineError, GatewayError, LimitError, RefusedError, U
 from shim.protocol.commands import HttpReply, Send
 from shim.protocol.turn.renewal import (
     DeadCredentialError,
-    Fresh,
-    Places,
+    RenewedTokens,
+    TokenEndpoints,
     renew_by_refresh,
     renew_by_session,
     renewal_of,
@@ -101,7 +101,7 @@ def test_the_refresh_request(url, host):
 
 def test_a_new_access_token_and_its_claims():
     book = by_refresh() << reply({"access_token": JWT, "id_token": "x", "token_type": "Bearer", "expires_in": 5})
-    assert book.result == Fresh(JWT, expires=NOW + 864_000, user="auth0|x", plan="plus")
+    assert book.result == RenewedTokens(JWT, expires=NOW + 864_000, user="auth0|x", plan="plus")
 
 
 def test_a_rotated_refresh_token_comes_along():
@@ -204,7 +204,7 @@ def test_a_long_session_goes_in_several_cookies():
 
 
 def test_a_session_gives_an_access_token():
-    assert (by_session() << reply(session_answer())).result == Fresh(
+    assert (by_session() << reply(session_answer())).result == RenewedTokens(
         JWT, expires=NOW + 864_000, user="auth0|x", plan="plus"
     )
     opaque = (by_session() << reply(session_answer(accessToken="opaque"))).result
@@ -264,7 +264,7 @@ def test_a_session_that_may_come_back(answer):
 
 # --- which of the two -------------------------------------------------------------------------------------------------
 
-PLACES = Places(AUTH0, ORIGIN, PROFILE)
+PLACES = TokenEndpoints(AUTH0, ORIGIN, PROFILE)
 
 
 def test_the_refresh_token_comes_first():

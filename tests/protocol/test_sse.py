@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
+from tests.upstream_says import bytewise, cut
 
 BOM = b"\xef\xbb\xbf"
 
@@ -17,16 +18,6 @@ def read(chunks: Iterable[bytes]) -> list[ServerSentEvent]:
     decoder = SSEDecoder()
     events = [event for chunk in chunks for event in decoder.decode(chunk)]
     return events + decoder.decode(b"")
-
-
-def bytewise(stream: bytes) -> list[bytes]:
-    return [bytes([byte]) for byte in stream]
-
-
-def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
-    """The stream, cut at these places (taken modulo its length). No chunk is empty: that would be the end of input."""
-    ends = sorted({place % len(stream) for place in places} - {0}) if stream else []
-    return [stream[a:b] for a, b in zip([0, *ends], [*ends, len(stream)], strict=True) if b > a]
 
 
 def message(data: bytes) -> ServerSentEvent:

@@ -8,7 +8,7 @@ from pow import ClientProfile
 from shim.chatgpt.conversation import Attachment, ImagePointer, SentContent
 from shim.chatgpt.files import use_case_of
 from shim.errors import CredentialError, GatewayError, LimitError, RefusedError, RequestError, UpstreamError
-from shim.protocol.commands import HttpReply, HttpRequest, Send, Wait
+from shim.protocol.commands import HttpReply, HttpRequest, Send, StreamedBody, Wait
 from shim.protocol.turn.uploads import LocalFile, UploadedFile, content_of, upload_file, uploaded
 from shim.protocol.upstream import Identity, Upstream
 
@@ -115,6 +115,22 @@ def test_nothing_of_the_account_goes_to_the_store():
         },
         b"picture",
     )
+
+
+def test_a_file_that_is_streamed_goes_upstream_as_it_is():
+    async def pieces():
+        yield b"never read here"
+
+    body = StreamedBody(pieces, 100_000_000)
+    play = Play(LocalFile("x.csv", "text/csv", body, "d4"))
+    assert json.loads(play.command.request.body)["file_size"] == 100_000_000
+    assert play.created().command.request.body is body
+    assert uploaded(LocalFile("x.csv", "text/csv", body, "d4"), "file-1").size == 100_000_000
+
+
+def test_a_streamed_file_needs_its_length():
+    with pytest.raises(ValueError, match="length"):
+        LocalFile("x.csv", "text/csv", StreamedBody(lambda: None), "d4")
 
 
 def test_a_document_is_waited_for():

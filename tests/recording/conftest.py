@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from shim.cassettes.recording import Heard
+from shim.cassettes.recording import CapturedCall
 
 
 @pytest.fixture
-def heard() -> Callable[..., Heard]:
+def heard() -> Callable[..., CapturedCall]:
     """`heard(path, body, *chunks, ...)`: a call and its answer, chunks 10 ms apart."""
 
     def make(
@@ -20,8 +20,8 @@ def heard() -> Callable[..., Heard]:
         kind: str = "text/event-stream",
         headers: tuple[tuple[str, str], ...] = (),
         answer_headers: tuple[tuple[str, str], ...] = (),
-    ) -> Heard:
-        return Heard(
+    ) -> CapturedCall:
+        return CapturedCall(
             method=method,
             url=f"https://chatgpt.com{path}",
             headers=[("content-type", "application/json"), *headers],

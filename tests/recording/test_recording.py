@@ -8,14 +8,14 @@ import zlib
 import pytest
 from click.testing import CliRunner
 
-from shim.cassettes.codings import CodingError, decoder_of
+from shim.cassettes.background_writer import BackgroundWriter
 from shim.cassettes.comparing import compare
 from shim.cassettes.flows import MissingError, read_flows
 from shim.cassettes.format import Cassette, CassetteError, CassetteWriter, dump_cassette, load_cassette, load_cassettes
 from shim.cassettes.har import read_har
-from shim.cassettes.recording import Tape, cassette_of
-from shim.cassettes.scribe import Scribe
+from shim.cassettes.recording import BodyCapture, cassette_of
 from shim.cli.main import main
+from shim.transport.codings import CodingError, decoder_of
 
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ1c2VyLUJvYjEyMzQ1Njc4In0.c2lnbmF0dXJl"
 
@@ -30,31 +30,31 @@ def test_a_coded_body_is_decoded_piece_by_piece(coding):
         "raw deflate": raw.compress(body) + raw.flush(),
         "": body,
     }[coding]
-    tape = Tape(coding.rpartition(" ")[2])
+    capture = BodyCapture(coding.rpartition(" ")[2])
     for at in range(0, len(coded), 50):
-        tape.note(at / 1000, coded[at : at + 50])
-    assert b"".join(piece for _, piece in tape.chunks) == body
-    assert len(tape.chunks) > 1
-    assert tape.kept == "all"
+        capture.receive(at / 1000, coded[at : at + 50])
+    assert b"".join(piece for _, piece in capture.chunks) == body
+    assert len(capture.chunks) > 1
+    assert capture.kept == "all"
 
 
 def test_what_can_not_be_decoded_is_not_kept():
-    assert Tape("sdch").kept == "none"
-    tape = Tape("gzip")
-    tape.note(0.0, b"data: no gzip at all")
-    assert (tape.kept, tape.chunks) == ("head", [])
+    assert BodyCapture("sdch").kept == "none"
+    capture = BodyCapture("gzip")
+    capture.receive(0.0, b"data: no gzip at all")
+    assert (capture.kept, capture.chunks) == ("head", [])
     with pytest.raises(CodingError):
         decoder_of("sdch")
 
 
 def test_a_body_beyond_the_limit_ends_behind_its_last_whole_event():
-    tape = Tape(limit=100)
+    capture = BodyCapture(limit=100)
     for number in range(1000):
-        tape.note(number * 0.01, b"data: %4d\n" % number)
-        tape.note(number * 0.01, b"\n")
-    assert tape.kept == "head"
-    assert sum(len(piece) for _, piece in tape.chunks) <= 100
-    body = b"".join(piece for _, piece in tape.whole_events())
+        capture.receive(number * 0.01, b"data: %4d\n" % number)
+        capture.receive(number * 0.01, b"\n")
+    assert capture.kept == "head"
+    assert sum(len(piece) for _, piece in capture.chunks) <= 100
+    body = b"".join(piece for _, piece in capture.whole_events())
     assert body.endswith(b"\n\n")
     assert body.count(b"data") == 8
 
@@ -62,10 +62,10 @@ def test_a_body_beyond_the_limit_ends_behind_its_last_whole_event():
 def test_a_long_body_beyond_the_limit_costs_no_memory():
     import tracemalloc
 
-    tape = Tape(limit=64 * 1024)
+    capture = BodyCapture(limit=64 * 1024)
     tracemalloc.start()
     for _ in range(2000):
-        tape.note(0.0, bytes(16 * 1024))
+        capture.receive(0.0, bytes(16 * 1024))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1024 * 1024
@@ -84,15 +84,15 @@ def test_the_file_is_whole_after_every_call(tmp_path, heard):
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_the_scribe_writes_beside_the_traffic_and_survives_a_full_disk(tmp_path, heard, caplog):
-    scribe = Scribe(tmp_path / "one.json")
+def test_the_writer_works_beside_the_traffic_and_survives_a_full_disk(tmp_path, heard, caplog):
+    writer = BackgroundWriter(tmp_path / "one.json")
     for n in range(20):
-        scribe.write(heard("/backend-api/me", b'{"secret": "%s"}' % TOKEN.encode(), b"data: %d\n\n" % n))
-    scribe.close()
+        writer.write(heard("/backend-api/me", b'{"secret": "%s"}' % TOKEN.encode(), b"data: %d\n\n" % n))
+    writer.close()
     assert len(load_cassette(tmp_path / "one.json").interactions) == 20
     assert TOKEN not in (tmp_path / "one.json").read_text()
     (tmp_path / "file").write_text("")
-    broken = Scribe(tmp_path / "file" / "one.json")
+    broken = BackgroundWriter(tmp_path / "file" / "one.json")
     broken.write(heard("/backend-api/me", TOKEN.encode()))
     broken.close()
     assert "could not be written" in caplog.text

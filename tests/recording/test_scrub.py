@@ -14,6 +14,8 @@ from shim.cassettes.pseudonyms import PSEUDONYM
 from shim.cassettes.recording import cassette_of, scrubbed_again
 from shim.cassettes.redact import same_shape
 from shim.cassettes.scrub import Scrubber
+from tests import upstream_says
+from tests.upstream_says import delta
 
 DEVICE = "3f2c9a44-1b7d-4c0e-9a55-d2f0c1e8b7a6"
 ACCOUNT = "91be2e50-7a5c-495a-9ca3-4eff32d746d0"
@@ -66,12 +68,7 @@ def leaks(cassette: Cassette):
 
 
 def snapshot(text):
-    message = {"id": DEVICE, "content": {"content_type": "text", "parts": [text]}, "author": {"role": "assistant"}}
-    return b"data: %s\n\n" % json.dumps({"message": message, "conversation_id": ACCOUNT}).encode()
-
-
-def delta(**fields):
-    return b"event: delta\ndata: %s\n\n" % json.dumps(fields).encode()
+    return upstream_says.snapshot(text, conversation=ACCOUNT, id=DEVICE)
 
 
 TEXT = f"Write to {EMAIL}, see {LINK} or {b64(TOKEN)}; id {DEVICE}, key {OPAQUE}"

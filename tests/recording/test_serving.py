@@ -12,7 +12,7 @@ import pytest
 
 from shim.cassettes.format import Cassette, Interaction, RecordedRequest, RecordedResponse, chunk_of, dump_cassette
 from shim.cassettes.matching import Player
-from shim.cassettes.serving import create_replay
+from shim.server.replay import create_replay
 
 EURO = "€".encode()
 CHUNKS = [b"data: " + EURO[:1], EURO[1:] + b"\n\n", b"data: [DONE]\n\n"]
@@ -75,7 +75,7 @@ def test_it_plays_with_the_recorded_pauses_and_reports_what_is_left(served):
         assert post(url).status_code == 200
         process.terminate()
         said = process.stdout.read()
-        assert process.wait(20) == 0
+        assert process.wait(20) == 0, said
     assert "1 played, 1 left, 0 missed" in said
     assert "left: POST /backend-api/models" in said
 

@@ -41,7 +41,7 @@ from shim.protocol.turn.handshake import HandshakeOptions, Moment, open_turn
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
 from shim.standin import make_access_token
-from shim.transport import Lane
+from shim.transport import ConnectionKey
 from tests.answering import FakeAnswer
 
 T = TypeVar("T")
@@ -154,7 +154,6 @@ class Core:
         try:
             return Told(200, {}, self._body(prompt, upstream))
         except GatewayError as error:
-            error.settle(NOW)
             return Told.of(error.http_status, *API.refuse(error))
 
     def _body(self, prompt: Prompt, upstream: Upstream) -> bytes:
@@ -321,7 +320,7 @@ class Flow:
     async def _cross(self) -> Told:
         crossing = await cross(self._gateway, self._incoming)
         assert crossing is not None, "the app answers this"
-        response = await self._transport.send(crossing.call, Lane("flow"))
+        response = await self._transport.send(crossing.call, ConnectionKey("flow"))
         headers = crossing.stream_head(response.status, response.headers)
         said: list[bytes] = []
         hear = said.append if headers is None else _streaming(crossing, said)

@@ -2,9 +2,8 @@
 
 import base64
 import json
+from itertools import product
 from uuid import UUID
-
-import pytest
 
 from shim.standin import Account, make_access_token, make_refresh_token
 
@@ -37,19 +36,17 @@ def bearer(token):
     return {"authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize(
-    ("headers", "detail"),
-    [
+async def test_backend_api_wants_a_good_token(served):
+    refused = [
         ({}, "Unauthorized"),
         ({"authorization": "Basic x"}, "Unauthorized"),
         (bearer("not-a-token"), "invalid_jwt"),
         (bearer("eyJhbGciOi.e30.x"), "invalid_jwt"),
         (bearer("eyJhbGciOi.!!!.x"), "invalid_jwt"),
         (bearer(make_access_token("alice", expires_at=1_600_000_000)), "token_expired"),
-    ],
-)
-async def test_backend_api_wants_a_good_token(served, headers, detail):
-    for path in ("/sentinel/chat-requirements", "/conversation", "/f/conversation", "/conversation/init"):
+    ]
+    paths = ("/sentinel/chat-requirements", "/conversation", "/f/conversation", "/conversation/init")
+    for path, (headers, detail) in product(paths, refused):
         answer = await served.http.post("/backend-api" + path, json={}, headers=headers)
         assert answer.status_code == 401
         said = answer.json()["detail"]

@@ -112,10 +112,10 @@ async def test_limits(served):
     assert refused.json()["detail"]["code"] == "upload_quota_exceeded"
 
 
-@pytest.mark.parametrize("change", [{"file_size": 0}, {"file_name": ""}, {"use_case": "other"}, {"file_size": "5"}])
-async def test_wrong_announcements(served, change):
-    asked = {"file_name": "a.txt", "file_size": 5, "use_case": "my_files"} | change
-    assert (await served.client().post("/files", asked)).status_code == 422
+async def test_wrong_announcements(served):
+    for change in ({"file_size": 0}, {"file_name": ""}, {"use_case": "other"}, {"file_size": "5"}):
+        asked = {"file_name": "a.txt", "file_size": 5, "use_case": "my_files"} | change
+        assert (await served.client().post("/files", asked)).status_code == 422, change
 
 
 @pytest.mark.parametrize(("where", "steps"), [("upload", 0), ("blob", 1), ("confirm", 2), ("download", 3)])
@@ -195,9 +195,10 @@ async def test_turns_may_only_name_what_is_theirs_and_confirmed(served, conversa
     assert shown["attachments"][0]["id"] == unconfirmed
 
 
-@pytest.mark.parametrize("change", [{"id": ""}, {"size": "5"}, {"name": None}, {"mime_type": None}])
-async def test_attachments_have_a_shape(served, conversation, change):
-    assert (await served.client().turn(attached(conversation, "file-none", **change))).status_code == 422
+async def test_attachments_have_a_shape(served, conversation):
+    for change in ({"id": ""}, {"size": "5"}, {"name": None}, {"mime_type": None}):
+        answer = await served.client().turn(attached(conversation, "file-none", **change))
+        assert answer.status_code == 422, change
 
 
 async def test_an_anonymous_caller_has_no_files(served):

@@ -78,9 +78,7 @@ async def test_a_session_has_the_five_parts_of_a_jwe():
     assert len(make_session_token("alice", length=5000)) == 5000
 
 
-@pytest.mark.parametrize(
-    "token", ["", "x", "eyJ..a.!!.c", make_session_token("nobody"), make_session_token("anonymous")]
-)
-async def test_nobody_is_logged_in(served, token):
-    answer = await session(served, **{"": token})
-    assert (answer.status_code, answer.json()) == (200, {})
+async def test_nobody_is_logged_in(served):
+    for token in ("", "x", "eyJ..a.!!.c", make_session_token("nobody"), make_session_token("anonymous")):
+        answer = await session(served, **{"": token})
+        assert (answer.status_code, answer.json()) == (200, {})

@@ -24,15 +24,15 @@ def ogg_pages(content):
         content = content[size:]
 
 
-@pytest.mark.parametrize("words", [0, 3, 300, 5000])
-def test_opus_is_a_whole_ogg_stream(words):
-    made = recording("word " * words, "opus")
-    assert made.mime_type == "audio/ogg"
-    pages = list(ogg_pages(made.content))
-    assert [pages[0][0], pages[-1][0]] == [2, 4]
-    frames = sum(len(packets) for _, _, packets in pages[2:])
-    assert frames == min(500, words + 1)
-    assert pages[-1][1] == frames * 960
+def test_opus_is_a_whole_ogg_stream():
+    for words in (0, 300, 5000):
+        made = recording("word " * words, "opus")
+        assert made.mime_type == "audio/ogg"
+        pages = list(ogg_pages(made.content))
+        assert [pages[0][0], pages[-1][0]] == [2, 4]
+        frames = sum(len(packets) for _, _, packets in pages[2:])
+        assert frames == min(500, words + 1)
+        assert pages[-1][1] == frames * 960
 
 
 def test_aac_frames_follow_each_other():
@@ -61,12 +61,13 @@ async def spoken(client, reading, **changes):
     return await client.get("/synthesize?" + "&".join(f"{key}={value}" for key, value in asked.items()))
 
 
-@pytest.mark.parametrize(("kind", "mime_type"), [("aac", "audio/aac"), ("mp3", "audio/mpeg"), ("opus", "audio/ogg")])
-async def test_reading_aloud(served, kind, mime_type):
+async def test_reading_aloud(served):
     client = served.client()
-    answer = await spoken(client, await client.saved("[[say=three short words]]"), format=kind)
-    assert answer.headers["content-type"] == mime_type
-    assert answer.content == recording("three short words", kind).content
+    reading = await client.saved("[[say=three short words]]")
+    for kind, mime_type in (("aac", "audio/aac"), ("mp3", "audio/mpeg"), ("opus", "audio/ogg")):
+        answer = await spoken(client, reading, format=kind)
+        assert answer.headers["content-type"] == mime_type
+        assert answer.content == recording("three short words", kind).content
 
 
 async def test_a_link_instead_of_bytes(served):

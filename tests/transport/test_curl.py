@@ -11,12 +11,12 @@ from curl_cffi.requests.exceptions import CODE2ERROR
 
 from shim.errors import DeadlineError, UpstreamError
 from shim.protocol.commands import HttpRequest
-from shim.transport import Deadlines, Lane
+from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
 from shim.transport.failures import failure_of_curl
 
-LANE = Lane("someone")
+CONNECTION = ConnectionKey("someone")
 QUICK = Deadlines(connect=2, first_byte=0.3, idle=0.3, total=1.0)
 
 
@@ -47,7 +47,7 @@ async def hello(connection):
 async def test_what_was_asked_and_what_was_answered(raw_upstream, transport):
     async with raw_upstream(hello) as upstream:
         request = HttpRequest("POST", f"{upstream.base_url}/p?q=1", {"x-a": "ä b", "authorization": "Bearer t"}, b"{1}")
-        reply = await read_reply(await transport.send(request, LANE))
+        reply = await read_reply(await transport.send(request, CONNECTION))
         assert (reply.status, reply.body) == (200, b"hello")
         assert reply.headers["content-type"] == "text/plain"
         assert reply.headers["x-two"] == "a: b"
@@ -60,7 +60,7 @@ async def test_what_was_asked_and_what_was_answered(raw_upstream, transport):
 
 async def test_a_get_has_no_body(raw_upstream, transport):
     async with raw_upstream(hello) as upstream:
-        await read_reply(await transport.send(HttpRequest("GET", upstream.base_url + "/m", {}), LANE))
+        await read_reply(await transport.send(HttpRequest("GET", upstream.base_url + "/m", {}), CONNECTION))
         assert upstream.requests[0].head.startswith(b"GET /m ")
         assert b"content-length" not in upstream.requests[0].head.lower()
 
@@ -68,9 +68,9 @@ async def test_a_get_has_no_body(raw_upstream, transport):
 async def test_one_lane_keeps_its_connection_and_another_has_its_own(raw_upstream, transport):
     async with raw_upstream(hello) as upstream:
         for _ in range(5):
-            await read_reply(await transport.send(post(upstream.base_url), LANE))
+            await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
         assert upstream.connections == 1
-        await read_reply(await transport.send(post(upstream.base_url), Lane("someone else")))
+        await read_reply(await transport.send(post(upstream.base_url), ConnectionKey("someone else")))
         assert upstream.connections == 2
 
 
@@ -85,7 +85,7 @@ async def test_a_chunk_arrives_before_the_next_one_is_sent(raw_upstream, transpo
         await connection.send_end()
 
     async with raw_upstream(script) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         assert await response.chunk() == b"one"
         read_first.set()
         assert await response.chunk() == b"two"
@@ -105,7 +105,7 @@ async def test_what_arrives_together_is_read_together(raw_upstream, transport):
         await connection.send_end()
 
     async with raw_upstream(script) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         await sent.wait()
         await asyncio.sleep(0.05)
         assert await response.chunk() == b"x" * 1000
@@ -119,7 +119,7 @@ async def test_closing_early_closes_upstream_at_once(raw_upstream, transport):
         await asyncio.sleep(30)
 
     async with raw_upstream(script) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         await response.chunk()
         closed_at = time.monotonic()
         response.close()
@@ -134,7 +134,7 @@ async def test_cancelling_a_reader_and_closing_closes_upstream(raw_upstream, tra
         await asyncio.sleep(30)
 
     async def read(url):
-        response = await transport.send(post(url), LANE)
+        response = await transport.send(post(url), CONNECTION)
         try:
             await response.chunk()
         finally:
@@ -151,7 +151,7 @@ async def test_cancelling_a_reader_and_closing_closes_upstream(raw_upstream, tra
 
 async def test_cancelling_while_the_head_is_awaited_closes_upstream(raw_upstream, transport):
     async with raw_upstream(lambda connection: asyncio.sleep(30)) as upstream:
-        task = asyncio.create_task(transport.send(post(upstream.base_url), LANE))
+        task = asyncio.create_task(transport.send(post(upstream.base_url), CONNECTION))
         await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -170,10 +170,10 @@ async def test_a_handle_is_clean_after_a_cancelled_call(raw_upstream, transport)
         await hello(connection)
 
     async with raw_upstream(script) as upstream:
-        first = await transport.send(post(upstream.base_url, b"old body", authorization="secret"), LANE)
+        first = await transport.send(post(upstream.base_url, b"old body", authorization="secret"), CONNECTION)
         await first.chunk()
         first.close()
-        reply = await read_reply(await transport.send(HttpRequest("GET", upstream.base_url, {}), LANE))
+        reply = await read_reply(await transport.send(HttpRequest("GET", upstream.base_url, {}), CONNECTION))
         assert reply.body == b"hello"
         assert b"secret" not in upstream.requests[1].head
         assert upstream.requests[1].body == b""
@@ -183,7 +183,7 @@ async def test_deadline_for_the_first_byte(raw_upstream, hasty):
     async with raw_upstream(lambda connection: asyncio.sleep(30)) as upstream:
         began = time.monotonic()
         with pytest.raises(DeadlineError, match="did not begin to answer"):
-            await hasty.send(post(upstream.base_url), LANE)
+            await hasty.send(post(upstream.base_url), CONNECTION)
         assert 0.25 < time.monotonic() - began < 2
         await asyncio.wait_for(upstream.gone.wait(), 1)
 
@@ -197,7 +197,7 @@ async def test_deadline_for_silence_is_counted_from_the_last_bytes(raw_upstream,
         await asyncio.sleep(30)
 
     async with raw_upstream(script) as upstream:
-        response = await hasty.send(post(upstream.base_url), LANE)
+        response = await hasty.send(post(upstream.base_url), CONNECTION)
         received = 0
         with pytest.raises(DeadlineError, match="fell silent"):
             while True:
@@ -214,7 +214,7 @@ async def test_deadline_for_the_whole_answer(raw_upstream, hasty):
             await asyncio.sleep(0.05)
 
     async with raw_upstream(script) as upstream:
-        response = await hasty.send(post(upstream.base_url), LANE)
+        response = await hasty.send(post(upstream.base_url), CONNECTION)
         with pytest.raises(DeadlineError, match="did not finish"):
             while await response.chunk():
                 pass
@@ -229,7 +229,7 @@ async def test_a_slow_client_is_not_upstreams_silence(raw_upstream, hasty):
         await connection.send_end()
 
     async with raw_upstream(script) as upstream:
-        response = await hasty.send(post(upstream.base_url), LANE)
+        response = await hasty.send(post(upstream.base_url), CONNECTION)
         await asyncio.sleep(0.65)  # longer than the idle deadline, with nobody waiting
         assert (await response.chunk()) == b"xy"
         response.close()
@@ -252,7 +252,7 @@ async def test_a_client_that_does_not_read_makes_upstream_wait(raw_upstream):
     transport = CurlTransport(Deadlines(), max_buffered=bound)
     try:
         async with raw_upstream(script) as upstream:
-            response = await transport.send(post(upstream.base_url), LANE)
+            response = await transport.send(post(upstream.base_url), CONNECTION)
             await asyncio.sleep(0.5)
             assert written < total  # the rest is held back: sockets' own buffers take a few MB
             received = bytearray()
@@ -274,7 +274,35 @@ async def test_gzip_is_inflated_as_it_comes(raw_upstream, transport):
         await connection.send_end()
 
     async with raw_upstream(script) as upstream:
-        assert (await read_reply(await transport.send(post(upstream.base_url), LANE))).body == b"data: hello\n\n"
+        assert (await read_reply(await transport.send(post(upstream.base_url), CONNECTION))).body == b"data: hello\n\n"
+
+
+async def test_a_body_that_expands_a_thousandfold_leaves_the_others_their_turns(raw_upstream, transport):
+    async def script(connection):
+        await connection.send_head("200 OK", "content-encoding: gzip")
+        await connection.send_chunk(gzip.compress(b"\n" * 50_000_000))
+        await connection.send_end()
+
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with raw_upstream(script) as upstream:
+        response = await transport.send(post(upstream.base_url), CONNECTION)
+        spinning = asyncio.create_task(others())
+        received, without, before = 0, 0, turns
+        while chunk := await response.chunk():
+            assert len(chunk) < 300_000
+            received += len(chunk)
+            without += turns == before
+            before = turns
+        spinning.cancel()
+    assert received == 50_000_000
+    assert without <= 2  # the first ones, before anybody had to wait
 
 
 async def test_an_interim_answer_is_not_the_answer(raw_upstream, transport):
@@ -283,7 +311,7 @@ async def test_an_interim_answer_is_not_the_answer(raw_upstream, transport):
         await hello(connection)
 
     async with raw_upstream(script) as upstream:
-        reply = await read_reply(await transport.send(post(upstream.base_url), LANE))
+        reply = await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
         assert (reply.status, reply.headers.get("link")) == (200, None)
 
 
@@ -294,7 +322,7 @@ async def test_a_body_cut_short_is_an_error(raw_upstream, transport):
         connection.writer.close()
 
     async with raw_upstream(script) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         assert await response.chunk() == b"one"
         with pytest.raises(UpstreamError) as caught:
             await response.chunk()
@@ -311,7 +339,7 @@ async def test_a_reply_longer_than_the_limit_is_refused(raw_upstream, transport)
 
     async with raw_upstream(script) as upstream:
         with pytest.raises(UpstreamError) as caught:
-            await read_reply(await transport.send(post(upstream.base_url), LANE), limit=5000)
+            await read_reply(await transport.send(post(upstream.base_url), CONNECTION), limit=5000)
         assert caught.value.code == "upstream_too_large"
 
 
@@ -323,7 +351,7 @@ async def test_endless_headers_are_refused(raw_upstream, transport):
 
     async with raw_upstream(script) as upstream:
         with pytest.raises(UpstreamError):
-            await transport.send(post(upstream.base_url), LANE)
+            await transport.send(post(upstream.base_url), CONNECTION)
 
 
 async def test_nobody_listens(transport):
@@ -331,7 +359,7 @@ async def test_nobody_listens(transport):
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
         with pytest.raises(UpstreamError) as caught:
-            await transport.send(post(url), LANE)
+            await transport.send(post(url), CONNECTION)
     assert caught.value.code == "upstream_unreachable"
     assert "127.0.0.1" not in caught.value.message
 
@@ -341,7 +369,7 @@ async def test_a_dead_proxy(transport):
         unused.bind(("127.0.0.1", 0))
         proxy = f"http://user:password@127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(UpstreamError) as caught:
-            await transport.send(post("http://127.0.0.1:9/"), Lane("someone", proxy))
+            await transport.send(post("http://127.0.0.1:9/"), ConnectionKey("someone", proxy))
     assert "password" not in caught.value.message
 
 
@@ -352,7 +380,7 @@ async def test_closing_the_transport_fails_what_is_under_way(raw_upstream):
 
     transport = CurlTransport(Deadlines())
     async with raw_upstream(script) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         reading = asyncio.create_task(response.chunk())
         await asyncio.sleep(0.05)
         await transport.close()
@@ -371,7 +399,7 @@ async def test_200_streams_at_once_are_not_mixed_up(raw_upstream, transport):
 
     async def one(url, number):
         body = b"%d" % number
-        reply = await read_reply(await transport.send(post(url, body), LANE))
+        reply = await read_reply(await transport.send(post(url, body), CONNECTION))
         assert reply.body == b"".join(b"%s:%d " % (body, place) for place in range(20))
 
     async with raw_upstream(script) as upstream:
@@ -429,7 +457,7 @@ async def test_a_released_call_keeps_its_connection(raw_upstream, transport):
 
     async with raw_upstream(script) as upstream:
         for _ in range(3):
-            response = await transport.send(post(upstream.base_url), LANE)
+            response = await transport.send(post(upstream.base_url), CONNECTION)
             assert await response.chunk() == b"data: [DONE]\n\n"
             ended = asyncio.Event()
             response.release(ended.set)
@@ -446,7 +474,7 @@ async def test_a_released_call_that_does_not_end_is_closed_after_a_moment(raw_up
         await asyncio.sleep(30)
 
     async with raw_upstream(script) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         await response.chunk()
         ended = asyncio.Event()
         response.release(ended.set)
@@ -456,7 +484,7 @@ async def test_a_released_call_that_does_not_end_is_closed_after_a_moment(raw_up
 
 async def test_releasing_what_has_ended_is_at_once(raw_upstream, transport):
     async with raw_upstream(hello) as upstream:
-        response = await transport.send(post(upstream.base_url), LANE)
+        response = await transport.send(post(upstream.base_url), CONNECTION)
         while await response.chunk():
             pass
         ended = asyncio.Event()
@@ -471,7 +499,7 @@ async def test_connections_of_a_burst_are_there_for_the_next_one(raw_upstream, t
         await hello(connection)
 
     async def ask(url):
-        await read_reply(await transport.send(post(url), LANE))
+        await read_reply(await transport.send(post(url), CONNECTION))
 
     async with raw_upstream(slow_hello) as upstream:
         for _ in range(3):
@@ -486,6 +514,6 @@ async def test_every_cookie_that_is_set_arrives(raw_upstream, transport):
         await connection.send(b"\r\n".join([b"HTTP/1.1 200 OK", *cookies, b"content-length: 0", b"", b""]))
 
     async with raw_upstream(script) as upstream:
-        reply = await read_reply(await transport.send(post(upstream.base_url), LANE))
+        reply = await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
         assert reply.headers["set-cookie"] == "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT\nb=2"
         assert reply.headers["x-a"] == "2"

@@ -16,10 +16,10 @@ from shim.cassettes.format import (
 from shim.cassettes.transport import ReplayTransport
 from shim.errors import UpstreamError
 from shim.protocol.commands import HttpRequest
-from shim.transport import Lane
+from shim.transport import ConnectionKey
 from shim.transport.base import read_reply
 
-LANE = Lane("someone")
+CONNECTION = ConnectionKey("someone")
 
 
 def recorded(path, *chunks, status=200):
@@ -36,7 +36,7 @@ def ask(path):
 async def test_chunks_come_back_with_their_boundaries_even_inside_a_character():
     euro = "€".encode()
     transport = ReplayTransport(Cassette([recorded("/c", b"a" + euro[:1], euro[1:], b"b")]))
-    response = await transport.send(ask("/c"), LANE)
+    response = await transport.send(ask("/c"), CONNECTION)
     assert [await response.chunk() for _ in range(4)] == [b"a" + euro[:1], euro[1:], b"b", b""]
 
 
@@ -45,21 +45,21 @@ async def test_paced_replay_waits_as_recorded():
 
     transport = ReplayTransport(Cassette([recorded("/c", *[b"x"] * 6)]), paced=True)
     began = time.monotonic()
-    await read_reply(await transport.send(ask("/c"), LANE))
+    await read_reply(await transport.send(ask("/c"), CONNECTION))
     assert time.monotonic() - began >= 0.05
 
 
 async def test_equal_calls_get_their_recordings_in_order():
     transport = ReplayTransport(Cassette([recorded("/c", b"1"), recorded("/d", b"x"), recorded("/c", b"2")]))
-    assert (await read_reply(await transport.send(ask("/c"), LANE))).body == b"1"
-    assert (await read_reply(await transport.send(ask("/c"), LANE))).body == b"2"
+    assert (await read_reply(await transport.send(ask("/c"), CONNECTION))).body == b"1"
+    assert (await read_reply(await transport.send(ask("/c"), CONNECTION))).body == b"2"
     assert transport.leftovers == ["POST /d"]
 
 
 async def test_a_call_nobody_recorded_names_what_is_left():
     transport = ReplayTransport(Cassette([recorded("/c", b"1")]))
     with pytest.raises(UpstreamError, match=r"POST /\{value\}; nearest of 1 left is POST /c: .* recorded is") as caught:
-        await transport.send(ask("/e"), LANE)
+        await transport.send(ask("/e"), CONNECTION)
     assert caught.value.code == "replay_miss"
 
 

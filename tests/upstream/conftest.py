@@ -84,12 +84,12 @@ def going(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Going:
     waits: list[float] = []
     perform = Driver._perform
 
-    async def compressed(driver: Driver, command: Any, lane: Any) -> Any:
+    async def compressed(driver: Driver, command: Any, connection: Any) -> Any:
         if isinstance(command, Wait):
             waits.append(command.seconds)
             await asyncio.sleep(command.seconds / COMPRESSION)
             return None
-        return await perform(driver, command, lane)
+        return await perform(driver, command, connection)
 
     monkeypatch.setattr(Driver, "_perform", compressed)
 

@@ -292,7 +292,7 @@ def started_again(gateway: Any, folder: Path, **settings: str) -> Iterator[None]
 
 
 async def test_the_server_is_killed_in_mid_answer_and_comes_back(start_gateway, upstream, visit, tmp_path):
-    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url)
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, process=True, SHUTDOWN_TIMEOUT="1")
     async with visit(f"{gateway.base_url}/") as chat:
         await chat.send("Go on [[script=long words=2000 delay=0.05]]")
         answer = chat.answers.last

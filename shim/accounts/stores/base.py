@@ -5,7 +5,6 @@ Rules:
 * a credential is saved by compare-and-set on its version, so that a late writer never brings back a token that has
   been rotated away; a condition is last writer wins; uses are added up;
 * claims and locks are leases: they end by themselves, so that a machine that died holds nothing for ever;
-* notes are for saving work, and may be lost at any time: they end by themselves, and the oldest make room;
 * a store that can't be reached raises StoreError; whoever holds the pool goes on from memory and tries again.
 """
 
@@ -91,13 +90,4 @@ class Store(Protocol):
 
     async def unlock(self, name: str, holder: str) -> None:
         """Give `name` back, if `holder` still has it."""
-        ...
-
-    async def remember(self, key: str, value: str, seconds: float) -> None:
-        """Note `value` under `key` for `seconds`, in the place of what was noted there. Never a secret: it is not
-        sealed. Need not survive a loss of power."""
-        ...
-
-    async def recall(self, key: str) -> str | None:
-        """What is noted under `key`, by whichever process; None where nothing is, or is any more."""
         ...

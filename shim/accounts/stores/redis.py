@@ -16,8 +16,8 @@ does not undo one that too few have.
 
 Keys: `accounts`, `versions`, `conditions`, `used` and `turns` are hashes by account id; `order` is a sorted set of the
 ids; `sequence` numbers the changes, and `changes` is a capped stream of them, whose entry `<number>-0` has the id and
-the writer; `claims:<id>` are sorted sets of leases by when they end; `lock:<name>` and `note:<key>` are strings that
-expire (nothing else bounds the notes); `format` is the version of all this.
+the writer; `claims:<id>` are sorted sets of leases by when they end; `lock:<name>` are strings that expire; `format` is
+the version of all this.
 """
 
 import asyncio
@@ -26,13 +26,10 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 
 from shim.accounts.account import Account, Condition
 from shim.accounts.stores.base import Change, StoreEmptiedError, StoreError
@@ -44,14 +41,11 @@ from shim.accounts.stores.records import (
     encode_condition,
 )
 from shim.accounts.stores.sealing import Sealing
+from shim.databases import DatabaseError
+from shim.databases.redis import client_of, complaint, server_name
 
 FORMAT = 1
 PREFIX = "chat2api:accounts:"
-CONNECT_SECONDS = 1.0
-CALL_SECONDS = 2.0
-WAIT_SECONDS = 5.0
-"""For one of our own connections, where more calls are made at once than there may be connections."""
-MAX_CONNECTIONS = 32
 KEPT_CHANGES = 10_000
 """A process that has missed more than these compares everything instead."""
 CHUNK = 500
@@ -75,7 +69,10 @@ class RedisStore:
 
     def __init__(self, url: str, sealing: Sealing | None = None, *, prefix: str = PREFIX) -> None:
         self._url = url
-        self._name = _name_of(url)
+        try:
+            self._name = server_name(url)
+        except DatabaseError as error:
+            raise StoreError(str(error)) from None
         self._sealing = sealing or Sealing()
         self._prefix = prefix
         self._keys = [prefix + key for key in _KEYS]
@@ -85,7 +82,11 @@ class RedisStore:
     async def open(self) -> None:
         await self.close()
         self._start_over()
-        self._client = self._connect()
+        try:
+            self._client = client_of(self._url)
+        except DatabaseError as error:
+            raise StoreError(str(error)) from None
+        self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
         try:
             await self._check_server()
         except BaseException:
@@ -159,13 +160,6 @@ class RedisStore:
     async def unlock(self, name: str, holder: str) -> None:
         await self._run_on(f"lock:{name}", "unlock", holder)
 
-    async def remember(self, key: str, value: str, seconds: float) -> None:
-        await self._run_on(f"note:{key}", "remember", value, _milliseconds(seconds))
-
-    async def recall(self, key: str) -> str | None:
-        found: bytes | None = await self._run_on(f"note:{key}", "recall")
-        return None if found is None else found.decode(errors="replace")
-
     # --- the pieces ---------------------------------------------------------------------------------------------------
 
     def _start_over(self) -> None:
@@ -174,24 +168,6 @@ class RedisStore:
         self._known = Known()
         self._server, self._seen = b"", _NOTHING_YET
         self._order = asyncio.Lock()
-
-    def _connect(self) -> Redis:
-        """A client that has not called yet. RESP2 because it takes no further round trip to agree on."""
-        try:
-            pool = BlockingConnectionPool.from_url(
-                self._url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=WAIT_SECONDS,
-                socket_connect_timeout=CONNECT_SECONDS,
-                socket_timeout=CALL_SECONDS,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-        except ValueError:
-            raise StoreError(f"{self._name} can't be used: an option after the `?` is wrong") from None
-        client = Redis.from_pool(pool)
-        self._scripts = {name: client.register_script(text) for name, text in _SCRIPTS.items()}
-        return client
 
     async def _check_server(self) -> None:
         version, appends, policy = await self._run_on("format", "open", FORMAT)
@@ -258,20 +234,7 @@ class RedisStore:
         try:
             return await self._scripts[script](keys, values)
         except (exceptions.RedisError, OSError) as error:
-            raise StoreError(f"{self._name} {_complaint(error)}") from None  # its text may quote a value
-
-
-def _name_of(url: str) -> str:
-    """The server without user, password and options."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme in {"redis", "rediss"}:
-            return f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 6379}"
-        if parts.scheme == "unix" and parts.path:
-            return f"unix://{parts.path}"
-    except ValueError:
-        pass  # a port that is no number; the text would quote it, and a password may be what it quotes
-    raise StoreError("the address of Redis can't be used: redis://, rediss:// or unix:// with a host or path is needed")
+            raise StoreError(f"{self._name} {complaint(error)}") from None  # its text may quote a value
 
 
 def _milliseconds(seconds: float) -> int:
@@ -284,26 +247,6 @@ def _unpack(packed: bytes) -> list[Packed]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise StoreError("the store holds an account that can't be read") from None
 
-
-def _complaint(error: Exception) -> str:
-    """What is wrong, after the server's name."""
-    for kind, complaint in _COMPLAINTS:
-        if isinstance(error, kind):
-            return complaint
-    code = str(error).partition(" ")[0]
-    return f"refused the call ({code if code.isupper() else type(error).__name__})"
-
-
-_COMPLAINTS: tuple[tuple[type[Exception], str], ...] = (
-    (exceptions.AuthenticationError, "refuses the user or password"),
-    (exceptions.NoPermissionError, "does not allow the user what is needed"),
-    (exceptions.BusyLoadingError, "is still reading its data"),
-    (exceptions.TimeoutError, "does not answer in time"),
-    (exceptions.ConnectionError, "can't be reached"),
-    (OSError, "can't be reached"),
-    (exceptions.OutOfMemoryError, "is out of memory"),
-    (exceptions.ReadOnlyError, "is a replica that can't be written to"),
-)
 
 _NEW = encode_condition(Condition())
 _decode_packed = msgspec.msgpack.Decoder(list[Packed]).decode
@@ -454,8 +397,6 @@ if redis.call('GET', KEYS[1]) == holder then return redis.call('PEXPIRE', KEYS[1
 return redis.call('SET', KEYS[1], holder, 'NX', 'PX', milliseconds) and 1 or 0
 """,
     "unlock": "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end",
-    "remember": "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])",
-    "recall": "return redis.call('GET', KEYS[1])",
     "open": """
 local function setting(section, pattern)
   local info = redis.pcall('INFO', section)

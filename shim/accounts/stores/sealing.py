@@ -8,12 +8,13 @@ Rules:
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from shim.accounts.account import Account
 from shim.accounts.stores.base import StoreError
+from shim.databases import DatabaseError
+from shim.databases.keys import box_of
 
 TOKENS = tuple(name for name in Account.__struct_fields__ if name.endswith("_token"))
 _SEALED = "sealed:"
@@ -27,7 +28,10 @@ class Sealing:
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
-        self._box = _box(keys) if keys else None
+        try:
+            self._box = box_of(keys) if keys else None
+        except DatabaseError as error:
+            raise StoreError(str(error)) from None
 
     def seal(self, account: Account) -> Account:
         """The account as it is written."""
@@ -58,30 +62,6 @@ class Sealing:
             raise StoreError(
                 "a token in the store is damaged, or sealed with another key: add that key to STORE_KEY"
             ) from None
-
-
-def new_key() -> str:
-    """A fresh random key, in the form a setting takes."""
-    from cryptography.fernet import Fernet  # noqa: PLC0415  only where it is asked for
-
-    return Fernet.generate_key().decode("ascii")
-
-
-class _Box(Protocol):
-    """What MultiFernet does for us."""
-
-    def encrypt(self, msg: bytes) -> bytes: ...
-
-    def decrypt(self, msg: str) -> bytes: ...
-
-
-def _box(keys: Sequence[str]) -> _Box:
-    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415  only where there are keys
-
-    try:
-        return MultiFernet([Fernet(key) for key in keys])
-    except ValueError:
-        raise StoreError("a key in STORE_KEY is not a Fernet key (44 characters of URL-safe base64)") from None
 
 
 def _tokens(account: Account) -> list[tuple[str, str]]:

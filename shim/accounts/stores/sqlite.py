@@ -5,23 +5,20 @@ Rules:
   the other;
 * what must last is committed with `synchronous=FULL`. WAL with NORMAL would survive `kill -9` too, but not a power
   failure, and a rotated refresh token that is lost is a lost account: upstream has forgotten the one before.
-  Claims, locks, uses and notes may be lost with the power, so they do without the wait for the disk;
-* the file and its `-wal` and `-shm` are for their owner only, and what is deleted in it is overwritten;
-* it must be on a local disk: SQLite's shared memory does not work over a network file system.
+  Claims, locks and uses may be lost with the power, so they do without the wait for the disk.
 """
 
 import asyncio
 import os
 import sqlite3
-import stat
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from shim.accounts.account import Account, Condition
 from shim.accounts.stores.base import Change, StoreError
@@ -33,11 +30,10 @@ from shim.accounts.stores.records import (
     encode_condition,
 )
 from shim.accounts.stores.sealing import Sealing
+from shim.databases.sqlite import complaint, connect, transaction
 
-BUSY_SECONDS = 5.0
 KEPT_CHANGES = 10_000
 """A process that has missed more than these compares everything instead."""
-KEPT_NOTES = 20_000
 
 # Each entry brings a file one version on (PRAGMA user_version). Entries are never changed, only added.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -68,6 +64,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX notes_by_end ON notes (until)",
     ),
+    ("DROP TABLE notes",),  # they have a file of their own now, and were never owed
 )
 
 P = ParamSpec("P")
@@ -134,12 +131,6 @@ class SqliteStore:
     async def unlock(self, name: str, holder: str) -> None:
         await self._run(_File.unlock, name, holder)
 
-    async def remember(self, key: str, value: str, seconds: float) -> None:
-        await self._run(_File.remember, key, value, seconds)
-
-    async def recall(self, key: str) -> str | None:
-        return await self._run(_File.recall, key)
-
     async def _run(self, step: "Callable[Concatenate[_File, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
         if self._thread is None:
             raise StoreError(f"{self._path} is not open")
@@ -147,7 +138,7 @@ class SqliteStore:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self._path} {_complaint(error)}") from None  # its text may quote a row
+            raise StoreError(f"{self._path} {complaint(error)}") from None  # its text may quote a row
 
 
 class _File:
@@ -160,11 +151,8 @@ class _File:
         self._start_over()
 
     def open(self) -> None:
-        _make_private(self._path)
         self._start_over()
-        self._connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-        _use_wal(self._connection)
-        self._connection.execute("PRAGMA secure_delete = ON")  # no removed or since sealed token stays in free pages
+        self._connection = connect(self._path)
         self._migrate()
 
     def close(self) -> None:
@@ -174,7 +162,7 @@ class _File:
 
     def load(self) -> list[Row]:
         version = self._number("PRAGMA data_version")
-        with self._transaction("BEGIN"):
+        with transaction(self._db, "BEGIN"):
             seen, rows = self._number("SELECT max(sequence) FROM changes"), self._rows()
         self._known.reset(rows)
         self._data_version, self._seen = version, seen
@@ -226,7 +214,7 @@ class _File:
         version = self._number("PRAGMA data_version")
         if version == self._data_version:
             return []  # no other connection has committed anything
-        with self._transaction("BEGIN"):
+        with transaction(self._db, "BEGIN"):
             news = self._news()
         self._data_version = version
         return news
@@ -258,17 +246,6 @@ class _File:
     def unlock(self, name: str, holder: str) -> None:
         with self._writing():
             self._change("DELETE FROM locks WHERE name = ? AND holder = ?", name, holder)
-
-    def remember(self, key: str, value: str, seconds: float) -> None:
-        now = time.time()
-        with self._writing():
-            self._change("INSERT INTO notes (key, value, until) VALUES (?, ?, ?)", key, value, now + seconds)
-            oldest = self._number("SELECT max(place) FROM notes") - KEPT_NOTES
-            self._change("DELETE FROM notes WHERE until <= ? OR place <= ?", now, oldest)
-
-    def recall(self, key: str) -> str | None:
-        found = self._db.execute("SELECT value FROM notes WHERE key = ? AND until > ?", (key, time.time())).fetchone()
-        return found[0] if found else None
 
     # --- the pieces ---------------------------------------------------------------------------------------------------
 
@@ -330,18 +307,8 @@ class _File:
         if self._synchronous != wanted:
             self._db.execute(f"PRAGMA synchronous = {wanted}")
             self._synchronous = wanted
-        with self._transaction("BEGIN IMMEDIATE"):
+        with transaction(self._db, "BEGIN IMMEDIATE"):
             yield
-
-    @contextmanager
-    def _transaction(self, begin: Literal["BEGIN", "BEGIN IMMEDIATE"]) -> Iterator[None]:
-        self._db.execute(begin)
-        try:
-            yield
-            self._db.execute("COMMIT")
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
 
     def _change(self, statement: str, *values: str | float) -> int:
         """How many rows it changed."""
@@ -352,64 +319,8 @@ class _File:
         return int(number or 0)
 
 
-def _make_private(path: Path) -> None:
-    """An empty file for its owner only, or an existing one made so. SQLite gives `-wal` and `-shm` the file's mode.
-
-    An existing file is not opened here: closing it would drop the locks that this process has on it (POSIX).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    for one in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
-        with suppress(FileNotFoundError):
-            if stat.S_IMODE(one.stat().st_mode) & 0o077:
-                one.chmod(0o600)
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turning WAL on does not wait for others that do the same (busy_timeout is not heeded), so it is tried again."""
-    until = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _complaint(error: sqlite3.Error | OSError) -> str:
-    """What is wrong and what to do, after the file's name."""
-    if isinstance(error, OSError):
-        return f"can't be used: {error.strerror}"
-    return _COMPLAINTS.get(_code(error), f"can't be used ({_name(error)})")
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-
-
-def _name(error: sqlite3.Error) -> Any:
-    return getattr(error, "sqlite_errorname", type(error).__name__)
-
-
 _ALL = "SELECT account, condition, last_used, turns FROM accounts ORDER BY place"
 _ONE = "SELECT account, condition, last_used, turns FROM accounts WHERE id = ?"
 _CHANGED_BY_OTHERS = """SELECT id FROM changes WHERE sequence > ? AND writer <> ?
     GROUP BY id ORDER BY max(sequence)"""
 _NEW = encode_condition(Condition())
-_DAMAGED = (
-    "is damaged or no SQLite file: stop all processes that use it, move it and its -wal and -shm away, "
-    "and put a copy back or add the accounts again"
-)
-_COMPLAINTS = {
-    sqlite3.SQLITE_BUSY: f"is kept busy by another process for more than {BUSY_SECONDS:g} s",
-    sqlite3.SQLITE_CANTOPEN: "can't be opened: look at the folder's owner and mode",
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_FULL: "can't be written: the disk is full",
-    sqlite3.SQLITE_IOERR: "can't be read or written: the disk fails",
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
-    sqlite3.SQLITE_READONLY: "can't be written: look at its owner and mode",
-}

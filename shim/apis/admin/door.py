@@ -1,14 +1,19 @@
-"""The door of the accounts page: who may come in, and how one comes and goes.
+"""The door of the accounts page: who is let in, and how to log in and out.
 
     ADMIN_KEY set      `Authorization: Bearer ADMIN_KEY` (scripts), or the cookie of a log-in (the page)
     no ADMIN_KEY       this machine alone: peer and Host are loopback, and nobody forwarded the request
 
 Rules:
-* refused unless allowed: the guards stand before every route of the page and before any body is read;
+* refused unless allowed: the guards run before every route of the page and before any body is read;
 * what a browser sends by itself (the cookie, or being on this machine) changes nothing without the header
   `x-chat2api-csrf`, whose value only our own page can read;
 * the cookie has no Path on purpose: a browser then takes the folder of the address that set it, which is that of the
-  page also behind a proxy that changes paths. So only the routes right below `/tokens` may set it.
+  page even behind a proxy that changes paths. So only the routes right below `/tokens` may set it.
+
+Litestar's own parts can't keep these. Its client-side sessions set their cookie with every answer, also below
+`/tokens/api`, know no absolute end and no log-out, and can't tell whether TLS ended at a proxy. Its CSRF tokens belong
+to no session, need a cookie that scripts can read, and are asked of programs with a key as well. Its rate limit counts
+requests, not wrong keys.
 """
 
 import logging
@@ -23,9 +28,9 @@ from litestar.datastructures import Cookie
 from litestar.handlers import BaseRouteHandler
 
 from shim.apis.admin.sessions import (
+    AdminSession,
+    AdminSessions,
     GuessLimiter,
-    Session,
-    Sessions,
     is_equal,
     is_loopback,
     is_loopback_name,
@@ -55,7 +60,7 @@ _OTHER_ORIGIN = "Another web page made this request, so it was refused"
 
 
 class SessionInfo(msgspec.Struct, frozen=True):
-    """What the page is told of itself: how one gets in here, whether one is in, and the value of `x-chat2api-csrf`."""
+    """What the page learns about its session: how to log in here, whether this browser is, and its CSRF token."""
 
     access: Literal["key", "loopback"]
     signed_in: bool
@@ -63,7 +68,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
 
 
 class Door:
-    """One for each application. `clock` tells seconds since 1970, `new_id` makes ids of 256 random bits."""
+    """One for each application. `clock` gives seconds since 1970, `new_id` makes ids of 256 random bits."""
 
     def __init__(
         self,
@@ -75,7 +80,7 @@ class Door:
         self._public_url = settings.public_base_url
         self._clock = clock
         self._new_id = new_id
-        self._sessions = Sessions(settings.admin_key)
+        self._sessions = AdminSessions(settings.admin_key)
         self._limiter = GuessLimiter()
 
     def now(self) -> float:
@@ -85,12 +90,12 @@ class Door:
     # --- guards -----------------------------------------------------------------------------------------------------
 
     def guard_place(self, connection: Connection, _handler: BaseRouteHandler) -> None:
-        """For what anyone may see who could log in. Raises GatewayError."""
+        """Guards what anyone who could log in may see. Raises GatewayError."""
         if not self._key and not _is_at_this_machine(connection):
             raise RequestError(_NO_KEY, status=403, type="permission_error", code="admin_key_needed")
 
     def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        """For everything else. Raises GatewayError."""
+        """Guards everything else. Raises GatewayError."""
         self.guard_place(connection, handler)
         key = _bearer(connection) if self._key else None
         if key is not None:
@@ -104,7 +109,7 @@ class Door:
             self._check_token(connection, session)
 
     def guard_origin(self, connection: Connection, _handler: BaseRouteHandler) -> None:
-        """No other web page may ask. Raises RequestError."""
+        """Refuses requests that another web page makes. Raises RequestError."""
         headers = connection.headers
         if not is_same_origin(
             headers.get("host", ""),
@@ -115,7 +120,7 @@ class Door:
         ):
             raise RequestError(_OTHER_ORIGIN, status=403, type="permission_error", code="other_origin")
 
-    # --- coming and going -------------------------------------------------------------------------------------------
+    # --- logging in and out -----------------------------------------------------------------------------------------
 
     def log_in(self, connection: Connection, key: str) -> tuple[SessionInfo, list[Cookie]]:
         """A session for the right key. Raises CredentialError for a wrong one, LimitError after too many."""
@@ -125,7 +130,7 @@ class Door:
         return self._begin(connection)
 
     def session(self, connection: Connection) -> tuple[SessionInfo, list[Cookie]]:
-        """How things are for this browser. Asking is a use of the session."""
+        """The session of this browser. Asking counts as using it, so its idle time begins anew."""
         now = self._clock()
         session = self._session(connection)
         if session is not None:
@@ -134,7 +139,7 @@ class Door:
         return (SessionInfo("key", False, None), []) if self._key else self._begin(connection)
 
     def log_out(self, connection: Connection) -> list[Cookie]:
-        """End the session."""
+        """End the session and have the browser forget the cookie."""
         session = self._session(connection)
         if session is not None:
             self._sessions.end(session)
@@ -144,22 +149,22 @@ class Door:
 
     def _begin(self, connection: Connection) -> tuple[SessionInfo, list[Cookie]]:
         now = self._clock()
-        session = Session(self._new_id(), int(now), int(now))
+        session = AdminSession(self._new_id(), int(now), int(now))
         return self._info(session), [_cookie(connection, self._sessions.cookie(session))]
 
-    def _info(self, session: Session) -> SessionInfo:
+    def _info(self, session: AdminSession) -> SessionInfo:
         return SessionInfo("key" if self._key else "loopback", True, self._sessions.token(session))
 
-    def _session(self, connection: Connection) -> Session | None:
+    def _session(self, connection: Connection) -> AdminSession | None:
         return self._sessions.read(connection.cookies.get(COOKIE, ""), self._clock())
 
-    def _check_token(self, connection: Connection, session: Session | None) -> None:
+    def _check_token(self, connection: Connection, session: AdminSession | None) -> None:
         token = connection.headers.get(CSRF, "")
         if session is None or not self._sessions.has_token(session, token):
             raise RequestError(_NO_TOKEN, status=403, type="permission_error", code="csrf_token_needed")
 
     def _try_key(self, connection: Connection, key: str) -> None:
-        """One guess. Nothing is awaited between asking the limiter and telling it: guesses made at once all count."""
+        """Compare one key. Nothing is awaited between asking the limiter and telling it: guesses made at once count."""
         peer = peer_name(_peer(connection))
         now = self._clock()
         wait = self._limiter.wait(peer, now)
@@ -176,7 +181,8 @@ class Door:
 
 
 def _is_at_this_machine(connection: Connection) -> bool:
-    """A proxy on this machine makes everybody look like loopback, and another name for it may be anybody's page."""
+    """Whether a request comes from this machine itself. Behind a proxy on this machine everybody looks like loopback,
+    and a Host of another name may be that of any web page (DNS rebinding), so both are refused."""
     headers = connection.headers
     if any(name.startswith("x-forwarded-") or name in _FORWARDING for name in headers):
         return False
@@ -188,20 +194,20 @@ def _peer(connection: Connection) -> str:
 
 
 def _bearer(connection: Connection) -> str | None:
-    """None for other schemes, too: a proxy's Basic login is not a guess at our key."""
+    """The bearer key. None for other schemes: the Basic log-in of a proxy is not a guess at our key."""
     scheme, _, key = connection.headers.get("authorization", "").strip().partition(" ")
     return key.strip() if scheme.lower() == "bearer" else None
 
 
 def _cookie(connection: Connection, value: str, max_age: int | None = None) -> Cookie:
-    # An empty path is left out of the header, as the module's docstring wants it.
+    # Litestar leaves an empty path out of the header; the docstring of this module says why it has to be left out.
     return Cookie(
         COOKIE, path="", value=value, max_age=max_age, httponly=True, samesite="strict", secure=_is_https(connection)
     )
 
 
 def _is_https(connection: Connection) -> bool:
-    """A proxy may take the TLS off. Whoever lies here only loses their own cookie."""
+    """Whether the browser spoke TLS, also where a proxy ended it. A client that lies here only loses its own cookie."""
     headers = connection.headers
     forwarded = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
     return "https" in {connection.url.scheme, forwarded} or headers.get("origin", "").startswith("https://")

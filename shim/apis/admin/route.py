@@ -1,10 +1,10 @@
-"""The accounts page and its API below `/tokens`, behind `admin_session.Door`.
+"""The accounts page and its API below `/tokens`, behind `door.Door`.
 
-Rule: handlers take a request apart, call the roster and encode. No answer has a token in it, whole or in part.
+Rule: handlers read a request, call the roster and encode its answer. No answer has a token in it, whole or in part.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -15,7 +15,7 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
-from shim.accounts.roster import AddReport, Roster
+from shim.accounts.pool import AccountPool, AddReport, PoolHealth
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
@@ -24,6 +24,7 @@ from shim.apis.admin.door import Door
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
+from shim.http.static import WEB, StaticFile, file_answer
 from shim.settings import Settings
 
 PATH = "/tokens"
@@ -46,29 +47,29 @@ AnyRequest = Request[Any, Any, Any]
 
 
 class Prober(Protocol):
-    """What asks upstream how an account is."""
+    """Asks upstream for the state of an account."""
 
     async def probe(self, id: str) -> AccountView | None:
-        """The account as it turned out to be; None where it is not there. Raises GatewayError."""
+        """The account in its new state, or None if there is no such account. Raises GatewayError."""
         ...
 
 
 TheProber = NamedDependency[SkipValidation[Prober]]
 TheDoor = NamedDependency[SkipValidation[Door]]
-TheRoster = NamedDependency[SkipValidation[Roster]]
+ThePool = NamedDependency[SkipValidation[AccountPool]]
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All accounts at a glance. `now` is our clock, in seconds since 1970."""
+    """How many accounts there are, and in which states. `now` is our clock, in seconds since 1970."""
 
     total: int
     states: dict[str, int]
-    health: dict[str, object]
+    health: PoolHealth
     now: float
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some accounts: `matching` is how many there are of the kind that was asked for."""
+    """One page of accounts. `matching` counts all accounts in the state that was asked for."""
 
     accounts: list[AccountView]
     offset: int
@@ -78,14 +79,14 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class BadLine(msgspec.Struct, frozen=True):
-    """A line of an upload that was not taken, and why; never what is on it."""
+    """A line of an upload that was refused, and why. What is on the line is never repeated."""
 
     line: int
     why: str
 
 
 class Uploaded(msgspec.Struct, frozen=True):
-    """What became of an upload. `status` and `tokens_count` (the accounts there are now) are what the original says."""
+    """The result of an upload. `status` and `tokens_count` (all accounts now) are fields the original chat2api has."""
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
@@ -112,13 +113,13 @@ def admin_router(settings: Settings, door: Door | None = None) -> Router:
 
 
 def _shared(guard: Guard) -> Guard:
-    """Litestar copies what handlers have, and a bound method with all it is bound to: every route would have a door,
-    and a limit on guesses, of its own. It leaves functions alone."""
+    """Litestar deep-copies what handlers are given, a bound method with its object too: every route would have a door,
+    and with it a limit on guesses, of its own. It does not copy functions."""
     return lambda connection, handler: guard(connection, handler)  # noqa: PLW0108
 
 
 def on_store_error(request: AnyRequest, error: StoreError) -> Any:
-    """Nothing was changed where the store could not be told of it."""
+    """503: nothing was changed, because the store could not be written."""
     unavailable = UnavailableError(f"The store of accounts can't be reached: {error}")
     return error_response(request, unavailable, openai_errors.refuse)
 
@@ -143,45 +144,45 @@ def hardened(app: ASGIApp) -> ASGIApp:
 
 @get("/")
 async def page(request: AnyRequest) -> ASGIResponse:
-    """The page. What it shows it asks for itself, so there is nothing in it to protect."""
-    if request.scope["raw_path"].endswith(b"/"):  # its relative addresses would lead elsewhere
+    """The page. It asks the API for what it shows, so the page itself holds nothing to protect."""
+    if request.scope["raw_path"].endswith(b"/"):  # below a slash its relative addresses would lead elsewhere
         headers = answer_headers(request, {"location": "../tokens"})
         return ASGIResponse(status_code=307, headers=headers, media_type="text/plain")
-    return _file(request, "accounts.html", "text/html")
+    return file_answer(request, _file("accounts.html"), {})
 
 
 @get("/accounts.css")
 async def style(request: AnyRequest) -> ASGIResponse:
-    """Its looks."""
-    return _file(request, "accounts.css", "text/css")
+    """The page's stylesheet."""
+    return file_answer(request, _file("accounts.css"), {})
 
 
 @get("/accounts.js")
 async def script(request: AnyRequest) -> ASGIResponse:
-    """Its works."""
-    return _file(request, "accounts.js", "text/javascript")
+    """The page's script."""
+    return file_answer(request, _file("accounts.js"), {})
 
 
-# --- coming and going -------------------------------------------------------------------------------------------------
+# --- logging in and out -----------------------------------------------------------------------------------------------
 
 
 @post("/login", status_code=200)
 async def log_in(request: AnyRequest, door: TheDoor) -> ASGIResponse:
-    """A session for the admin key."""
+    """Start a session, given the admin key."""
     info, cookies = door.log_in(request, await _given(request, "key"))
     return _answer(request, info, cookies)
 
 
 @get("/session")
 async def session(request: AnyRequest, door: TheDoor) -> ASGIResponse:
-    """Whether one is logged in, and the value for `x-chat2api-csrf`."""
+    """Whether this browser is logged in, and the value it has to send as `x-chat2api-csrf`."""
     info, cookies = door.session(request)
     return _answer(request, info, cookies)
 
 
 @post("/logout", status_code=200)
 async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
-    """The end of a session."""
+    """End the session."""
     return _answer(request, {"status": "success"}, door.log_out(request))
 
 
@@ -189,14 +190,14 @@ async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
 
 
 @get("/api/summary")
-async def show_summary(request: AnyRequest, roster: TheRoster, door: TheDoor) -> ASGIResponse:
+async def show_summary(request: AnyRequest, roster: ThePool, door: TheDoor) -> ASGIResponse:
     """How many accounts are in which state."""
     return _answer(request, _summary(roster, door))
 
 
 @get("/api/accounts")
-async def list_accounts(request: AnyRequest, roster: TheRoster, door: TheDoor) -> ASGIResponse:
-    """A page of them, in the order they were added."""
+async def list_accounts(request: AnyRequest, roster: ThePool, door: TheDoor) -> ASGIResponse:
+    """A page of the accounts, in the order they were added."""
     state = _state(request)
     offset = _number(request, "offset", 0, 0, 10**9)
     limit = _number(request, "limit", 100, 1, MAX_PAGE)
@@ -207,57 +208,57 @@ async def list_accounts(request: AnyRequest, roster: TheRoster, door: TheDoor) -
 
 
 @post(["/api/accounts", "/upload"], status_code=200)
-async def upload(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
-    """Take credentials in, one a line."""
+async def upload(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+    """Add accounts from credentials, one a line."""
     report = await roster.add(await _given(request, "text"))
     return _answer(request, _uploaded(report, len(roster)))
 
 
 @delete("/api/accounts", status_code=200)
-async def clear_confirmed(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
-    """Forget all accounts; `{"confirm": true}` says that it is meant."""
+async def clear_confirmed(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+    """Remove all accounts; `{"confirm": true}` is asked for, so that it does not happen by mistake."""
     if _json(await request.body()).get("confirm") is not True:
         raise RequestError('To remove all accounts send {"confirm": true}', param="confirm", code="not_confirmed")
     return _answer(request, {"removed": await roster.clear()})
 
 
 @post("/clear", status_code=200)
-async def clear(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
-    """Forget all accounts, under the original's path and with its answer."""
+async def clear(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+    """Remove all accounts: the path and the answer that the original chat2api has."""
     removed = await roster.clear()
     return _answer(request, {"status": "success", "tokens_count": len(roster), "removed": removed})
 
 
 @get("/error")
-async def get_unusable(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
-    """The accounts that can't be used, and why, under the original's path."""
+async def get_unusable(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+    """The accounts that can't be used, and why: the path that the original chat2api has."""
     return _unusable(request, roster)
 
 
 @post("/error", status_code=200)
-async def post_unusable(request: AnyRequest, roster: TheRoster) -> ASGIResponse:
-    """The same; the original asks by POST."""
+async def post_unusable(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+    """The same for POST, which the original chat2api uses."""
     return _unusable(request, roster)
 
 
 @delete("/api/accounts/{account_id:str}", status_code=200)
-async def remove(request: AnyRequest, roster: TheRoster, account_id: FromPath[str]) -> ASGIResponse:
-    """Forget one account."""
+async def remove(request: AnyRequest, roster: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+    """Remove one account."""
     if not await roster.remove(account_id):
         raise _not_found()
     return _answer(request, {"removed": 1})
 
 
 @post("/api/accounts/{account_id:str}/reset", status_code=200)
-async def reset(request: AnyRequest, roster: TheRoster, account_id: FromPath[str]) -> ASGIResponse:
-    """Forget what is known against one account."""
+async def reset(request: AnyRequest, roster: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+    """Make one account usable again: its limits, refusals and expiries are forgotten."""
     view = roster.view(account_id) if await roster.reset(account_id) else None
     return _account(request, view)
 
 
 @post("/api/accounts/{account_id:str}/probe", status_code=200)
 async def probe(request: AnyRequest, gateway: TheProber, account_id: FromPath[str]) -> ASGIResponse:
-    """Ask upstream now how one account is."""
+    """Ask upstream now for the state of one account."""
     return _account(request, await gateway.probe(account_id))
 
 
@@ -276,11 +277,12 @@ _PRIVATE = (
 )
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
+# --- reading requests -------------------------------------------------------------------------------------------------
 
 
 async def _given(request: AnyRequest, name: str) -> str:
-    """The field `name` of a form or of JSON, the file in the field `file`, or the body itself. Raises RequestError."""
+    """What a request brings: the field `name` of a form or of JSON, the file in the field `file`, or the whole body.
+    Raises RequestError."""
     kind = request.content_type[0]
     if kind == "multipart/form-data":
         return await _form_field(request, name)
@@ -288,7 +290,7 @@ async def _given(request: AnyRequest, name: str) -> str:
     if kind == "application/json":
         value = _json(body).get(name)
     else:
-        # curl calls whatever it sends a form: without the field it is the body itself that is meant.
+        # curl calls any body a form. If the field is missing, the body itself is what was meant.
         value = (await request.form()).get(name) if kind == "application/x-www-form-urlencoded" else None
         value = _text(body) if value is None else value
     if not isinstance(value, str):
@@ -315,7 +317,7 @@ def _text(body: bytes) -> str:
 
 
 def _json(body: bytes) -> dict[str, Any]:
-    """An object. Errors say nothing of what is in it: it may be a token."""
+    """The body as a JSON object. Errors never quote it, because it may hold a token."""
     try:
         return _decode(body or b"{}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -339,7 +341,7 @@ def _state(request: AnyRequest) -> State | None:
         raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
 
 
-# --- what is answered -------------------------------------------------------------------------------------------------
+# --- answers -------------------------------------------------------------------------------------------------
 
 
 def _answer(request: AnyRequest, value: object, cookies: Sequence[Cookie] = ()) -> ASGIResponse:
@@ -347,11 +349,14 @@ def _answer(request: AnyRequest, value: object, cookies: Sequence[Cookie] = ()) 
     return ASGIResponse(body=_encode(value), media_type="application/json", headers=headers, cookies=cookies)
 
 
-def _file(request: AnyRequest, name: str, media_type: str) -> ASGIResponse:
-    return ASGIResponse(body=(_WEB / name).read_bytes(), media_type=media_type, headers=answer_headers(request))
+@cache
+def _file(name: str) -> StaticFile:
+    """A file of the page, read once. `hardened` gives it its headers, as every answer here."""
+    path = WEB / name
+    return StaticFile(path.read_bytes(), path.suffix)
 
 
-def _summary(roster: Roster, door: Door) -> Summary:
+def _summary(roster: AccountPool, door: Door) -> Summary:
     states = {state.value: number for state, number in roster.counts().items()}
     return Summary(sum(states.values()), states, roster.health(), door.now())
 
@@ -361,7 +366,7 @@ def _uploaded(report: AddReport, total: int) -> Uploaded:
     return Uploaded(report.added, report.updated, report.duplicates, invalid, total)
 
 
-def _unusable(request: AnyRequest, roster: Roster) -> ASGIResponse:
+def _unusable(request: AnyRequest, roster: AccountPool) -> ASGIResponse:
     accounts = [view for state in _UNUSABLE for view in roster.page(state=state)]
     told = {"status": "success", "error_tokens": [view.id for view in accounts], "accounts": accounts}
     return _answer(request, told)
@@ -377,7 +382,6 @@ def _not_found() -> GatewayError:
     return RequestError("There is no account with this id", status=404, code="account_not_found")
 
 
-_WEB = Path(__file__).parents[2] / "web"
 _UNUSABLE = (State.PARKED, State.EXPIRED, State.COOLING)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

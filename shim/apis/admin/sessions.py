@@ -1,10 +1,10 @@
-"""Who may see and change the accounts: sessions, tokens against forged requests, and a limit on guesses.
+"""Who may see and change the accounts: sessions, CSRF tokens, and a limit on guesses at the key.
 
 Rules:
 * pure: clock and ids are arguments, nothing is read from a socket, keys are compared in constant time;
-* a session is a signed cookie and is kept nowhere, so that it holds in every worker and on every machine with the same
-  ADMIN_KEY, and a restart ends none. The price: logging out makes the browser forget it and this process refuse it, but
-  a copy stolen before stays good in other processes until it ends by itself; a new ADMIN_KEY ends all of them;
+* a session is a signed cookie and is stored nowhere, so that it is good in every worker and on every machine with the
+  same ADMIN_KEY, and survives a restart. The price: logging out makes the browser forget it and this process refuse it,
+  but a copy stolen before stays good in other processes until it expires; a new ADMIN_KEY ends all of them;
 * a limit counts in one process: with N workers a guesser has N times as many tries.
 """
 
@@ -20,21 +20,21 @@ LIFE_SECONDS = 12 * 3600.0
 IDLE_SECONDS = 3600.0
 RENEW_SECONDS = 60.0
 _SKEW_SECONDS = 60.0  # another machine's clock may be ahead of ours
-_MAX_ENDED = 1024
+_MAX_ENDED = 1024  # log-outs remembered; an older one is good again only for who kept a copy of its cookie
 
 
-class Session(msgspec.Struct, frozen=True):
-    """One log-in. Times are in seconds since 1970: when it began and when a person last did something with it."""
+class AdminSession(msgspec.Struct, frozen=True):
+    """One log-in. Times are in seconds since 1970: when it began, and when a person last used it."""
 
     id: str
     began: int
     used: int
 
 
-class Sessions:
-    """Makes and reads session cookies, and the tokens that go with them. `key` is ADMIN_KEY, or "".
+class AdminSessions:
+    """Makes and reads session cookies and their CSRF tokens. `key` is ADMIN_KEY, or "".
 
-    Without a key a session opens nothing: it is only what a token against forged requests is bound to.
+    Without a key a session lets nobody in: it is only what a CSRF token is bound to.
     """
 
     def __init__(self, key: str) -> None:
@@ -44,40 +44,40 @@ class Sessions:
 
     def begin(self, id: str, now: float) -> str:
         """The cookie of a new session. `id` is random, of 256 bits, in the alphabet of base64url."""
-        return self.cookie(Session(id, int(now), int(now)))
+        return self.cookie(AdminSession(id, int(now), int(now)))
 
-    def cookie(self, session: Session) -> str:
+    def cookie(self, session: AdminSession) -> str:
         """The session as a cookie's value."""
         told = f"{session.began}.{session.used}.{session.id}"
         return f"{told}.{self._sign('session', told)}"
 
-    def read(self, cookie: str, now: float) -> Session | None:
-        """The session of a cookie; None where it is forged, over, or was ended here."""
+    def read(self, cookie: str, now: float) -> AdminSession | None:
+        """The session of a cookie; None if it is forged, has expired or was ended here."""
         told, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", told).encode()):
             return None
         began, used, id = told.split(".")
-        session = Session(id, int(began), int(used))
+        session = AdminSession(id, int(began), int(used))
         return session if id not in self._ended and _is_current(session, now) else None
 
-    def renewed(self, session: Session, now: float) -> str | None:
-        """The cookie that tells of a use just now; None where the one there is will do."""
+    def renewed(self, session: AdminSession, now: float) -> str | None:
+        """A new cookie that says the session was used now; None if the last one is recent enough."""
         if now - session.used < RENEW_SECONDS:
             return None
         return self.cookie(msgspec.structs.replace(session, used=int(now)))
 
-    def end(self, session: Session) -> None:
-        """Take it no more."""
+    def end(self, session: AdminSession) -> None:
+        """Revoke the session in this process."""
         self._ended[session.id] = None
         if len(self._ended) > _MAX_ENDED:
             self._ended.popitem(last=False)
 
-    def token(self, session: Session) -> str:
-        """What a request that changes something has to carry besides the cookie."""
+    def token(self, session: AdminSession) -> str:
+        """The CSRF token, which a request that changes something has to carry besides the cookie."""
         return self._sign("csrf", session.id)
 
-    def has_token(self, session: Session, token: str) -> bool:
-        """Whether it is that."""
+    def has_token(self, session: AdminSession, token: str) -> bool:
+        """Whether `token` is this session's CSRF token."""
         return is_equal(token, self.token(session))
 
     def _sign(self, purpose: str, text: str) -> str:
@@ -87,9 +87,9 @@ class Sessions:
 class GuessLimiter:
     """How soon a key may be tried again, for each peer and for all together.
 
-    A peer has FREE failures; each further one makes it wait twice as long as the one before, up to LONGEST. All
-    together may fail ALL times in a minute. While one has to wait its key is not even looked at, right or wrong;
-    sessions that have begun go on. Peers behind one proxy count as one: who forwards for others is not believed.
+    A peer has FREE failures; each further one makes it wait twice as long as the one before, up to LONGEST. All peers
+    together may fail ALL times in a minute. A key is not even looked at while its sender has to wait; sessions that
+    have begun stay good. Peers behind one proxy count as one, because forwarding headers can be made up.
     """
 
     FREE = 5
@@ -110,7 +110,7 @@ class GuessLimiter:
         return max(0.0, until - now, everyone - now)
 
     def failed(self, peer: str, now: float) -> None:
-        """A wrong key."""
+        """Count a wrong key."""
         failures, _until, last = self._peers.pop(peer, (0, 0.0, now))
         failures = 1 if now - last > self.FORGOTTEN else failures + 1
         over = failures - self.FREE
@@ -122,12 +122,12 @@ class GuessLimiter:
 
 
 def is_equal(given: str, expected: str) -> bool:
-    """Compared in a time that does not tell how near it was."""
+    """Compare in a time that does not depend on how much is equal. Hashes, because lengths would show otherwise."""
     return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(expected.encode()).digest())
 
 
 def peer_name(host: str) -> str:
-    """Who counts as one guesser: an IPv4 address, or an IPv6 network of the size one customer gets."""
+    """What counts as one guesser: an IPv4 address, or an IPv6 network of the size one customer gets (/64)."""
     address = _address(host)
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), 64), strict=False))
@@ -164,7 +164,7 @@ def is_same_origin(
     return _origin(origin) in {_origin(f"http://{host}"), _origin(f"https://{host}"), _origin(public_url)} - {None}
 
 
-def _is_current(session: Session, now: float) -> bool:
+def _is_current(session: AdminSession, now: float) -> bool:
     if session.used > now + _SKEW_SECONDS:
         return False
     return now < session.began + LIFE_SECONDS and now < session.used + IDLE_SECONDS

@@ -6,7 +6,7 @@ it, however it ends, and that is what tells upstream, and then the account, that
 
 from collections.abc import AsyncGenerator, Callable
 
-from shim.accounts.seats import Seat
+from shim.accounts.leases import AccountLease
 from shim.apis.backend.table import broken_off
 from shim.errors import GatewayError
 from shim.protocol.answer.machine import Answer
@@ -71,8 +71,8 @@ class Relaying:
 class Watch:
     """Reads a turn along with the client, to know what becomes of it: that is what its account is told."""
 
-    def __init__(self, seat: Seat, now: Callable[[], float]) -> None:
-        self._seat = seat
+    def __init__(self, lease: AccountLease, now: Callable[[], float]) -> None:
+        self._lease = lease
         self._now = now
         self._answer = Answer()
         self._last: Event | None = None
@@ -91,14 +91,14 @@ class Watch:
         self._note(self._answer.abort(error))
 
     def leave(self) -> None:
-        """Give the seat back."""
+        """Give the lease back."""
         match self._last:
             case Finished():
-                self._seat.succeeded()
+                self._lease.succeeded()
             case Failed(error=error):
-                self._seat.failed(error, self._now())
+                self._lease.failed(error, self._now())
             case _:
-                self._seat.left()
+                self._lease.left()
 
     def _note(self, events: list[Event]) -> None:
         if events:

@@ -1,7 +1,7 @@
-"""Opens what is relayed: with whose account, over which way, and what is told where it can't be had.
+"""Opens what is relayed: with whose account, over which route, and what is told where it can't be had.
 
-    Asked ──read──> Relayed ──┬─ TURN:  seat, handshake, conversation call ─┐
-                              └─ else:  visit, the call ────────────────────┴──> Relaying
+    BackendRequest ──read──> Relayed ──┬─ TURN:  lease, handshake, conversation call ─┐
+                              └─ else:  account call, the call ──────────────┴──> Relaying
 
 Rules: a turn is tried again only while upstream has not taken it, any other call never. What upstream says no with is
 passed on in its own bytes; only that a token of the pool is dead stays between the pool and upstream, for the client's
@@ -13,14 +13,14 @@ import logging
 import msgspec
 
 from shim.accounts.credentials import Caller
+from shim.accounts.leases import AccountCall, AccountLease
 from shim.accounts.outcomes import Attempt, Tries
-from shim.accounts.seats import Seat, Visit
 from shim.apis.backend.passing import Relaying, Watch
-from shim.apis.backend.table import Asked, Kind, Relayed, down, has_names, read
-from shim.errors import CredentialError, GatewayError, LimitError, UpstreamError
+from shim.apis.backend.table import BackendRequest, Kind, Relayed, down, has_names, read
+from shim.errors import About, CredentialError, GatewayError, LimitError, UpstreamError
 from shim.exchange import Gateway
-from shim.exchange.calls import Way
-from shim.exchange.next_account import next_seat
+from shim.exchange.calls import Route
+from shim.exchange.next_account import next_lease
 from shim.exchange.turns import is_event_stream
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
@@ -57,35 +57,35 @@ class Relay:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._seats = gateway.seats
+        self._leases = gateway.leases
         self._calls = gateway.calls
 
-    async def open(self, asked: Asked, client: Client) -> Relaying:
+    async def open(self, asked: BackendRequest, client: Client) -> Relaying:
         """The answer to a call, at its head. Raises GatewayError, and SaidNoError for a turn that upstream refused."""
-        shared = client.caller.own is None and len(self._seats.pool) > 0
+        shared = client.caller.own is None and len(self._leases.pool) > 0
         wanted = read(asked, shared=shared)
         if asked.row.kind is Kind.TURN:
             return await _Turn(self._gateway, wanted, client, shared=shared).open()
         pin = client.device if asked.row.kind in {Kind.PINNED, Kind.LISTING} else None
-        visit = await self._seats.call_on(client.caller, wanted.owner, pin=pin)
-        way = self._calls.way(visit.identity)
-        response = await self._send(_request(wanted, way.upstream), way)
+        account = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
+        route = self._calls.route(account.identity)
+        response = await self._send(_request(wanted, route.upstream), route)
         if response.status == 401:
-            raise await self._refused(response, visit)
-        owner = visit.account_id if shared else None
-        return Relaying(response, *_towards(client, response, wanted, way, owner))
+            raise await self._refused(response, account)
+        owner = account.account_id if shared else None
+        return Relaying(response, *_towards(client, response, wanted, route, owner))
 
-    async def _send(self, request: HttpRequest, way: Way) -> Response:
+    async def _send(self, request: HttpRequest, route: Route) -> Response:
         try:
-            return await self._calls.send(request, way)
+            return await self._calls.send(request, route)
         except UpstreamError as error:
-            self._calls.failed(error, way)
+            self._calls.failed(error, route)
             raise
 
-    async def _refused(self, response: Response, visit: Visit) -> GatewayError:
+    async def _refused(self, response: Response, account: AccountCall) -> GatewayError:
         reply = await read_reply(response)
         error = refusal_of(reply.status, reply.headers, reply.body)
-        visit.failed(error, self._gateway.clock.now())
+        account.failed(error, self._gateway.clock.now())
         return error
 
 
@@ -107,55 +107,60 @@ class _Turn:
     async def open(self) -> Relaying:
         """The answer, at its head: upstream has taken the turn. Raises GatewayError or SaidNoError."""
         while True:
-            seat = await self._seat()
+            lease = await self._lease()
             attempt = Attempt()
             try:
-                return await self._attempt(seat, attempt)
+                return await self._attempt(lease, attempt)
             except GatewayError as error:
-                self._note(error, attempt, seat)
+                self._note(error, attempt, lease)
             except BaseException:
-                seat.left()
+                lease.left()
                 raise
 
-    def _note(self, error: GatewayError, attempt: Attempt, seat: Seat) -> None:
+    def _note(self, error: GatewayError, attempt: Attempt, lease: AccountLease) -> None:
         """Raises what the client is told where that was the last try."""
         now = self._now()
-        error.settle(now)
-        seat.failed(error, now)
+        lease.failed(error, now)
         try:
-            self._tries.note(error, attempt, seat.account_id, now, renewable=seat.renewable)
+            self._tries.note(error, attempt, lease.account_id, now, renewable=lease.renewable)
         except GatewayError:
-            raise self._said_no.get(error, error) from error
+            if (said_no := self._said_no.get(error)) is not None:
+                raise said_no from error
+            raise
         log.info("relayed turn failed (%s), trying again", error.code)
 
-    async def _seat(self) -> Seat:
+    async def _lease(self) -> AccountLease:
         wanted, caller = self._wanted, self._client.caller
         try:
-            return await next_seat(
-                self._gateway.seats, caller, wanted.model, wanted.owner, tries=self._tries, now=self._now
+            return await next_lease(
+                self._gateway.leases, caller, wanted.model, wanted.owner, tries=self._tries, now=self._now
             )
         except LimitError as error:
-            raise _of_model(error) if wanted.owner is None else error from error
-
-    async def _attempt(self, seat: Seat, attempt: Attempt) -> Relaying:
-        way = self._calls.way(seat.identity)
-        try:
-            response = await self._converse(seat, attempt, way)
-        except UpstreamError as error:
-            self._calls.failed(error, way)
+            if error.about is About.POOL and wanted.owner is None:
+                raise _of_model(error) from error
             raise
-        owner = seat.account_id if self._shared else None
-        return Relaying(response, *_towards(self._client, response, self._wanted, way, owner), Watch(seat, self._now))
 
-    async def _converse(self, seat: Seat, attempt: Attempt, way: Way) -> Response:
+    async def _attempt(self, lease: AccountLease, attempt: Attempt) -> Relaying:
+        route = self._calls.route(lease.identity)
+        try:
+            response = await self._converse(lease, attempt, route)
+        except UpstreamError as error:
+            self._calls.failed(error, route)
+            raise
+        owner = lease.account_id if self._shared else None
+        return Relaying(
+            response, *_towards(self._client, response, self._wanted, route, owner), Watch(lease, self._now)
+        )
+
+    async def _converse(self, lease: AccountLease, attempt: Attempt, route: Route) -> Response:
         calls, wanted = self._calls, self._wanted
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
         path = wanted.path.partition("?")[0]
-        call = ConversationCall(wanted.body_for(seat.slug), seat.slug, path, headers)
-        handshake = open_call(way.upstream, call, calls.options, calls.moment(seat.identity))
-        turn = await calls.driver.run(handshake, way.lane)
+        call = ConversationCall(wanted.body_for(lease.slug), lease.slug, path, headers)
+        handshake = open_call(route.upstream, call, calls.options, calls.moment(lease.identity))
+        turn = await calls.driver.run(handshake, route.connection)
         attempt.sent = True
-        response = await calls.send(turn.request, way)
+        response = await calls.send(turn.request, route)
         if is_event_stream(response.status, response.headers):
             attempt.accepted = True
             return response
@@ -168,17 +173,16 @@ class _Turn:
 
 def told_to(client: Client, error: GatewayError) -> GatewayError:
     """What a client is told of a failure: a dead account of the pool is not the client's credential."""
-    if client.caller.own is None and (isinstance(error, CredentialError) or error.code == "no_account"):
+    nobody = error.about is About.POOL and isinstance(error, UpstreamError)
+    if client.caller.own is None and (nobody or isinstance(error, CredentialError)):
         return UpstreamError(_NOBODY, code="no_account", status=503)
     return error
 
 
-def _of_model(error: GatewayError) -> GatewayError:
+def _of_model(error: LimitError) -> LimitError:
     """That all accounts have to wait was asked for one model, and says nothing of others: so it is called what a front
     gateway keeps to for that model alone."""
-    if isinstance(error, LimitError) and error.code == "accounts_cooling":
-        return LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after)
-    return error
+    return LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after)
 
 
 def _request(wanted: Relayed, upstream: Upstream) -> HttpRequest:
@@ -187,13 +191,13 @@ def _request(wanted: Relayed, upstream: Upstream) -> HttpRequest:
 
 
 def _towards(
-    client: Client, response: Response, wanted: Relayed, way: Way, owner: str | None
+    client: Client, response: Response, wanted: Relayed, route: Route, owner: str | None
 ) -> tuple[dict[str, str], Namer | None]:
     """The headers for the client, and what puts names into the body (None: it goes on as it is, and so its length)."""
     headers = down(response.headers)
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING
-        return headers, Namer(owner, origin=way.origin, public=client.public, lists=lists)
+        return headers, Namer(owner, origin=route.origin, public=client.public, lists=lists)
     length = response.headers.get("content-length")
     if length is not None and "content-encoding" not in response.headers:
         headers["content-length"] = length

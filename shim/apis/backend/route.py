@@ -19,7 +19,17 @@ from litestar.types import Receive, Scope, Send
 from shim.accounts.credentials import Caller
 from shim.apis.backend.passing import Relaying
 from shim.apis.backend.relay import Client, Relay, SaidNoError, told_to
-from shim.apis.backend.table import HARMLESS, NOT_FOUND, Asked, Kind, Row, detail_of, down, row_for, sentinel_answer
+from shim.apis.backend.table import (
+    HARMLESS,
+    NOT_FOUND,
+    BackendRequest,
+    Kind,
+    Row,
+    detail_of,
+    down,
+    row_for,
+    sentinel_answer,
+)
 from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
@@ -30,7 +40,7 @@ log = logging.getLogger("chat2api.relay")
 
 PREFIXES = ("/backend-api", "/backend-anon")
 _JSON = "application/json"
-_TEAM = re.compile(r"[\w-]{1,64}", re.ASCII)
+_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 AnyRequest = Request[Any, Any, Any]
 Provide = Callable[[], Awaitable[Gateway]]
@@ -50,7 +60,7 @@ def backend_routes(provide: Provide) -> list[ASGIRouteHandler]:
 
 def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes]:
     """A failure with a name."""
-    headers = answer_headers(request, error.headers() | HARMLESS)
+    headers = answer_headers(request, error.headers(time.time()) | HARMLESS)
     return Response(detail_of(error), status_code=error.http_status, media_type=_JSON, headers=headers)
 
 
@@ -79,7 +89,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     return await _relayed(request, gateway, asked, client)
 
 
-async def _relayed(request: AnyRequest, gateway: Gateway, asked: Asked, client: Client) -> ASGIResponse:
+async def _relayed(request: AnyRequest, gateway: Gateway, asked: BackendRequest, client: Client) -> ASGIResponse:
     told = _Told(request, asked.row)
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client))
@@ -93,10 +103,10 @@ async def _relayed(request: AnyRequest, gateway: Gateway, asked: Asked, client: 
     return Passage(request, relaying, lambda: told.close(relaying))
 
 
-async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> Asked:
+async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> BackendRequest:
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Asked(row, path, query, headers, await _body(request.receive, limit))
+    return BackendRequest(row, path, query, headers, await _body(request.receive, limit))
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
@@ -117,10 +127,10 @@ async def _body(receive: Receive, limit: int) -> bytes:
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     """Who calls. A client of the web backend names its workspace in a header (protocol.md 1)."""
     caller = gateway.caller(request.headers.get("authorization"))
-    team = request.headers.get("chatgpt-account-id", "")
-    if caller.own is None or caller.own.team is not None or not _TEAM.fullmatch(team):
+    workspace_id = request.headers.get("chatgpt-account-id", "")
+    if caller.own is None or caller.own.workspace_id is not None or not _WORKSPACE_ID.fullmatch(workspace_id):
         return caller
-    return Caller(msgspec.structs.replace(caller.own, team=team))
+    return Caller(msgspec.structs.replace(caller.own, workspace_id=workspace_id))
 
 
 def _address(request: AnyRequest, settings: Settings) -> str:

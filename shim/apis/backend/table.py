@@ -113,7 +113,7 @@ _REWRITTEN = ("application/json", "application/x-ndjson", "text/event-stream")
 _LIFE = 540  # seconds that a requirement token is said to be good for (protocol.md 2.1)
 
 
-class Asked(msgspec.Struct, frozen=True):
+class BackendRequest(msgspec.Struct, frozen=True):
     """A call as it came in. `path` is below the prefix; header names are lower case."""
 
     row: Row
@@ -145,7 +145,7 @@ def row_for(method: str, path: str) -> Row | None:
     return next((row for row, pattern in _PATTERNS if row.method == method and pattern.fullmatch(path)), None)
 
 
-def read(asked: Asked, *, shared: bool) -> Relayed:
+def read(asked: BackendRequest, *, shared: bool) -> Relayed:
     """The call as it goes up. `shared` says that the pool serves it: then names in it are ours, and are taken apart.
 
     Raises RequestError (400, 422) where it can't be sent.
@@ -227,7 +227,7 @@ def _passed(headers: Mapping[str, str], allowed: frozenset[str]) -> dict[str, st
     return {name: value for name, value in headers.items() if name in allowed}
 
 
-def _content(asked: Asked) -> dict[str, Any] | None:
+def _content(asked: BackendRequest) -> dict[str, Any] | None:
     """The JSON of a body, or None where it is something else that may be sent. Raises RequestError (422)."""
     is_json = asked.headers.get("content-type", "").lower().startswith(_JSON)
     must = asked.row.kind in {Kind.TURN, Kind.CHANGE}
@@ -261,7 +261,7 @@ def _bare_name(name: str, owners: set[str]) -> str:
     return id
 
 
-def _bare_path(asked: Asked, owners: set[str]) -> str:
+def _bare_path(asked: BackendRequest, owners: set[str]) -> str:
     match = _pattern(asked.row.path).fullmatch(asked.path)
     assert match is not None  # noqa: S101  it is how the row was found
     path = asked.path

@@ -4,7 +4,6 @@ Rule: what the answer's text is has been decided before (the filters); here it i
 role first and one finish reason; usage comes last, then `[DONE]`; or one in-band error and nothing after it.
 """
 
-import re
 from collections.abc import Sequence
 
 import msgspec
@@ -27,6 +26,7 @@ from shim.apis.chat.wire import (
     ToolCallDelta,
     UrlCitation,
 )
+from shim.apis.data_lines import data_line, line_safe
 from shim.apis.openai_errors import error_line
 from shim.protocol.api import AnswerInfo, AnswerPlace
 from shim.protocol.counting.usage import Usage
@@ -34,10 +34,6 @@ from shim.protocol.events import Called, Citation, Event, Failed, Finished, Reas
 from shim.protocol.transcript import THOUGHT_BREAK, Transcript
 
 DONE = b"data: [DONE]\n\n"
-
-# NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR: JSON lets them stand as they are. (The ASCII ones it does not.)
-_ESCAPED = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}
-_LINE_ENDS = re.compile(b"|".join(_ESCAPED))
 
 
 class ChunkWriter:
@@ -156,17 +152,12 @@ def _ids(place: AnswerPlace | None) -> dict[str, str]:
     return msgspec.structs.asdict(place) if place is not None else {}
 
 
-def _line_safe(encoded: bytes) -> bytes:
-    """JSON in which no character ends a line for anybody: many clients split as `str.splitlines` does."""
-    return encoded if encoded.isascii() else _LINE_ENDS.sub(lambda match: _ESCAPED[match[0]], encoded)
-
-
 def _encode_text(text: str) -> bytes:
-    return _line_safe(_encode(text))
+    return line_safe(_encode(text))
 
 
 def _data(chunk: ChatChunk) -> bytes:
-    return b"data: " + _line_safe(_encode(chunk)) + b"\n\n"
+    return data_line(_encode(chunk))
 
 
 _encode = msgspec.json.Encoder().encode

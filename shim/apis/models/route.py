@@ -7,7 +7,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from shim.accounts.model_lists import ModelList as Listed
+from shim.accounts.model_lists import FetchedModels
 from shim.apis.models.wire import Model, ModelList
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -17,7 +17,7 @@ from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """All of them, `auto` first."""
-    listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
+    listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
     names = dict.fromkeys((AUTO, *(public_name(slug) for slug in listed.slugs)))
     return json_answer(request, _encode(ModelList([Model(name, listed.fetched) for name in names])))
 
@@ -25,13 +25,13 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
 @get("/v1/models/{model_id:str}")
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
-    listed = await gateway.seats.models(gateway.caller(request.headers.get("authorization")))
+    listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
     if not _has(listed, model_id):
         raise model_not_found(model_id)
     return json_answer(request, _encode(Model(model_id, listed.fetched)))
 
 
-def _has(listed: Listed, model: str) -> bool:
+def _has(listed: FetchedModels, model: str) -> bool:
     return model == AUTO or (bool(listed.slugs) and slug_for(model, listed.slugs) is not None)
 
 

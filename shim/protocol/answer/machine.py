@@ -21,7 +21,7 @@ import msgspec
 
 from shim.chatgpt.stream import Message, StreamItem
 from shim.chatgpt.tree import Tree, decode_tree, newest_turn
-from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.protocol.answer.content_types import (
     Reading,
     asks_user,
@@ -408,7 +408,7 @@ class Answer:
             return
         self._failed_tools.add(key)
         failure = failure_of(message.content.text, message.content.name)
-        if isinstance(failure, RequestError) and failure.code == "content_policy_violation":
+        if failure.about is About.CONTENT:
             self._display.gallery.forget()
             self._ending.reason = None
             self._break_off(events, failure)

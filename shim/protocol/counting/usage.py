@@ -84,8 +84,12 @@ def usage_of(prompt: int, answers: Sequence[Countable], count: Count) -> Usage:
     """The usage of all choices together: the prompt once; reasoning and tool calls are part of the completion, as in
     the real API."""
     reasoning = sum(count(answer.reasoning) for answer in answers)
-    answered = sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
-    return Usage(prompt, reasoning + answered, reasoning)
+    return Usage(prompt, reasoning + answer_tokens(answers, count), reasoning)
+
+
+def answer_tokens(answers: Sequence[Countable], count: Count) -> int:
+    """Tokens of what was answered, without the reasoning before it."""
+    return sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class CallBlocks:
         self.ended = False
         self._held = ""
         self._code = CodeFences()
-        self._body: _Body | None = None
+        self._body: _BlockBody | None = None
         self._had_block = False
         self._after_block = False
 
@@ -84,7 +84,7 @@ class CallBlocks:
         self._held = ""
         self._say(data[: _before_space(data, passed)], pieces)
         self.ended = opening["call"] is None
-        self._body = None if self.ended else _Body()
+        self._body = None if self.ended else _BlockBody()
         return data[opening.end() :]
 
     def _scan(self, data: str) -> tuple[int, re.Match[str] | None]:
@@ -99,7 +99,7 @@ class CallBlocks:
         self._code.add(data[told:passed])
         return passed, None
 
-    def _add_body(self, body: "_Body", text: str, pieces: list[str | Block]) -> str | None:
+    def _add_body(self, body: "_BlockBody", text: str, pieces: list[str | Block]) -> str | None:
         """Returns what follows the block that ends in `text`, if it does."""
         rest = body.add(text)
         if rest is not None:
@@ -116,7 +116,7 @@ class CallBlocks:
             pieces.append(text)
 
 
-class _Body:
+class _BlockBody:
     """The inside of a block: it ends with its closing mark, or where the next block opens. Marks in JSON strings are
     text; a string ends with its line at the latest, for JSON knows no line break in one."""
 

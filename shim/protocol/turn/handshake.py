@@ -12,7 +12,7 @@ import msgspec
 from pow import Challenge, ClientProfile, proof_config, requirements_token
 from shim.chatgpt.conversation import Conversation
 from shim.chatgpt.sentinel import ProofOfWork, Requirements, requirements_decoder
-from shim.errors import CredentialError, GatewayError, RefusedError, UpstreamError
+from shim.errors import About, CredentialError, GatewayError, RefusedError, UpstreamError
 from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
 from shim.protocol.models import model_not_found
 from shim.protocol.refusals import refusal_of, turnstile_required
@@ -94,7 +94,7 @@ def open_call(
         if solved:
             break
     else:
-        raise RefusedError("proof of work not solved", code="proof_of_work_not_solved")
+        raise RefusedError("proof of work not solved", code="proof_of_work_not_solved", about=About.CHECK)
     if options.two_step:
         requirements = yield from _finalize(upstream, requirements, proof)
     headers = call.headers | {"openai-sentinel-chat-requirements-token": _token_of(requirements)}
@@ -163,6 +163,7 @@ def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Hands
         raise RefusedError(
             f"Upstream's proof of work ({challenge.difficulty}) is harder than POW_DIFFICULTY ({floor}) allows",
             code="proof_of_work_too_hard",
+            about=About.CHECK,
         )
     proof = yield SolvePow(challenge, config)
     assert not isinstance(proof, HttpReply)  # noqa: S101  the driver's contract (commands.py)

@@ -23,7 +23,7 @@ from shim.chatgpt.oauth import (
     session_decoder,
 )
 from shim.chatgpt.token import Claims, Guarded, read_claims
-from shim.errors import CredentialError, GatewayError, LimitError, UpstreamError
+from shim.errors import About, CredentialError, GatewayError, LimitError, UpstreamError
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
 from shim.protocol.refusals import refusal_of
 
@@ -37,14 +37,16 @@ _JSON = "application/json"
 
 
 class DeadCredentialError(CredentialError):
-    """Upstream takes this credential no more, whenever asked. `reason` is a fixed word, safe to show and to keep."""
+    """Upstream takes this credential no more, whenever asked. `reason` is a fixed word, safe to show and to keep.
+    `maybe_late` tells that upstream also says so to the slower of two who sent the same refresh token."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, maybe_late: bool = False) -> None:
         super().__init__(f"The account's credential is no longer accepted upstream ({reason})")
         self.reason = reason
+        self.maybe_late = maybe_late
 
 
-class Fresh(Guarded, frozen=True):
+class RenewedTokens(Guarded, frozen=True):
     """What a renewal brought. None leaves what there was; times are in seconds since 1970.
 
     `refused` is why the refresh token was refused, where the session then served instead: it must not be sent again.
@@ -71,7 +73,7 @@ class Renewable(Protocol):
         """The newest one; a chunked cookie's pieces are joined."""
 
 
-class Places(msgspec.Struct, frozen=True):
+class TokenEndpoints(msgspec.Struct, frozen=True):
     """Where to renew: the token endpoint, the origin whose sessions count, and how we introduce ourselves."""
 
     oauth_url: str
@@ -79,7 +81,7 @@ class Places(msgspec.Struct, frozen=True):
     profile: ClientProfile
 
 
-def renewal_of(account: Renewable, places: Places, now: float) -> Handshake[Fresh]:
+def renewal_of(account: Renewable, places: TokenEndpoints, now: float) -> Handshake[RenewedTokens]:
     """By refresh token where there is one, else (or where that one is dead) by session.
 
     `now` is in seconds since 1970. Raises DeadCredentialError where nothing is left, GatewayError where it may work
@@ -99,7 +101,9 @@ def renewal_of(account: Renewable, places: Places, now: float) -> Handshake[Fres
     return msgspec.structs.replace(fresh, refused=refused)
 
 
-def renew_by_refresh(refresh_token: str, oauth_url: str, profile: ClientProfile, now: float) -> Handshake[Fresh]:
+def renew_by_refresh(
+    refresh_token: str, oauth_url: str, profile: ClientProfile, now: float
+) -> Handshake[RenewedTokens]:
     """The token endpoint. A token that says nothing of its end is taken to end `expires_in` seconds after `now`."""
     reply = yield Send(_refresh_request(refresh_token, oauth_url, profile))
     assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
@@ -112,7 +116,7 @@ def renew_by_refresh(refresh_token: str, oauth_url: str, profile: ClientProfile,
     return _fresh(answer.access_token, ends=ends, refresh_token=_sendable(answer.refresh_token))
 
 
-def renew_by_session(session_token: str, origin: str, profile: ClientProfile) -> Handshake[Fresh]:
+def renew_by_session(session_token: str, origin: str, profile: ClientProfile) -> Handshake[RenewedTokens]:
     """The session endpoint: it answers 200 even where nobody is logged in."""
     reply = yield Send(_session_request(session_token, origin, profile))
     assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
@@ -165,7 +169,7 @@ def _fresh(
     user: str | None = None,
     refresh_token: str | None = None,
     session_token: str | None = None,
-) -> Fresh:
+) -> RenewedTokens:
     """The token's own claims count before what was said beside it."""
     if not _SENDABLE.fullmatch(access_token):
         raise UpstreamError("Upstream's new access token is malformed", code="renewal_malformed")
@@ -173,7 +177,7 @@ def _fresh(
         claims = read_claims(access_token)
     except ValueError:
         claims = Claims()  # not a JWT: whoever made it knows how to read it
-    return Fresh(
+    return RenewedTokens(
         access_token,
         refresh_token,
         session_token,
@@ -224,11 +228,15 @@ def _refusal(reply: HttpReply) -> GatewayError:
     """Dead by its code, else something that may pass. Upstream's own sentences are not repeated: here they are about
     tokens."""
     if reason := _dead_reason(reply):
-        return DeadCredentialError(reason)
+        return DeadCredentialError(reason, maybe_late=reason in _MAYBE_LATE)
     error = refusal_of(reply.status, reply.headers, reply.body)
     if isinstance(error, LimitError):
-        return LimitError("Upstream limits how often access tokens are renewed", retry_after=error.retry_after)
-    return error if error.code == _CHALLENGE else _broken(reply)
+        return LimitError(
+            "Upstream limits how often access tokens are renewed",
+            retry_after=error.retry_after,
+            resets_at=error.resets_at,
+        )
+    return error if error.about is About.ADDRESS else _broken(reply)
 
 
 def _dead_reason(reply: HttpReply) -> str | None:
@@ -256,7 +264,7 @@ def _broken(reply: HttpReply) -> GatewayError:
     return UpstreamError(f"Upstream answered the renewal with {reply.status} and no token", code=code)
 
 
-_CHALLENGE = "cf-please-wait"
+_MAYBE_LATE = frozenset({"refresh_token_reused", "invalid_grant"})
 _DECIDING = frozenset({200, 400, 401, 403})
 _DEAD = frozenset(
     {

@@ -24,7 +24,7 @@ from shim.chatgpt.files import (
     use_case_of,
 )
 from shim.errors import GatewayError, RequestError, UpstreamError
-from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send, Wait
+from shim.protocol.commands import Body, Handshake, HttpReply, HttpRequest, Send, Wait
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -40,14 +40,23 @@ _STORE_VERSION = "2020-04-08"  # of the blob store's API; what browsers send (6.
 
 class LocalFile(msgspec.Struct, frozen=True):
     """A file at hand, ready to go upstream. `digest` is the SHA-256 of its content in hex; width and height are those
-    of a picture, in pixels."""
+    of a picture, in pixels. Content that is streamed has a length: upstream is told it before the bytes."""
 
     name: str
     mime_type: str
-    content: bytes
+    content: Body
     digest: str
     width: int | None = None
     height: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, bytes) and self.content.length is None:
+            raise ValueError("a file's length has to be known before it is sent")
+
+    @property
+    def size(self) -> int:
+        """Its length in bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.length or 0
 
 
 class UploadedFile(msgspec.Struct, frozen=True):
@@ -78,7 +87,7 @@ class UploadedFile(msgspec.Struct, frozen=True):
 
 def uploaded(file: LocalFile, id: str) -> UploadedFile:
     """The file, once upstream has it as `id`."""
-    return UploadedFile(id, file.name, file.mime_type, len(file.content), file.width, file.height)
+    return UploadedFile(id, file.name, file.mime_type, file.size, file.width, file.height)
 
 
 def upload_file(upstream: Upstream, file: LocalFile) -> Handshake[str]:
@@ -120,7 +129,7 @@ def content_of(pieces: Sequence[str | UploadedFile]) -> tuple[SentContent, dict[
 
 
 def _create(upstream: Upstream, file: LocalFile) -> Handshake[CreatedFile]:
-    wish = FileCreation(file.name, len(file.content), use_case_of(file.mime_type))
+    wish = FileCreation(file.name, file.size, use_case_of(file.mime_type))
     reply = yield from _ask(upstream.post("files", _encode(wish)))
     if reply.status in _TOO_LARGE:
         raise _refused_as_too_large()

@@ -25,6 +25,7 @@ from shim.accounts.stores import redis as module
 from shim.accounts.stores.choose import open_store
 from shim.accounts.stores.redis import RedisStore
 from shim.accounts.stores.sqlite import SqliteStore
+from shim.databases import redis as database
 
 ANNA, BERT = Account("anna", refresh_token="refresh-a"), Account("bert", refresh_token="refresh-b")
 
@@ -164,7 +165,7 @@ async def test_what_an_unanswered_call_did_is_told(server: Any, open_at: Callabl
 async def test_a_server_that_hangs_is_not_waited_for(
     server: Any, open_at: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CALL_SECONDS", 0.3)
+    monkeypatch.setattr(database, "CALL_SECONDS", 0.3)
     store = await open_at(data_dir="", redis_url=server.url)
     os.kill(server.process.pid, signal.SIGSTOP)
     began = time.monotonic()
@@ -190,7 +191,7 @@ async def test_more_calls_at_once_than_connections(server: Any, open_at: Callabl
     store = await open_at(data_dir="", redis_url=server.url)
     assert all(await asyncio.gather(*(store.claim(f"{n}", "lease", 1, 60) for n in range(500))))
     async with Redis.from_url(server.url) as client:
-        assert (await client.info("clients"))["connected_clients"] <= module.MAX_CONNECTIONS + 1
+        assert (await client.info("clients"))["connected_clients"] <= database.MAX_CONNECTIONS + 1
 
 
 # --- who may, and what is said ----------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from shim.accounts.account import Account
 from shim.accounts.stores import Store, StoreError
-from shim.accounts.stores.sealing import TOKENS, Sealing, new_key
+from shim.accounts.stores.sealing import TOKENS, Sealing
+from shim.databases.keys import new_key
 
 OLD, NEW = new_key(), new_key()
 ANNA = Account("anna", user="user-1", access_token="token-one", refresh_token="token-two", session_token="token-three")

@@ -13,6 +13,7 @@ import pytest
 from shim.accounts.account import Account, Condition
 from shim.accounts.stores import StoreError, sqlite
 from shim.accounts.stores.sqlite import SqliteStore
+from shim.databases import sqlite as database
 
 FILE = "accounts.sqlite3"
 ANNA = Account("anna", refresh_token="refresh-a")
@@ -151,7 +152,7 @@ async def test_a_folder_that_can_t_be_made(tmp_path: Path) -> None:
 async def test_one_kept_busy_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_at: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     store = await open_at(data_dir=tmp_path)
     with sqlite3.connect(tmp_path / FILE, isolation_level=None) as blocker:
         blocker.execute("BEGIN IMMEDIATE")

@@ -15,7 +15,7 @@ from shim.accounts.stores import Change, Store, StoreError
 from shim.accounts.stores.choose import open_store
 
 ANNA = Account("anna", user="user-1", plan="plus", access_token="access-a", refresh_token="refresh-a", added=1.5)
-BERT = Account("bert", team="team", session_token="session-b", expires=1e9, added=2.5)
+BERT = Account("bert", workspace_id="team", session_token="session-b", expires=1e9, added=2.5)
 COOLING = Condition(cooling={"gpt-5": 99.5}, reasons={"gpt-5": "limited"}, retry_at=7.25)
 
 
@@ -283,7 +283,7 @@ async def test_a_claim_given_back_can_be_had_by_others(store: Store, other: Stor
 async def test_a_claim_ends_by_itself_unless_it_is_prolonged(store: Store, other: Store) -> None:
     assert await store.claim("anna", "dead", 2, 0.2)
     assert await store.claim("anna", "alive", 2, 0.2)
-    assert await store.claim("anna", "alive", 2, 60), "a further claim of the same lease takes no further seat"
+    assert await store.claim("anna", "alive", 2, 60), "a further claim of the same lease takes no further lease"
     assert not await other.claim("anna", "third", 2, 60)
     await asyncio.sleep(0.3)
     assert await other.claim("anna", "third", 2, 60)

@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
+from tests.upstream_says import DONE, ENDED, V1, added, append, frame
+
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyLUJvYkpvbmVzMTIzNCIsImVtYWlsIjoiYm9iQGV4YW1wbGUub3JnIn0.c2lnbmF0dXJl"
 EMAIL, CONVERSATION, MESSAGE = (
     "bob.jones@mail.example.org",
@@ -16,35 +18,16 @@ EMAIL, CONVERSATION, MESSAGE = (
 COOKIE, PROOF, RESUME = "crumbs-of-bob-1234", "gAAAABsecretproof0123456789", "rt_resume0123456789abcdefghij"
 SECRETS = (TOKEN, EMAIL, CONVERSATION, MESSAGE, COOKIE, PROOF, RESUME)
 QUESTION, WORDS = "What is the word?", ("The word is ", "marmalade", ".")
-OPENING = (
-    '{"p": "", "o": "add", "v": {"message": {"id": "%s", "author": {"role": "assistant"}, "content": {"content_type": '
-    '"text", "parts": [""]}, "status": "in_progress", "recipient": "all", "metadata": {"model_slug": "gpt-5-mini"}}, '
-    '"conversation_id": "%s"}, "c": 0}'
-)
-ENDING = (
-    '{"p": "", "o": "patch", "v": [{"p": "/message/status", "o": "replace", "v": "finished_successfully"}, '
-    '{"p": "/message/end_turn", "o": "replace", "v": true}]}'
-)
-
-
-def append(text: str) -> str:
-    return f'{{"p": "/message/content/parts/0", "o": "append", "v": "{text}"}}'
-
-
-def delta(data: str) -> bytes:
-    return f"event: delta\ndata: {data}\n\n".encode()
-
-
 PIECES = [
-    b'event: delta_encoding\ndata: "v1"\n\n',
-    b'data: {"type": "resume_conversation_token", "token": "%s"}\n\n' % RESUME.encode(),
-    delta(OPENING % (MESSAGE, CONVERSATION)),
-    delta(append(WORDS[0])),
-    b'data: {"type": "title_generation", "title": "Words"}\n\n',
-    delta(append(WORDS[1])),
-    delta(append(WORDS[2])),
-    delta(ENDING),
-    b"data: [DONE]\n\n",
+    V1,
+    frame({"type": "resume_conversation_token", "token": RESUME}),
+    added(conversation=CONVERSATION, id=MESSAGE, metadata={"model_slug": "gpt-5-mini"}),
+    append(WORDS[0]),
+    frame({"type": "title_generation", "title": "Words"}),
+    append(WORDS[1]),
+    append(WORDS[2]),
+    ENDED,
+    DONE,
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from shim.cassettes.curl_commands import curl_command
 from shim.cassettes.format import load_cassette
-from shim.cassettes.recording import Heard, heard_of
+from shim.cassettes.recording import CapturedCall, call_of
 from shim.cassettes.timeline import is_conversation_call, timeline_of
 from shim.cassettes.transcripts import headline, transcript
 
@@ -19,7 +19,7 @@ CHAT = "http://127.0.0.1:5005/v1/chat/completions"
 
 def calls(name):
     """The conversation calls of a cassette, as they were on the wire."""
-    heard = [heard_of(one) for one in load_cassette(CASSETTES / f"{name}.json").interactions]
+    heard = [call_of(one) for one in load_cassette(CASSETTES / f"{name}.json").interactions]
     heard = [msgspec.structs.replace(one, url=f"https://chatgpt.com{one.url}") for one in heard]
     return [one for one in heard if is_conversation_call(one.method, one.url)]
 
@@ -29,7 +29,7 @@ def chat(*lines, status=200, kind="text/event-stream", **request):
     stream = kind == "text/event-stream"
     bodies = [json.dumps(line) if isinstance(line, dict) else line for line in lines]
     chunks = [(0.1 * place, (f"data: {one}\n\n" if stream else one).encode()) for place, one in enumerate(bodies, 1)]
-    return Heard("POST", CHAT, [], json.dumps(request).encode(), status, [("Content-Type", kind)], chunks)
+    return CapturedCall("POST", CHAT, [], json.dumps(request).encode(), status, [("Content-Type", kind)], chunks)
 
 
 def chunk(finish=None, **delta):
@@ -114,7 +114,7 @@ def test_our_own_chunks_are_read_back():
     )
     timeline = timeline_of(call)
     assert (timeline.said.text, timeline.said.reasoning, timeline.outcome) == ("Hello you", "Hm.", "tool_calls")
-    assert timeline.said.calls[0].function.arguments == '{"a": 1}'
+    assert timeline.said.calls[0].arguments == '{"a": 1}'
     assert timeline.ignored == {"choice 1": 1}
     assert (timeline.slug, round(timeline.first, 3), round(timeline.pause, 3)) == ("gpt-5", 0.3, 0.1)
     page = transcript(call, timeline)
@@ -170,7 +170,7 @@ def typed(command, **variables):
 def heard_call(asked, **changes):
     body = json.dumps(asked["json"]).encode()
     url = "https://chatgpt.com/backend-api/conversation"
-    call = Heard("POST", url, list(asked["headers"].items()), body, 0, [], [])
+    call = CapturedCall("POST", url, list(asked["headers"].items()), body, 0, [], [])
     return msgspec.structs.replace(call, **changes)
 
 

@@ -17,7 +17,7 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 
 from shim.accounts.account import Account
-from shim.accounts.roster import Roster, RosterOptions
+from shim.accounts.pool import AccountPool, PoolOptions
 from shim.accounts.states import Refused
 from shim.accounts.stores.sqlite import SqliteStore
 from shim.accounts.views import AccountView
@@ -51,7 +51,7 @@ class Time:
 class Prober:
     """Finds every account parked."""
 
-    roster: Roster
+    roster: AccountPool
     probed: list[str] = field(default_factory=list)
 
     async def probe(self, id: str) -> AccountView | None:
@@ -66,7 +66,7 @@ class Site:
 
     app: Litestar
     base_url: str
-    roster: Roster
+    roster: AccountPool
     prober: Prober
     time: Time
     key: str
@@ -113,10 +113,10 @@ def make_site(tmp_path: Path) -> MakeSite:
     async def make(admin_key: str = KEY, **more: Any) -> AsyncIterator[Site]:
         settings = Settings(admin_key=admin_key, **more)
         clock = Time()
-        roster = Roster(
+        roster = AccountPool(
             SqliteStore(tmp_path / f"data-{next(numbers)}"),
             no_exchange,
-            RosterOptions(),
+            PoolOptions(),
             holder="tests",
             clock=clock,
             new_id=lambda: str(next(numbers)),
@@ -134,7 +134,7 @@ def make_site(tmp_path: Path) -> MakeSite:
     return make
 
 
-def make_app(settings: Settings, roster: Roster, prober: Prober, clock: Time) -> Litestar:
+def make_app(settings: Settings, roster: AccountPool, prober: Prober, clock: Time) -> Litestar:
     return Litestar(
         route_handlers=[
             Router(settings.root_path or "/", route_handlers=[admin_router(settings, Door(settings, clock))])

@@ -10,8 +10,8 @@ from shim.apis.admin.sessions import (
     IDLE_SECONDS,
     LIFE_SECONDS,
     RENEW_SECONDS,
+    AdminSessions,
     GuessLimiter,
-    Sessions,
     is_loopback,
     is_loopback_name,
     is_same_origin,
@@ -20,7 +20,7 @@ from shim.apis.admin.sessions import (
 
 NOW = 1_800_000_000.0
 ID = secrets.token_urlsafe(32)
-SESSIONS = Sessions("key")
+SESSIONS = AdminSessions("key")
 COOKIE = SESSIONS.begin(ID, NOW)
 
 
@@ -29,14 +29,14 @@ def session_at(now, cookie=COOKIE, sessions=SESSIONS):
 
 
 def test_a_session_is_read_back_in_every_process_with_the_key():
-    elsewhere = Sessions("key")
+    elsewhere = AdminSessions("key")
     session = session_at(NOW + 5, sessions=elsewhere)
     assert (session.id, session.began, session.used) == (ID, NOW, NOW)
     assert elsewhere.token(session) == SESSIONS.token(session)
 
 
 def test_another_key_knows_neither_session_nor_token():
-    other = Sessions("other")
+    other = AdminSessions("other")
     assert session_at(NOW, sessions=other) is None
     session = session_at(NOW)
     assert not other.has_token(session, SESSIONS.token(session))
@@ -83,7 +83,7 @@ def test_a_session_of_the_future_is_none():
 
 
 def test_an_ended_session_is_refused_here_and_the_memory_of_it_is_bounded():
-    sessions = Sessions("key")
+    sessions = AdminSessions("key")
     sessions.end(session_at(NOW))
     assert session_at(NOW, sessions=sessions) is None
     for number in range(3000):

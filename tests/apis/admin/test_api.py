@@ -7,7 +7,7 @@ import time
 import msgspec
 import pytest
 
-from shim.accounts.roster import AddReport
+from shim.accounts.pool import AddReport
 from shim.accounts.states import Limited, Refused
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView

@@ -123,8 +123,8 @@ def test_a_narrow_terminal_still_shows_whole_ids(run: Run, tmp_path: Path) -> No
 
 def test_a_running_server_follows(start_gateway, tmp_path: Path) -> None:
     """And what the server was given, the terminal sees."""
-    server = start_gateway(ADMIN_KEY="key")
-    data_dir = server._log.parent / "data"
+    data_dir = tmp_path / "data"
+    server = start_gateway(ADMIN_KEY="key", DATA_DIR=str(data_dir))
 
     def tokens(*arguments: str, input: str = "") -> str:
         command = [PYTHON, "-m", "shim", "tokens", *arguments]
@@ -144,7 +144,7 @@ def test_a_running_server_follows(start_gateway, tmp_path: Path) -> None:
             return number
 
         def becomes(number: int) -> bool:
-            until = time.monotonic() + 5
+            until = time.monotonic() + 30
             while total() != number and time.monotonic() < until:
                 time.sleep(0.05)
             return total() == number

@@ -119,8 +119,6 @@ def test_a_stream_as_it_is_on_the_wire(include_usage: bool) -> None:
         "object": "chat.completion.chunk",
         "created": 1_700_000_000,
         "model": "gpt-4o",
-        "service_tier": None,
-        "system_fingerprint": None,
         "choices": [
             {
                 "index": 0,

@@ -1,4 +1,4 @@
-"""Stories: the strings that grow over the events of a stream, each put together again (protocol.md 5.1, 5.2).
+"""Strings that grow over the events of a stream, each put together again (protocol.md 5.1, 5.2).
 
 A delta appends to a string, and a snapshot repeats it with more at its end, so a secret may lie across events, and its
 beginning may stand alone in one of them.
@@ -13,11 +13,11 @@ from shim.cassettes.edits import Edit, within
 from shim.cassettes.literals import Literal, Path
 
 _PATCH, _APPEND = "patch", "append"
-Place = tuple[str, Path]
+Position = tuple[str, Path]  # the channel of the delta, and where in its message
 
 
-class Sighting:
-    """A literal that shows a part of a story, and the edits of that part."""
+class Occurrence:
+    """A literal that shows a part of a string, and the edits of that part."""
 
     __slots__ = ("edits", "literal")
 
@@ -25,7 +25,7 @@ class Sighting:
         self.literal, self.edits = literal, edits
 
 
-class Story:
+class GrowingString:
     """One string as it became, and where parts of it were seen."""
 
     def __init__(self, path: Path) -> None:
@@ -34,26 +34,26 @@ class Story:
         self._seen: list[tuple[Literal, int, int]] = []
 
     def goes_on_with(self, text: str) -> bool:
-        """Whether a whole string is this one, grown or repeated."""
+        """Whether `text` is this string again, as it was or grown."""
         return rules.rule_of(self.path) == "text" and (text.startswith(self.text) or self.text.startswith(text))
 
     def repeat(self, literal: Literal) -> None:
-        """It was seen from its beginning."""
+        """A literal shows the string from its beginning."""
         text = literal.value or ""
         self._seen.append((literal, 0, len(text)))
         if len(text) > len(self.text):
             self.text = text
 
     def append(self, literal: Literal) -> None:
-        """More of it came."""
+        """A literal adds to the end of the string."""
         text = literal.value or ""
         self._seen.append((literal, len(self.text), len(self.text) + len(text)))
         self.text += text
 
-    def sightings(self, edits: Sequence[Edit]) -> Iterator[Sighting]:
+    def occurrences(self, edits: Sequence[Edit]) -> Iterator[Occurrence]:
         """Every place with its share of the edits of `text`."""
         for literal, start, end in self._seen:
-            yield Sighting(literal, within(edits, start, end))
+            yield Occurrence(literal, within(edits, start, end))
 
 
 class _Delta:
@@ -79,10 +79,10 @@ class _Delta:
         return batch
 
 
-def stories(events: Sequence[list[Literal]]) -> list[Story]:
-    """The stories of all string values in these events, in order of their beginnings."""
-    told: list[Story] = []
-    running: dict[Place, Story] = {}
+def growing_strings(events: Sequence[list[Literal]]) -> list[GrowingString]:
+    """All string values in these events as they became, in the order in which they began."""
+    found: list[GrowingString] = []
+    running: dict[Position, GrowingString] = {}
     delta = _Delta()
     for event in events:
         is_delta = any(one.path == ("v",) or one.path[:1] == ("v",) for one in event)
@@ -92,24 +92,31 @@ def stories(events: Sequence[list[Literal]]) -> list[Story]:
             if one.is_key or one.value is None:
                 continue
             path, grows = _place(one.path, delta, batch) if is_delta else (one.path, False)
-            _tell(one, (channel, path), grows=grows, told=told, running=running)
-    return told
+            _add(one, (channel, path), grows=grows, found=found, running=running)
+    return found
 
 
-def _tell(literal: Literal, place: Place, *, grows: bool, told: list[Story], running: dict[Place, Story]) -> None:
+def _add(
+    literal: Literal,
+    place: Position,
+    *,
+    grows: bool,
+    found: list[GrowingString],
+    running: dict[Position, GrowingString],
+) -> None:
     channel, path = place
     # What is appended to a list comes without its index: then the newest string of that name is the one that grows.
     unnumbered = (channel, tuple(step for step in path if isinstance(step, str) and not step.isdecimal()))
-    story = running.get(place) or (running.get(unnumbered) if grows else None)
-    if story is not None and grows:
-        story.append(literal)
-    elif story is not None and story.goes_on_with(literal.value or ""):
-        story.repeat(literal)
+    string = running.get(place) or (running.get(unnumbered) if grows else None)
+    if string is not None and grows:
+        string.append(literal)
+    elif string is not None and string.goes_on_with(literal.value or ""):
+        string.repeat(literal)
     else:
-        story = Story(path)
-        story.append(literal)
-        told.append(story)
-    running[place] = running[unnumbered] = story
+        string = GrowingString(path)
+        string.append(literal)
+        found.append(string)
+    running[place] = running[unnumbered] = string
 
 
 def _place(path: Path, delta: _Delta, batch: dict[int, tuple[str, str]]) -> tuple[Path, bool]:
@@ -121,8 +128,5 @@ def _place(path: Path, delta: _Delta, batch: dict[int, tuple[str, str]]) -> tupl
             p, o = delta.p, delta.o
         case _:
             return path, False
-    return (*_steps(p), *rest), o == _APPEND and not rest
-
-
-def _steps(pointer: str) -> Path:
-    return tuple(int(step) if step.isdecimal() else step for step in pointer.split("/")[1:])
+    steps = (int(step) if step.isdecimal() else step for step in p.split("/")[1:])  # of a JSON Pointer
+    return (*steps, *rest), o == _APPEND and not rest

@@ -10,26 +10,21 @@ upstream sends, so that a client can't take a hole in the recording for somethin
 
 import asyncio
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, cast
 
 import msgspec
-from granian.constants import Interfaces
-from granian.server.embed import Server
 from litestar import Litestar, asgi, get, post
 from litestar.types import HTTPScope, Receive, Scope
 from litestar.types import Send as SendEvent
 
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse
 from shim.cassettes.matching import Miss, Player
+from shim.server.granian import serve_app
 
 Pace = Literal["recorded", "fast", "bytes"]
 MISS = 599
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
-_START_SECONDS = 10.0
-_STOP_SECONDS = 2.0
 
 
 class BrokenOffError(ConnectionError):
@@ -37,7 +32,7 @@ class BrokenOffError(ConnectionError):
 
 
 def create_replay(player: Player, pace: Pace = "recorded") -> Litestar:
-    """The application."""
+    """The application that answers each call with its recording."""
 
     @get("/replay/status")
     async def status() -> dict[str, Any]:
@@ -58,7 +53,7 @@ def create_replay(player: Player, pace: Pace = "recorded") -> Litestar:
 
 
 def report(player: Player) -> dict[str, Any]:
-    """What was played, what is left, what was missed."""
+    """How many were played, the titles of those left, and the misses."""
     return {
         "played": player.played,
         "left": [one.title for one in player.left],
@@ -66,14 +61,14 @@ def report(player: Player) -> dict[str, Any]:
     }
 
 
-async def run(cassettes: Iterable[Cassette], *, port: int, pace: Pace, told: Callable[[str], None]) -> Player:
-    """Serve on loopback until SIGTERM or SIGINT; `told` gets the address. Raises OSError where the port is taken."""
+async def run(cassettes: Iterable[Cassette], *, port: int, pace: Pace, listening: Callable[[str], None]) -> Player:
+    """Serve on loopback until SIGTERM or SIGINT; `listening` gets the address. Raises OSError if the port is taken."""
     player = Player(cassettes)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with _serving(create_replay(player, pace), port) as claimed:
-        told(f"http://127.0.0.1:{claimed}")
+    async with serve_app(create_replay(player, pace), port) as claimed:
+        listening(f"http://127.0.0.1:{claimed}")
         await stopped.wait()
     return player
 
@@ -141,48 +136,3 @@ async def _start(send: SendEvent, status: int, headers: dict[str, str]) -> None:
 
 def _piece(content: bytes, *, last: bool = False) -> Any:
     return {"type": "http.response.body", "body": content, "more_body": not last}
-
-
-@asynccontextmanager
-async def _serving(app: Litestar, port: int) -> AsyncIterator[int]:
-    """Serve in the running loop. Granian tells no port and shares a taken one, so it is claimed before."""
-    with socket.socket() as probe, socket.socket() as claim:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
-        port = probe.getsockname()[1]
-        probe.close()
-        claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        claim.bind(("127.0.0.1", port))
-        server = Server(
-            app,
-            address="127.0.0.1",
-            port=port,
-            interface=Interfaces.ASGI,
-            websockets=False,
-            log_enabled=False,
-            backlog=1024,
-            backpressure=1024,
-        )
-        serving = asyncio.create_task(server.serve())
-        try:
-            await _accepting(port, serving)
-            yield port
-        finally:
-            server.stop()  # type: ignore[no-untyped-call]
-            _, pending = await asyncio.wait({serving}, timeout=_STOP_SECONDS)
-            for task in pending:
-                task.cancel()
-            with suppress(asyncio.CancelledError):
-                await serving
-
-
-async def _accepting(port: int, serving: "asyncio.Task[None]") -> None:
-    async with asyncio.timeout(_START_SECONDS):
-        while not serving.done():
-            with suppress(ConnectionRefusedError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                await writer.wait_closed()
-                return
-            await asyncio.sleep(0.005)
-    await serving

@@ -1,0 +1,79 @@
+"""The part about selection: how long it takes to choose the account for a turn among 1,000.
+
+Rule: what is measured is the pool's own `lease` and `end`, as every turn makes them, not the scan alone.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from statistics import median
+
+from scripts.benchmark.report import Row
+from scripts.benchmark.sizes import Sizes
+from shim.accounts.account import Account, Condition
+from shim.accounts.pool_state import PoolState
+from shim.accounts.states import Limited, Unused
+
+_ACCOUNTS = 1000
+_NOW = 1_000_000.0
+_SLUGS = ("gpt-5", "gpt-5-thinking")
+_MODELS = (*(f"model-{number}" for number in range(10)), _SLUGS[-1])
+_AIM = 150.0
+
+
+def selection(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
+    """Microseconds a turn, against a bare `min()` over as many numbers."""
+    ranks = [(float(number), number) for number in range(_ACCOUNTS)]
+    bare = _microseconds(sizes, lambda: min(ranks))
+    rows = []
+    for name, pool in (("all ready", _pool()), ("worst order", _pool(falling=True)), ("all but one", _cooling())):
+        tell(f"selection, {name}")
+        measured = _microseconds(sizes, lambda pool=pool: _turn(pool))  # type: ignore[misc]
+        rows.append(
+            Row(
+                part="selection",
+                name=f"Choosing among {_ACCOUNTS:,} accounts, {name}{' cooling' if name == 'all but one' else ''}",
+                unit="us",
+                baseline=bare,
+                baseline_name="bare min()",
+                measured=measured,
+                aim=_AIM,
+            )
+        )
+    return rows
+
+
+_ids = itertools.count()
+
+
+def _turn(pool: PoolState) -> None:
+    pool.end(pool.lease(_SLUGS, _NOW, slot_id=str(next(_ids))), Unused(), _NOW)
+
+
+def _pool(*, falling: bool = False) -> PoolState:
+    """With `falling`, each account was used before the one ahead of it in the pool: every comparison finds a better."""
+    pool = PoolState(4)
+    for number in range(_ACCOUNTS):
+        used = float(_ACCOUNTS - number if falling else number)
+        account = Account(f"account {number}", access_token="token", expires=_NOW * 2)
+        pool.add(account, Condition(last_used=used), _NOW)
+        pool.learn(account.id, _MODELS)
+    return pool
+
+
+def _cooling() -> PoolState:
+    """All but the last are limited, and each has to be looked at."""
+    pool = _pool()
+    for number in range(_ACCOUNTS - 1):
+        pool.report(f"account {number}", Limited(_NOW + 3600), _NOW)
+    return pool
+
+
+def _microseconds(sizes: Sizes, call: Callable[[], object]) -> float:
+    """The median over many calls: others on the machine make single ones slow."""
+    taken = []
+    for _ in range(sizes.repeats * 40):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return median(taken) * 1e6

@@ -1,0 +1,283 @@
+"""Leases: the account, slug and identity that one attempt at a turn uses, wherever they come from.
+
+    bearer ── own credential ──> the account's own pool ──┐
+           └─ key, or none ────> the shared pool ─────────┼──> AccountLease ── end ──> what it showed goes back
+                                 (empty) nobody ──────────┘
+
+Rule: whoever takes a lease ends it, once; ending it again does nothing.
+"""
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from shim.accounts.account import Account
+from shim.accounts.credentials import Caller, identity_of, own_account
+from shim.accounts.model_lists import FetchedModels, ModelLists
+from shim.accounts.outcomes import event_of
+from shim.accounts.pool import AccountPool
+from shim.accounts.pool_state import Slot
+from shim.accounts.selection import NoAccountError, Shortage
+from shim.accounts.states import Released, State, TurnEvent, Unused
+from shim.errors import About, CredentialError, GatewayError, LimitError, RequestError, Sent, UpstreamError
+from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
+from shim.protocol.upstream import Identity
+
+Fetch = Callable[[Identity], Awaitable[tuple[str, ...]]]
+_BUSY_SECONDS = 1.0
+
+
+class AccountLease:
+    """The right to make one turn: on which model, and as whom. `account_id` is None where that is nobody in
+    particular; then there is nothing to give back."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        model: str,
+        slug: str,
+        *,
+        pool: AccountPool | None = None,
+        slot: Slot | None = None,
+        own: bool = False,
+    ) -> None:
+        self.identity = identity
+        self.model = model
+        self.slug = slug
+        self.account_id = slot.account.id if slot is not None else None
+        self.renewable = slot is not None and slot.account.renewable
+        self._pool, self._slot, self._own = pool, slot, own
+
+    def succeeded(self) -> None:
+        """The turn went well."""
+        if self._slot is not None:
+            self._end(self._slot.succeeded())
+
+    def failed(self, error: GatewayError, now: float) -> None:
+        """The turn failed: what that says of the account goes back."""
+        self._end(event_of(error, slug=self.slug, renewable=self.renewable, now=now, own=self._own))
+
+    def left(self) -> None:
+        """The turn was broken off by the client."""
+        self._end(Released())
+
+    def _end(self, event: TurnEvent) -> None:
+        if self._pool is not None and self._slot is not None:
+            self._pool.end(self._slot, event)
+
+
+class AccountCall:
+    """A call beside the turns of an account: it has no model and counts for no limit. `account_id` is None for nobody
+    in particular."""
+
+    def __init__(self, identity: Identity, pool: AccountPool | None = None, account: Account | None = None) -> None:
+        self.identity = identity
+        self.account_id = account.id if account is not None else None
+        self._pool, self._account = pool, account
+
+    def failed(self, error: GatewayError, now: float) -> None:
+        """The call failed: of that only a refused token says something about the account."""
+        if isinstance(error, CredentialError) and self._pool is not None and self._account is not None:
+            event = event_of(error, slug=AUTO, renewable=self._account.renewable, now=now)
+            self._pool.report(self._account.id, event)
+
+
+class Leases:
+    """Gives leases on accounts of the shared `pool`, and of the `guests` that callers bring themselves. `fetch` asks
+    upstream for the slugs of an identity."""
+
+    def __init__(
+        self,
+        pool: AccountPool,
+        guests: AccountPool,
+        *,
+        fetch: Fetch,
+        installation: uuid.UUID,
+        clock: Callable[[], float],
+        default_model: str | None,
+        conversation_only: bool = False,
+    ) -> None:
+        self.pool = pool
+        self.guests = guests
+        self._fetch = fetch
+        self._installation = installation
+        self._clock = clock
+        self._default_model = default_model
+        self._conversation_only = conversation_only
+        self._lists = ModelLists(clock)
+
+    async def take(self, caller: Caller, model: str, tried: frozenset[str], owner: str | None = None) -> AccountLease:
+        """A lease for a turn on `model`, not with the accounts in `tried`; with `owner` only with that one.
+
+        Raises RequestError (404) where nobody has the model, LimitError where all have to wait, CredentialError.
+        """
+        if caller.own is not None:
+            guest = await self._guest(caller)
+            return await self._lend(self.guests, model, frozenset(), guest)
+        if len(self.pool):
+            return await self._lend(self.pool, model, tried, owner)
+        return await self._for_nobody(model)
+
+    async def call_on(self, caller: Caller, owner: str | None = None, *, pin: str | None = None) -> AccountCall:
+        """An account for a call that is no turn: the `owner` of what it is about; else for the same `pin` always the
+        same one, as long as it is there; else any that could take a turn. Raises GatewayError."""
+        if caller.own is not None:
+            return await self._call(self.guests, await self._guest(caller))
+        if not len(self.pool):
+            return AccountCall(identity_of(None, self._installation))
+        if owner is None and pin is not None:
+            owner = self._pinned(pin)
+        if owner is None:  # the account whose turn it would be
+            slot = await self._slot(self.pool, (AUTO,), frozenset(), None)
+            self.pool.end(slot, Unused())
+            owner = slot.account.id
+        return await self._call(self.pool, owner)
+
+    @asynccontextmanager
+    async def call_as(self, account_id: str) -> AsyncIterator[Identity]:
+        """Who goes upstream for a call by this account, of the pool or a guest. A GatewayError raised inside goes back
+        to the account. Raises RequestError (404) where it is gone."""
+        call = await self._call(self.guests if self.pool.view(account_id) is None else self.pool, account_id)
+        try:
+            yield call.identity
+        except GatewayError as error:
+            call.failed(error, self._clock())
+            raise
+
+    def identity_of(self, account: Account) -> Identity:
+        """Who goes upstream for an account."""
+        return identity_of(account, self._installation)
+
+    async def models(self, caller: Caller) -> FetchedModels:
+        """The models a caller may use; of the pool those of one account that is ready. Raises GatewayError."""
+        if caller.own is None and not len(self.pool):
+            return await self._list_of(identity_of(None, self._installation))
+        pool = self.guests if caller.own is not None else self.pool
+        owner = await self._guest(caller) if caller.own is not None else None
+        slot = await self._slot(pool, (AUTO,), frozenset(), owner)
+        try:
+            return await self._list_of(identity_of(await pool.ready(slot), self._installation))
+        finally:
+            pool.end(slot, Unused())
+
+    async def _lend(self, pool: AccountPool, model: str, tried: frozenset[str], owner: str | None) -> AccountLease:
+        """An account that has the model. Each that turns out not to have it is not offered again (`learn`)."""
+        while True:
+            try:
+                slot = await self._slot(pool, tuple(slug_candidates(model)), tried, owner)
+            except RequestError:
+                if self._default_model in {None, model}:
+                    raise
+                model = self._default_model or model
+                continue
+            lease = await self._lease(pool, slot, model)
+            if lease is not None:
+                return lease
+
+    async def _lease(self, pool: AccountPool, slot: Slot, model: str) -> AccountLease | None:
+        """The lease over a slot, or None where its account turns out not to have the model."""
+        own = pool is self.guests
+        try:
+            identity = identity_of(await pool.ready(slot), self._installation)
+            listed = await self._list_of(identity)
+        except GatewayError as error:
+            renewable = slot.account.renewable
+            pool.end(slot, event_of(error, slug=slot.slug, renewable=renewable, now=self._clock(), own=own))
+            raise
+        except BaseException:
+            pool.end(slot, Unused())
+            raise
+        pool.learn(slot.account.id, listed.slugs)
+        slug = slug_for(model, listed.slugs)
+        if slug is None:
+            pool.end(slot, Unused())
+            return None
+        return AccountLease(identity, model, slug, pool=pool, slot=slot, own=own)
+
+    async def _call(self, pool: AccountPool, id: str) -> AccountCall:
+        view = pool.view(id)
+        if view is not None and view.state is State.PARKED:
+            raise _error_of(NoAccountError(Shortage.NEVER), (AUTO,), own=pool is self.guests)
+        account = await pool.beside(id)
+        if account is None:
+            raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)
+        return AccountCall(self.identity_of(account), pool, account)
+
+    def _pinned(self, pin: str) -> str | None:
+        """By rendezvous: one account coming or going moves only those pinned to it."""
+        usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
+        return max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
+
+    async def _for_nobody(self, model: str) -> AccountLease:
+        identity = identity_of(None, self._installation)
+        listed = await self._list_of(identity)
+        named, slug = resolve(model, listed.slugs, self._default_model)
+        return AccountLease(identity, named, slug)
+
+    async def _slot(self, pool: AccountPool, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None) -> Slot:
+        try:
+            return await pool.lease(slugs, exclude=tried, owner=owner)
+        except NoAccountError as shortage:
+            raise _error_of(shortage, slugs, own=pool is self.guests) from shortage
+
+    async def _list_of(self, identity: Identity) -> FetchedModels:
+        if self._conversation_only:
+            return FetchedModels((), int(self._clock()), 0.0)
+        return await self._lists.get(list_key(identity), lambda: self._fetch(identity))
+
+    async def _guest(self, caller: Caller) -> str:
+        """The id of a caller's own account, taken in among the guests."""
+        assert caller.own is not None  # noqa: S101  the two callers above have looked
+        account = own_account(caller.own, self._clock())
+        return await self.guests.host(account)
+
+
+def is_shortage(error: GatewayError) -> bool:
+    """Whether `error` says that there is no lease at all, rather than that one account failed."""
+    return error.about in {About.POOL, About.POOL_BUSY}
+
+
+def list_key(identity: Identity) -> str:
+    """What the models and connections of an identity are kept under."""
+    return f"{identity.device_id},{identity.workspace_id or ''}"
+
+
+def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) -> GatewayError:
+    match shortage.shortage:
+        case Shortage.NO_MODEL:
+            return model_not_found(slugs[-1], About.POOL)
+        case Shortage.BUSY:
+            return LimitError(
+                "Every account is busy with other turns",
+                code="accounts_busy",
+                retry_after=_BUSY_SECONDS,
+                about=About.POOL_BUSY,
+            )
+        case Shortage.LATER:
+            what = "This account has" if own else "Every account has"
+            return LimitError(
+                f"{what} to wait until its limit is over ({shortage})",
+                code="accounts_cooling",
+                retry_after=shortage.retry_after,
+                about=About.POOL,
+            )
+        case Shortage.NEVER if own:
+            return CredentialError(
+                "Upstream does not accept this token any more", code="invalid_api_key", about=About.POOL
+            )
+        case Shortage.GONE:
+            return RequestError(
+                "The account that owns this conversation is gone",
+                status=404,
+                code="conversation_not_found",
+                about=About.POOL,
+            )
+        case _:
+            return UpstreamError(
+                f"No account of the pool can be used: {shortage}",
+                code="no_account",
+                status=503,
+                about=About.POOL,
+                sent=Sent.NEVER,
+            )

@@ -1,0 +1,137 @@
+"""Which account takes the next turn: the least recently used of those that can serve it now.
+
+Rules:
+* by when its last turn began, not by how many turns it has under way: that would give a quick account more turns than a
+  slow one. So, as long as none is at its limit, accounts that can serve the same get the same number of turns, give or
+  take one;
+* a plain scan. People have a handful of accounts, and even at 1,000 it takes some 40 microseconds (measured by
+  `scripts/bench --only selection`): no index would be worth its upkeep.
+
+Pure: no I/O, no clock.
+"""
+
+import enum
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from shim.accounts.account import EVERY_MODEL, Account, Condition
+from shim.accounts.states import State, state_of, usable_from
+from shim.protocol.models import AUTO
+
+
+class Shortage(enum.Enum):
+    """Why there is no account for a turn."""
+
+    EMPTY = "there are no accounts"
+    GONE = "the account that owns the conversation is not here any more"
+    NO_MODEL = "no account has this model"
+    BUSY = "every account that could serve is at its limit of concurrent turns"
+    TRIED = "every account that could serve has been tried"
+    LATER = "every account that could serve has to wait"
+    NEVER = "no account that could serve is good any more"
+
+
+class NoAccountError(Exception):
+    """No account. `retry_after` is the seconds until one is usable by time alone (LATER only). `counts`: suitable
+    accounts per reason; empty for BUSY, which is asked often and explains itself."""
+
+    def __init__(
+        self, shortage: Shortage, retry_after: float | None = None, counts: Mapping[str, int] | None = None
+    ) -> None:
+        self.shortage = shortage
+        self.retry_after = retry_after
+        self.counts = dict(counts or {})
+        listed = ", ".join(f"{number} {why}" for why, number in sorted(self.counts.items()))
+        super().__init__(f"{shortage.value} ({listed})" if listed else shortage.value)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the end of another turn is worth waiting for."""
+        return self.shortage is Shortage.BUSY
+
+
+class Entry:
+    """One account in the pool. `slugs` are the models it has, None where they are not known; `rank` orders by last use;
+    `renewing` is the version of the credentials being renewed, or None; `active` counts turns under way."""
+
+    __slots__ = ("account", "active", "condition", "rank", "renewing", "slugs")
+
+    def __init__(self, account: Account, condition: Condition, rank: tuple[float, int]) -> None:
+        self.account = account
+        self.condition = condition
+        self.rank = rank
+        self.slugs: frozenset[str] | None = None
+        self.active = 0
+        self.renewing: int | None = None
+
+    def state(self, now: float) -> State:
+        """The account's state at `now`."""
+        return state_of(self.account, self.condition, self.renewing is not None, now)
+
+    def usable_from(self, slug: str, now: float) -> float:
+        """When a turn on `slug` may begin (`states.usable_from`)."""
+        return usable_from(self.account, self.condition, self.renewing is not None, slug, now)
+
+    def best(self, slugs: tuple[str, ...]) -> str | None:
+        """The first of `slugs` that it has. One whose list is not known is taken to have it; `auto` is always there."""
+        if self.slugs is None:
+            return slugs[0]
+        for slug in slugs:
+            if slug in self.slugs or slug == AUTO:
+                return slug
+        return None
+
+    def obstacle(self, slug: str, now: float, limit: int) -> str:
+        """Why it can't take a turn on `slug` now, in a word for people; "ready" where it can."""
+        if self.usable_from(slug, now) <= now:
+            return "ready" if self.active < limit else "busy"
+        if self.condition.parked is not None:
+            return "parked"
+        cooling = self.condition.cooling
+        return "cooling" if max(cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) > now else "expired"
+
+
+def choose(
+    entries: Collection[Entry], slugs: tuple[str, ...], now: float, *, limit: int, exclude: frozenset[str]
+) -> tuple[Entry, str]:
+    """(the entry that takes the turn, with which of `slugs`). Raises NoAccountError."""
+    chosen, chosen_slug = None, ""
+    for entry in entries:
+        # The cheap questions first: of 1,000 accounts only a few get past the comparison of ranks, and of those that
+        # are limited as a whole none gets past the second line.
+        if (chosen is not None and entry.rank > chosen.rank) or entry.active >= limit:
+            continue
+        if (cooling := entry.condition.cooling) and cooling.get(EVERY_MODEL, 0.0) > now:
+            continue
+        if exclude and entry.account.id in exclude:
+            continue
+        slug = entry.best(slugs)
+        if slug is not None and entry.usable_from(slug, now) <= now:
+            chosen, chosen_slug = entry, slug
+    if chosen is None:
+        raise _shortage(entries, slugs, now, limit, exclude)
+    return chosen, chosen_slug
+
+
+def _shortage(
+    entries: Collection[Entry], slugs: tuple[str, ...], now: float, limit: int, exclude: frozenset[str]
+) -> NoAccountError:
+    """Why `choose` found nobody."""
+    if not entries:
+        return NoAccountError(Shortage.EMPTY)
+    able = [(entry, slug) for entry in entries if (slug := entry.best(slugs)) is not None]
+    starts = [entry.usable_from(slug, now) for entry, slug in able]
+    for (entry, _), start in zip(able, starts, strict=True):
+        if start <= now and entry.account.id not in exclude:
+            return NoAccountError(Shortage.BUSY)
+    soonest = min(starts, default=math.inf)
+    # An account of which nobody knows what it has, and which will not serve again by itself, is no reason to hope.
+    if soonest == math.inf and all(entry.slugs is None for entry, _ in able) and len(able) < len(entries):
+        return NoAccountError(Shortage.NO_MODEL)
+    counts = Counter(entry.obstacle(slug, now, limit) for entry, slug in able)
+    if soonest <= now:
+        return NoAccountError(Shortage.TRIED, None, counts)
+    if soonest == math.inf:
+        return NoAccountError(Shortage.NEVER, None, counts)
+    return NoAccountError(Shortage.LATER, soonest - now, counts)

@@ -1,0 +1,74 @@
+"""Redis (5 or newer) or Valkey as our stores use it: one server (or a failover pair), not a cluster.
+
+Rule: nothing is tried twice here and nothing waits for long; a call that fails says so, and the next one connects again
+by itself.
+"""
+
+from urllib.parse import urlsplit
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from shim.databases import DatabaseError
+
+CONNECT_SECONDS = 1.0
+CALL_SECONDS = 2.0
+WAIT_SECONDS = 5.0
+"""For one of our own connections, where more calls are made at once than there may be connections."""
+MAX_CONNECTIONS = 32
+
+
+def client_of(url: str) -> Redis:
+    """A client that has not called yet. RESP2 because it takes no further round trip to agree on. Raises
+    DatabaseError."""
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=WAIT_SECONDS,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=CALL_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+    except ValueError:
+        raise DatabaseError(f"{server_name(url)} can't be used: an option after the `?` is wrong") from None
+    return Redis.from_pool(pool)
+
+
+def server_name(url: str) -> str:
+    """The server without user, password and options. Raises DatabaseError for an address of another kind."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in {"redis", "rediss"}:
+            return f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 6379}"
+        if parts.scheme == "unix" and parts.path:
+            return f"unix://{parts.path}"
+    except ValueError:
+        pass  # a port that is no number; the text would quote it, and a password may be what it quotes
+    raise DatabaseError(
+        "the address of Redis can't be used: redis://, rediss:// or unix:// with a host or path is needed"
+    )
+
+
+def complaint(error: Exception) -> str:
+    """What is wrong, after the server's name."""
+    for kind, complaint in _COMPLAINTS:
+        if isinstance(error, kind):
+            return complaint
+    code = str(error).partition(" ")[0]
+    return f"refused the call ({code if code.isupper() else type(error).__name__})"
+
+
+_COMPLAINTS: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.AuthenticationError, "refuses the user or password"),
+    (exceptions.NoPermissionError, "does not allow the user what is needed"),
+    (exceptions.BusyLoadingError, "is still reading its data"),
+    (exceptions.TimeoutError, "does not answer in time"),
+    (exceptions.ConnectionError, "can't be reached"),
+    (OSError, "can't be reached"),
+    (exceptions.OutOfMemoryError, "is out of memory"),
+    (exceptions.ReadOnlyError, "is a replica that can't be written to"),
+)

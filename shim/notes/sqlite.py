@@ -1,0 +1,157 @@
+"""Notes in a file: `notes.db` in DATA_DIR, shared by the processes of one machine.
+
+It is not the accounts' file: notes come and go by the thousand and may be lost, accounts must not wait for that, and a
+notes file that is damaged can simply be removed. Every call runs in the store's one thread, in the order it was made.
+"""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from shim.databases.sqlite import complaint, connect, transaction
+from shim.notes.base import Note, NotesError
+
+FILE = "notes.db"
+FORMAT = 1
+SWEPT_AT_ONCE = 500
+"""Ended notes that one write removes: the first one after a long rest must not hold up the others."""
+
+_TABLES = (
+    # A note that is written again gets a new place, so that those written longest ago have the lowest.
+    """CREATE TABLE notes (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        shelf TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, until REAL NOT NULL, UNIQUE (shelf, key)
+    )""",
+    "CREATE INDEX notes_by_end ON notes (until)",
+    "CREATE INDEX notes_by_place ON notes (shelf, place)",
+    # Counted by triggers, as counting twenty thousand rows at every write would cost more than the write.
+    "CREATE TABLE shelves (shelf TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TRIGGER note_written AFTER INSERT ON notes BEGIN
+        INSERT INTO shelves VALUES (new.shelf, 1) ON CONFLICT (shelf) DO UPDATE SET count = count + 1;
+    END""",
+    """CREATE TRIGGER note_removed AFTER DELETE ON notes BEGIN
+        UPDATE shelves SET count = count - 1 WHERE shelf = old.shelf;
+    END""",
+    f"PRAGMA user_version = {FORMAT}",
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteNotes:
+    """Notes in `data_dir`/notes.db."""
+
+    def __init__(self, data_dir: str | os.PathLike[str]) -> None:
+        self._path = Path(data_dir) / FILE
+        self._file = _NotesFile(self._path)
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def close(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            closing = thread.submit(self._file.close)
+            thread.shutdown(wait=False)  # after what was asked before
+            await asyncio.wrap_future(closing)
+
+    async def put(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> None:
+        await self._run(_NotesFile.write, shelf, key, value, seconds, most, replace=True)
+
+    async def add(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> bool:
+        return await self._run(_NotesFile.write, shelf, key, value, seconds, most, replace=False)
+
+    async def get(self, shelf: str, key: str) -> bytes | None:
+        return await self._run(_NotesFile.get, shelf, key)
+
+    async def delete(self, shelf: str, key: str) -> bool:
+        return await self._run(_NotesFile.delete, shelf, key)
+
+    async def page(self, shelf: str, prefix: str, after: str | None, limit: int, *, backwards: bool) -> list[Note]:
+        return await self._run(_NotesFile.page, shelf, prefix, after, limit, backwards=backwards)
+
+    async def _run(self, step: "Callable[Concatenate[_NotesFile, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="notes")
+        work = partial(step, self._file, *args, **kwargs)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (sqlite3.Error, OSError) as error:
+            # A file that was damaged may have been moved away meanwhile: the next call opens what is there then.
+            self._thread.submit(self._file.close)
+            raise NotesError(f"{self._path} {complaint(error)}") from None  # its text may quote a note
+
+
+class _NotesFile:
+    """The same, synchronous, for the one thread it lives in."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def write(self, shelf: str, key: str, value: bytes, seconds: float, most: int, *, replace: bool) -> bool:
+        now = time.time()
+        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+            db.execute(_SWEEP, (now, SWEPT_AT_ONCE))
+            # Where nothing is to be replaced, a note that has ended (the sweep may have left it) is as good as none.
+            db.execute(
+                "DELETE FROM notes WHERE shelf = ? AND key = ? AND (? OR until <= ?)", (shelf, key, replace, now)
+            )
+            written = db.execute(_INSERT, (shelf, key, value, now + seconds)).rowcount
+            (count,) = db.execute("SELECT count FROM shelves WHERE shelf = ?", (shelf,)).fetchone()
+            db.execute(_MAKE_ROOM, (shelf, max(0, count - most)))
+        return written == 1
+
+    def get(self, shelf: str, key: str) -> bytes | None:
+        query = "SELECT value FROM notes WHERE shelf = ? AND key = ? AND until > ?"
+        found = self._db().execute(query, (shelf, key, time.time())).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def delete(self, shelf: str, key: str) -> bool:
+        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+            there = self.get(shelf, key) is not None  # one that has ended was none
+            db.execute("DELETE FROM notes WHERE shelf = ? AND key = ?", (shelf, key))
+        return there
+
+    def page(self, shelf: str, prefix: str, after: str | None, limit: int, *, backwards: bool) -> list[Note]:
+        # Text is ordered by its bytes in UTF-8, which is by code point, and no text has a code point above the last.
+        order, beyond = ("DESC", "<") if backwards else ("ASC", ">")
+        query = f"""SELECT key, value FROM notes WHERE shelf = ? AND key >= ? AND key < ? AND until > ?
+            AND (? IS NULL OR key {beyond} ?) ORDER BY key {order} LIMIT ?"""  # noqa: S608  two words of our own
+        values = (shelf, prefix, prefix + chr(0x10FFFF), time.time(), after, after, limit)
+        return [Note(key, bytes(value)) for key, value in self._db().execute(query, values).fetchall()]
+
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = connect(self._path)
+            try:
+                connection.execute("PRAGMA synchronous = NORMAL")
+                self._make_tables(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        with transaction(connection, "BEGIN IMMEDIATE"):
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > FORMAT:
+                raise NotesError(f"{self._path} was written by a newer chat2api (format {version}): update this one")
+            for statement in _TABLES if version < FORMAT else ():
+                connection.execute(statement)
+
+
+_INSERT = "INSERT INTO notes (shelf, key, value, until) VALUES (?, ?, ?, ?) ON CONFLICT (shelf, key) DO NOTHING"
+_SWEEP = "DELETE FROM notes WHERE place IN (SELECT place FROM notes WHERE until <= ? LIMIT ?)"
+_MAKE_ROOM = "DELETE FROM notes WHERE place IN (SELECT place FROM notes WHERE shelf = ? ORDER BY place LIMIT ?)"

@@ -1,0 +1,188 @@
+"""Exchanges: which accounts are tried and when no more, how choices share a stream, that everything is let go of."""
+
+import json
+from typing import Any
+
+import pytest
+
+from shim.errors import GatewayError, Sent
+from shim.exchange import Exchange
+from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, snapshot
+
+ANSWER = (V1, added(), append("Hello"), append(" there."), ENDED, DONE)
+TAKEN = V1 + added("Hel")
+
+
+async def streamed(exchange: Exchange) -> bytes:
+    """All that the client of a streamed answer is sent."""
+    sent: list[bytes] = []
+
+    async def send(data: bytes) -> None:
+        sent.append(data)
+
+    await exchange.run(send)
+    exchange.close()
+    return b"".join(sent)
+
+
+def text(stream: bytes, choice: int = 0) -> str:
+    """The content of one choice."""
+    lines = [json.loads(line[6:]) for line in stream.split(b"\n\n") if line.startswith(b"data: {")]
+    choices = [one for line in lines for one in line.get("choices", ()) if one["index"] == choice]
+    return "".join(one["delta"].get("content") or "" for one in choices)
+
+
+# --- which accounts are tried -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("failure", ["refused", "never connected"])
+async def test_a_turn_upstream_has_not_taken_is_tried_with_another_account(
+    open_house: Any, said: Any, lost: Any, failure: str
+) -> None:
+    async with open_house() as house:
+        first = said.refusal(429) if failure == "refused" else lost(sent=Sent.NEVER)
+        house.upstream.will_say(first, said(*ANSWER))
+        assert text(await streamed(await house.open(stream=True))) == "Hello there."
+        assert len({*house.conversations}) == 2
+
+
+async def test_a_turn_that_upstream_may_have_taken_is_not_sent_again(open_house: Any, lost: Any) -> None:
+    async with open_house() as house:
+        house.upstream.will_say(lost())  # after the call was sent, before its answer
+        with pytest.raises(GatewayError):
+            await house.open()
+        assert len(house.conversations) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+async def test_what_is_wrong_with_the_request_is_told_at_once(open_house: Any, said: Any, status: int) -> None:
+    async with open_house() as house:
+        house.upstream.will_say(said.refusal(status))
+        with pytest.raises(GatewayError):
+            await house.open()
+        assert len(house.conversations) == 1
+
+
+async def test_there_are_so_many_tries_and_no_more(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=9, retry_times=2) as house:
+        house.upstream.will_say(*(said.refusal(429) for _ in range(3)))
+        with pytest.raises(GatewayError):
+            await house.open()
+        assert len({*house.conversations}) == 3
+
+
+async def test_a_turn_that_upstream_has_taken_is_not_sent_again(open_house: Any, said: Any, lost: Any) -> None:
+    async with open_house() as house:
+        house.upstream.will_say(taken := said(TAKEN, lost()))
+        *_, last = (await streamed(await house.open(stream=True))).rstrip().split(b"\n\n")
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_connection"
+        assert len(house.conversations) == 1
+        assert taken.is_over
+
+
+async def test_an_answer_in_one_piece_that_fails_is_raised(open_house: Any, said: Any, lost: Any) -> None:
+    async with open_house() as house:
+        house.upstream.will_say(said(TAKEN, lost()))
+        exchange = await house.open()
+        with pytest.raises(GatewayError) as failed:
+            await exchange.whole()
+        exchange.close()
+        assert failed.value.code == "upstream_connection"
+
+
+# --- one machine for both drivers -------------------------------------------------------------------------------------
+
+
+async def test_a_pushed_answer_has_the_bytes_of_a_driven_one(open_house: Any, said: Any) -> None:
+    bodies = []
+    for pieces in (ANSWER, bytewise(b"".join(ANSWER)), [b"".join(ANSWER)]):
+        async with open_house() as house:
+            house.upstream.will_say(said(*pieces))
+            bodies.append(text(await streamed(await house.open(stream=True))))
+    async with open_house() as house:
+        exchange = await house.adopt(stream=True)
+        pushed = b"".join(map(exchange.receive, (*ANSWER, b"")))
+        assert exchange.ended
+        exchange.close()
+    assert {*bodies, text(pushed)} == {"Hello there."}
+
+
+async def test_a_pushed_answer_that_breaks_off_ends_with_the_error(open_house: Any, said: Any, lost: Any) -> None:
+    async with open_house() as house:
+        exchange = await house.adopt(stream=True)
+        assert text(exchange.receive(TAKEN)) == "Hel"
+        assert b"upstream_connection" in exchange.break_off(lost())
+        assert exchange.ended
+        exchange.close()
+
+
+# --- several choices --------------------------------------------------------------------------------------------------
+
+
+async def test_each_choice_is_a_turn_of_its_own(open_house: Any, said: Any) -> None:
+    async with open_house() as house:
+        turns = [
+            said(snapshot(word), snapshot(f"{word}!", status="finished_successfully", end_turn=True), DONE)
+            for word in "ab"
+        ]
+        house.upstream.will_say(*turns)
+        stream = await streamed(await house.open(stream=True, n=2))
+        assert sorted(text(stream, choice) for choice in range(2)) == ["a!", "b!"]
+        assert stream.count(b"[DONE]") == 1
+        assert all(turn.is_over for turn in turns)
+
+
+async def test_a_choice_that_fails_ends_all_with_one_error(open_house: Any, said: Any, lost: Any) -> None:
+    async with open_house() as house:
+        turns = [said(TAKEN, lost()), said(TAKEN, *(append("x") for _ in range(50)), lost())]
+        house.upstream.will_say(*turns)
+        stream = await streamed(await house.open(stream=True, n=2))
+        assert stream.count(b'"error"') == 1
+        assert b"[DONE]" not in stream
+        assert all(turn.is_over for turn in turns)
+
+
+async def test_where_one_choice_cannot_begin_none_is_left_open(open_house: Any, said: Any) -> None:
+    async with open_house(retry_times=0) as house:
+        house.upstream.will_say(good := said(*ANSWER), said.refusal(422))
+        with pytest.raises(GatewayError):
+            await house.open(n=2)
+        assert good.is_over
+
+
+# --- letting go -------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_in_mid_answer_lets_go_of_upstream_and_of_the_account(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=1, account_limit=1) as house:
+        house.upstream.will_say(under_way := said(TAKEN, append("lo")), said(*ANSWER))
+        exchange = await house.open(stream=True)
+        exchange.close()
+        exchange.close()  # again does nothing
+        assert under_way.closed
+        assert text(await streamed(await house.open(stream=True))) == "Hello there."  # the one account is free again
+
+
+async def test_an_answer_that_is_over_gives_its_connection_back(open_house: Any, said: Any) -> None:
+    async with open_house() as house:
+        house.upstream.will_say(answer := said(*ANSWER))
+        await streamed(await house.open(stream=True))
+        assert answer.released
+        assert not answer.closed
+
+
+# --- a second try at what a client asked for --------------------------------------------------------------------------
+
+
+async def test_an_answer_that_is_no_json_is_asked_for_once_more(open_house: Any, said: Any) -> None:
+    def whole(words: str) -> Any:
+        return said(snapshot(words, status="finished_successfully", end_turn=True), DONE)
+
+    async with open_house() as house:
+        house.upstream.will_say(first := whole("no JSON at all"), whole('{"a": 1}'))
+        exchange = await house.open(response_format={"type": "json_object"})
+        (choice,) = json.loads(await exchange.whole())["choices"]
+        exchange.close()
+        assert json.loads(choice["message"]["content"]) == {"a": 1}
+        assert first.is_over
+        assert len(house.conversations) == 2
