@@ -11,8 +11,6 @@ import msgspec
 from .failures import RefusedError, missing_field, refused
 
 CLIENT_CREATED_ROOT = "client-created-root"
-# Models that do not think refuse the field thinking_effort (protocol.md 4.1).
-PLAIN_MODEL_PREFIXES = ("gpt-4", "text-davinci")
 
 
 class IncomingAuthor(msgspec.Struct):
@@ -84,7 +82,9 @@ class ConversationRequest(msgspec.Struct):
     timezone_offset_min: int | None = None
     system_hints: list[str] = []
     supported_encodings: list[str] = []
-    thinking_effort: Literal["standard", "extended", "max", "min"] | None = None
+    force_use_search: bool = False
+    thinking_effort: str | None = None
+    service_tier: str | None = None
 
     def __post_init__(self) -> None:
         if self.parent_message_id != CLIENT_CREATED_ROOT:
@@ -94,8 +94,6 @@ class ConversationRequest(msgspec.Struct):
                 raise ValueError("continue takes a conversation and no messages")
         elif self.messages is not None and not self.messages:
             raise ValueError("messages must not be empty")
-        if self.thinking_effort and self.model.startswith(PLAIN_MODEL_PREFIXES):
-            raise ValueError("this model takes no thinking_effort")
 
     @property
     def gizmo_id(self) -> str | None:

@@ -30,6 +30,7 @@ from .socket import Sockets
 from .stats import Stats, StreamEnd, TurnRecord
 from .steps import Json, Pause, Step, Turn, Typed
 
+WORK_FALLBACK = "gpt-5-6"
 # Never kept, not even for a test to look at.
 CREDENTIALS = frozenset({"authorization", "cookie"})
 
@@ -84,7 +85,13 @@ class Upstream:
             raise refused("too_long")
         if self.options.require_sentinel:
             self.sentinel.admit(caller, headers)
+        if caller.account.refused:
+            raise refused("sentinel")
         slug = caller.account.resolve_slug(conversation.model)
+        if conversation.thinking_effort and conversation.thinking_effort not in caller.account.efforts(slug):
+            raise refused("invalid_body")
+        if slug.endswith("-wm") and conversation.history_and_training_disabled:
+            slug = WORK_FALLBACK  # silently (protocol.md 4.3)
         self.conduits.present(headers.get("x-conduit-token", ""))
         self._check_limits(caller)
         self.files.check(caller.account, conversation.messages or [])
@@ -208,6 +215,8 @@ class Upstream:
             parts=directives.parts or 2,
             polls=2 if directives.polls is None else directives.polls,
             pictures=directives.pictures or 4,
+            asked_slug=conversation.model,
+            effort=conversation.thinking_effort,
             gizmo_id=conversation.gizmo_id,
         )
         turn.conversation_id = conversation_id or turn.new_id()

@@ -118,6 +118,14 @@ class Answer:
         return self.phase is Phase.ENDED
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether upstream goes on with it although nobody reads its stream."""
+        moved = self.follow is not None or self._opened_by is not None
+        return not self.ended and (
+            moved or self._ending.handed_off or self._ending.moved or self._display.gallery.waits
+        )
+
+    @property
     def conversation_id(self) -> str | None:
         """The conversation this answer is part of, as far as upstream has said."""
         return self._ending.conversation_id
