@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from shim.exchange import Exchange
+
 KEPT = {"HISTORY_DISABLED": "false"}
 
 
@@ -24,12 +26,11 @@ async def test_who_leaves_an_answer_that_moved_stops_it(going: Any, how: str) ->
             live = turns._live
             turns._live = lambda *given: caught.append(live(*given)) or caught[-1]
             opening = asyncio.ensure_future(seen.open(prompt))
-            while not caught or caught[-1].answer.follow is None:
+            while not caught or caught[-1].answer.follow is None:  # noqa: ASYNC110  nothing tells of it
                 await asyncio.sleep(0.01)
             opening.cancel()
-            exchange = None
-            await asyncio.gather(opening, return_exceptions=True)
-        if exchange is not None:
+            (exchange,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(exchange, Exchange):
             exchange.close()
         await turns.settled()
         assert sum(seen.upstream.stats.stops.values()) == 1
