@@ -51,6 +51,10 @@ class Settings(msgspec.Struct, frozen=True):
     proxy_url: Annotated[Words, Meta(description="Proxies towards upstream (http, https, socks5), by comma.")] = ()
     arkose_token_url: Annotated[str, Meta(description="Your own Arkose token service.")] = ""
     history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True
+    kept_for_handoff: Annotated[
+        bool,
+        Meta(description="Ask models that finish elsewhere (Pro, Work, research) in kept chats, deleted afterwards."),
+    ] = False
     pow_difficulty: Annotated[
         str,
         Meta(pattern="^[0-9a-f]{1,64}$", description="Proofs of work harder (smaller) than this are refused untried."),
@@ -59,8 +63,9 @@ class Settings(msgspec.Struct, frozen=True):
         int, Meta(ge=0, le=64, description="Hard proofs of work solved at once (0: one for each core).")
     ] = 0
     sentinel: Annotated[
-        Literal["one-step", "two-step"], Meta(description="Which form of the requirements call is used.")
-    ] = "one-step"
+        Literal["auto", "one-step", "two-step"],
+        Meta(description="Which form of the requirements call is used (auto: two steps, one where those are refused)."),
+    ] = "auto"
     turnstile: Annotated[
         Literal["pass", "refuse"],
         Meta(description="When upstream asks for a check not done here: go on without it, or refuse at once."),

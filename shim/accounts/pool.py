@@ -188,6 +188,10 @@ class AccountPool:
             raise DeadCredentialError("account_removed")
         return await self._good(account)
 
+    def account(self, id: str) -> Account | None:
+        """One account as it is, whatever its token is worth; None where it is not there."""
+        return self._pool.account(id)
+
     async def beside(self, id: str) -> Account | None:
         """An account with a good access token for a call that is no turn, beside its turns and its limits; None where
         it is not there. Raises GatewayError."""

@@ -28,6 +28,7 @@ from shim.exchange.services import AnswerServices
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
+from shim.protocol.catalog import Catalog
 from shim.protocol.events import FileRef
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt
@@ -115,7 +116,7 @@ class Gateway:
         choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
-        return Exchange(call, wanted, choices, services, clock=self.clock, kept=self.turns.kept, chat=chat)
+        return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat)
 
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
@@ -132,7 +133,7 @@ class Gateway:
             if account is None:
                 return None
             identity = self.leases.identity_of(account)
-            pool.learn(id, await self._fetch_models(identity))
+            pool.learn(id, (await self._fetch_models(identity)).slugs)
             view = pool.view(id)
             if view is not None and view.state in _DISPROVED:
                 await pool.reset(id)
@@ -157,5 +158,5 @@ class Gateway:
                     opened.close()
             raise
 
-    async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
+    async def _fetch_models(self, identity: Identity) -> Catalog:
         return await self.calls.run(identity, list_models)

@@ -399,7 +399,7 @@ def test_efforts_go_up_where_the_model_thinks(gateway, upstream, make_account):
     key = {"authorization": f"Bearer {make_account('thinker', plan='plus')}"}
     response = gateway.post(CHAT, ask(reasoning_effort="high", model="gpt-5.2-thinking"), **key)
     assert response.status_code == 200, response.text
-    assert turns(upstream)[-1]["conversation"]["thinking_effort"] == "max"
+    assert turns(upstream)[-1]["conversation"]["thinking_effort"] == "extended"
     assert "x-chat2api-ignored" not in response.headers
 
 
