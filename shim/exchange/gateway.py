@@ -7,6 +7,7 @@ turn is sent.
 import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
@@ -23,6 +24,7 @@ from shim.exchange.continuations import Continuations, KnownChat
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
+from shim.exchange.sockets import Sockets
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
@@ -37,8 +39,9 @@ from shim.protocol.turn.renewal import DeadCredentialError
 from shim.protocol.upstream import Identity
 from shim.schemas import check_parameters, check_schema, validate
 from shim.settings import Settings
-from shim.transport.base import Response
+from shim.transport.base import ConnectionKey, Response
 from shim.transport.driver import Driver
+from shim.transport.websocket import CurlWebSocket, FrameSocket
 
 # What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
 _DISPROVED = frozenset({State.PARKED, State.EXPIRED})
@@ -73,7 +76,8 @@ class Gateway:
         )
         self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
         self._files = Files(settings, driver, clock=clock.now)
-        self.turns = Turns(settings, self.calls, self.leases, self._files, clock)
+        sockets = Sockets(self.calls, partial(_open_socket, settings))
+        self.turns = Turns(settings, self.calls, self.leases, self._files, clock=clock, sockets=sockets)
         self._continuations = Continuations(settings, self.leases, self.turns, notes)
         self._filter_needs = FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
@@ -154,3 +158,13 @@ class Gateway:
 
     async def _fetch_models(self, identity: Identity) -> Catalog:
         return await self.calls.run(identity, list_models)
+
+
+async def _open_socket(settings: Settings, url: str, headers: dict[str, str], connection: ConnectionKey) -> FrameSocket:
+    return await CurlWebSocket.open(
+        url,
+        headers,
+        proxy=connection.proxy,
+        ca_file=settings.ca_file or None,
+        connect_timeout=settings.connect_timeout,
+    )

@@ -23,6 +23,7 @@ from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
 from shim.exchange.next_account import next_lease
+from shim.exchange.sockets import Sockets
 from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
@@ -134,8 +135,10 @@ class LiveTurn:
 class Turns:
     """Opens turns. One for each worker."""
 
-    def __init__(self, settings: Settings, calls: Calls, leases: Leases, files: Files, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, calls: Calls, leases: Leases, files: Files, *, clock: Clock, sockets: Sockets
+    ) -> None:
+        self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
         self._aftermath: set[asyncio.Task[None]] = set()
 
@@ -290,25 +293,43 @@ class Turns:
         where there is nothing to say yet."""
         answer = live.answer
         try:
-            match answer.follow:
-                case None:
-                    return live.receive(await self._chunk(live))
-                case _ if self.now() > live.opened_at + self._settings.total_timeout:
-                    late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
-                    return live.note(answer.abort(late, final=True))
-                case Poll() as follow:
-                    return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
-                case Resume() as follow:
-                    opening = resume(live.route.upstream, follow, self._clock.chance())
-                    return await self._reopen(live, await self._run(opening, live))
-                case Socket():
-                    raise UpstreamError("The socket is not read here", code="stream_handoff")
-                case Continue() as follow:
-                    conversation = continuation(live.conversation, follow, self._clock.new_id())
-                    call = await self._shake_hands(live.lease, live.route, conversation)
-                    return await self._reopen(live, call.request)
+            if answer.follow is None:
+                return live.receive(await self._chunk(live))
+            return await self._go_after(live)
         except GatewayError as error:
             return live.note(answer.abort(error))
+
+    async def _go_after(self, live: LiveTurn) -> list[Event]:
+        """Do what the machine says that it can't go on without. Raises GatewayError."""
+        answer = live.answer
+        match answer.follow:
+            case _ if self.now() > live.opened_at + self._settings.total_timeout:
+                late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
+                return live.note(answer.abort(late, final=True))
+            case Poll() as follow:
+                return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
+            case Resume() as follow:
+                opening = resume(live.route.upstream, follow, self._clock.chance())
+                return await self._reopen(live, await self._run(opening, live))
+            case Socket() as follow:
+                return await self._onto_socket(live, follow)
+            case Continue() as follow:
+                conversation = continuation(live.conversation, follow, self._clock.new_id())
+                call = await self._shake_hands(live.lease, live.route, conversation)
+                return await self._reopen(live, call.request)
+            case None:
+                return []
+
+    async def _onto_socket(self, live: LiveTurn, follow: Socket) -> list[Event]:
+        """Read on from the account's socket. Whatever is in the way of that says nothing about the answer."""
+        live.response.close()
+        try:
+            live.response = await self._sockets.open(follow, live.route)
+        except GatewayError as error:
+            log.info("the account's socket can't be had (%s)", error.code)
+            return live.note(live.answer.abort(UpstreamError(error.message, code="stream_handoff")))
+        live.answer.reopen()
+        return []
 
     async def _chunk(self, live: LiveTurn) -> bytes:
         """The stream's next chunk. One that was opened again is lost sooner than the first, which IDLE_TIMEOUT ends:

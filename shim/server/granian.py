@@ -21,10 +21,12 @@ CONNECTIONS = 4096  # waiting to be accepted, and under way: far more than one w
 
 
 @asynccontextmanager
-async def serve_app(app: Any, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def serve_app(
+    app: Any, port: int = 0, host: str = "127.0.0.1", *, websockets: bool = False
+) -> AsyncIterator[int]:
     """Serve any application in the running loop until the block is left; yields the port it listens on."""
     with claimed_port(host, port) as claimed:
-        server = _server(app, host, claimed)
+        server = _server(app, host, claimed, websockets=websockets)
         serving = asyncio.create_task(server.serve())
         try:
             await _accepting(host, claimed, serving)
@@ -62,7 +64,7 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
         yield port
 
 
-def _server(app: Any, host: str, port: int) -> Server:
+def _server(app: Any, host: str, port: int, *, websockets: bool) -> Server:
     # Granian counts idle connections as work under way, too: its own bound is soon reached by a few clients that keep
     # theirs open, and everybody else waits until those time out.
     return Server(
@@ -70,7 +72,7 @@ def _server(app: Any, host: str, port: int) -> Server:
         address=host,
         port=port,
         interface=Interfaces.ASGI,
-        websockets=False,
+        websockets=websockets,
         log_enabled=False,
         backlog=CONNECTIONS,
         backpressure=CONNECTIONS,

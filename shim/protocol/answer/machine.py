@@ -172,7 +172,10 @@ class Answer:
         if self.ended:
             return events
         followed = isinstance(error, UpstreamError) and not final
-        self._go_on(self._after_break() if followed else None, events, error)
+        follow = self._after_break() if followed else None
+        if follow is None and followed and self._ending.followed and isinstance(self._opened_by or self.follow, Socket):
+            error = self._ending.left_behind()  # how the socket failed is of no use to anybody
+        self._go_on(follow, events, error)
         return events
 
     def learn_token(self, token: str | None) -> None:
