@@ -94,7 +94,8 @@ class Gateway:
 
     async def wanted(self, prompt: Prompt, caller: Caller) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
-        kept = not self.settings.history_disabled
+        wished = prompt.wishes.temporary
+        kept = not (self.settings.history_disabled if wished is None else wished)
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
         return Wanted(prompt, await self._files.gather(prompt), caller)
 

@@ -9,8 +9,8 @@ the client is gone.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -27,13 +27,13 @@ from shim.exchange.sockets import Sockets
 from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
-from shim.protocol.api import AnswerPlace
+from shim.protocol.api import AnsweredBy, AnswerPlace
 from shim.protocol.commands import Handshake, HttpRequest
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.models import answered_model, hands_over, works
 from shim.protocol.owners import named
 from shim.protocol.prompt import Prompt
-from shim.protocol.turn.aftermath import delete, stop
+from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
 from shim.protocol.turn.conversation import Chosen, conversation_for, owner_of
 from shim.protocol.turn.handshake import OpeningCall, open_turn
 from shim.settings import Settings
@@ -61,6 +61,8 @@ class PreparedTurn(msgspec.Struct, frozen=True):
     conversation: Conversation
     call: OpeningCall
     passing: bool = False  # the chat is kept for this turn alone, and deleted afterwards
+    research: bool = False
+    forgetful: bool = False  # the kept chat is to stay out of the account's memory
 
 
 class LiveTurn:
@@ -76,7 +78,7 @@ class LiveTurn:
         clear_up: "Callable[[LiveTurn], None]",
     ) -> None:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
-        self.passing = prepared.passing
+        self.passing, self.forgetful = prepared.passing, prepared.forgetful
         self._clear_up = clear_up
         self.model = prepared.lease.model
         self.response, self.answer = response, answer
@@ -97,6 +99,17 @@ class LiveTurn:
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]
         return events
+
+    def answered_by(self) -> AnsweredBy:
+        """What really answers."""
+        observed, id = self.answer.observed, self.answer.conversation_id
+        effort = observed.effort or self.conversation.thinking_effort or None
+        return AnsweredBy(
+            observed.slug,
+            effort,
+            observed.switched,
+            named(id, self.lease.account_id) if id is not None and self.kept else None,
+        )
 
     @property
     def kept(self) -> bool:
@@ -123,6 +136,8 @@ class LiveTurn:
             self._leave()
 
     def _leave(self) -> None:
+        if (limits := self.answer.observed.limits) is not None:
+            self.lease.note_quotas(limits)
         match self._last:
             case Finished():
                 self.lease.succeeded()
@@ -242,21 +257,24 @@ class Turns:
             new_id=self._clock.new_id,
         )
         call = await self._shake_hands(lease, route, conversation)
-        return PreparedTurn(lease, route, conversation, call, passing)
+        wishes = wanted.prompt.wishes
+        forgetful = wishes.memory is False and not temporary
+        return PreparedTurn(lease, route, conversation, call, passing, "research" in wishes.hints, forgetful)
 
     def _temporary(self, prompt: Prompt, lease: AccountLease) -> tuple[bool, bool]:
         """(whether the chat is a temporary one, whether it is kept for this turn alone). Raises RequestError where the
         model works in kept chats only, and none may be made."""
-        if not self._settings.history_disabled:
+        wished = prompt.wishes.temporary
+        if not (self._settings.history_disabled if wished is None else wished):
             return False, False
-        needs_kept = works(lease.slug)
+        needs_kept = works(lease.slug) or "research" in prompt.wishes.hints
         if self._settings.kept_for_handoff and (needs_kept or hands_over(lease.slug)):
             return False, True
         if needs_kept:
             raise RequestError(
-                "This model answers in kept chats only, and chats are temporary here: KEPT_FOR_HANDOFF=true allows "
-                "kept ones that are deleted afterwards.",
-                param="model",
+                "This is answered in kept chats only, and chats are temporary here: ask for a kept one "
+                '("chatgpt": {"temporary": false}); KEPT_FOR_HANDOFF=true allows ones that are deleted afterwards.',
+                param="chatgpt.temporary",
                 code="needs_kept_chat",
             )
         return True, False
@@ -283,6 +301,7 @@ class Turns:
             kept=not conversation.history_and_training_disabled,
             named=conversation.conversation_id is not UNSET,
             token=response.headers.get("x-conduit-token"),
+            research=prepared.research,
         )
         return LiveTurn(prepared, response, answer, self.now, self._clear_up)
 
@@ -294,7 +313,11 @@ class Turns:
         answer = live.answer
         try:
             if answer.follow is None:
-                return live.receive(await self._chunk(live))
+                events = live.receive(await self._chunk(live))
+                if live.forgetful and answer.conversation_id is not None:
+                    live.forgetful = False
+                    self._soon(self._tell(live, keep_out_of_memory(live.route.upstream, answer.conversation_id)))
+                return events
             return await self._go_after(live)
         except GatewayError as error:
             return live.note(answer.abort(error))
@@ -358,16 +381,19 @@ class Turns:
         """Tell upstream what is left to tell of a turn that is let go of, while nobody waits for it."""
         if live.answer.conversation_id is None or not (live.answer.is_elsewhere or live.passing):
             return
-        task = asyncio.create_task(self._tell(live, stopping=live.answer.is_elsewhere))
+        upstream, id = live.route.upstream, live.answer.conversation_id
+        told = [stop(upstream, id)] if live.answer.is_elsewhere else []
+        self._soon(self._tell(live, *told, *([delete(upstream, id)] if live.passing else [])))
+
+    def _soon(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
         self._aftermath.add(task)
         task.add_done_callback(self._aftermath.discard)
 
-    async def _tell(self, live: LiveTurn, *, stopping: bool) -> None:
-        upstream, id = live.route.upstream, live.answer.conversation_id or ""
-        for applies, told in ((stopping, stop(upstream, id)), (live.passing, delete(upstream, id))):
+    async def _tell(self, live: LiveTurn, *told: Handshake[None]) -> None:
+        for one in told:
             try:
-                if applies:
-                    await self._run(told, live)
+                await self._run(one, live)
             except GatewayError as error:
                 log.warning("upstream was not told what is left of a turn (%s)", error.code)
 
