@@ -42,6 +42,16 @@ class AnswerPlace(msgspec.Struct, frozen=True):
     message_id: str
 
 
+class AnsweredBy(msgspec.Struct, frozen=True):
+    """What really answered, in upstream's words: its slug, the effort, whether `auto` turned to a model that thinks,
+    and the conversation's name where the chat is kept. None where upstream did not say."""
+
+    slug: str | None = None
+    effort: str | None = None
+    auto_switched: bool | None = None
+    conversation_id: str | None = None
+
+
 class AnswerInfo(Protocol):
     """What a writer may ask about the answer it writes. `id` is 32 hex digits without a prefix, `created` whole
     seconds since 1970, `model` the public name of the model that answers."""
@@ -63,6 +73,10 @@ class AnswerInfo(Protocol):
     @property
     def counted(self) -> Usage | None:
         """The same where it costs nothing to ask: None where it was not counted yet and would take long."""
+        ...
+
+    def answered_by(self, choice: int) -> AnsweredBy:
+        """What really answers a choice, as far as upstream has said by now."""
         ...
 
     def place(self, choice: int) -> AnswerPlace | None:
@@ -111,6 +125,10 @@ class Api(Protocol):
 
     def whole(self, answer: AnswerInfo, options: Any) -> bytes:
         """The body of an answer in one piece, once all of it is in the transcripts."""
+        ...
+
+    def break_off(self, error: GatewayError) -> bytes:
+        """All of a streamed answer that failed before it began, where its head is out already."""
         ...
 
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-ALIASES = "claude-*=o3:high, fast = gpt-4o-mini, gone=gpt-0, claude-never=auto"
+ALIASES = "claude-*=gpt-5.2-thinking:high, fast = gpt-4o-mini, gone=gpt-0, claude-never=auto"
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +37,12 @@ def chat(model, **more):
 def test_an_alias_answers_under_its_own_name(ask, path, body):
     answer, sent = ask(path, **body)
     assert (answer.status_code, answer.json()["model"]) == (200, "claude-opus")
-    assert (sent["model"], sent["thinking_effort"]) == ("o3", "max")
+    assert (sent["model"], sent["thinking_effort"]) == ("gpt-5-2-thinking", "extended")
 
 
 def test_the_clients_own_effort_counts(ask):
     _, sent = ask("/v1/chat/completions", **chat("claude-opus", reasoning_effort="low"))
-    assert sent["thinking_effort"] == "standard"
+    assert sent["thinking_effort"] == "min"
 
 
 def test_a_stream_says_the_same_name(ask):

@@ -40,6 +40,10 @@ class CompletionsApi:
         """One text completion."""
         return completion(answer, options)
 
+    def break_off(self, error: GatewayError) -> bytes:
+        """The in-band error."""
+        return openai_errors.error_line(error, FIELDS)
+
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """OpenAI's envelope."""
         return openai_errors.refuse(error, FIELDS)

@@ -40,6 +40,10 @@ class MessagesApi:
         """One message."""
         return message(answer, options)
 
+    def break_off(self, error: GatewayError) -> bytes:
+        """The event of an error."""
+        return errors.event_of(error)
+
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """Anthropic's envelope."""
         return errors.refuse(error)

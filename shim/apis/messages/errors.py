@@ -2,6 +2,7 @@
 
 import msgspec
 
+from shim.apis.messages.events import event
 from shim.apis.messages.wire import FIELDS, MessagesError, MessagesErrorBody
 from shim.errors import Field, GatewayError
 from shim.http.openapi import ErrorForm
@@ -30,6 +31,11 @@ def error_of(error: GatewayError) -> MessagesError:
     param = FIELDS[error.param] if isinstance(error.param, Field) else error.param
     told = f"{param}: {error.message}" if param and param not in error.message else error.message
     return MessagesError(MessagesErrorBody(_TYPES.get(error.http_status, _OTHER), told))
+
+
+def event_of(error: GatewayError) -> bytes:
+    """The last event of a stream that failed."""
+    return event(error_of(error))
 
 
 def refuse(error: GatewayError) -> tuple[dict[str, str], bytes]:

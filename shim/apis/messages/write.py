@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from shim.apis.data_lines import data_line, line_safe
-from shim.apis.messages.errors import error_of
+from shim.apis.data_lines import line_safe
+from shim.apis.messages.errors import event_of
+from shim.apis.messages.events import event
 from shim.apis.messages.read import CALL, TOOL_USE, MessageOptions
 from shim.apis.messages.wire import (
     AddedInput,
@@ -60,33 +61,33 @@ class MessageWriter:
     def head(self) -> bytes:
         """The message without its content. What a long prompt counts is told at the end: counting takes a while."""
         prompt = (self._answer.counted or _NOTHING).prompt
-        return _event(MessageStart(_message(self._answer, [], MessageUsage(prompt, 0)))) + _event(Ping())
+        return event(MessageStart(_message(self._answer, [], MessageUsage(prompt, 0)))) + event(Ping())
 
     def receive(self, events: Sequence[Event], _choice: int) -> bytes:
         """The events of this API for `events`, joined: what has arrived together is sent together."""
         written: list[bytes] = []
-        for event in events:
-            match event:
+        for one in events:
+            match one:
                 case TextDelta(text=text) | Citation(text=text):
                     if text:
                         self._turn_to(TextBlock, written)
                         self._add(text, written)
                 case ReasoningDelta() if self._thinking:
-                    if text := thought_piece(event, goes_on=self._open is ThinkingBlock):
+                    if text := thought_piece(one, goes_on=self._open is ThinkingBlock):
                         self._turn_to(ThinkingBlock, written)
                         self._add(text, written)
                 case Called():
                     self._close(written)
-                    empty = msgspec.structs.replace(_tool_use(event), input=msgspec.Raw(b"{}"))
-                    written.append(_event(ContentBlockStart(self._index, empty)))
-                    written.append(_event(ContentBlockDelta(self._index, AddedInput(event.arguments))))
+                    empty = msgspec.structs.replace(_tool_use(one), input=msgspec.Raw(b"{}"))
+                    written.append(event(ContentBlockStart(self._index, empty)))
+                    written.append(event(ContentBlockDelta(self._index, AddedInput(one.arguments))))
                     self._open = ToolUseBlock
                 case Finished():
                     self._close(written)
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
-                    written += _event(MessageDelta(end, _usage(self._answer.usage))), _event(MessageStop())
+                    written += event(MessageDelta(end, _usage(self._answer.usage))), event(MessageStop())
                 case Failed(error=error):
-                    written.append(_event(error_of(error)))
+                    written.append(event_of(error))
         return b"".join(written)
 
     def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:
@@ -95,10 +96,10 @@ class MessageWriter:
             return
         self._close(written)
         self._open = kind
-        written.append(_event(ContentBlockStart(self._index, kind(""))))
+        written.append(event(ContentBlockStart(self._index, kind(""))))
         # Only the text differs from delta to delta, so the bytes around it are made once.
         delta, hole = (AddedText(""), b'"text":') if kind is TextBlock else (AddedThinking(""), b'"thinking":')
-        before, after = _event(ContentBlockDelta(self._index, delta)).split(hole + b'""')
+        before, after = event(ContentBlockDelta(self._index, delta)).split(hole + b'""')
         self._around = before + hole, after
 
     def _add(self, text: str, written: list[bytes]) -> None:
@@ -107,7 +108,7 @@ class MessageWriter:
 
     def _close(self, written: list[bytes]) -> None:
         if self._open is not None:
-            written.append(_event(ContentBlockStop(self._index)))
+            written.append(event(ContentBlockStop(self._index)))
             self._index, self._open = self._index + 1, None
 
 
@@ -149,11 +150,6 @@ def _message(answer: AnswerInfo, content: list[ContentBlock], usage: MessageUsag
 
 def _usage(usage: Usage) -> MessageUsage:
     return MessageUsage(usage.prompt, usage.completion)
-
-
-def _event(told: msgspec.Struct) -> bytes:
-    """One event, under the name that is its type."""
-    return f"event: {told.__struct_config__.tag}\n".encode() + data_line(_encode(told))
 
 
 _encode = msgspec.json.Encoder().encode

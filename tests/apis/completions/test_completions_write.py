@@ -114,6 +114,11 @@ def test_an_answer_that_breaks_off_ends_with_its_error():
     assert b"[DONE]" not in lines
 
 
+def test_an_answer_that_never_began_is_its_error_alone():
+    (line,) = lines_of(COMPLETIONS.break_off(UpstreamError("Cut")))
+    assert json.loads(line)["error"]["message"] == "Cut"
+
+
 def test_a_refusal_has_openais_envelope():
     headers, body = COMPLETIONS.refuse(LimitError("Wait", retry_after=7.0))
     assert (headers["retry-after"], json.loads(body)["error"]["type"]) == ("7", "rate_limit_error")

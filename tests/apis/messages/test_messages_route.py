@@ -112,10 +112,10 @@ def test_thinking_comes_before_the_words(ask):
 
 def test_a_budget_goes_up_as_an_effort(ask, make_account, upstream):
     headers = {"x-api-key": make_account("thinker", plan="plus")}
-    thinking = {"type": "enabled", "budget_tokens": 10_000}
+    thinking = {"type": "enabled", "budget_tokens": 20_000}
     unheard = ask("[[say=a]]", headers=headers, model="gpt-4o", thinking=thinking)
     assert unheard.headers["x-chat2api-ignored"] == "thinking"
-    heard = ask("[[say=a]]", headers=headers, model="o3", thinking=thinking)
+    heard = ask("[[say=a]]", headers=headers, model="gpt-5.2-thinking", thinking=thinking)
     assert (heard.status_code, "x-chat2api-ignored" in heard.headers) == (200, False)
     (*_, turn) = upstream.get("/standin/stats").json()["recent_turns"]
     assert turn["conversation"]["thinking_effort"] == "extended"

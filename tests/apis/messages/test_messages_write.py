@@ -188,6 +188,11 @@ def test_an_answer_that_breaks_off_ends_with_its_error():
     assert last == ("error", {"type": "error", "error": {"type": "api_error", "message": "Cut"}, "request_id": None})
 
 
+def test_an_answer_that_never_began_is_its_error_alone():
+    ((name, told),) = events_of(MESSAGES.break_off(UpstreamError("Cut")))
+    assert (name, told["error"]["message"]) == ("error", "Cut")
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
