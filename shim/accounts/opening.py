@@ -71,16 +71,32 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         shared=bool(settings.redis_url) or settings.workers > 1,
         patience=min(settings.first_byte_timeout, 30.0),
         renewal=settings.first_byte_timeout,
-        claim=settings.total_timeout + 60.0,
     )
+    place = f"{socket.gethostname()}:{os.getppid()}"  # workers have their main process in common
     return AccountPool(
         store,
         exchange_by(driver, endpoints, connection, time.time),
         options,
-        holder=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        holder=f"{place}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        is_dead=lambda holder: _is_dead(holder, place),
         clock=time.time,
         new_id=lambda: uuid.uuid4().hex,
     )
+
+
+def _is_dead(holder: str, place: str) -> bool:
+    """Whether the process that a holder is named after was a worker below our own main process, and is gone. Of a
+    process elsewhere that can't be told, and its claims soon end by themselves."""
+    where, _, named = holder.rpartition(":")[0].rpartition(":")
+    if where != place or not named.isdecimal():
+        return False
+    try:
+        os.kill(int(named), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _READ = frozenset({".json", ".txt"})
+# Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("ready", "cooling", "parked", "expired", "refreshing")
 _UNKNOWN = "there is no account {}"
 
@@ -184,6 +185,7 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
     for file in files:
         try:
             raw = sys.stdin.buffer.read() if str(path) == "-" else file.read_bytes()
+            # Editors on Windows put a byte order mark before the text, which would become a part of the first token.
             yield (file.name if path.is_dir() else ""), raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise click.ClickException(f"{file} is not text in UTF-8") from error
@@ -215,6 +217,7 @@ def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     async def run() -> T:
+        # What is due in the background (renewals, model lists) is the server's to do; this lasts a moment.
         async with open_pool(load_settings(), background=False) as roster:
             return await work(roster)
 
@@ -234,32 +237,32 @@ def _state(roster: "AccountPool", id: str) -> str:
 def _print_table(views: "list[AccountView]") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False)
     if not views:
         console.print("no accounts")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
+    # The id is what the other commands take, so it stays in one piece to be copied.
     table.add_column("account", no_wrap=True)
     for name in ("plan", "state", "why", "until", "last used"):
         table.add_column(name, overflow="fold")
     table.add_column("turns", justify="right")
     for view in views:
-        table.add_row(*_cells(view))
+        why = [view.why] if view.why else []
+        why += [f"{model.slug} until {_moment(model.until)}" for model in view.cooling]
+        table.add_row(
+            Text(view.id),
+            Text(view.plan or ""),
+            Text(view.state.value, style=_STYLES[view.state.value]),
+            Text("; ".join(why)),
+            Text(_moment(view.until) if view.until else ""),
+            Text(_moment(view.last_used) if view.last_used else "never"),
+            Text(str(view.turns)),
+        )
     console.print(table)
     console.print(f"{len(views)} in all")
-
-
-def _cells(view: "AccountView") -> tuple[Any, ...]:
-    from rich.text import Text  # noqa: PLC0415
-
-    why = [view.why] if view.why else []
-    why += [f"{model.slug} until {_moment(model.until)}" for model in view.cooling]
-    state = Text(view.state.value, style=_STYLES[view.state.value])
-    used = _moment(view.last_used) if view.last_used else "never"
-    until = _moment(view.until) if view.until else ""
-    texts = [Text(text) for text in (view.plan or "", "; ".join(why), until, used, str(view.turns))]
-    return (Text(view.id), texts[0], state, *texts[1:])
 
 
 def _moment(seconds: float) -> str:

@@ -58,6 +58,26 @@ PAID_MODELS = (
     "research",
 )
 MODELS: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_MODELS, "free": FREE_MODELS}
+ALL_EFFORTS = ("min", "standard", "extended", "max")
+WORK = ("reasoning", 262144, ALL_EFFORTS)
+# The list of a paid account, recorded in 2026-09 (protocol.md 4.3): slug -> reasoning_type, context, efforts.
+PICKER: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "gpt-5-6": ("auto", 52815, ()),
+    "gpt-5-5": ("auto", 52815, ()),
+    "gpt-5-6-instant": ("none", 52815, ()),
+    "gpt-5-5-instant": ("none", 52815, ()),
+    "gpt-5-3-mini": ("none", 52815, ()),
+    "gpt-5-6-mini": ("none", 137000, ()),
+    "gpt-5-6-t-mini": ("reasoning", 262144, ()),
+    "gpt-5-6-thinking": WORK,
+    "gpt-5-5-thinking": WORK,
+    "gpt-5.5-wm": WORK,
+    "gpt-5.6-sol-wm": WORK,
+    "gpt-5-5-pro": ("pro", 410000, ("standard", "extended")),
+    "gpt-5-6-pro": ("pro", 410000, ("standard",)),
+    "gpt-6-pro": ("pro", 410000, ("standard",)),
+    "research": ("none", 34815, ()),
+}
 # What `auto` turns into.
 AUTO_SLUG: dict[str, str] = {"anonymous": "gpt-5-mini"}
 PAID_AUTO_SLUG = "gpt-5-2"
@@ -75,6 +95,8 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     that find it pending; index: what they find then. sediment: new files get ids of the newer form.
     downloads: the links handed out; newer_downloads: only files/download/{id} is there. sandbox: what asking for a file
     of the sandbox says. gizmos: the GPTs that exist. speech: bytes or a link to them. transcript: JSON or bare text.
+    reads: which spelling of reading a conversation is there. sentinel: which flow is there. refused: the
+    turn is, after a good handshake (login-free chat of 2026). listing: the list of models as it was, or that of 2026.
     """
 
     name: str
@@ -102,6 +124,10 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     gizmos: tuple[str, ...] = ("g-abc", "g-demo")
     speech: Literal["bytes", "link"] = "bytes"
     transcript: Literal["json", "text"] = "json"
+    reads: Literal["both", "singular", "plural"] = "both"
+    sentinel: Literal["both", "one-step", "two-step"] = "both"
+    refused: bool = False
+    listing: Literal["classic", "presets"] = "classic"
     failures: list[PlannedFailure] = []
 
     @property
@@ -112,7 +138,15 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     @property
     def slugs(self) -> tuple[str, ...]:
         """The slugs this account may ask for."""
+        if self.listing == "presets":
+            return self.models or tuple(PICKER)
         return self.models or MODELS.get(self.plan, PAID_MODELS)
+
+    def efforts(self, slug: str) -> tuple[str, ...]:
+        """The efforts a slug takes, by the list that is served (protocol.md 4.1)."""
+        if self.listing == "presets":
+            return PICKER[slug][2] if slug in PICKER else ()
+        return ALL_EFFORTS if slug.endswith("-thinking") else ()
 
     @property
     def account_id(self) -> str:
@@ -126,8 +160,10 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
 
     def resolve_slug(self, slug: str) -> str:
         """The model that answers when `slug` is asked for; refuses what the account cannot use (404)."""
-        if slug not in self.slugs:
+        if slug not in (*self.slugs, "auto"):
             raise refused("model_not_found")
+        if self.listing == "presets" and slug == "auto":
+            return self.slugs[0]
         return AUTO_SLUG.get(self.plan, PAID_AUTO_SLUG) if slug == "auto" else slug
 
     def take_failure(self, where: str) -> RefusedError | None:

@@ -12,8 +12,6 @@ import msgspec
 from .failures import RefusedError, missing_field, refused
 
 CLIENT_CREATED_ROOT = "client-created-root"
-# Models that do not think refuse the field thinking_effort (protocol.md 4.1).
-PLAIN_MODEL_PREFIXES = ("gpt-4", "text-davinci")
 
 
 class IncomingAuthor(msgspec.Struct):
@@ -85,7 +83,9 @@ class ConversationRequest(msgspec.Struct):
     timezone_offset_min: int | None = None
     system_hints: list[str] = []
     supported_encodings: list[str] = []
-    thinking_effort: Literal["standard", "extended", "max", "min"] | None = None
+    force_use_search: bool = False
+    thinking_effort: str | None = None
+    service_tier: str | None = None
 
     def __post_init__(self) -> None:
         if self.parent_message_id != CLIENT_CREATED_ROOT:
@@ -95,8 +95,6 @@ class ConversationRequest(msgspec.Struct):
                 raise ValueError("continue takes a conversation and no messages")
         elif self.messages is not None and not self.messages:
             raise ValueError("messages must not be empty")
-        if self.thinking_effort and self.model.startswith(PLAIN_MODEL_PREFIXES):
-            raise ValueError("this model takes no thinking_effort")
 
     @property
     def gizmo_id(self) -> str | None:
@@ -133,6 +131,13 @@ class ResumeRequest(msgspec.Struct):
     offset: int = 0
 
 
+class StopRequest(msgspec.Struct):
+    """Body of stop_conversation (protocol.md 4.5)."""
+
+    conversation_id: str
+    exclude_async_types: list[str] = []
+
+
 class FileRequest(msgspec.Struct):
     """Body of POST files (protocol.md 6.1); file_size in bytes."""
 
@@ -163,6 +168,9 @@ class ConversationPatch(msgspec.Struct, forbid_unknown_fields=True):
     is_visible: bool | None = None
     is_archived: bool | None = None
     title: str | None = None
+    is_starred: bool | None = None
+    is_do_not_remember: bool | None = None
+    gizmo_id: str | None = None
 
 
 class TitleRequest(msgspec.Struct):

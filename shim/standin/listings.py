@@ -5,7 +5,7 @@ Rule: the objects hold the keys the reference lists and nothing a client could m
 
 from datetime import UTC, datetime
 
-from .accounts import Account, make_access_token
+from .accounts import PICKER, Account, make_access_token
 from .steps import Json
 
 TITLES = {"auto": "Auto", "text-davinci-002-render-sha": "Default (GPT-3.5)", "research": "Research"}
@@ -26,6 +26,8 @@ def models(account: Account) -> Json:
         "subscription_level": account.plan,
         "default_model": "auto",
     }
+    if account.listing == "presets":
+        return _picker(account)
     rows = [_model(slug) for slug in account.slugs]
     return {"models": rows, "categories": [category], "default_model_slug": "auto"}
 
@@ -47,6 +49,45 @@ def _model(slug: str) -> Json:
         "product_features": {"attachments": files},
         "enabled_tools": ["tools"],
     }
+
+
+def _picker(account: Account) -> Json:
+    """The same as it is since 2026: efforts for each model, and the page's presets, titled in somebody's language."""
+    rows = []
+    for slug in account.slugs:
+        kind, context, efforts = PICKER.get(slug, ("none", 8192, ()))
+        known = {
+            "max_tokens": context,
+            "reasoning_type": kind,
+            "configurable_thinking_effort": bool(efforts),
+            "thinking_efforts": [{"thinking_effort": effort, "full_label": effort} for effort in efforts],
+            "is_work_mode_model": slug.endswith("-wm"),
+            "enabled_tools": ["tools", "tools2", "search", "canvas", "image_gen_tool_enabled"],
+            "service_tier_options": ["priority"] if slug.endswith("-thinking") else [],
+        }
+        rows.append(_model(slug) | known)
+    presets = [
+        {"id": place, "title": title, "model_slug": slug, "lane": lane, "preset_type": "available"}
+        | ({"thinking_effort": effort} if effort else {})
+        for place, (title, slug, lane, effort) in enumerate(PRESETS)
+    ]
+    version = {"id": "latest", "display_text": "Latest", "slugs": list(account.slugs), "intelligence_presets": presets}
+    return {
+        "models": rows,
+        "categories": [],
+        "versions": [version],
+        "default_model_slug": account.slugs[0],
+        "model_picker_version": 2,
+    }
+
+
+PRESETS = (
+    ("Sofort", "gpt-5-6-instant", "instant", None),
+    ("Mittel", "gpt-5-6-thinking", "thinking", "standard"),
+    ("Hoch", "gpt-5-6-thinking", "thinking", "extended"),
+    ("Sehr hoch", "gpt-5-6-thinking", "thinking", "max"),
+    ("Pro", "gpt-6-pro", "pro", None),
+)
 
 
 def is_thinking(slug: str) -> bool:
