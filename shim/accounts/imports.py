@@ -293,20 +293,22 @@ def _name_of(entry: Any) -> str:
     """The name an entry of a file has there, for people to find it by; nothing that may be a token."""
     for key in ("name", "email"):
         name = _text(entry, key) if isinstance(entry, dict) else None
-        if name is not None and len(name) <= _MAX_NAME and name.isprintable():
+        if name is not None and len(name) <= _MAX_NAME and not name.startswith(_SECRETS):
             return f' ("{name}")'
     return ""
 
 
 def _text(entry: dict[str, Any], key: str) -> str | None:
     value = entry.get(key)
-    return value.strip() or None if isinstance(value, str) else None
+    return value.strip() or None if isinstance(value, str) and value.isprintable() else None
 
 
 def _moment(value: Any) -> float | None:
     """Seconds since 1970: RFC 3339, a number, or a number as text."""
     try:
         seconds = float(value) if not isinstance(value, bool) else None
+    except OverflowError:
+        return None
     except (TypeError, ValueError):
         try:
             return datetime.fromisoformat(value).timestamp() if isinstance(value, str) and "T" in value else None
@@ -337,7 +339,8 @@ def _with(better: Credential, worse: Credential) -> Credential:
     return better
 
 
-_MAX_NAME = 40  # shorter than any token
+_MAX_NAME = 40  # shorter than most tokens; the others begin in a way of their own
+_SECRETS = ("fk-", "rt_", "v1.", "sk-", "eyJ")
 _END_OF_TIME = 1e11
 _WORKSPACE_PLANS = frozenset({"team", "business", "enterprise"})
 _CODEX_TYPE = "codex"

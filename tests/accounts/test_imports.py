@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shim.accounts.account import Account, account_of, read_claims
 from shim.accounts.imports import once, read_text, write_accounts
@@ -309,6 +311,39 @@ def test_what_is_written_is_read_as_the_same_accounts():
             assert getattr(after, name) == getattr(before, name), name
         assert after.plan == before.plan
     assert not any(line.shared for line in read_text(write_accounts(accounts)))
+
+
+names = st.sampled_from([
+    *("accounts", "items", "tokens", "credentials", "type", "platform", "name", "email", "accessToken", "account"),
+    *("structure", "user", "expires", "access_token", "refresh_token", "session_token", "id_token", "id"),
+    *("account_id", "chatgpt_user_id", "client_id", "workspace_id", "plan_type", "expires_at", "expired"),
+])  # fmt: skip
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([10**400, "\ud800", "codex", "openai", "oauth", "workspace", "team", TEAM, CODEX_CLIENT])
+    | st.sampled_from([ALICE, RT, OLD_RT, SESSION, "fk-secret-secret", "sk-secret", "a\nb", ""]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(values, st.sampled_from([None, 1]))
+def test_whatever_is_in_a_file_each_entry_has_a_result(value, indent):
+    found = once(read_text(json.dumps(value, indent=indent)))
+    assert found
+    for line in found:
+        assert (line.credential is None) == bool(line.why)
+        assert "secret" not in line.where + line.why
+        if line.credential is not None:
+            assert account_of(line.credential, NOW).id
+
+
+@given(st.text(alphabet='{}[]"#=;., \n\t-_0a' + COOKIE[:3], max_size=200))
+def test_whatever_is_in_a_text_it_is_read(text):
+    assert all(line.why or line.credential for line in once(read_text(text)))
 
 
 def test_nothing_shows_a_token():
