@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from shim.accounts.account import Account, Condition, account_of
+from shim.accounts.account import Account, Condition, Quota, account_of
 from shim.accounts.imports import SHARED, ImportedLine, once, read_text, write_accounts
 from shim.accounts.pool_state import PoolState, Slot
 from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
@@ -238,6 +238,10 @@ class AccountPool:
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has."""
         self._pool.learn(id, slugs)
+
+    def note_quotas(self, id: str, quotas: tuple[Quota, ...]) -> None:
+        """Tell what upstream said of an account's quotas."""
+        self._pool.note_quotas(id, quotas, self._clock())
 
     # --- for people -------------------------------------------------------------------------------------------------
 
