@@ -134,6 +134,12 @@ async def run(order: Order) -> Outcome:
     """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
     request = request_bytes(order)
     loop = asyncio.get_running_loop()
+
+    async def call_and_close(connection: Connection) -> list[float]:
+        firsts = [await connection.call(request) for _ in range(order.rounds)]
+        connection.close()
+        return firsts
+
     async with asyncio.timeout(order.deadline):
         # One after the other, or the servers' backlogs would be what is measured.
         made = [await loop.create_connection(Connection, "127.0.0.1", order.port) for _ in range(order.connections)]
@@ -148,14 +154,8 @@ async def run(order: Order) -> Outcome:
                 call.cancel()
                 connection.close()
             return Outcome(sum(connection.words for connection in connections), [])
-        lists = await asyncio.gather(*(_calls(connection, request, order.rounds) for connection in connections))
+        lists = await asyncio.gather(*map(call_and_close, connections))
     return Outcome(sum(connection.words for connection in connections), [first for some in lists for first in some])
-
-
-async def _calls(connection: Connection, request: bytes, rounds: int) -> list[float]:
-    firsts = [await connection.call(request) for _ in range(rounds)]
-    connection.close()
-    return firsts
 
 
 def main() -> None:

@@ -55,13 +55,26 @@ def headline(heard: CapturedCall, timeline: Timeline) -> str:
 def transcript(heard: CapturedCall, timeline: Timeline) -> str:
     """The page."""
     asked = _asked(heard.body)
+    facts = {
+        "outcome": timeline.outcome,
+        "failure": timeline.said.error and timeline.said.error.message,
+        "model": asked.get("model"),
+        "answered by": timeline.slug,
+        "conversation": timeline.conversation_id or asked.get("conversation_id"),
+        "message": timeline.message_id,
+        "goes on after": asked.get("parent_message_id"),
+        "action": asked.get("action"),
+        "effort": asked.get("thinking_effort") or asked.get("reasoning_effort"),
+        "temporary": "yes" if asked.get("history_and_training_disabled") is True else None,
+    }
     timings: list[str] = []
     if timeline.total is not None:
         times = (("head", timeline.head), *_times(timeline), ("longest pause", timeline.pause))
         timings.append("  ".join(f"{name} {at:.3f} s" for name, at in times if at is not None))
         timings.append(f"{_count(timeline.chunks, 'chunk')}, {_count(timeline.size, 'byte')}")
     blocks: tuple[tuple[str, Iterable[str]], ...] = (
-        ("", _facts(asked, timeline)),
+        # Whatever the client sent in these places: only what is text is shown.
+        ("", [f"{name:<14}{value}" for name, value in facts.items() if isinstance(value, str) and value]),
         ("sent", _sent(asked)),
         ("timings", timings),
         ("events", _events(timeline.events)),
@@ -83,23 +96,6 @@ def _asked(body: bytes | None) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return asked if isinstance(asked, dict) else {}
-
-
-def _facts(asked: dict[str, Any], timeline: Timeline) -> Iterator[str]:
-    known = {
-        "outcome": timeline.outcome,
-        "failure": timeline.said.error and timeline.said.error.message,
-        "model": asked.get("model"),
-        "answered by": timeline.slug,
-        "conversation": timeline.conversation_id or asked.get("conversation_id"),
-        "message": timeline.message_id,
-        "goes on after": asked.get("parent_message_id"),
-        "action": asked.get("action"),
-        "effort": asked.get("thinking_effort") or asked.get("reasoning_effort"),
-        "temporary": "yes" if asked.get("history_and_training_disabled") is True else None,
-    }
-    # Whatever the client sent in these places: only what is text is shown.
-    yield from (f"{name:<14}{value}" for name, value in known.items() if isinstance(value, str) and value)
 
 
 # --- what was sent ----------------------------------------------------------------------------------------------------

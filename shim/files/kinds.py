@@ -124,7 +124,13 @@ def type_of(content: bytes, declared: Declared) -> str:
     said = (_plain(declared.mime_type), _by_suffix(declared.name))
     # Servers say "text" for what they do not know.
     hints = [hint for hint in said if hint not in {None, _TEXT}]
-    if _is_text(content):
+    is_text = b"\0" not in content
+    if is_text:
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            is_text = False
+    if is_text:
         return next(filter(_is_textual, hints), _TEXT)
     possible = _possible(content)
     if possible:
@@ -166,16 +172,6 @@ def _plain(mime_type: str | None) -> str | None:
 
 def _is_textual(mime_type: str) -> bool:
     return mime_type.startswith("text/") or mime_type in _TEXT_APPLICATIONS or mime_type.endswith(("+xml", "+json"))
-
-
-def _is_text(content: bytes) -> bool:
-    if b"\0" in content:
-        return False
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _possible(content: bytes) -> list[str]:
