@@ -53,7 +53,7 @@ def headline(heard: CapturedCall, timeline: Timeline) -> str:
 
 
 def transcript(heard: CapturedCall, timeline: Timeline) -> str:
-    """The page."""
+    """The page: facts, what was sent and what came, each part left out where there is nothing of it."""
     asked = _asked(heard.body)
     facts = {
         "outcome": timeline.outcome,

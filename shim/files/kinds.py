@@ -184,7 +184,7 @@ def _possible(content: bytes) -> list[str]:
     found = [match.mime_type for match in matches if match.confidence >= _SURE]
     possible = [word for word in map(_plain, found) if word]
     if _ZIP in possible:
-        # Names of members stand in the file as they are, whatever is compressed; an archive of office files is a zip.
+        # Names of members are never compressed, so they can be looked for. Without one, no office format is believed.
         inner = next((mime_type for member, mime_type in _ZIP_MEMBERS.items() if member in content), None)
         return [inner] if inner else [_ZIP, *(word for word in possible if not word.startswith(_OFFICE))]
     return possible
