@@ -18,6 +18,7 @@ class Sizes(msgspec.Struct, frozen=True):
     pace: float = 0.01
     latency_requests: int = 40
     open_streams: int = 200
+    hard_requests: int = 300  # beside hard proofs, of each kind
     attempts: int = 200_000
     # More than a thousand ticks, so that a p99 means something, and many proofs, each as long as chance will have it.
     solving_seconds: float = 8.0
@@ -34,6 +35,7 @@ QUICK = Sizes(
     paced_chunks=20,
     latency_requests=10,
     open_streams=20,
+    hard_requests=10,
     attempts=5_000,
     solving_seconds=0.3,
 )
