@@ -31,8 +31,7 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
 _PROOFS = "pow"
 _SELECTION = "selection"
 _TOKENS = "tokens"
-# Columns where the output is no terminal; rich would take 80, and break every row of the table.
-_FILE_WIDTH = 140
+_FILE_WIDTH = 140  # columns, where the output is no terminal
 _NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
 
 
@@ -47,19 +46,26 @@ def main(*, quick: bool, only: tuple[str, ...], out: Path) -> None:
         console.width = _FILE_WIDTH
     sizes = QUICK if quick else FULL
     out.mkdir(parents=True, exist_ok=True)
-    names = [name for name in _NAMES if name in (only or _NAMES)]
-    rows: list[Row] = []
-    columns = SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("starting", total=len(names))
-        for found in _parts(names, sizes, lambda text: progress.update(task, description=text)):
-            rows += found
-            progress.advance(task)
-    report = Report(rows, sizes)
+    report = Report(_measure([name for name in _NAMES if name in (only or _NAMES)], sizes, console), sizes)
     print_tables(report, console)
     write_json(report, out / "bench.json")
     plot(report, out / "bench.png")
     console.print(f"{out / 'bench.json'}, {out / 'bench.png'}")
+
+
+def _measure(names: list[str], sizes: Sizes, console: Console) -> list[Row]:
+    rows: list[Row] = []
+    columns = SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=len(names))
+
+        def tell(text: str) -> None:
+            progress.update(task, description=text)
+
+        for found in _parts(names, sizes, tell):
+            rows += found
+            progress.advance(task)
+    return rows
 
 
 def _parts(names: list[str], sizes: Sizes, tell: Callable[[str], None]) -> Iterator[list[Row]]:

@@ -19,11 +19,9 @@ SERVERS = (UPSTREAM, PASS_THROUGH, GATEWAY)
 Load = Mapping[str, object]
 """Fields of an order: what is asked for, whoever is asked."""
 
-# The pass-through answers at any path, and posts to upstream's.
 _CHAT_PATH = "/v1/chat/completions"
 _TURN_PATH = "/backend-anon/conversation"
-# The pass-through may cut a word in two, which is then not counted.
-_COMPLETE = 0.99
+_COMPLETE = 0.99  # the pass-through may cut a word in two, which is then not counted
 
 
 class LoadError(Exception):
@@ -37,15 +35,6 @@ class Cost(msgspec.Struct, frozen=True):
     requests: int
     chunks: int
     connections: int
-
-    def __add__(self, other: "Cost") -> "Cost":
-        """Both together."""
-        return Cost(
-            self.seconds + other.seconds,
-            self.requests + other.requests,
-            self.chunks + other.chunks,
-            self.connections + other.connections,
-        )
 
     @property
     def ms_per_request(self) -> float:
@@ -75,7 +64,6 @@ class Bench:
     def cost(self, server: Server, *loads: Load) -> Cost:
         """Run the loads, one after the other, and read the server's CPU clocks around them. Raises LoadError."""
         orders = [self.order(server, **fields) for fields in loads]
-        # Asked before as well, because asking makes upstream forget those of the run before.
         self._connections()
         before = server.cpu()
         for order in orders:
@@ -87,7 +75,6 @@ class Bench:
     def costs(self, *loads: Load, names: tuple[str, ...] = SERVERS) -> dict[str, list[Cost]]:
         """The cost for each server, `repeats` times in turns, after a first time that is not counted."""
         found: dict[str, list[Cost]] = {name: [] for name in names}
-        # In turns, so that what else the machine does meets all of them alike.
         for turn in range(self.sizes.repeats + 1):
             for name in names:
                 self.tell(f"{name}, {turn} of {self.sizes.repeats}" if turn else f"{name}, warming up")
@@ -120,7 +107,6 @@ def run(order: Order) -> Outcome:
 @contextmanager
 def started(order: Order) -> Iterator[subprocess.Popen[str]]:
     """The load under way; it ends at the latest with the block."""
-    # A process of its own, because a load in this one would hold up whoever reads the clocks.
     command = [sys.executable, "-m", "scripts.benchmark.load", msgspec.json.encode(order).decode()]
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -134,7 +120,6 @@ def started(order: Order) -> Iterator[subprocess.Popen[str]]:
 
 def finished(process: subprocess.Popen[str], order: Order) -> Outcome:
     """What the load saw, once it has ended. Raises LoadError."""
-    # The load keeps its deadline itself, and then still has to end: half a minute is for a loaded machine.
     told, complaint = process.communicate(timeout=order.deadline + 30)
     if process.returncode:
         raise LoadError(f"the load failed: {complaint[-2000:]}")

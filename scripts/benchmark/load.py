@@ -14,11 +14,9 @@ import uvloop
 from scripts.benchmark.upstream import WORD
 
 _WORD = WORD.encode()
-# How a chunked answer ends; the line break before is that of the chunk before (RFC 9112, 7.1).
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LENGTH = b"content-length: "
-# Bytes of an answer that are remembered: more than the last chunk, and enough for an error message.
-_TAIL = 64
+_TAIL = 64  # bytes of an answer that are remembered
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -109,11 +107,7 @@ class Connection(asyncio.Protocol):
             self.begun.set()
         self.tail = (self.tail + data)[-_TAIL:]
         if self._head is not None:
-            # Of `data` only what comes after the head is body, and nothing while the head is not complete.
-            head, end, data = (self._head + data).partition(b"\r\n\r\n")
-            self._head = None if end else head
-            if end and (at := head.lower().find(_LENGTH)) >= 0:
-                self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
+            data = self._on_head(self._head + data)
         if self._left is None:
             ended = self.tail.endswith(_LAST_CHUNK)
         else:
@@ -121,6 +115,14 @@ class Connection(asyncio.Protocol):
             ended = self._left == 0
         if ended and self._done is not None:
             self._done.set_result(None)
+
+    def _on_head(self, data: bytes) -> bytes:
+        """The part of `data` that is body; nothing while the head is not complete."""
+        head, end, body = data.partition(b"\r\n\r\n")
+        self._head = None if end else data
+        if end and (at := head.lower().find(_LENGTH)) >= 0:
+            self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
+        return body
 
 
 def request_bytes(order: Order) -> bytes:
@@ -138,28 +140,30 @@ async def run(order: Order) -> Outcome:
     """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
     request = request_bytes(order)
     loop = asyncio.get_running_loop()
-
-    async def call_and_close(connection: Connection) -> list[float]:
-        firsts = [await connection.call(request) for _ in range(order.rounds)]
-        connection.close()
-        return firsts
-
     async with asyncio.timeout(order.deadline):
-        # One after the other, or the servers' backlogs would be what is measured.
         made = [await loop.create_connection(Connection, "127.0.0.1", order.port) for _ in range(order.connections)]
         connections = [connection for _transport, connection in made]
         if order.hold:
-            calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
-            await asyncio.gather(*(connection.begun.wait() for connection in connections))
-            print("ready", flush=True)
-            # In a thread: a closed pipe ends the read, and the streams must be read meanwhile.
-            await asyncio.to_thread(sys.stdin.read)
-            for call, connection in zip(calls, connections, strict=True):
-                call.cancel()
-                connection.close()
-            return Outcome(sum(connection.words for connection in connections), [])
-        lists = await asyncio.gather(*map(call_and_close, connections))
+            return await _hold(connections, request)
+        lists = await asyncio.gather(*(_calls(connection, request, order.rounds) for connection in connections))
     return Outcome(sum(connection.words for connection in connections), [first for some in lists for first in some])
+
+
+async def _calls(connection: Connection, request: bytes, rounds: int) -> list[float]:
+    firsts = [await connection.call(request) for _ in range(rounds)]
+    connection.close()
+    return firsts
+
+
+async def _hold(connections: list[Connection], request: bytes) -> Outcome:
+    calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
+    await asyncio.gather(*(connection.begun.wait() for connection in connections))
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    for call, connection in zip(calls, connections, strict=True):
+        call.cancel()
+        connection.close()
+    return Outcome(sum(connection.words for connection in connections), [])
 
 
 def main() -> None:

@@ -13,36 +13,23 @@ from scripts.benchmark.bench import (
     UPSTREAM,
     Bench,
     Cost,
+    Load,
     finished,
     run,
     spread,
     started,
 )
 from scripts.benchmark.report import Row
-from scripts.benchmark.servers import MITMDUMP, bridge, gateway
+from scripts.benchmark.servers import MITMDUMP, Server, bridge, gateway
 
-# An answer of eight words in one write.
-_SHORT = {"chunks": 8, "block": 8}
+_SHORT = {"chunks": 8, "block": 8}  # an answer of eight words in one write
 
 Figure = Callable[[Cost], float]
 
 
 def memory(bench: Bench) -> list[Row]:
     """Resident memory of open streams, the first time there are so many."""
-    growth: dict[str, float] = {}
-    for name in SERVERS:
-        server = bench.servers[name]
-        bench.tell(f"{server.name}, opening {bench.sizes.open_streams} streams")
-        # What is loaded at the first calls is no stream's.
-        run(bench.order(server, **_SHORT, rounds=3))
-        before = server.memory()
-        order = bench.order(server, connections=bench.sizes.open_streams, chunks=1000, every=0.25, hold=True)
-        with started(order) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # "ready", or the end of it, which `finished` explains
-            grown = server.memory() - before
-            finished(process, order)
-        growth[name] = grown / order.connections / 1024
+    growth = {name: _growth(bench, bench.servers[name]) / 1024 for name in SERVERS}
     return [
         Row(
             part="memory",
@@ -55,6 +42,19 @@ def memory(bench: Bench) -> list[Row]:
     ]
 
 
+def _growth(bench: Bench, server: Server) -> float:
+    bench.tell(f"{server.name}, opening {bench.sizes.open_streams} streams")
+    run(bench.order(server, **_SHORT, rounds=3))
+    before = server.memory()
+    order = bench.order(server, connections=bench.sizes.open_streams, chunks=1000, every=0.25, hold=True)
+    with started(order) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # "ready", or the end of it, which `finished` explains
+        grown = server.memory() - before
+        finished(process, order)
+    return grown / order.connections
+
+
 def small(bench: Bench) -> list[Row]:
     """CPU and connections per request with a short answer, and CPU where a proof of work is asked for."""
     sizes = bench.sizes
@@ -63,17 +63,14 @@ def small(bench: Bench) -> list[Row]:
     many["connections"] = sizes.small_at_once
     whole = bench.costs(one | {"stream": False}, many | {"stream": False})
     streamed = bench.costs(one | {"stream": True}, many | {"stream": True})
-    both = {name: [one + two for one, two in zip(whole[name], streamed[name], strict=True)] for name in SERVERS}
+    both = {name: [_sum(pair) for pair in zip(whole[name], streamed[name], strict=True)] for name in SERVERS}
     cpu, unit = "CPU per small request", "ms"
     rows = [
         _row("small", cpu, unit, both, lambda cost: cost.ms_per_request, reference=0.16, original=3.1, aim=0.6),
         _row("small", f"{cpu}, whole", unit, whole, lambda cost: cost.ms_per_request),
         _row("small", f"{cpu}, streamed", unit, streamed, lambda cost: cost.ms_per_request),
     ]
-    # A gateway of its own, since the proof is asked for below another path. Its first time warms it up.
-    with gateway(bench.folder, bench.servers[UPSTREAM].port, prefix="/proof", name="chat2api-proof") as server:
-        bench.tell("chat2api with proofs")
-        proven = [bench.cost(server, one, many) for _ in range(sizes.repeats + 1)][1:]
+    proven = _with_proof(bench, [one, many])
     rows.append(
         _row("small", f"{cpu}, proof 0fffff", unit, streamed | {GATEWAY: proven}, lambda cost: cost.ms_per_request)
     )
@@ -82,6 +79,13 @@ def small(bench: Bench) -> list[Row]:
         _row("small", "Connections per request", "", used, lambda cost: cost.connections / cost.requests, original=2)
     )
     return rows
+
+
+def _with_proof(bench: Bench, loads: list[Load]) -> list[Cost]:
+    with gateway(bench.folder, bench.servers[UPSTREAM].port, prefix="/proof", name="chat2api-proof") as server:
+        bench.tell("chat2api with proofs")
+        costs = [bench.cost(server, *loads) for _ in range(bench.sizes.repeats + 1)]
+    return costs[1:]
 
 
 def bursts(bench: Bench) -> list[Row]:
@@ -127,7 +131,6 @@ def latency(bench: Bench) -> list[Row]:
     """Time to the first token, one call at a time, servers in turns."""
     firsts: dict[str, list[float]] = {name: [] for name in SERVERS}
     for turn in range(bench.sizes.repeats + 1):
-        # What was measured in the first turn is not counted.
         for name in SERVERS:
             bench.tell(f"{name}, first tokens")
             order = bench.order(bench.servers[name], **_SHORT, rounds=bench.sizes.latency_requests)
@@ -201,4 +204,14 @@ def _row(part: str, name: str, unit: str, costs: dict[str, list[Cost]], figure: 
         reference=targets.get("reference"),
         original=targets.get("original"),
         aim=targets.get("aim"),
+    )
+
+
+def _sum(pair: tuple[Cost, Cost]) -> Cost:
+    one, other = pair
+    return Cost(
+        one.seconds + other.seconds,
+        one.requests + other.requests,
+        one.chunks + other.chunks,
+        one.connections + other.connections,
     )

@@ -21,17 +21,19 @@ class PassThrough:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Post the body to upstream and stream the answer back."""
         body = (await receive())["body"]
-        # No limits, which would be what is measured: not of connections, and not of time.
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
-            )
-        async with self._session.post(self._url, data=body) as answer:
+        async with self._upstream().post(self._url, data=body) as answer:
             headers = [(b"content-type", answer.content_type.encode())]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             async for data in answer.content.iter_any():
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    def _upstream(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None)
+            )
+        return self._session
 
 
 def app() -> PassThrough:

@@ -4,6 +4,7 @@ Rule: a row always has a baseline from the same run beside what was measured; ta
 """
 
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -66,34 +67,39 @@ def print_tables(report: Report, console: Console) -> None:
     against = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
     others = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
     if against:
-        table = _table("chat2api against a pass-through of the same bytes", PASS_THROUGH, "chat2api", "ratio", "spread")
-        for name in ("upstream", "original", "aim"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in against:
-            table.add_row(
-                _label(row),
-                _figure(row.baseline),
-                f"[bold]{_figure(row.measured)}[/bold]",
-                _times(row.ratio),
-                "-" if row.spread is None else f"{row.spread:.0%}",
-                _figure(row.upstream),
-                _target(row, row.original),
-                _target(row, row.aim),
-            )
-        console.print(table)
+        console.print(_against_pass_through(against))
         console.print(
             "[dim]original, aim: on another machine, in brackets to its pass-through. spread: of repeats[/dim]"
         )
     if others:
-        table = _table(
-            "Addon, proof of work and tokens, each against its own baseline", "baseline", "measured", "ratio", "aim"
+        console.print(_with_own_baseline(others))
+
+
+def _against_pass_through(rows: Iterable[Row]) -> Table:
+    table = _table("chat2api against a pass-through of the same bytes", PASS_THROUGH, "chat2api", "ratio", "spread")
+    for name in ("upstream", "original", "aim"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        figures = (
+            _figure(row.baseline),
+            f"[bold]{_figure(row.measured)}[/bold]",
+            _times(row.ratio),
+            _percent(row.spread),
         )
-        for row in others:
-            baseline = f"{row.baseline_name} {_figure(row.baseline)}"
-            table.add_row(
-                _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
-            )
-        console.print(table)
+        table.add_row(_label(row), *figures, _figure(row.upstream), _target(row, row.original), _target(row, row.aim))
+    return table
+
+
+def _with_own_baseline(rows: Iterable[Row]) -> Table:
+    table = _table(
+        "Addon, proof of work and tokens, each against its own baseline", "baseline", "measured", "ratio", "aim"
+    )
+    for row in rows:
+        baseline = f"{row.baseline_name} {_figure(row.baseline)}"
+        table.add_row(
+            _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
+        )
+    return table
 
 
 def _table(title: str, *figures: str) -> Table:
@@ -121,3 +127,7 @@ def _target(row: Row, value: float | None) -> str:
 
 def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2g} x" if ratio < 10 else f"{ratio:.0f} x"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"

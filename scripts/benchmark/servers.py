@@ -19,7 +19,6 @@ PROJECT = Path(__file__).parents[2]
 GATEWAY = PROJECT / ".venv/bin/chat2api"
 MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
-# For a loaded machine; mostly it is one second. The gateway itself waits for open streams before it ends.
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
@@ -62,16 +61,7 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU, user and system, that its processes have used so far."""
-        seconds = 0.0
-        for process in self._processes():
-            # psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id.
-            if sys.platform == "linux":
-                with contextlib.suppress(OSError):
-                    seconds += time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
-                    continue
-            times = process.cpu_times()
-            seconds += times.user + times.system
-        return seconds
+        return sum(map(_cpu_seconds, self._processes()))
 
     def memory(self) -> int:
         """Bytes its processes have resident."""
@@ -79,7 +69,6 @@ class Server:
 
     def stop(self) -> None:
         """End it, and whatever it left."""
-        # Before it ends, because nobody knows whose children they were afterwards.
         processes = self._processes() if self._process.poll() is None else []
         self._process.terminate()
         try:
@@ -158,7 +147,6 @@ def free_port() -> int:
 
 
 def _granian(app: str, port: int) -> list[str]:
-    # As the gateway serves itself; the backlogs are larger than any load, so that nothing waits to be accepted.
     return [
         *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
         *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
@@ -169,6 +157,15 @@ def _granian(app: str, port: int) -> list[str]:
 def environment_of(extra: dict[str, str]) -> dict[str, str]:
     """What a process of the bench sees: none of the settings the caller may have exported."""
     return {name: os.environ[name] for name in _KEPT if name in os.environ} | extra
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")

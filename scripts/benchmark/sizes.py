@@ -7,20 +7,17 @@ class Sizes(msgspec.Struct, frozen=True):
     """Counts of requests, streams and chunks; seconds of a run."""
 
     repeats: int = 5
-    # Of each kind: streamed or whole, one at a time or many.
-    small_requests: int = 500
+    small_requests: int = 500  # of each kind: streamed or whole, one at a time or many
     small_at_once: int = 20
     burst_streams: int = 50
     burst_chunks: int = 2000
     paced_streams: int = 200
     paced_chunks: int = 300
-    # Seconds between two chunks of one stream: no two of them come together.
-    pace: float = 0.01
+    pace: float = 0.01  # seconds between two chunks of one stream
     latency_requests: int = 40
     open_streams: int = 200
     hard_requests: int = 300  # beside hard proofs, of each kind
     attempts: int = 200_000
-    # More than a thousand ticks, so that a p99 means something, and many proofs, each as long as chance will have it.
     solving_seconds: float = 8.0
 
 
