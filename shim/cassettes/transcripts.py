@@ -119,24 +119,20 @@ def _sent(asked: dict[str, Any]) -> Iterator[str]:
 def _content(content: Any) -> str:
     """Upstream's content (protocol.md 4.2), or OpenAI's: a text, or a list of parts."""
     match content:
-        case str():
-            return content
         case {"parts": list(parts)} | [*parts]:
-            return "\n".join(map(_part, parts))
-        case {"text": str(text)}:
+            shown = []
+            for part in parts:
+                match part:
+                    case str(text) | {"text": str(text)}:
+                        shown.append(text)
+                    case {"content_type": str(kind)} | {"type": str(kind)}:
+                        shown.append(f"[{kind}]")
+                    case _:
+                        shown.append("[?]")
+            return "\n".join(shown)
+        case str(text) | {"text": str(text)}:
             return text
     return ""
-
-
-def _part(part: Any) -> str:
-    match part:
-        case str():
-            return part
-        case {"text": str(text)}:
-            return text
-        case {"content_type": str(kind)} | {"type": str(kind)}:
-            return f"[{kind}]"
-    return "[?]"
 
 
 # --- what came --------------------------------------------------------------------------------------------------------
