@@ -59,6 +59,7 @@ class Relaying:
         if self._watch is None:
             self._response.close()
         elif self._watch.done:
+            # Upstream is as good as finished: the connection can be kept, and the account is free when it is.
             self._response.release(self._watch.leave)
         else:
             self._response.close()

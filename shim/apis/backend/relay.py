@@ -13,7 +13,7 @@ import logging
 import msgspec
 
 from shim.accounts.credentials import Caller
-from shim.accounts.leases import AccountCall, AccountLease
+from shim.accounts.leases import AccountLease
 from shim.accounts.outcomes import Attempt, Tries
 from shim.apis.backend.passing import Relaying, Watch
 from shim.apis.backend.table import BackendRequest, Kind, Relayed, down, has_names, read
@@ -26,7 +26,6 @@ from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
 from shim.protocol.refusals import refusal_of
 from shim.protocol.turn.handshake import ConversationCall, open_call
-from shim.protocol.upstream import Upstream
 from shim.transport.base import Response, read_reply
 
 log = logging.getLogger("chat2api")
@@ -66,27 +65,26 @@ class Relay:
         wanted = read(asked, shared=shared)
         if asked.row.kind is Kind.TURN:
             return await _Turn(self._gateway, wanted, client, shared=shared).open()
+        # What is said of an account itself (who it is, its conversations) must not change from call to call, so a device
+        # keeps to one. For all else any account will do that the names in the call allow.
         pin = client.device if asked.row.kind in {Kind.PINNED, Kind.LISTING} else None
         account = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
         route = self._calls.route(account.identity)
-        response = await self._send(_request(wanted, route.upstream), route)
-        if response.status == 401:
-            raise await self._refused(response, account)
-        owner = account.account_id if shared else None
-        return Relaying(response, *_towards(client, response, wanted, route, owner))
-
-    async def _send(self, request: HttpRequest, route: Route) -> Response:
+        bare = route.upstream.get(wanted.path)
+        request = HttpRequest(wanted.row.method, bare.url, bare.headers | wanted.headers, wanted.body)
         try:
-            return await self._calls.send(request, route)
+            response = await self._calls.send(request, route)
         except UpstreamError as error:
             self._calls.failed(error, route)
             raise
-
-    async def _refused(self, response: Response, account: AccountCall) -> GatewayError:
-        reply = await read_reply(response)
-        error = refusal_of(reply.status, reply.headers, reply.body)
-        account.failed(error, self._gateway.clock.now())
-        return error
+        # Any other refusal is passed on as it is; this one is about the pool's token, which the client has never seen.
+        if response.status == 401:
+            reply = await read_reply(response)
+            refusal = refusal_of(reply.status, reply.headers, reply.body)
+            account.failed(refusal, self._gateway.clock.now())
+            raise refusal
+        owner = account.account_id if shared else None
+        return Relaying(response, *_towards(client, response, wanted, route, owner))
 
 
 class _Turn:
@@ -107,13 +105,27 @@ class _Turn:
     async def open(self) -> Relaying:
         """The answer, at its head: upstream has taken the turn. Raises GatewayError or SaidNoError."""
         while True:
-            lease = await self._lease()
+            try:
+                lease = await next_lease(
+                    self._gateway.leases,
+                    self._client.caller,
+                    self._wanted.model,
+                    self._wanted.owner,
+                    tries=self._tries,
+                    now=self._now,
+                )
+            except LimitError as error:
+                if error.about is not About.POOL or self._wanted.owner is not None:
+                    raise
+                # That all accounts have to wait was asked for one model, and says nothing of others: so it is called
+                # what a gateway in front of us keeps to for that model alone.
+                raise LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after) from error
             attempt = Attempt()
             try:
                 return await self._attempt(lease, attempt)
             except GatewayError as error:
                 self._note(error, attempt, lease)
-            except BaseException:
+            except BaseException:  # cancelled, mostly: the client has gone
                 lease.left()
                 raise
 
@@ -129,17 +141,6 @@ class _Turn:
             raise
         log.info("relayed turn failed (%s), trying again", error.code)
 
-    async def _lease(self) -> AccountLease:
-        wanted, caller = self._wanted, self._client.caller
-        try:
-            return await next_lease(
-                self._gateway.leases, caller, wanted.model, wanted.owner, tries=self._tries, now=self._now
-            )
-        except LimitError as error:
-            if error.about is About.POOL and wanted.owner is None:
-                raise _of_model(error) from error
-            raise
-
     async def _attempt(self, lease: AccountLease, attempt: Attempt) -> Relaying:
         route = self._calls.route(lease.identity)
         try:
@@ -154,6 +155,7 @@ class _Turn:
 
     async def _converse(self, lease: AccountLease, attempt: Attempt, route: Route) -> Response:
         calls, wanted = self._calls, self._wanted
+        # A turn is always JSON for an event stream, whatever the client says of it: the handshake sets both.
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
         path = wanted.path.partition("?")[0]
         call = ConversationCall(wanted.body_for(lease.slug), lease.slug, path, headers)
@@ -166,6 +168,8 @@ class _Turn:
             return response
         reply = await read_reply(response)
         error = turn.refused(reply)
+        # Passed on in its own bytes is only what upstream's API says to this client: no challenge page, no 200 without a
+        # stream, and nothing about the credentials of the pool.
         if reply.status != 200 and not turn.challenged and told_to(self._client, error) is error:
             self._said_no[error] = SaidNoError(reply)
         raise error
@@ -179,17 +183,6 @@ def told_to(client: Client, error: GatewayError) -> GatewayError:
     return error
 
 
-def _of_model(error: LimitError) -> LimitError:
-    """That all accounts have to wait was asked for one model, and says nothing of others: so it is called what a front
-    gateway keeps to for that model alone."""
-    return LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after)
-
-
-def _request(wanted: Relayed, upstream: Upstream) -> HttpRequest:
-    bare = upstream.get(wanted.path)
-    return HttpRequest(wanted.row.method, bare.url, bare.headers | wanted.headers, wanted.body)
-
-
 def _towards(
     client: Client, response: Response, wanted: Relayed, route: Route, owner: str | None
 ) -> tuple[dict[str, str], Namer | None]:
@@ -198,6 +191,8 @@ def _towards(
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING
         return headers, Namer(owner, origin=route.origin, public=client.public, lists=lists)
+    # The length of a body that was decoded on its way is not the length the client gets.
+    # The length of a body that is decoded on its way is not the length the client gets.
     length = response.headers.get("content-length")
     if length is not None and "content-encoding" not in response.headers:
         headers["content-length"] = length

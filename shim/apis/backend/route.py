@@ -69,7 +69,7 @@ class Passage(ByteStream):
     def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None]) -> None:
         headers = {"content-type": "application/octet-stream"} | relaying.headers
         if relaying.is_stream:
-            headers["x-accel-buffering"] = "no"
+            headers["x-accel-buffering"] = "no"  # nginx would collect a stream until its buffer is full
         super().__init__(request, relaying.pieces(), finish, headers=headers)
         self.status_code = relaying.status
 
@@ -81,32 +81,25 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
         return _in_one_piece(request, 404, NOT_FOUND)
     gateway = await provide()
     caller = _caller(request, gateway)
-    asked = await _asked(request, row, path, gateway.settings.max_request_bytes)
+    query = request.scope["query_string"].decode("latin-1")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    body = await _body(request.receive, gateway.settings.max_request_bytes)
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
     called = f"{request.url.scheme}://{request.headers.get('host', '')}"
     client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
-    return await _relayed(request, gateway, asked, client)
-
-
-async def _relayed(request: AnyRequest, gateway: Gateway, asked: BackendRequest, client: Client) -> ASGIResponse:
-    told = _Told(request, asked.row)
+    asked = BackendRequest(row, path, query, headers, body)
+    call_log = _CallLog(request, row)
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client))
     except SaidNoError as said:
-        told.end(said.reply.status)
+        call_log.end(said.reply.status)
         return _in_one_piece(request, said.reply.status, said.reply.body, down(said.reply.headers))
     except GatewayError as error:
         shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
-        told.end(shown.code or shown.http_status)
+        call_log.end(shown.code or shown.http_status)
         raise shown from error
-    return Passage(request, relaying, lambda: told.close(relaying))
-
-
-async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> BackendRequest:
-    query = request.scope["query_string"].decode("latin-1")
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return BackendRequest(row, path, query, headers, await _body(request.receive, limit))
+    return Passage(request, relaying, lambda: call_log.close(relaying))
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
@@ -139,9 +132,9 @@ def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[s
     return ASGIResponse(body=body, status_code=status, media_type=kind, headers=answer_headers(request, headers))
 
 
-class _Told:
-    """The end of a relayed call: upstream is let go, and its one log line is written. The line names the row, as paths
-    name conversations and files."""
+class _CallLog:
+    """The end of a relayed call: upstream is let go, and its one log line is written. The line names the row, because
+    paths name conversations and files."""
 
     def __init__(self, request: AnyRequest, row: Row) -> None:
         self._identifier = request_id(request)

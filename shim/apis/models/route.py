@@ -7,7 +7,6 @@ from litestar import Request, get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
-from shim.accounts.model_lists import FetchedModels
 from shim.apis.models.wire import Model, ModelList
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -26,13 +25,10 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
-    if not _has(listed, model_id):
+    # `auto` is upstream's choice and on nobody's list.
+    if model_id != AUTO and not (listed.slugs and slug_for(model_id, listed.slugs) is not None):
         raise model_not_found(model_id)
     return json_answer(request, _encode(Model(model_id, listed.fetched)))
-
-
-def _has(listed: FetchedModels, model: str) -> bool:
-    return model == AUTO or (bool(listed.slugs) and slug_for(model, listed.slugs) is not None)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -27,6 +27,7 @@ class Held:
     def give(self, size: int) -> list[Event]:
         """The first `size` characters, less where that would be half a citation."""
         given, left = self._whole(size)
+        # `left` is negative where some of what ought to wait has been given already.
         if left > 0 and self._events and not isinstance(self._events[0], Citation):
             first = self._events[0]
             given.append(replace(first, text=first.text[:left]))

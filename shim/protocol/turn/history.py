@@ -8,7 +8,7 @@ layout of a call's arguments, and whatever is not sent upstream (reasoning, anno
 conversation.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -46,21 +46,28 @@ class History:
 
     def prefixes(self) -> list[Prefix]:
         """The newest prefixes after which the rest could be sent alone, the longest first."""
-        found = [Prefix(end, self._links[end].hex()) for end in self._ends()]
-        return found[:MOST_PREFIXES]
+        messages = self._messages
+        found: list[Prefix] = []
+        # Not the whole request: at least one message has to be left to send.
+        for end in range(len(messages) - 1, 0, -1):
+            if messages[end - 1].role == "assistant" and _are_in_order(messages, end):
+                found.append(Prefix(end, self._links[end].hex()))
+                if len(found) == MOST_PREFIXES:
+                    break
+        return found
 
     def key_with(self, answer: PromptMessage) -> str:
         """The key of all messages with their answer behind them."""
         return self._next(answer).hex()
 
     def _next(self, message: PromptMessage) -> bytes:
-        return self._digest(self._links[-1] + _encode(_form(message)))
-
-    def _ends(self) -> Iterator[int]:
-        messages = self._messages
-        for end in range(len(messages) - 1, 0, -1):
-            if messages[end - 1].role == "assistant" and _are_in_order(messages, end):
-                yield end
+        form = [
+            message.role,
+            message.name or "",
+            _form_of_parts(message.parts),
+            [[call.id, call.name, _form_of_arguments(call.arguments)] for call in message.calls],
+        ]
+        return self._digest(self._links[-1] + _encode(form))
 
 
 def rest_of(prompt: Prompt, length: int, conversation_id: str, message_id: str) -> Prompt:
@@ -74,23 +81,14 @@ def _are_in_order(messages: Sequence[PromptMessage], end: int) -> bool:
     """Whether the results behind an answer are those of its calls, in their order. Upstream knows the calls as they
     were written, without ids: only the order tells which result is whose."""
     called = [call.id for call in messages[end - 1].calls]
+    # One more than there were calls, so that a result too many shows.
     behind = messages[end : end + len(called) + 1]
     results = [part for message in behind for part in message.parts if isinstance(part, Result)]
     # A result without an id answers the older convention's single call, which has no id to compare either.
     return [result.call_id for result in results if result.call_id is not None] == called
 
 
-# --- what counts ------------------------------------------------------------------------------------------------------
-
-
-def _form(message: PromptMessage) -> list[Any]:
-    """A message as JSON-ready lists, the same for every way to write it down."""
-    return [
-        message.role,
-        message.name or "",
-        _form_of_parts(message.parts),
-        [_form_of_call(one) for one in message.calls],
-    ]
+# --- what counts: lists for JSON, the same for every way to write a message down --------------------------------------
 
 
 def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
@@ -122,16 +120,12 @@ def _form_of_file(part: Attached) -> list[Any]:
     return ["image", part.source.strip()] if isinstance(part, Image) else ["file", part.source, part.name or ""]
 
 
-def _form_of_call(call: Call) -> list[Any]:
-    return [call.id, call.name, _form_of_arguments(call.arguments)]
-
-
 def _form_of_arguments(text: str) -> list[Any]:
     """Clients decode the arguments and encode them again, each with spaces and escapes of its own."""
     try:
         return [msgspec.json.decode(text)]
     except (ValueError, RecursionError):
-        return [text.strip(), "not JSON"]
+        return [text.strip(), "not JSON"]  # marked, so that it is not taken for the JSON string of the same text
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

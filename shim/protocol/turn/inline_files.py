@@ -38,12 +38,28 @@ def form_of_data(text: str) -> SourceForm:
 def decode_inline(part: Attached, limit: int) -> Inline:
     """The bytes of a data URL or of bare base64. Raises RequestError (400) where it is malformed, or longer than
     `limit` bytes."""
-    inline = _decode_data_url(part) if part.form == "data_url" else Inline(_from_base64(part.source, part))
-    if not inline.content:
+    mime_type = None
+    if part.form == "data_url":
+        # RFC 2397, and kinder: whitespace in the data, a missing padding and the URL-safe alphabet are read too.
+        head = _DATA_URL.match(part.source)
+        if head is None:
+            raise invalid_data(part, "it does not begin with 'data:<type>;base64,'")
+        mime_type = head["type"].strip().lower() or None
+        data = part.source[head.end() :]
+        words = [word.strip().lower() for word in head["parameters"].split(";")]
+        if "base64" in words:
+            if "%" in data:  # some clients escape base64's own "+", "/" and "="
+                data = _unescaped(data, part).decode("latin-1")
+            content = _from_base64(data, part)
+        else:
+            content = _unescaped(data, part)
+    else:
+        content = _from_base64(part.source, part)
+    if not content:
         raise invalid_data(part, "it is empty")
-    if len(inline.content) > limit:
+    if len(content) > limit:
         raise too_large(limit, part.param)
-    return inline
+    return Inline(content, mime_type)
 
 
 def invalid_data(part: Attached, why: str) -> RequestError:
@@ -55,21 +71,6 @@ def invalid_data(part: Attached, why: str) -> RequestError:
 def too_large(limit: int, param: str | None = None) -> RequestError:
     """The error for a file of more than `limit` bytes."""
     return RequestError(f"The file is larger than the {limit} bytes allowed.", param=param, code="file_too_large")
-
-
-def _decode_data_url(part: Attached) -> Inline:
-    """RFC 2397, and kinder: whitespace in the data, a missing padding and the URL-safe alphabet are read too."""
-    head = _DATA_URL.match(part.source)
-    if head is None:
-        raise invalid_data(part, "it does not begin with 'data:<type>;base64,'")
-    data = part.source[head.end() :]
-    words = [word.strip().lower() for word in head["parameters"].split(";")]
-    mime_type = head["type"].strip().lower() or None
-    if "base64" not in words:
-        return Inline(_unescaped(data, part), mime_type)
-    if "%" in data:
-        data = _unescaped(data, part).decode("latin-1")
-    return Inline(_from_base64(data, part), mime_type)
 
 
 def _unescaped(data: str, part: Attached) -> bytes:
