@@ -13,9 +13,9 @@ from shim.single_flight import SingleFlight
 
 Fetch = Callable[[], Awaitable[tuple[str, ...]]]
 
-_KEPT_SECONDS = 3600.0
-_RETRY_SECONDS = 30.0
-_MAX_LISTS = 4096
+_KEPT_SECONDS = 3600.0  # upstream's lists change with a plan or a release
+_RETRY_SECONDS = 30.0  # chats go on without a list, so a failure is not asked about again with each of them
+_MAX_LISTS = 4096  # callers bring tokens of their own, each with a list
 
 
 class FetchedModels(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class ModelLists:
     async def _fetch(self, key: str, fetch: Fetch) -> FetchedModels:
         try:
             slugs, kept = await fetch(), _KEPT_SECONDS
-        except CredentialError:
+        except CredentialError:  # a chat with this token would fail as well, and later
             raise
         except GatewayError:
             slugs, kept = (), _RETRY_SECONDS

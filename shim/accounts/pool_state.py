@@ -84,13 +84,18 @@ class PoolState:
         """Take an account in. False where it is there already, by its id or its user: then nothing changes."""
         if self.find(account) is not None:
             return False
-        rank = (min(condition.last_used, now), next(self._numbers))  # a time to come would starve it until then
+        # A timestamp in the future (another machine's clock) would starve this account until then.
+        rank = (min(condition.last_used, now), next(self._numbers))
         entry = Entry(account, condition, rank)
         self._entries[account.id] = entry
         name = _name(account)
         if name is not None:
             self._users[name] = entry
-        self._resume(entry)
+        # An account that was removed and is back again has its turns still, and its renewal.
+        before = self._removed.pop(account.id, None)
+        if before is not None:
+            self._move_slots(before, entry)
+            entry.renewing = before.renewing
         return True
 
     def find(self, account: Account) -> str | None:
@@ -113,7 +118,7 @@ class PoolState:
 
     def clear(self) -> int:
         """Forget all of them; how many there were."""
-        return sum(self.remove(id) for id in list(self._entries))
+        return sum(self.remove(id) for id in list(self._entries))  # a copy, because `remove` takes them out
 
     def replace(self, account: Account, condition: Condition, now: float) -> str | None:
         """Another process changed or added this account. Returns the id that vanished, as `report` does.
@@ -163,7 +168,8 @@ class PoolState:
                 raise NoAccountError(Shortage.GONE)
             suitable = (self._entries[owner],)
         entry, slug = choose(suitable, slugs, now, limit=self._limit, exclude=exclude)
-        self._latest = max(self._latest, now)  # the rank rises even where the clock was put back
+        # The rank rises even where the clock was put back, or the account would be next again and again.
+        self._latest = max(self._latest, now)
         entry.rank = (self._latest, next(self._numbers))
         entry.active += 1
         entry.condition = replace(entry.condition, last_used=now)
@@ -185,7 +191,10 @@ class PoolState:
             self._let_go(entry)
             return
         if type(event) is not Unused:
-            self._count(entry, slot.begun)
+            # Not dirty by that: uses are stored apart, and added up (`take_uses`).
+            entry.condition = replace(entry.condition, turns=entry.condition.turns + 1)
+            last_used, turns = self._uses.get(entry.account.id, (0.0, 0))
+            self._uses[entry.account.id] = (max(last_used, slot.begun), turns + 1)
         if not _is_stale(slot, entry, event):
             self._happen(entry, event, now)
 
@@ -197,13 +206,24 @@ class PoolState:
         """
         entry = self._entries.get(id)
         if entry is None:
-            self._report_removed(id, event)
+            # Of what happens to an account that was removed only the end of its renewal matters.
+            removed = self._removed.get(id)
+            if removed is not None and isinstance(event, Renewed | RenewalFailed | RenewalRefused | RenewalDropped):
+                removed.renewing = None
+                self._let_go(removed)
             return None
         match event:
             case RenewalBegan():
-                self._begin_renewal(entry, event, now)
+                if not entry.account.renewable:
+                    raise PoolError("an account with nothing but an access token can't be renewed")
+                self._happen(entry, event, now)
+                entry.renewing = entry.account.version
             case RenewalFailed() | RenewalRefused() | RenewalDropped():
-                self._end_renewal(entry, event, now)
+                # What is said of credentials that were replaced meanwhile is not held against the new ones.
+                check(entry.state(now), event)
+                overtaken = entry.renewing != entry.account.version
+                self._happen(entry, RenewalDropped() if overtaken else event, now)
+                entry.renewing = None
             case Renewed(account=account) | Supplied(account=account):
                 return self._take_credentials(entry, event, account, now)
             case _:
@@ -275,19 +295,6 @@ class PoolState:
         entry.condition = condition
         self._dirty.add(entry.account.id)
 
-    def _begin_renewal(self, entry: Entry, event: RenewalBegan, now: float) -> None:
-        if not entry.account.renewable:
-            raise PoolError("an account with nothing but an access token can't be renewed")
-        self._happen(entry, event, now)
-        entry.renewing = entry.account.version
-
-    def _end_renewal(self, entry: Entry, event: AccountEvent, now: float) -> None:
-        """What is said of credentials that were replaced meanwhile is not held against the new ones."""
-        check(entry.state(now), event)
-        overtaken = entry.renewing != entry.account.version
-        self._happen(entry, RenewalDropped() if overtaken else event, now)
-        entry.renewing = None
-
     def _take_credentials(self, entry: Entry, event: AccountEvent, account: Account, now: float) -> str | None:
         """The credentials, unless they are late."""
         if account.id != entry.account.id:
@@ -323,12 +330,6 @@ class PoolState:
         self._uses[entry.account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
         self._change(entry, united(entry.condition, twin.condition))
 
-    def _count(self, entry: Entry, begun: float) -> None:
-        condition = entry.condition
-        entry.condition = replace(condition, turns=condition.turns + 1)
-        last_used, turns = self._uses.get(entry.account.id, (0.0, 0))
-        self._uses[entry.account.id] = (max(last_used, begun), turns + 1)
-
     # --- entries ----------------------------------------------------------------------------------------------------
 
     def _has(self, entry: Entry) -> bool:
@@ -344,24 +345,11 @@ class PoolState:
 
     # --- removed while something was under way ----------------------------------------------------------------------
 
-    def _resume(self, entry: Entry) -> None:
-        """An account that was removed and is back again has its turns still, and its renewal."""
-        before = self._removed.pop(entry.account.id, None)
-        if before is not None:
-            self._move_slots(before, entry)
-            entry.renewing = before.renewing
-
     def _move_slots(self, before: Entry, entry: Entry) -> None:
         if before.active:
             self._slots.update({id: entry for id, holder in self._slots.items() if holder is before})
         entry.active += before.active
         before.active = 0
-
-    def _report_removed(self, id: str, event: AccountEvent) -> None:
-        entry = self._removed.get(id)
-        if entry is not None and isinstance(event, Renewed | RenewalFailed | RenewalRefused | RenewalDropped):
-            entry.renewing = None
-            self._let_go(entry)
 
     def _let_go(self, entry: Entry) -> None:
         if not entry.active and entry.renewing is None:

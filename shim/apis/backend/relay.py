@@ -65,7 +65,7 @@ class Relay:
         wanted = read(asked, shared=shared)
         if asked.row.kind is Kind.TURN:
             return await _Turn(self._gateway, wanted, client, shared=shared).open()
-        # What is said of an account itself (who it is, its conversations) must not change from call to call, so a device
+        # What is said of an account itself (who it is, its conversations) must not change with every call, so a device
         # keeps to one. For all else any account will do that the names in the call allow.
         pin = client.device if asked.row.kind in {Kind.PINNED, Kind.LISTING} else None
         account = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
@@ -168,7 +168,7 @@ class _Turn:
             return response
         reply = await read_reply(response)
         error = turn.refused(reply)
-        # Passed on in its own bytes is only what upstream's API says to this client: no challenge page, no 200 without a
+        # Only what upstream itself says to this client goes on in its own bytes: no challenge page, no 200 without a
         # stream, and nothing about the credentials of the pool.
         if reply.status != 200 and not turn.challenged and told_to(self._client, error) is error:
             self._said_no[error] = SaidNoError(reply)
