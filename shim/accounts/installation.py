@@ -16,7 +16,7 @@ def installation_id(data_dir: Path) -> uuid.UUID:
 
     Raises OSError where DATA_DIR can't be written, ValueError where the file there holds something else.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # the accounts' tokens lie there as well
     path = data_dir / _FILE
     if not path.exists():
         # Linked into place: the file is there as a whole or not at all, and where another process was first, its id

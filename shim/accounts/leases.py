@@ -4,7 +4,7 @@
            └─ key, or none ────> the shared pool ─────────┼──> AccountLease ── end ──> what it showed goes back
                                  (empty) nobody ──────────┘
 
-Rule: whoever takes a lease ends it, once; ending it again does nothing.
+Rule: every lease is ended by its taker, once; ending it again does nothing.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates
 from shim.protocol.upstream import Identity
 
 Fetch = Callable[[Identity], Awaitable[tuple[str, ...]]]
-_BUSY_SECONDS = 1.0  # SDKs sleep so long before they ask again; how long a turn takes nobody knows
+_BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
 
 
 class AccountLease:
@@ -50,7 +50,7 @@ class AccountLease:
         self._pool, self._slot, self._own = pool, slot, own
 
     def succeeded(self) -> None:
-        """The turn went well."""
+        """The turn went well, which also ends older limits on its model."""
         if self._slot is not None:
             self._end(self._slot.succeeded())
 
@@ -113,7 +113,7 @@ class Leases:
         Raises RequestError (404) where nobody has the model, LimitError where all have to wait, CredentialError.
         """
         if caller.own is not None:
-            # A caller's own credential is one account: there is none to go over to, so none is left out either.
+            # A caller's own credential is one account: there is no other to try, so `tried` does not apply.
             guest = await self._guest(caller)
             return await self._lend(self.guests, model, frozenset(), guest)
         if len(self.pool):
@@ -196,6 +196,7 @@ class Leases:
         except BaseException:
             pool.end(slot, Unused())
             raise
+        # From now on selection knows the account's models, and does not offer it for one it lacks.
         pool.learn(slot.account.id, listed.slugs)
         slug = slug_for(model, listed.slugs)
         if slug is None:

@@ -50,6 +50,7 @@ class ModelLists:
             slugs, kept = (), _RETRY_SECONDS
         now = self._clock()
         fetched = self._lists[key] = FetchedModels(slugs, int(now), now + kept)
+        # Oldest first by when it was fetched: what goes is a list that has nearly expired anyway.
         self._lists.move_to_end(key)
         if len(self._lists) > _MAX_LISTS:
             self._lists.popitem(last=False)

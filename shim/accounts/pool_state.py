@@ -5,7 +5,7 @@ No I/O, no clock: `now` is an argument.
 Rules:
 * who takes a turn is decided by `selection.choose`; never more than `limit` turns on an account at once, never one on
   an account that is parked or cooling;
-* every change of a condition is dirty until `take_dirty`: whoever stores the dirty ones can rebuild the same pool;
+* every change of a condition is dirty until `take_dirty`: storing the dirty ones is enough to rebuild the same pool;
 * nothing is kept for the model names that clients choose.
 """
 
@@ -107,7 +107,7 @@ class PoolState:
         return entry.account.id if entry is not None else None
 
     def remove(self, id: str) -> bool:
-        """Forget an account; whether it was there. Its turns go on, and what they say is not heard."""
+        """Forget an account; whether it was there. Its turns continue, but their outcome is ignored."""
         entry = self._entries.get(id)
         if entry is None:
             return False
@@ -268,7 +268,7 @@ class PoolState:
         return [_view(entry, now) for entry in page]
 
     def view(self, id: str, now: float) -> AccountView | None:
-        """One account."""
+        """One account as people see it, or None where there is none with this id."""
         entry = self._entries.get(id)
         return _view(entry, now) if entry is not None else None
 
@@ -280,7 +280,7 @@ class PoolState:
         return counts
 
     def due(self, now: float, ahead: float) -> list[str]:
-        """Accounts whose access token is over within `ahead` seconds and which may be renewed now."""
+        """Accounts whose access token expires within `ahead` seconds and which may be renewed now."""
         return [id for id, entry in self._entries.items() if _is_due(entry, now, ahead)]
 
     # --- events -----------------------------------------------------------------------------------------------------
@@ -309,6 +309,7 @@ class PoolState:
 
     def _adopt(self, entry: Entry, account: Account) -> str | None:
         """Put the credentials in place. The same user's account under another id vanishes; returns that id."""
+        # Credentials may say for the first time whose they are, so an account can get a name, and a twin, only now.
         before, name = _name(entry.account), _name(account)
         if before is not None and self._users.get(before) is entry:
             del self._users[before]
@@ -371,6 +372,7 @@ def _is_stale(slot: Slot, entry: Entry, event: TurnEvent) -> bool:
 
 def _is_due(entry: Entry, now: float, ahead: float) -> bool:
     account, condition = entry.account, entry.condition
+    # An account that has never had a token gets its first one when a turn needs it, not ahead of time.
     if not account.renewable or account.access_token is None or entry.renewing is not None:
         return False
     if condition.parked is not None or condition.retry_at > now:

@@ -6,10 +6,10 @@
 
 Rules:
 * the state is never stored: `state_of` derives it, so that nothing can disagree with the condition that is kept;
-* TRANSITIONS says which event may come in which state; what is not in it raises PoolError. Where each may lead stands
-  there for readers alone: no code looks at it, a test of random pools holds it to be true (tests/accounts/test_pool.py);
+* TRANSITIONS says which event may come in which state; what is not in it raises PoolError. Where each may lead is
+  documentation: no code reads it, but a test compares it with what really happens (tests/accounts/test_pool.py);
 * limits belong to the user and outlive a new token; refusals and expiries belong to the token and end with it;
-* how a turn ended may be told in every state, because turns end whenever they like.
+* the end of a turn may be reported in every state, because turns end at any time.
 """
 
 import enum
@@ -31,7 +31,7 @@ replace = msgspec.structs.replace
 
 
 class PoolError(Exception):
-    """The pool was told something that can't be: a mistake of the caller, not of a client or of upstream."""
+    """An event that is impossible in the account's state: the caller's bug, not a fault of a client or of upstream."""
 
 
 class State(enum.Enum):
@@ -54,7 +54,7 @@ class AccountEvent(msgspec.Struct, frozen=True):
 
 
 class Succeeded(AccountEvent, frozen=True):
-    """A turn on `model` (a slug) that began at `begun` went well: limits learned before it began are over."""
+    """A turn on `model` (a slug) that began at `begun` went well, which ends limits that were learned earlier."""
 
     model: str
     begun: float
@@ -75,7 +75,7 @@ class Refused(AccountEvent, frozen=True):
 
 
 class TokenExpired(AccountEvent, frozen=True):
-    """Upstream says the access token's time is over, whatever the token says itself."""
+    """Upstream says the access token has expired, whatever the token says itself."""
 
 
 class Released(AccountEvent, frozen=True):
@@ -97,7 +97,7 @@ class Renewed(AccountEvent, frozen=True):
 
 
 class Supplied(AccountEvent, frozen=True):
-    """A person, or another process, brought new credentials. They are already stored. A renewal goes on."""
+    """A person, or another process, brought new credentials. They are already stored. A renewal under way continues."""
 
     account: Account
 

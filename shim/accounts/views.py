@@ -56,7 +56,7 @@ def view_of(account: Account, condition: Condition, renewing: bool, active: int,
         last_used=condition.last_used,
         turns=condition.turns,
         active=active,
-        # Limits that are over may still stand in the condition: they go when it is next changed.
+        # Expired limits may still be in the condition: they are dropped when it next changes.
         cooling=tuple(
             ModelCooling(slug, ends, reasons.get(slug, ""))
             for slug, ends in condition.cooling.items()

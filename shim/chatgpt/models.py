@@ -10,7 +10,7 @@ class ListedModel(msgspec.Struct, frozen=True):
 
 
 class ModelListing(msgspec.Struct, frozen=True):
-    """GET P/models."""
+    """The answer to GET P/models."""
 
     models: list[ListedModel]
 

@@ -34,7 +34,7 @@ def taken_apart(name: str) -> tuple[str, str | None]:
 
 
 def bare(content: Any, note: Callable[[str], None]) -> Any:
-    """JSON content with all names in it taken apart; `note` is told each owner. Text is never looked at."""
+    """JSON content with every name in it replaced by upstream's id; `note` gets each owner. Text is left alone."""
     match content:
         case dict():
             return {field: _bare_value(field, value, note) for field, value in content.items()}
@@ -59,7 +59,7 @@ class Namer:
     """Bytes of an answer in, the same with names for ids out. It holds back at most `_HELD` bytes, and never a whole
     line, so that an event goes on as soon as it is whole.
 
-    `account` is who owns what the answer tells of (None: names stay as they are). `lists` says that every UUID under
+    `account` owns what the answer names (None: names stay as they are). `lists` says that every UUID under
     `id` is a conversation's. Addresses of upstream's own files, below `origin`, become addresses below `public`.
     """
 

@@ -30,6 +30,7 @@ from shim.settings import Settings
 PATH = "/tokens"
 MAX_PAGE = 500  # a page of more takes the browser long to draw, and is copied whole for the answer
 HEADERS = {
+    # Nothing inline, nothing from elsewhere, framed by nobody: a script that got into the page could use its session.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
@@ -37,6 +38,7 @@ HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    # The list of accounts must not be left in a browser's or a proxy's cache.
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",

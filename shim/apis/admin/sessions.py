@@ -34,7 +34,7 @@ class AdminSession(msgspec.Struct, frozen=True):
 class AdminSessions:
     """Makes and reads session cookies and their CSRF tokens. `key` is ADMIN_KEY, or "".
 
-    Without a key a session lets nobody in: it is only what a CSRF token is bound to.
+    Without a key a session grants nothing: it is only what a CSRF token is bound to.
     """
 
     def __init__(self, key: str) -> None:
@@ -97,7 +97,7 @@ class GuessLimiter:
 
     FREE = 5  # typing errors
     FIRST = 10.0
-    LONGEST = 300.0  # whoever has a right to come in must not be kept out for long by somebody else's guesses
+    LONGEST = 300.0  # the rightful owner must not be locked out for long by somebody else's guesses
     ALL = 30
     FORGOTTEN = 900.0
     PEERS = 4096  # guesses from more addresses than this meet the limit for all together
@@ -113,7 +113,7 @@ class GuessLimiter:
         return max(0.0, until - now, everyone - now)
 
     def failed(self, peer: str, now: float) -> None:
-        """Count a wrong key."""
+        """Count a wrong key, from which on `peer` may have to wait."""
         failures, _until, last = self._peers.pop(peer, (0, 0.0, now))
         failures = 1 if now - last > self.FORGOTTEN else failures + 1
         over = failures - self.FREE

@@ -1,4 +1,4 @@
-"""Opens what is relayed: with whose account, over which route, and what is told where it can't be had.
+"""Opens a relayed call: chooses account and route, and decides which error the client gets.
 
     BackendRequest ──read──> Relayed ──┬─ TURN:  lease, handshake, conversation call ─┐
                               └─ else:  account call, the call ──────────────┴──> Relaying
@@ -52,7 +52,7 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """Relays calls over one gateway's accounts and ways."""
+    """Relays calls over one gateway's accounts and routes."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -130,7 +130,7 @@ class _Turn:
                 raise
 
     def _note(self, error: GatewayError, attempt: Attempt, lease: AccountLease) -> None:
-        """Raises what the client is told where that was the last try."""
+        """Count a failed try. Raises the client's error if it was the last one."""
         now = self._now()
         lease.failed(error, now)
         try:
@@ -176,7 +176,7 @@ class _Turn:
 
 
 def told_to(client: Client, error: GatewayError) -> GatewayError:
-    """What a client is told of a failure: a dead account of the pool is not the client's credential."""
+    """The error as the client may see it: a dead account of the pool is not the client's credential."""
     nobody = error.about is About.POOL and isinstance(error, UpstreamError)
     if client.caller.own is None and (nobody or isinstance(error, CredentialError)):
         return UpstreamError(_NOBODY, code="no_account", status=503)
@@ -186,7 +186,7 @@ def told_to(client: Client, error: GatewayError) -> GatewayError:
 def _towards(
     client: Client, response: Response, wanted: Relayed, route: Route, owner: str | None
 ) -> tuple[dict[str, str], Namer | None]:
-    """The headers for the client, and what puts names into the body (None: it goes on as it is, and so its length)."""
+    """The headers for the client, and what puts names into the body (None: body and length stay as they are)."""
     headers = down(response.headers)
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING

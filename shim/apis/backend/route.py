@@ -39,7 +39,7 @@ log = logging.getLogger("chat2api.relay")
 
 PREFIXES = ("/backend-api", "/backend-anon")
 _JSON = "application/json"
-_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it goes upstream in a header, so nothing else may be in it
 
 AnyRequest = Request[Any, Any, Any]
 Provide = Callable[[], Awaitable[Gateway]]
@@ -84,6 +84,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
     body = await _body(request.receive, gateway.settings.max_request_bytes)
+    # Only now, with the body read: an unread one would stand before the connection's next request.
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
     called = f"{request.url.scheme}://{request.headers.get('host', '')}"
@@ -120,6 +121,8 @@ async def _body(receive: Receive, limit: int) -> bytes:
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     """Who calls. A client of the web backend names its workspace in a header (protocol.md 1)."""
     caller = gateway.caller(request.headers.get("authorization"))
+    # Only for a credential of the client's own, and where that does not name a workspace itself: the accounts of the
+    # pool have theirs.
     workspace_id = request.headers.get("chatgpt-account-id", "")
     if caller.own is None or caller.own.workspace_id is not None or not _WORKSPACE_ID.fullmatch(workspace_id):
         return caller
@@ -133,8 +136,8 @@ def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[s
 
 
 class _CallLog:
-    """The end of a relayed call: upstream is let go, and its one log line is written. The line names the row, because
-    paths name conversations and files."""
+    """Closes a relayed call and writes its one log line. The line names the row of the table, not the path: paths name
+    conversations and files."""
 
     def __init__(self, request: AnyRequest, row: Row) -> None:
         self._identifier = request_id(request)
@@ -142,11 +145,11 @@ class _CallLog:
         self._began = time.perf_counter()
 
     def close(self, relaying: Relaying) -> None:
-        """The answer is over, or the client is gone."""
+        """The answer has ended, or the client has disconnected."""
         relaying.close()
         self.end(relaying.failure.code if relaying.failure is not None else relaying.status)
 
     def end(self, status: object) -> None:
-        """Write the line."""
+        """Write the line; `status` is upstream's status or an error's code."""
         elapsed = (time.perf_counter() - self._began) * 1000
         log.info("%s %s %s status=%s ms=%d", self._identifier, self._row.method, self._row.path, status, elapsed)

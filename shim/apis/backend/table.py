@@ -125,7 +125,7 @@ class BackendRequest(msgspec.Struct, frozen=True):
 
 
 class Relayed(msgspec.Struct, frozen=True):
-    """A call as it goes up: `owner` is the account it has to go to, `model` what a turn asks for."""
+    """A call as it is sent upstream: `owner` is the account it has to go to, `model` what a turn asks for."""
 
     row: Row
     path: str
@@ -147,7 +147,7 @@ def row_for(method: str, path: str) -> Row | None:
 
 
 def read(asked: BackendRequest, *, shared: bool) -> Relayed:
-    """The call as it goes up. `shared` says that the pool serves it: then names in it are ours, and are taken apart.
+    """The call as it is sent upstream. `shared` says that the pool serves it: then names in it are replaced by ids.
 
     Raises RequestError (400, 422) where it can't be sent.
     """
@@ -161,7 +161,7 @@ def read(asked: BackendRequest, *, shared: bool) -> Relayed:
         if _CONDUIT in headers:
             headers[_CONDUIT] = _bare_name(headers[_CONDUIT], owners)
         content = bare(content, owners.add)
-        # Without an owner nothing was taken apart: then upstream gets the client's own bytes.
+        # Without an owner no name was replaced: then upstream gets the client's own bytes.
         body = _encode(content) if owners and content is not None else body
     if len(owners) > 1:
         raise RequestError("What this request names belongs to different accounts", code="different_accounts")
@@ -216,8 +216,8 @@ def detail_of(error: GatewayError) -> bytes:
 
 
 def broken_off(error: GatewayError) -> bytes:
-    """An error in a stream that has begun, as upstream would say it (protocol.md 9.4). What has come of an event before
-    is ended by it."""
+    """An error in a stream that has begun, as upstream would say it (protocol.md 9.4). It first ends
+    an event that was cut off."""
     line = {"message": None, "conversation_id": None, "error": _told(error), "error_code": error.code}
     return b"\n\ndata: " + _encode(line) + b"\n\n"
 

@@ -25,7 +25,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
-    # `auto` is upstream's choice and on nobody's list.
+    # `auto` leaves the choice to upstream, so it is on no list.
     if model_id != AUTO and not (listed.slugs and slug_for(model_id, listed.slugs) is not None):
         raise model_not_found(model_id)
     return json_answer(request, _encode(Model(model_id, listed.fetched)))

@@ -29,7 +29,7 @@ def without_marks(text: str) -> str:
 
 
 class Sources:
-    """What upstream has told so far of the sources of one message: its metadata, as raw lists."""
+    """The sources of one message, as far as upstream has named them: raw lists from its metadata."""
 
     __slots__ = ("_citations", "_groups", "_references")
 
@@ -58,7 +58,7 @@ class Sources:
         return self.best(marker) if reference.get("status") == "done" else None
 
     def best(self, marker: str) -> Citation:
-        """What can be made of `marker` when nothing more will be told of it. Its text may be empty."""
+        """The best citation for `marker` from what is known. Its text may be empty."""
         links = tuple(self._links(self._reference(marker), marker))
         if links:
             return Citation(", ".join(map(_markdown, links)), links)

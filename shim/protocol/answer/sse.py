@@ -26,7 +26,7 @@ class SSEDecoder:
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []  # clean text of the event that is not over yet
-        self._held = b""  # raw bytes that can't be told from their beginning: a CR, half a byte order mark
+        self._held = b""  # raw bytes whose meaning depends on the next ones: a CR, half a byte order mark
         self._at_start = True
         self._size = 0  # of what is pending
 
@@ -64,7 +64,7 @@ class SSEDecoder:
         if self._held:
             chunk, self._held = self._held + chunk, b""
         if self._at_start:
-            # Up to two bytes may be the beginning of a mark: they wait for the next chunk to tell.
+            # Up to two bytes may be the beginning of a mark: the next chunk decides.
             if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
                 self._held = chunk
                 return b""

@@ -1,7 +1,7 @@
 """A message's raw text becomes events: what is plain goes through, what upstream means for its own page is replaced.
 
 Rule: the events depend on the text alone, never on how it was cut into pieces. So what may yet become something is
-held: a marker until it is closed and its source is told, an address until it ends. Whatever is held is given up in the
+held: a marker until it is closed and its source is known, an address until it ends. Whatever is held is given up in the
 end: after a bounded length, with the message, with the stream.
 """
 
@@ -20,7 +20,7 @@ SPECIAL = re.compile("[(<【\ue200-\ue206]")
 """Where something other than plain text may begin. Text without any of these may go past a filter that is `clear`."""
 
 PATIENCE = 240
-"""How much further text (characters) waits behind a closed marker whose source is not told yet."""
+"""How much further text (characters) waits behind a closed marker whose source is not known yet."""
 
 # What is held is given up from this length on, or one odd character would hold back the rest of the answer.
 _MAX_MARKER = 16 * 1024
@@ -49,13 +49,13 @@ class TextFilter(Protocol):
     """Nothing is held and the first piece is out, so that a plain piece (see `SPECIAL`) may pass it by."""
 
     def receive_metadata(self, metadata: Metadata) -> None:
-        """The newest metadata of the message. What comes of it is given by the next `receive`."""
+        """The newest metadata of the message. Events that they settle come from the next `receive`."""
 
     def receive(self, text: str) -> list[Event]:
         """The events for more text; `text` may be empty, for what new metadata have settled."""
 
     def rest(self) -> list[Event]:
-        """The events for what is held, as nothing more will come of it."""
+        """The events for what is held, at the end of the message."""
 
 
 class PassThrough:
@@ -158,7 +158,7 @@ class MarkdownTextFilter:
         self.clear = self._opened and not self._held
         return events
 
-    # What begins at the special character `held[at]`; None where that can't be told yet.
+    # What begins at the special character `held[at]`; None as long as that is not known.
 
     def _address(self, held: str, at: int, *, last: bool) -> _Found | None:
         bracket = held[at]

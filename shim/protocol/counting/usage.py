@@ -22,15 +22,15 @@ class Countable(Protocol):
 
     @property
     def text(self) -> str:
-        """The answer's text."""
+        """The answer's text, without reasoning and calls."""
 
     @property
     def reasoning(self) -> str:
-        """The reasoning's text."""
+        """What the model showed of its thinking; empty where it showed none."""
 
     @property
     def calls(self) -> Sequence[Called]:
-        """The tool calls."""
+        """The tool calls, in their order."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """Prompt and completion, as `total_tokens` has it."""
         return self.prompt + self.completion
 
 
@@ -51,6 +51,7 @@ _PER_NAME = 1
 _REPLY_PRIMER = 3  # every reply is primed with <|start|>assistant<|message|>
 _PER_CALL = 3  # framed as a message is
 
+# The cookbook's numbers, odd as they look: an enum takes three tokens off, and each of its values adds three.
 _PER_FUNCTION = 7
 _PER_PROPERTIES = 3
 _PER_PROPERTY = 3
@@ -67,7 +68,7 @@ _ONE_SCHEMA = ("items", "additionalProperties")
 def prompt_tokens(
     messages: Sequence[PromptMessage], count: Count, *, functions: Sequence[Function] = (), images: Sequence[int] = ()
 ) -> int:
-    """Tokens the messages make as a prompt, with the functions the model is told of. `images` are the tokens of each
+    """Tokens of the messages as a prompt, with the functions the model may call. `images` are the tokens of each
     picture in the messages; their parts count nothing here."""
     tokens = _REPLY_PRIMER + function_tokens(functions, count) + sum(images)
     for message in messages:

@@ -13,7 +13,7 @@ _RUNS = re.compile(r"`+|[^`]+")
 
 
 class CodeFences:
-    """Text goes in with `add`; `inside` tells of the place right after it."""
+    """Text goes in with `add`; `inside` is about the place right after all text so far."""
 
     __slots__ = ("_fence", "_line", "_run", "_span")
 
@@ -24,7 +24,7 @@ class CodeFences:
         self._span = 0  # how many backticks opened the span that is open, 0: none is
 
     def add(self, text: str) -> None:
-        """More text. It may be cut anywhere."""
+        """The next piece of the text, cut anywhere."""
         first, *others = text.split("\n")
         self._read(first)
         for line in others:

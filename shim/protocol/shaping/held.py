@@ -20,7 +20,7 @@ class Held:
         self._events: deque[Said] = deque()
 
     def push(self, event: Said) -> None:
-        """Hold one more."""
+        """Hold an event, behind those that are held already."""
         self._events.append(event)
         self.size += len(event.text)
 
@@ -36,7 +36,7 @@ class Held:
         return given
 
     def give_all(self) -> list[Event]:
-        """Everything."""
+        """All events that are held; then nothing is."""
         given: list[Event] = list(self._events)
         self._events.clear()
         self.size = 0

@@ -110,7 +110,7 @@ class JsonText(Filter):
             case Finished(reason="stop"):
                 self._on_end(out)
             case Finished():
-                # Cut short, for its length or by a filter: the client is told so, and gets what there is.
+                # Cut short by a limit or by upstream's own filter: the client gets what there is, and the reason.
                 if self._hold and self._value:
                     out.append(TextDelta("".join(self._value)))
                 self._end(event, out)

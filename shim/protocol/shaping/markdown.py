@@ -84,7 +84,7 @@ class Markdown(Filter):
             given.append(event)
 
     def _turn_to(self, event: Event, *, opens: bool = False) -> str:
-        """Leave the block that is open, where `event` is none of it, and enter its own."""
+        """Close the open block and open one for `event`, unless it belongs to the open one."""
         if not opens and type(event) is self._kind:
             return ""
         left = f"{self._close()}\n\n" if self._kind is not None else ""

@@ -81,7 +81,7 @@ class StopSequences(Filter):
                     half = max((matcher.matched for matcher in self._matchers), default=0)
                     given += self._held.give(self._held.size - half)
             case Called() | Finished() | Failed():
-                # No text goes on over these, so half a stop before one will never be whole.
+                # Text does not continue across these, so a stop sequence that has only begun will never be complete.
                 for matcher in self._matchers:
                     matcher.matched = 0
                 given += self._held.give_all()

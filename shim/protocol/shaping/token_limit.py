@@ -74,7 +74,7 @@ class CountedText:
         return closed
 
     def measure(self) -> None:
-        """Make `bound` exact."""
+        """Count what is not counted yet, so that `bound` is exact."""
         if self._tokens is None:
             self.settled += self._count(self.take_closed())
             self._tokens = self._count(self.rest())

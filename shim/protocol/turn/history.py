@@ -2,10 +2,10 @@
 
     who asks, model, instructions ──> key ──message──> key ──message──> key ...
 
-Rule: a key stands for everything upstream was told before it, and for who told it. What clients alter when they send an
-answer back counts nothing: white space around a text, an empty content or none, text as a string or as a part, the
-layout of a call's arguments, and whatever is not sent upstream (reasoning, annotations). Anything else is another
-conversation.
+Rule: a key stands for everything that was sent upstream before it, and for who sent it. What clients alter when they
+send an answer back makes no difference: white space around a text, an empty content or none, text as a string or as a
+part, the layout of a call's arguments, and whatever is not sent upstream (reasoning, annotations). Anything else is
+another conversation.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,9 +31,9 @@ class Prefix(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The keys of one request. `scope` names who asks: nobody else comes to the same keys.
+    """The keys of one request. `scope` names who asks, so that no other caller gets the same keys.
 
-    The instructions are told again with every turn. Those of earlier turns stay in the conversation though, so other
+    The instructions are sent again with every turn. Those of earlier turns stay in the conversation though, so other
     tools, another choice among them or another form of the answer make another conversation.
     """
 

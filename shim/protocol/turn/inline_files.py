@@ -14,12 +14,12 @@ _MAX_ESCAPES = 250_000  # percent escapes in a data URL; bytes by the million be
 
 _DATA_URL = re.compile(r"data:(?P<type>[^,;]{0,127})(?P<parameters>[^,]{0,256}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"[a-z][a-z0-9+.-]{0,31}://", re.IGNORECASE)
-_ESCAPES = re.compile(rb"(?:%[0-9a-fA-F]{2})+")
+_ESCAPES = re.compile(rb"(?:%[0-9a-fA-F]{2})+")  # whole runs, so that few calls of Python are made for many escapes
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
 class Inline(msgspec.Struct, frozen=True):
-    """What an inline file holds. `mime_type` is what its data URL says of it."""
+    """An inline file's bytes. `mime_type` is its data URL's, None for bare base64."""
 
     content: bytes
     mime_type: str | None = None
@@ -48,7 +48,7 @@ def decode_inline(part: Attached, limit: int) -> Inline:
         data = part.source[head.end() :]
         words = [word.strip().lower() for word in head["parameters"].split(";")]
         if "base64" in words:
-            if "%" in data:  # some clients escape base64's own "+", "/" and "="
+            if "%" in data:  # in a URL "+", "/" and "=" may be escaped, and some clients do that
                 data = _unescaped(data, part).decode("latin-1")
             content = _from_base64(data, part)
         else:
@@ -82,6 +82,7 @@ def _unescaped(data: str, part: Attached) -> bytes:
 def _from_base64(data: str, part: Attached) -> bytes:
     letters = "".join(data.split()).translate(_STANDARD_ALPHABET).rstrip("=")
     padded = letters + "=" * (-len(letters) % 4)
+    # Strict about the alphabet, where base64.b64decode would drop what is not of it and read on.
     try:
         return msgspec.convert(padded, bytes)
     except msgspec.ValidationError as error:

@@ -39,7 +39,7 @@ _STORE_VERSION = "2020-04-08"  # of the blob store's API; what browsers send (6.
 
 class LocalFile(msgspec.Struct, frozen=True):
     """A file at hand, ready to go upstream. `digest` is the SHA-256 of its content in hex; width and height are those
-    of a picture, in pixels. Content that is streamed has a length: upstream is told it before the bytes."""
+    of a picture, in pixels. Streamed content must have a length, because upstream asks for it before the bytes."""
 
     name: str
     mime_type: str
@@ -54,7 +54,7 @@ class LocalFile(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """The content's length in bytes, known even where it is streamed."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length or 0
 
 
