@@ -7,7 +7,7 @@
      ├─ LimitError                     429    rate_limit_error         carries `retry_after`
      ├─ UpstreamError                  502    upstream_error           upstream broke, or broke the protocol
      │   └─ DeadlineError              504    upstream_error           one of the deadlines passed
-     ├─ UnavailableError               503    server_error             a part of the gateway itself is away for now
+     ├─ UnavailableError               503    server_error             a part of the gateway itself is away or busy
      └─ ConfigurationError             500    configuration_error      the operator has to change a setting
 
 Beside what the client is told, an error carries facts for whoever decides what is done about it: what it is `about`,
@@ -56,6 +56,7 @@ class About(enum.Enum):
     UPSTREAM = "upstream"  # upstream, in no place that is known better
     POOL = "pool"  # every account of the pool at once
     POOL_BUSY = "pool busy"  # the same, until some turn ends
+    PROOF = "proof"  # proofs of work, which this gateway can't make just now
     GATEWAY = "gateway"  # this gateway itself: its store, its settings, its own end
 
 
@@ -190,7 +191,7 @@ class DeadlineError(UpstreamError):
 
 
 class UnavailableError(GatewayError):
-    """What the gateway keeps its state in can't be reached; nothing was changed."""
+    """A part of the gateway itself can't be reached or has too much to do; no turn was sent, nothing was changed."""
 
     status = 503
     code = "store_unavailable"

@@ -74,7 +74,7 @@ class Conversation(msgspec.Struct, frozen=True):
     conversation_id: str | UnsetType = UNSET
     timezone_offset_min: int = 0
     action: Literal["next", "continue"] = "next"
-    thinking_effort: Literal["standard", "extended", "max"] | UnsetType = UNSET
+    thinking_effort: str | UnsetType = UNSET
     conversation_mode: ConversationMode = ConversationMode()
     force_use_sse: bool = True
     # Constants of the classic body, sent as they were seen.

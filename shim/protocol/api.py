@@ -108,6 +108,10 @@ class Api(Protocol):
         """The body of an answer in one piece, once all of it is in the transcripts."""
         ...
 
+    def break_off(self, error: GatewayError) -> bytes:
+        """All of a streamed answer that failed before it began, where its head is out already."""
+        ...
+
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """Headers and body of an answer that is an error; its status is the error's own."""
         ...

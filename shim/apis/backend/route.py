@@ -25,6 +25,7 @@ from shim.apis.backend.table import (
     BackendRequest,
     Kind,
     Row,
+    broken_off,
     detail_of,
     down,
     row_for,
@@ -66,11 +67,12 @@ def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes
 class Passage(ByteStream):
     """An upstream answer on its way, with upstream's status."""
 
-    def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None]) -> None:
+    def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None], *, longest: float) -> None:
         headers = {"content-type": "application/octet-stream"} | relaying.headers
         if relaying.is_stream:
             headers["x-accel-buffering"] = "no"  # nginx would collect a stream until its buffer is full
-        super().__init__(request, relaying.pieces(), finish, headers=headers)
+        say = broken_off if relaying.is_stream else None
+        super().__init__(request, relaying.pieces(), finish, headers=headers, longest=longest, break_off=say)
         self.status_code = relaying.status
 
 
@@ -100,7 +102,8 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
         shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
         call_log.end(shown.code or shown.http_status)
         raise shown from error
-    return Passage(request, relaying, lambda: call_log.close(relaying))
+    longest = gateway.settings.total_timeout
+    return Passage(request, relaying, lambda: call_log.close(relaying), longest=longest)
 
 
 async def _body(receive: Receive, limit: int) -> bytes:

@@ -37,9 +37,13 @@ class ChatApi:
         """Chunks."""
         return ChunkWriter(answer, options)
 
-    def whole(self, answer: AnswerInfo, _options: ChatOptions) -> bytes:
+    def whole(self, answer: AnswerInfo, options: ChatOptions) -> bytes:
         """One completion."""
-        return completion(answer)
+        return completion(answer, options)
+
+    def break_off(self, error: GatewayError) -> bytes:
+        """The in-band error."""
+        return openai_errors.error_line(error)
 
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """OpenAI's envelope."""

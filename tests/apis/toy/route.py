@@ -35,6 +35,9 @@ class ToyApi:
     def whole(self, answer: AnswerInfo, _options: Any) -> bytes:
         return write.whole(answer)
 
+    def break_off(self, error: GatewayError) -> bytes:
+        return write.refusal(error) + b"\n\n"
+
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         return {"content-type": "application/json"}, write.refusal(error)
 
