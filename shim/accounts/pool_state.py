@@ -281,7 +281,17 @@ class PoolState:
 
     def due(self, now: float, ahead: float) -> list[str]:
         """Accounts whose access token expires within `ahead` seconds and which may be renewed now."""
-        return [id for id, entry in self._entries.items() if _is_due(entry, now, ahead)]
+        due: list[str] = []
+        for id, entry in self._entries.items():
+            account, condition = entry.account, entry.condition
+            # An account that has never had a token gets its first one when a turn needs it, not ahead of time.
+            if not account.renewable or account.access_token is None or entry.renewing is not None:
+                continue
+            if condition.parked is not None or condition.retry_at > now:
+                continue
+            if condition.expired or not account.is_fresh(now, ahead):
+                due.append(id)
+        return due
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -316,20 +326,17 @@ class PoolState:
         entry.account = account
         twin = self._users.get(name) if name is not None else None
         if twin is not None:
-            self._absorb(entry, twin)
+            # Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill
+            # between its being stored and the other's being removed loses nothing.
+            self._forget(twin)
+            self._move_slots(twin, entry)
+            entry.rank = max(entry.rank, twin.rank)
+            last_used, turns = self._uses.pop(account.id, (0.0, 0))
+            self._uses[account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
+            self._change(entry, united(entry.condition, twin.condition))
         if name is not None:
             self._users[name] = entry
         return twin.account.id if twin is not None else None
-
-    def _absorb(self, entry: Entry, twin: Entry) -> None:
-        """Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill
-        between its being stored and the other's being removed loses nothing."""
-        self._forget(twin)
-        self._move_slots(twin, entry)
-        entry.rank = max(entry.rank, twin.rank)
-        last_used, turns = self._uses.pop(entry.account.id, (0.0, 0))
-        self._uses[entry.account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
-        self._change(entry, united(entry.condition, twin.condition))
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
@@ -368,16 +375,6 @@ def _is_stale(slot: Slot, entry: Entry, event: TurnEvent) -> bool:
     if not isinstance(event, Refused | TokenExpired) or slot.needs_renewal:
         return False
     return slot.account.access_token != entry.account.access_token
-
-
-def _is_due(entry: Entry, now: float, ahead: float) -> bool:
-    account, condition = entry.account, entry.condition
-    # An account that has never had a token gets its first one when a turn needs it, not ahead of time.
-    if not account.renewable or account.access_token is None or entry.renewing is not None:
-        return False
-    if condition.parked is not None or condition.retry_at > now:
-        return False
-    return condition.expired or not account.is_fresh(now, ahead)
 
 
 def _view(entry: Entry, now: float) -> AccountView:

@@ -201,7 +201,12 @@ async def show_summary(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASG
 @get("/api/accounts")
 async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
     """A page of the accounts, in the order they were added."""
-    state = _state(request)
+    name = request.query_params.get("state")
+    try:
+        state = State(name) if name else None
+    except ValueError:
+        allowed = ", ".join(each.value for each in State)
+        raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
     offset = _number(request, "offset", 0, 0, 10**9)
     limit = _number(request, "limit", 100, 1, MAX_PAGE)
     summary = _summary(pool, door)
@@ -336,15 +341,6 @@ def _number(request: AnyRequest, name: str, default: int, low: int, high: int) -
     if not low <= number <= high:
         raise RequestError(f"'{name}' has to be a whole number from {low} to {high}", param=name)
     return number
-
-
-def _state(request: AnyRequest) -> State | None:
-    name = request.query_params.get("state") or None
-    try:
-        return State(name) if name is not None else None
-    except ValueError:
-        allowed = ", ".join(state.value for state in State)
-        raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
 
 
 # --- answers -------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from shim.protocol.prompt import Attached, Call, Continues, Image, Part, Prompt, PromptMessage, Result, Text
+from shim.protocol.prompt import Call, Continues, Image, Part, Prompt, PromptMessage, Result, Text
 from shim.protocol.turn.conversation import instructions_for
 
 Digest = Callable[[bytes], bytes]
@@ -94,7 +94,8 @@ def _are_in_order(messages: Sequence[PromptMessage], end: int) -> bool:
 
 
 def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
-    """Texts, files and results in their order. Texts that follow each other are one, as they are for upstream."""
+    """Texts (strings), files and results (lists) in their order. Texts that follow each other are one, as they are for
+    upstream."""
     pieces: list[Any] = []
     texts: list[str] = []
     for part in parts:
@@ -106,8 +107,11 @@ def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
             case Result(call_id=id, name=name, content=content):
                 pieces += [*_joined(texts), ["result", id or "", name or "", _form_of_parts(content)]]
                 texts = []
+            case Image(source=source):  # its `detail` only decides how many tokens it counts
+                pieces += [*_joined(texts), ["image", source.strip()]]
+                texts = []
             case _:
-                pieces += [*_joined(texts), _form_of_file(part)]
+                pieces += [*_joined(texts), ["file", part.source, part.name or ""]]
                 texts = []
     return pieces + _joined(texts)
 
@@ -115,11 +119,6 @@ def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
 def _joined(texts: list[str]) -> list[str]:
     text = "\n".join(texts).strip()
     return [text] if text else []
-
-
-def _form_of_file(part: Attached) -> list[Any]:
-    """A list, as texts are strings. A picture's `detail` only decides the tokens it counts."""
-    return ["image", part.source.strip()] if isinstance(part, Image) else ["file", part.source, part.name or ""]
 
 
 def _form_of_arguments(text: str) -> list[Any]:
