@@ -5,6 +5,7 @@ recorded for is an error that names the nearest recording and what differs, neve
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -15,8 +16,11 @@ from shim.errors import About, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport.base import ConnectionKey, gather_body
 
-
-_PREPARE = "/sentinel/chat-requirements/prepare"  # protocol.md 2
+# Calls that an upstream may not have, or not any more: requirements in two steps (protocol.md 2), and an answer that
+# was lost (5.6, 5.8). Whoever asks goes on without, which a miss would not let them.
+_MAY_BE_MISSING = re.compile(
+    r"/(?:sentinel/chat-requirements/prepare|f/conversation/resume|conversations?/[^/]+(?:/stream_status)?)$"
+)
 
 
 class ReplayTransport:
@@ -39,8 +43,7 @@ class ReplayTransport:
         path = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
         body = await gather_body(request.body)
         match self._player.play(request.method, path, request.headers.items(), body):
-            case Miss() if urlsplit(request.url).path.endswith(_PREPARE):
-                # Recorded when the requirements took one step: as an upstream that has no such call, which is asked anew.
+            case Miss() if _MAY_BE_MISSING.search(urlsplit(request.url).path):
                 return ReplayResponse(RecordedResponse(404, {}, []), paced=False)
             case Miss() as miss:
                 raise UpstreamError(str(miss), code="replay_miss")
