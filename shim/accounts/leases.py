@@ -12,8 +12,9 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-from shim.accounts.account import Account
+from shim.accounts.account import Account, Quota
 from shim.accounts.credentials import Caller, identity_of, own_account
 from shim.accounts.model_lists import FetchedModels, ModelLists
 from shim.accounts.outcomes import event_of
@@ -56,6 +57,19 @@ class AccountLease:
         self.account_id = slot.account.id if slot is not None else None
         self.renewable = slot is not None and slot.account.renewable
         self._pool, self._slot, self._own = pool, slot, own
+
+    def note_quotas(self, limits: list[Any]) -> None:
+        """What upstream said of the account's quotas (`limits_progress`); what can't be read of it is left out."""
+        if self._pool is None or self.account_id is None:
+            return
+        quotas = []
+        for limit in limits:
+            match limit:
+                case {"feature_name": str(feature), **rest}:
+                    left, resets = rest.get("remaining"), rest.get("reset_after")
+                    remaining = left if isinstance(left, int) else None
+                    quotas.append(Quota(feature[:64], remaining, resets[:40] if isinstance(resets, str) else None))
+        self._pool.note_quotas(self.account_id, tuple(quotas[:32]))
 
     def succeeded(self) -> None:
         """The turn went well, which also ends older limits on its model."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from shim.accounts.account import Account, Condition, account_of, read_lines
+from shim.accounts.account import Account, Condition, Quota, account_of, read_lines
 from shim.accounts.pool_state import PoolState, Slot
 from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
@@ -217,6 +217,10 @@ class AccountPool:
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has."""
         self._pool.learn(id, slugs)
+
+    def note_quotas(self, id: str, quotas: tuple[Quota, ...]) -> None:
+        """Tell what upstream said of an account's quotas."""
+        self._pool.note_quotas(id, quotas, self._clock())
 
     # --- for people -------------------------------------------------------------------------------------------------
 

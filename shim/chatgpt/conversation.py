@@ -87,3 +87,6 @@ class Conversation(msgspec.Struct, frozen=True):
     variant_purpose: str = "comparison_implicit"
     supports_buffering: bool = True
     supported_encodings: tuple[str, ...] = ("v1",)
+    system_hints: tuple[str, ...] | UnsetType = UNSET
+    force_use_search: bool | UnsetType = UNSET
+    service_tier: str | UnsetType = UNSET

@@ -177,7 +177,7 @@ class Core:
 
     def _events(self, prompt: Prompt, upstream: Upstream) -> Iterator[list[Event]]:
         """The events of a turn, in the batches they arrive in, wherever upstream goes on with it."""
-        answer, pieces = Answer(), self._open(prompt, upstream)
+        answer, pieces = Answer(kept=False), self._open(prompt, upstream)
         while not answer.ended:
             if isinstance(answer.follow, Resume):
                 response = self._play(self._run(resume(upstream, answer.follow)))
