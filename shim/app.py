@@ -58,7 +58,7 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> AccountPool:
+    async def provide_pool() -> AccountPool:
         return state["gateway"].leases.pool
 
     @asynccontextmanager
@@ -75,7 +75,7 @@ def create_app(
     routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
-        dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
+        dependencies={"gateway": Provide(provide_gateway), "pool": Provide(provide_pool)},
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
         cors_config=_cors(settings),

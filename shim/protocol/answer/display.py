@@ -10,7 +10,7 @@ from shim.chatgpt.stream import Message
 from shim.protocol.answer.canvas import Canvas
 from shim.protocol.answer.content_types import Reading
 from shim.protocol.answer.pictures import Gallery
-from shim.protocol.answer.text_filter import SPECIAL, Prose, Sieve, Verbatim
+from shim.protocol.answer.text_filter import SPECIAL, MarkdownTextFilter, PassThrough, TextFilter
 from shim.protocol.events import CodeDelta, Event, FileRef, Picture, ReasoningDelta, TextDelta, ToolOutput
 
 _find_special = SPECIAL.search
@@ -19,13 +19,13 @@ _find_special = SPECIAL.search
 class ShownMessage:
     """One message being shown: its raw text so far, and the text filter that makes events of it."""
 
-    __slots__ = ("canvas", "held", "kind", "pieces", "sieve", "text")
+    __slots__ = ("canvas", "held", "kind", "pieces", "text", "text_filter")
 
     def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
         self.kind, self.canvas = reading.kind, reading.canvas
         self.text = self.held = ""
         self.pieces: list[str] = []
-        self.sieve = self._sieve(reading, file, joins=joins)
+        self.text_filter = self._text_filter(reading, file, joins=joins)
 
     def so_far(self) -> str:
         """All raw text so far, joined only when it is asked for."""
@@ -38,16 +38,16 @@ class ShownMessage:
         """Whether `reading` is the same message read in the same way."""
         return self.kind is reading.kind and self.canvas is reading.canvas
 
-    def _sieve(self, reading: Reading, file: FileRef, *, joins: bool) -> Sieve:
+    def _text_filter(self, reading: Reading, file: FileRef, *, joins: bool) -> TextFilter:
         if reading.canvas:
             return Canvas()
         if reading.kind is CodeDelta:
-            return Verbatim(CodeDelta("", reading.language, opens=True))
+            return PassThrough(CodeDelta("", reading.language, opens=True))
         if reading.kind is ToolOutput:
-            return Verbatim(ToolOutput("", opens=True))
+            return PassThrough(ToolOutput("", opens=True))
         if reading.kind is ReasoningDelta:
-            return Prose(ReasoningDelta)
-        return Prose(TextDelta, file, length=lambda: len(self.so_far()), opened=joins)
+            return MarkdownTextFilter(ReasoningDelta)
+        return MarkdownTextFilter(TextDelta, file, length=lambda: len(self.so_far()), opened=joins)
 
 
 class Display:
@@ -77,9 +77,9 @@ class Display:
         if live is None or not text:
             return []
         live.pieces.append(text)
-        if live.sieve.clear and _find_special(text) is None:
+        if live.text_filter.clear and _find_special(text) is None:
             return [live.kind(text)]
-        return self._give(live, live.sieve.grow(text))
+        return self._give(live, live.text_filter.receive(text))
 
     def show(self, message: Message, reading: Reading, conversation_id: str | None, root: Any) -> list[Event]:
         """The events for a message as it is now; `root` is the object the deltas go on appending to."""
@@ -98,8 +98,8 @@ class Display:
             new = _after(before, reading.text, paragraphs=reading.rewrites)
             shown.text = reading.text
         shown.held = reading.held and ("\n\n" if shown.text else "") + reading.held
-        shown.sieve.learn(message.metadata)
-        events += self._give(shown, shown.sieve.grow(new))
+        shown.text_filter.receive_metadata(message.metadata)
+        events += self._give(shown, shown.text_filter.receive(new))
         grows = bool(reading.text) and len(shown.text) == len(reading.text)
         self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
         return events
@@ -119,8 +119,8 @@ class Display:
         for shown in holding:
             if shown.held:  # nothing has taken its place
                 shown.text, held, shown.held = shown.so_far() + shown.held, shown.held, ""
-                events += shown.sieve.grow(held)
-            events += shown.sieve.rest()
+                events += shown.text_filter.receive(held)
+            events += shown.text_filter.rest()
         self._note(events)
         return events
 
