@@ -327,10 +327,14 @@ def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) ->
                 about=About.POOL,
             )
         case _:
+            # Nothing of ours and no limit: it is the log-in server that has to come back.
+            login = shortage.shortage is Shortage.NOT_RENEWED
+            what = "The log-in server gave no new access token" if login else "No account of the pool can be used"
             return UpstreamError(
-                f"No account of the pool can be used: {shortage}",
-                code="no_account",
-                status=503,
+                f"{what}: {shortage}",
+                code="not_renewed" if login else "no_account",
+                status=502 if login else 503,
+                retry_after=shortage.retry_after,
                 about=About.POOL,
                 sent=Sent.NEVER,
             )

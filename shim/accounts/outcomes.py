@@ -61,6 +61,7 @@ _POLICIES = {
     About.UPSTREAM: Policy(Retry.ANYWHERE),
     About.POOL: Policy(Retry.NEVER),  # every account has been asked
     About.POOL_BUSY: Policy(Retry.NEVER),
+    About.PROOF: Policy(Retry.NEVER),  # another account would wait for the same solver
     About.GATEWAY: Policy(Retry.ANYWHERE),
 }
 

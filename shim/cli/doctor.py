@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from pow import LANES
 from shim import __version__
 from shim.errors import GatewayError
 from shim.protocol.commands import HttpRequest
@@ -106,4 +107,15 @@ def _arkose(settings: Settings) -> Finding:
     return Finding("arkose", "no token service (only needed where upstream asks for one)")
 
 
-_CHECKS: tuple[Callable[[Settings], Finding], ...] = (_access, _data_dir, _port, _upstream, _arkose)
+def _proofs(settings: Settings) -> Finding:
+    if LANES:
+        return Finding("proofs of work", f"solved by the compiled solver, {LANES} attempts at a time")
+    # No advice: it works as it is, and many never meet a hard one.
+    return Finding(
+        "proofs of work",
+        "solved in Python, hard ones several times slower than they could be: the compiled solver is made when "
+        "chat2api is installed where there are a C compiler and Python's headers",
+    )
+
+
+_CHECKS: tuple[Callable[[Settings], Finding], ...] = (_access, _data_dir, _port, _upstream, _arkose, _proofs)

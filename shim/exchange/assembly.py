@@ -33,7 +33,6 @@ async def open_gateway(
     solver = Solver(workers=settings.pow_workers)
     arkose = ArkoseClient(settings.arkose_token_url or None, timeout=settings.arkose_timeout)
     tokenizer.load()
-    await solver.start()
     try:
         driver = Driver(transport or network, solver, arkose)
         async with (

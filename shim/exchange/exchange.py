@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
@@ -107,7 +107,7 @@ class Exchange:
     def ignored(self) -> list[str]:
         """Fields of the request that turned out to have no effect on this answer."""
         unheard = self.prompt.effort is not None and self.choices[0].turn.conversation.thinking_effort is UNSET
-        return [self._api.effort_field] if unheard else []
+        return [self._api.fields[Field.EFFORT]] if unheard else []
 
     @property
     def counted(self) -> Usage | None:
@@ -136,6 +136,13 @@ class Exchange:
     def break_off(self, error: GatewayError) -> bytes:
         """The client's last bytes where the stream can't go on."""
         return self._written(self.choices[0].fail(error, final=True), 0)
+
+    def cut_off(self, error: GatewayError) -> bytes:
+        """The same whatever the answer is waiting for: it ends now."""
+        for place, choice in enumerate(self.choices):
+            if not choice.ended:
+                return self._written(choice.give_up(error), place)
+        return b""
 
     def _written(self, events: list[Event], choice: int) -> bytes:
         """The client's bytes for events of one choice; nothing where it wants its answer in one piece."""

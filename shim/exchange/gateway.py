@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
 from shim.accounts.leases import Leases
@@ -45,6 +47,7 @@ from shim.transport.websocket import CurlWebSocket, FrameSocket
 
 # What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
 _DISPROVED = frozenset({State.PARKED, State.EXPIRED})
+_MARK_KEY_LENGTH = 8  # hexadecimal digits of a UUID: too many to guess, few enough for a model to repeat
 
 
 class Gateway:
@@ -97,6 +100,8 @@ class Gateway:
         wished = prompt.wishes.temporary
         kept = not (self.settings.history_disabled if wished is None else wished)
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        if prompt.has_marks:
+            prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
         return Wanted(prompt, await self._files.gather(prompt), caller)
 
     def exchange(
@@ -105,14 +110,15 @@ class Gateway:
         """The exchange whose choices are answered by these turns."""
         services = AnswerServices(
             wanted,
-            self.settings.public_base_url.rstrip("/") or call.address,
+            call.address,
             turns=self.turns,
             calls=self.calls,
             links=self._links,
             max_bytes=self.settings.max_file_bytes,
         )
         inline = wanted.prompt.pictures == "data"
-        choices = [Choice(turn, services.link, inline=inline) for turn in turns]
+        most = self.settings.max_answer_bytes
+        choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
         return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat)

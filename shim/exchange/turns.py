@@ -9,6 +9,7 @@ the client is gone.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -42,6 +43,9 @@ from shim.transport.base import Response, read_reply
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
 
+# What may still follow an `end_turn` (a title, a verdict, [DONE]) follows at once. An upstream that hangs there would
+# keep a client waiting for IDLE_TIMEOUT with the whole answer in its hands.
+_AFTER_END_SECONDS = 3.0
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -84,6 +88,7 @@ class LiveTurn:
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
+        self.whole_since: float | None = None  # when upstream said that the answer is complete, by `time.monotonic`
         self.reopened = False  # whether `response` is not the first any more
         self._now = now
         self._last: Event | None = None
@@ -95,6 +100,7 @@ class LiveTurn:
     def note(self, events: list[Event]) -> list[Event]:
         """The same events, after what they say of the turn has been learnt."""
         if events:
+            self.whole_since = None  # it was not all
             if isinstance(first := events[0], Started):
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]
@@ -355,14 +361,22 @@ class Turns:
         return []
 
     async def _chunk(self, live: LiveTurn) -> bytes:
-        """The stream's next chunk. One that was opened again is lost sooner than the first, which IDLE_TIMEOUT ends:
-        there, silence may be long thinking."""
-        if not live.reopened:
+        """The stream's next chunk. After the answer's own end it is waited for only a moment, and then it is as if the
+        stream had ended. A stream that was opened again is lost sooner than the first, which IDLE_TIMEOUT ends: there,
+        silence may be long thinking."""
+        whole = live.answer.seems_whole
+        if not whole and not live.reopened:
             return await live.response.chunk()
+        now = time.monotonic()
+        if whole:
+            live.whole_since = live.whole_since or now
+        patience = live.whole_since + _AFTER_END_SECONDS - now if live.whole_since is not None and whole else SILENCE
         try:
-            async with asyncio.timeout(SILENCE):
+            async with asyncio.timeout(max(0.0, patience)):
                 return await live.response.chunk()
         except TimeoutError as error:
+            if whole:
+                return b""
             live.response.close()
             raise DeadlineError("Upstream was silent for a minute after its stream was opened again") from error
 

@@ -11,6 +11,7 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
+from shim.errors import GatewayError
 from shim.http.presence import ClientGoneError, present
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
@@ -22,6 +23,8 @@ STREAM_HEADERS = {
 }
 KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
+_UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
+_LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
 
 
@@ -44,10 +47,50 @@ def json_answer(request: Request[Any, Any, Any], body: bytes, *, headers: dict[s
     return ASGIResponse(body=body, media_type="application/json", headers=answer_headers(request, headers))
 
 
+class _Deadline:
+    """Bounds a response that is sent to a client that may not read it: one `send` that is still waiting when the time
+    is over, or has waited for a while after it, is broken off."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._waiting_since: float | None = None
+        self._passed = False
+        self._timer = self._loop.call_later(seconds, self._check)
+
+    async def send(self, message: Any) -> None:
+        """Send. Raises ClientGoneError where the client has not read for too long."""
+        self._waiting_since = self._loop.time()
+        try:
+            await self._send(message)
+        except asyncio.CancelledError:
+            if self._passed and self._task is not None and self._task.uncancel() == 0:
+                raise ClientGoneError("The client does not read its answer") from None
+            raise
+        finally:
+            self._waiting_since = None
+
+    def close(self) -> None:
+        """The response is over."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        if self._waiting_since is None:
+            self._timer = self._loop.call_later(_UNREAD_SECONDS, self._check)
+        elif now < self._waiting_since + _UNREAD_SECONDS:
+            self._timer = self._loop.call_at(self._waiting_since + _UNREAD_SECONDS, self._check)
+        elif self._task is not None:
+            self._passed = True
+            self._task.cancel()
+
+
 class ByteStream(ASGIStreamingResponse):
     """A body that is still to come. However it ends (also when the client is gone before its first piece), `pieces` is
     closed and then `finish` is called, once. Litestar's own stream leaves a generator alone that stands at a `yield`,
-    or never began."""
+    or never began. `longest` is in seconds, for a client that stops reading; `break_off` writes what a stream of events
+    can still say where the gateway itself ends."""
 
     def __init__(
         self,
@@ -56,6 +99,8 @@ class ByteStream(ASGIStreamingResponse):
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
+        longest: float,
+        break_off: Callable[[GatewayError], bytes] | None = None,
     ) -> None:
         super().__init__(
             iterator=pieces,
@@ -65,23 +110,38 @@ class ByteStream(ASGIStreamingResponse):
         )
         self._pieces = pieces
         self._finish = finish
+        self._longest = longest
+        self._break_off = break_off
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
+        deadline = _Deadline(send, self._longest)
         try:
-            with suppress(ClientGoneError), present(receive):
-                async with aclosing(self._pieces):
-                    async for piece in self._pieces:
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with suppress(ClientGoneError):
+                try:
+                    with present(receive):
+                        async with aclosing(self._pieces):
+                            async for piece in self._pieces:
+                                await deadline.send(_body(piece, more=True))
+                except ClientGoneError:
+                    raise
+                except GatewayError as error:
+                    if self._break_off is None:
+                        raise
+                    await _last_words(send, self._break_off(error))
+                    return
+                await deadline.send(_body(b"", more=False))
         finally:
+            deadline.close()
             self._finish()
 
 
 class EventStream(ASGIStreamingResponse):
     """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
     stream for dead. `run` goes through the answer and gives its bytes to the function it is handed. However it ends,
-    also when the client is gone before the first byte, `finish` is called, once."""
+    also when the client is gone before the first byte, `finish` is called, once. `break_off` writes the stream's end
+    where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late` says that the
+    client has waited long already."""
 
     def __init__(
         self,
@@ -90,6 +150,9 @@ class EventStream(ASGIStreamingResponse):
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
+        longest: float,
+        break_off: Callable[[GatewayError], bytes],
+        late: bool = False,
     ) -> None:
         headers = STREAM_HEADERS | headers
         super().__init__(
@@ -98,33 +161,58 @@ class EventStream(ASGIStreamingResponse):
             headers=answer_headers(request, headers),
             status_code=200,
         )
-        self._run = run
-        self._finish = finish
+        self._run, self._finish, self._break_off = run, finish, break_off
+        self._longest, self._late = longest, late
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
         clock = asyncio.get_running_loop().time
         last = clock()
+        deadline = _Deadline(send, self._longest)
 
         async def send_piece(data: bytes) -> None:
             nonlocal last
             last = clock()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            await deadline.send(_body(data, more=True))
 
         async def tick() -> None:
-            # One ticker for the whole stream: waiting for each piece with a time-out would cost a task a piece.
+            nonlocal last
+            # One ticker for the whole stream: waiting for each piece with a time-out would cost a task a piece. What it
+            # sends while the client does not read waits here, and ends with the stream.
             while True:
                 await asyncio.sleep(max(0.0, last + KEEP_ALIVE_SECONDS - clock()))
                 if clock() >= last + KEEP_ALIVE_SECONDS:
-                    await send_piece(KEEP_ALIVE)
+                    last = clock()
+                    await send(_body(KEEP_ALIVE, more=True))
 
         try:
-            with suppress(ClientGoneError), present(receive):
-                ticker = asyncio.ensure_future(tick())
+            with suppress(ClientGoneError):
                 try:
-                    await self._run(send_piece)
-                finally:
-                    ticker.cancel()
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    with present(receive):
+                        if self._late:
+                            await send_piece(KEEP_ALIVE)
+                        ticker = asyncio.ensure_future(tick())
+                        try:
+                            await self._run(send_piece)
+                        finally:
+                            ticker.cancel()
+                        await deadline.send(_body(b"", more=False))
+                except ClientGoneError:
+                    raise
+                except GatewayError as error:
+                    await _last_words(send, self._break_off(error))
         finally:
+            deadline.close()
             self._finish()
+
+
+async def _last_words(send: Send, data: bytes) -> None:
+    """The end of a stream that the gateway itself ends: not waited for long, as the client may not read."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_SECONDS):
+            await send(_body(data, more=True))
+            await send(_body(b"", more=False))
+
+
+def _body(data: bytes, *, more: bool) -> Any:
+    return {"type": "http.response.body", "body": data, "more_body": more}

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from shim.errors import About, RequestError
+from shim.errors import About, Field, RequestError
 
 AUTO = "auto"
 
@@ -133,7 +133,7 @@ def model_not_found(model: str, about: About | None = None) -> RequestError:
         f"The model `{model[:100]}` does not exist or you do not have access to it.",
         status=404,
         code="model_not_found",
-        param="model",
+        param=Field.MODEL,
         about=about,
     )
 

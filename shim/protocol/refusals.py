@@ -16,6 +16,7 @@ from shim.errors import (
     MAX_WAIT_SECONDS,
     About,
     CredentialError,
+    Field,
     GatewayError,
     LimitError,
     RefusedError,
@@ -176,7 +177,7 @@ def _too_long(refusal: RefusalDetail) -> GatewayError:
         _sentence("The conversation is too long for upstream", refusal),
         status=413,
         code="context_length_exceeded",
-        param="messages",
+        param=Field.PROMPT,
     )
 
 
@@ -184,14 +185,17 @@ def _policy(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
         _sentence("Upstream's content policy refused this", refusal),
         code="content_policy_violation",
-        param="messages",
+        param=Field.PROMPT,
         about=About.CONTENT,
     )
 
 
 def _no_model(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
-        _sentence("Upstream does not offer this model here", refusal), status=404, code="model_not_found", param="model"
+        _sentence("Upstream does not offer this model here", refusal),
+        status=404,
+        code="model_not_found",
+        param=Field.MODEL,
     )
 
 
@@ -213,7 +217,7 @@ def _credential(refusal: RefusalDetail) -> GatewayError:
 def login_free_refused(error: GatewayError) -> GatewayError:
     """What a refusal of a turn without an account means (2.8): upstream's own decision, whoever asks again."""
     return RefusedError(
-        f"{error.message}. Upstream answers chats without an account only to browsers: use an account",
+        f"{error.message.rstrip('.')}. Upstream answers chats without an account only to browsers: use an account",
         about=error.about,
     )
 

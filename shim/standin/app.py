@@ -18,14 +18,14 @@ from litestar.types import Receive, Send
 from . import listings, scripts
 from .asking import ANON, API, AnyRequest, TheCaller, TheUpstream, at_sentinel, identify
 from .control import control_routes
-from .failures import FAILURES, Failure, RefusedError
+from .failures import FAILURES, Failure, RefusedError, refused
 from .incoming import (
     ArkoseRequest,
     FinalizeRequest,
     PrepareRequest,
-    RefreshRequest,
     StopRequest,
     read_body,
+    read_refresh,
     read_requirements,
 )
 from .options import StandinOptions
@@ -146,7 +146,10 @@ async def session(request: AnyRequest, upstream: TheUpstream) -> Response[Json]:
 @post("/oauth/token", status_code=200)
 async def oauth_token(request: AnyRequest, upstream: TheUpstream) -> Json:
     """Refresh token to access token (protocol.md 8)."""
-    return upstream.logins.refresh(read_body(await request.body(), RefreshRequest).refresh_token)
+    if upstream.options.oauth_gone:
+        raise refused("not_found")
+    asked = read_refresh(await request.body(), request.headers.get("content-type", ""))
+    return upstream.logins.refresh(asked.refresh_token, asked.client_id)
 
 
 @post("/arkose/token", status_code=200)

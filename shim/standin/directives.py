@@ -18,7 +18,8 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """What may be asked of one turn; None means "as the options say".
 
     status, html, failure, clears_in: refuse with a row of protocol.md 9.1. delay: seconds after each event.
-    say: the exact answer text. words: length of script long. stall: seconds of silence in script stall.
+    say: the exact answer text, its <tool_call> marks as they were taught. words: length of script long.
+    stall: seconds of silence in script stall.
     parts: pieces of script max_tokens. then: the script a handoff promises. polls: looks until something that happens
     later has happened. gone: status of a resume with script handoff_poll. gzip: compress the stream where accepted.
     options: what a handoff offers. token: where its resume token is. resume: the failure every resume gets.

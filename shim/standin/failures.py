@@ -146,9 +146,9 @@ def _oauth(status: int, error: str, description: str) -> Failure:
     return Failure(status, {"error": error, "error_description": description}, bare=True)
 
 
-def _newer_oauth(code: str, message: str) -> Failure:
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-    return Failure(401, body, bare=True)
+def _newer_oauth(code: str, message: str, status: int = 401, param: str | None = None) -> Failure:
+    body = {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+    return Failure(status, body, bare=True)
 
 
 # What the token endpoint and the session endpoint say (protocol.md 8); the session's are no HTTP errors.
@@ -161,6 +161,7 @@ LOGIN_FAILURES: dict[str, Failure] = {
     "refresh_token_expired": _newer_oauth("refresh_token_expired", "Your refresh token has expired."),
     "refresh_token_invalidated": _newer_oauth("refresh_token_invalidated", "Your session has ended."),
     "refresh_request_expired": _newer_oauth("token_expired", "Could not validate your token."),
+    "missing_client_id": _newer_oauth("missing_required_parameter", "Missing 'client_id'", 400, "client_id"),
     "logged_out": Failure(200, {}, bare=True),
     "session_failed": Failure(200, {"error": "RefreshAccessTokenError"}, bare=True),
 }

@@ -4,6 +4,7 @@ Rule: strict in the fields that matter, blind to those it does not know. Malform
 """
 
 from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import msgspec
@@ -201,12 +202,11 @@ class ArkoseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RefreshRequest(msgspec.Struct):
-    """Body of POST /oauth/token (protocol.md 8)."""
+    """Body of POST /oauth/token (protocol.md 8, 8.1)."""
 
     grant_type: Literal["refresh_token"]
     refresh_token: str
-    client_id: str
-    redirect_uri: str
+    client_id: str = ""
 
 
 Body = TypeVar("Body")
@@ -230,6 +230,19 @@ def read_body(body: bytes, kind: type[Body]) -> Body:
         raise RefusedError(missing_field(_missing(error))) if _missing(error) else refused("invalid_body") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise refused("bad_request") from error
+
+
+def read_refresh(body: bytes, content_type: str) -> RefreshRequest:
+    """The body of a renewal, JSON or a form by its content type (protocol.md 8.1)."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        body = msgspec.json.encode(dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True)))
+    elif kind != "application/json":
+        raise refused("bad_request")
+    asked = read_body(body, RefreshRequest)
+    if not asked.client_id:
+        raise refused("missing_client_id")
+    return asked
 
 
 def read_requirements(body: bytes) -> RequirementsRequest:

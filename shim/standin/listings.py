@@ -170,12 +170,15 @@ def session(account: Account, now: float) -> Json:
         "intercom_hash": "",
     }
     expires = datetime.fromtimestamp(now + account.lifetime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return {"user": user, "expires": expires, "accessToken": _access_token(account, now), "authProvider": "auth0"}
+    team = account.plan == "team"
+    place = {"id": account.account_id, "planType": account.plan, "structure": "workspace" if team else "personal"}
+    token = make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime)
+    return {"user": user, "expires": expires, "account": place, "accessToken": token, "authProvider": "auth0"}
 
 
-def refreshed(account: Account, now: float, refresh_token: str) -> Json:
+def refreshed(account: Account, now: float, refresh_token: str, client_id: str) -> Json:
     """The 200 of POST /oauth/token (protocol.md 8)."""
-    token = _access_token(account, now)
+    token = make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime, client_id)
     return {
         "access_token": token,
         "refresh_token": refresh_token,
@@ -184,7 +187,3 @@ def refreshed(account: Account, now: float, refresh_token: str) -> Json:
         "expires_in": account.lifetime,
         "scope": "openid email profile offline_access model.request model.read",
     }
-
-
-def _access_token(account: Account, now: float) -> str:
-    return make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime)

@@ -4,6 +4,7 @@ Rule: nothing here knows HTTP beyond headers and bytes; a refusal is a RefusedEr
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from random import Random
@@ -34,6 +35,10 @@ from .steps import Json, Pause, Step, Turn, Typed
 WORK_FALLBACK = "gpt-5-6"
 # Never kept, not even for a test to look at.
 CREDENTIALS = frozenset({"authorization", "cookie"})
+
+# The mark around a function call as a prompt teaches it, and as a test writes it (also where a gateway escaped it).
+_TAUGHT_MARK = re.compile(r"^<tool_call(_\w+)>$", re.MULTILINE)
+_WRITTEN_MARK = re.compile(r"<\\?(/?)tool_call>")
 
 # Streams kept with options.reuse.
 MAX_MADE = 32
@@ -213,7 +218,7 @@ class Upstream:
             rng=rng,
             now=self.options.clock(),
             words=self.options.words if directives.words is None else directives.words,
-            say=directives.say,
+            say=directives.say and _as_taught(directives.say, conversation),
             stall=3600.0 if directives.stall is None else directives.stall,
             parts=directives.parts or 2,
             polls=2 if directives.polls is None else directives.polls,
@@ -346,3 +351,10 @@ def _check_accept(headers: Mapping[str, str]) -> None:
     accept = headers.get("accept", "*/*")
     if "text/event-stream" not in accept and "*/*" not in accept:
         raise refused("not_acceptable")
+
+
+def _as_taught(say: str, conversation: ConversationRequest) -> str:
+    """What is to be said, with its `<tool_call>` marks as the conversation teaches them, as a model would."""
+    told = [message.content.text for message in conversation.messages or () if message.author.role == "system"]
+    taught = _TAUGHT_MARK.findall("\n".join(told))
+    return _WRITTEN_MARK.sub(rf"<\1tool_call{taught[-1]}>", say) if taught else say

@@ -8,6 +8,8 @@ from litestar import Request
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import EventStream, request_id
 
+BOUNDS = {"longest": 60.0, "break_off": lambda error: f"<{error.code}>".encode()}
+
 
 def request(*messages):
     """A request whose client sends these messages and then nothing more."""
@@ -48,7 +50,7 @@ class Stream:
 
 
 async def played(stream, client, send=None):
-    answer = EventStream(client, stream.run, stream.finish, headers={})
+    answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
     await answer.send_body(send or stream.send, client.receive)
 
 
@@ -86,14 +88,14 @@ async def test_a_client_that_does_not_read_and_goes():
         await asyncio.sleep(3600)
 
     client = request()
-    answer = EventStream(client, stream.run, stream.finish, headers={})
+    answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
     await answer.send_body(send, receive)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
 
 
 async def test_headers_of_a_stream():
     client = request()
-    answer = EventStream(client, Stream().run, lambda: None, headers={"x-more": "1"})
+    answer = EventStream(client, Stream().run, lambda: None, headers={"x-more": "1"}, **BOUNDS)
     assert answer.headers["x-request-id"] == request_id(client)
     assert answer.headers["x-more"] == "1"
     assert answer.headers["cache-control"] == "no-cache"

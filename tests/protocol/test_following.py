@@ -31,10 +31,18 @@ from shim.protocol.events import Event, Failed, Finished, Picture, Started, Text
 from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
+from tests.servers import REAL_POLLS
 from tests.upstream_says import DONE, END, V1, added, append, delta, frame, message, snapshot, typed
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())
 LOST = UpstreamError("the network is gone", code="upstream_connection")
+
+
+@pytest.fixture(autouse=True)
+def real_rhythms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever gateways of other tests run in this process: they look more often."""
+    for what, rhythm in REAL_POLLS.items():
+        monkeypatch.setitem(POLLS, what, rhythm)
 
 
 def token(value: str = "t1") -> bytes:

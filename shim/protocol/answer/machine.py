@@ -127,6 +127,11 @@ class Answer:
         return self.phase is Phase.ENDED
 
     @property
+    def seems_whole(self) -> bool:
+        """Whether upstream has said that the answer is complete, though its stream goes on (a title may follow)."""
+        return self._ending.reason is not None and self._known().is_whole
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether upstream goes on with it although nobody reads its stream."""
         moved = self.follow is not None or self._opened_by is not None

@@ -10,6 +10,7 @@ from shim.protocol.catalog import KnownModel, Preset, effort_word
 from shim.protocol.models import gizmo_of
 from shim.protocol.owners import taken_apart
 from shim.protocol.prompt import Attached, File, Hint, Image, Prompt, PromptMessage, Text
+from shim.protocol.shaping.call_blocks import Marks, without_marks
 from shim.protocol.shaping.json_answer import format_instructions
 from shim.protocol.turn.tool_prompt import history_text, tool_instructions
 from shim.protocol.turn.uploads import UploadedFile, content_of
@@ -91,7 +92,7 @@ def encode_conversation(conversation: Conversation) -> bytes:
 def instructions_for(prompt: Prompt) -> str:
     """What the model is told for this prompt besides its messages: the functions, and the form of the answer."""
     told = (
-        tool_instructions(prompt.functions, prompt.choice, parallel=prompt.parallel),
+        tool_instructions(prompt.functions, prompt.choice, parallel=prompt.parallel, marks=Marks(prompt.mark_key)),
         format_instructions(prompt.answer_form),
     )
     return "\n\n".join(filter(None, told))
@@ -105,7 +106,7 @@ def _sent(prompt: Prompt, placed: Placed, now: float, new_id: Callable[[], str])
             yield _sent_message(SentAuthor("system"), [instructions], now, new_id)
             instructions = ""
         author = SentAuthor(message.role, message.name or UNSET)
-        yield _sent_message(author, list(_pieces(message, placed)), now, new_id)
+        yield _sent_message(author, list(_pieces(message, prompt, placed)), now, new_id)
     if instructions:
         yield _sent_message(SentAuthor("system"), [instructions], now, new_id)
 
@@ -117,15 +118,17 @@ def _sent_message(
     return SentMessage(new_id(), author, content, now, metadata)
 
 
-def _pieces(message: PromptMessage, placed: Placed) -> Iterator[str | UploadedFile]:
+def _pieces(message: PromptMessage, prompt: Prompt, placed: Placed) -> Iterator[str | UploadedFile]:
     """Texts and files in their order. Calls and results are written down by the convention for tools as one text."""
+    # A user passes on what others wrote; the client's own instructions and the answers stay as they were.
+    guarded = message.role == "user" and bool(prompt.callable_functions)
     if message.role == "tool" or message.calls:
-        yield history_text(message)
+        yield history_text(message, Marks(prompt.mark_key))
         yield from (placed[part] for part in message.attached if part in placed)
         return
     for part in message.parts:
         if isinstance(part, Text):
-            yield part.text
+            yield without_marks(part.text) if guarded else part.text
         elif isinstance(part, Image | File) and part in placed:
             yield placed[part]
 
