@@ -12,6 +12,7 @@ import msgspec
 from scripts.benchmark.load import Order, Outcome
 from scripts.benchmark.servers import PROJECT, Server, environment_of, gateway, pass_through, upstream
 from scripts.benchmark.sizes import Sizes
+from scripts.benchmark.upstream import CHAT_PATH, TURN_PATH
 
 UPSTREAM, PASS_THROUGH, GATEWAY = "upstream", "pass-through", "chat2api"
 SERVERS = (UPSTREAM, PASS_THROUGH, GATEWAY)
@@ -19,8 +20,6 @@ SERVERS = (UPSTREAM, PASS_THROUGH, GATEWAY)
 Load = Mapping[str, object]
 """Fields of an order: what is asked for, whoever is asked."""
 
-_CHAT_PATH = "/v1/chat/completions"
-_TURN_PATH = "/backend-anon/conversation"
 _COMPLETE = 0.99  # the pass-through may cut a word in two, which is then not counted
 
 
@@ -58,7 +57,7 @@ class Bench:
 
     def order(self, server: Server, **fields: object) -> Order:
         """An order to call `server`, whichever of the three it is."""
-        path = _TURN_PATH if server is self.servers[UPSTREAM] else _CHAT_PATH
+        path = TURN_PATH if server is self.servers[UPSTREAM] else CHAT_PATH
         return msgspec.convert({"port": server.port, "path": path, **fields}, Order)
 
     def cost(self, server: Server, *loads: Load) -> Cost:

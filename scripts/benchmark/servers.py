@@ -106,13 +106,11 @@ def upstream(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def pass_through(folder: Path, upstream_port: int) -> Iterator[Server]:
-    """The bare pass-through in front of it."""
+def pass_through(folder: Path, upstream_port: int, kind: str = "aiohttp") -> Iterator[Server]:
+    """A bare pass-through in front of it: "aiohttp" or "raw" sockets."""
     port = free_port()
-    command = [*_granian("scripts.benchmark.passthrough:app", port), "--factory"]
-    url = f"http://127.0.0.1:{upstream_port}/backend-anon/conversation"
-    environment = {"PYTHONPATH": str(PROJECT), "BENCH_UPSTREAM": url}
-    with running("pass-through", command, folder, environment, port) as server:
+    command = [sys.executable, "-m", "scripts.benchmark.passthrough", kind, str(port), str(upstream_port)]
+    with running(kind, command, folder, {"PYTHONPATH": str(PROJECT)}, port) as server:
         yield server
 
 

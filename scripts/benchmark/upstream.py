@@ -14,6 +14,8 @@ import msgspec
 
 WORD = " word"
 """What every text chunk says; the load counts it."""
+CHAT_PATH, TURN_PATH = "/v1/chat/completions", "/backend-anon/conversation"
+"""Where a gateway is asked, and where it asks upstream"""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -18,8 +18,8 @@ from litestar.response.base import ASGIResponse
 from shim.accounts.credentials import account_hash
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
-from shim.http.presence import present
-from shim.http.responses import EventStream, json_answer, request_id
+from shim.http.presence import Presence
+from shim.http.responses import EventStream, json_answer, read_body, request_id
 from shim.protocol.api import Api, Asked
 from shim.protocol.transcript import Transcript
 
@@ -93,15 +93,19 @@ class ApiCall:
 async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) -> ASGIResponse:
     """The answer to one request of `api`. The body is read here, so that from here on all the client can still say is
     that it is gone."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    address = f"{request.url.scheme}://{request.url.netloc}{gateway.settings.root_path}"
+    # As bytes, for Litestar's own dictionary of them costs 50 microseconds.
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
+    host = headers.get("host") or request.url.netloc
+    address = f"{request.scope['scheme']}://{host}{gateway.settings.root_path}"
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
-    body = await request.body()
+    body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
     try:
-        with present(request.receive):
+        with Presence(request.receive) as presence:
             exchange = await call.open(body)
             if exchange.prompt.stream:
-                return EventStream(request, exchange.run, call.end, headers=call.answer_headers())
+                presence.keep()
+                answered = call.answer_headers()
+                return EventStream(request, exchange.run, call.end, headers=answered, presence=presence)
             whole = await exchange.whole()
     except GatewayError as error:
         call.end(error)

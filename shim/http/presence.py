@@ -6,9 +6,9 @@ yet, too.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from litestar import Request
 from litestar.types import Receive
@@ -30,24 +30,40 @@ async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> 
 
     Call it after the request body has been read: from then on the only message left is the disconnect.
     """
-    with present(request.receive):
+    with Presence(request.receive):
         return await work
 
 
-@contextmanager
-def present(receive: Receive) -> Iterator[None]:
-    """The block is cancelled when the client disconnects, and ClientGoneError raised in its place."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  only coroutines get here
-    watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not watcher.done() or watcher.cancelled() or task.uncancel() > 0:
-            raise
-        raise ClientGoneError("The client closed the connection") from None
-    finally:
-        watcher.cancel()
+class Presence:
+    """A block that is cancelled when the client disconnects, with ClientGoneError raised in its place. Several blocks of
+    one task may follow each other under one watcher, which the last of them ends: `keep` says that another one comes.
+    """
+
+    __slots__ = ("_kept", "_task", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  only coroutines get here
+        self._task = task
+        self._kept = False
+        self._watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
+
+    def keep(self) -> None:
+        """Go on watching after this block."""
+        self._kept = True
+
+    def __enter__(self) -> Self:
+        self._kept = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        gone = self._watcher.done() and not self._watcher.cancelled()
+        if error is not None or not self._kept:
+            self._watcher.cancel()
+        if gone and isinstance(error, asyncio.CancelledError) and self._task.uncancel() <= 0:
+            raise ClientGoneError("The client closed the connection") from None
 
 
 async def _cancel_when_gone(receive: Receive, task: "asyncio.Task[Any]") -> None:

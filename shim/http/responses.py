@@ -7,11 +7,13 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from litestar import Request
+from litestar.exceptions import InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
-from shim.http.presence import ClientGoneError, present
+from shim.http.presence import ClientGoneError, Presence
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
 # No proxy on the way may keep a stream, or parts of it, back.
@@ -32,6 +34,25 @@ def request_id(request: Request[Any, Any, Any]) -> str:
         state[_ID] = f"req_{uuid.uuid4().hex}"
     identifier: str = state[_ID]
     return identifier
+
+
+async def read_body(request: Request[Any, Any, Any], limit: int, announced: str | None) -> bytes:
+    """The whole body; `announced` is its length as the client says. Raises what Litestar does where it is longer than
+    `limit`, or breaks off. Litestar's own `body` makes a dictionary of all headers to find that one."""
+    if announced is not None and announced.isdecimal() and int(announced) > limit:
+        raise RequestEntityTooLarge
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise InternalServerException("client disconnected prematurely")
+        pieces.append(message["body"])
+        size += len(pieces[-1])
+        if size > limit:
+            raise RequestEntityTooLarge
+        more = message["more_body"]
+    return b"".join(pieces)
 
 
 def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None = None) -> dict[str, str]:
@@ -69,7 +90,7 @@ class ByteStream(ASGIStreamingResponse):
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
         try:
-            with suppress(ClientGoneError), present(receive):
+            with suppress(ClientGoneError), Presence(receive):
                 async with aclosing(self._pieces):
                     async for piece in self._pieces:
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -78,53 +99,62 @@ class ByteStream(ASGIStreamingResponse):
             self._finish()
 
 
-class EventStream(ASGIStreamingResponse):
+class EventStream(ASGIResponse):
     """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
-    stream for dead. `run` goes through the answer and gives its bytes to the function it is handed. However it ends,
-    also when the client is gone before the first byte, `finish` is called, once."""
+    stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns the last of
+    them, which go out together with the end. However it ends, also when the client is gone before the first byte,
+    `finish` is called, once. `presence` watches over the client already."""
+
+    _should_set_content_length = False
 
     def __init__(
         self,
         request: Request[Any, Any, Any],
-        run: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]],
+        run: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[bytes]],
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
+        presence: Presence | None = None,
     ) -> None:
         headers = STREAM_HEADERS | headers
         super().__init__(
-            iterator=(),
-            media_type=headers.pop("content-type").removesuffix(_CHARSET),
-            headers=answer_headers(request, headers),
-            status_code=200,
+            media_type=headers.pop("content-type").removesuffix(_CHARSET), headers=answer_headers(request, headers)
         )
         self._run = run
         self._finish = finish
+        self._presence = presence
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
-        clock = asyncio.get_running_loop().time
-        last = clock()
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        comment: asyncio.Task[None] | None = None
 
         async def send_piece(data: bytes) -> None:
             nonlocal last
-            last = clock()
+            last = loop.time()
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
-        async def tick() -> None:
-            # One ticker for the whole stream: waiting for each piece with a time-out would cost a task a piece.
-            while True:
-                await asyncio.sleep(max(0.0, last + KEEP_ALIVE_SECONDS - clock()))
-                if clock() >= last + KEEP_ALIVE_SECONDS:
-                    await send_piece(KEEP_ALIVE)
+        def look() -> None:
+            # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs
+            # a small request 15 microseconds, and waiting for each piece with a time-out a task a piece.
+            nonlocal timer, comment, last
+            if loop.time() >= last + KEEP_ALIVE_SECONDS:
+                last = loop.time()
+                if comment is None or comment.done():  # else the client does not read, and has the last one still
+                    comment = loop.create_task(send_piece(KEEP_ALIVE))
+            timer = loop.call_at(last + KEEP_ALIVE_SECONDS, look)
 
+        timer = loop.call_later(KEEP_ALIVE_SECONDS, look)
         try:
-            with suppress(ClientGoneError), present(receive):
-                ticker = asyncio.ensure_future(tick())
+            with suppress(ClientGoneError), self._presence or Presence(receive):
                 try:
-                    await self._run(send_piece)
+                    rest = await self._run(send_piece)
                 finally:
-                    ticker.cancel()
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    timer.cancel()
+                    if comment is not None:
+                        comment.cancel()
+                await send({"type": "http.response.body", "body": rest, "more_body": False})
         finally:
+            timer.cancel()
             self._finish()

@@ -20,7 +20,7 @@ async def streamed(exchange: Exchange) -> bytes:
     async def send(data: bytes) -> None:
         sent.append(data)
 
-    await exchange.run(send)
+    sent.append(await exchange.run(send))
     exchange.close()
     return b"".join(sent)
 
