@@ -23,13 +23,45 @@ from shim.transport.failures import failure_of_curl
 from shim.transport.outgoing import OutgoingBody
 
 _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the faster side has to wait
-_MAX_SPARE_HANDLES = 64  # easy handles kept per session; each holds about 130 KB
+_MAX_SPARE_HANDLES = 64  # easy handles kept per session
 _MAX_SESSIONS = 512
 _MAX_HEADER_BYTES = 64 * 1024
 _SET_COOKIE = "set-cookie"
 _MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class _Easy(Curl):
+    """An easy handle that is used again and again: libcurl calls back into it, and it tells the response it serves.
+
+    Its callbacks are set once, for setting them costs a call 5 microseconds; and it is without what only WebSockets
+    need, 128 KB that curl_cffi puts beside every handle.
+    """
+
+    _WS_RECV_BUFFER_SIZE = 1
+
+    def __init__(self, cacert: str) -> None:
+        super().__init__(cacert=cacert)
+        self.response: CurlResponse | None = None
+
+    def listen(self) -> None:
+        """Have libcurl call back; again after each `reset`."""
+        self.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
+        self.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+
+    def let_go(self) -> None:
+        """The call is over: nothing of it is kept."""
+        self.response = None
+        listening = self._write_handle, self._header_handle
+        self.clean_handles_and_buffers()
+        self._write_handle, self._header_handle = listening
+
+    def _on_header(self, line: bytes) -> int:
+        return CURL_WRITEFUNC_ERROR if self.response is None else self.response.on_header(line)
+
+    def _on_body(self, data: bytes) -> int:
+        return CURL_WRITEFUNC_ERROR if self.response is None else self.response.on_body(data)
 
 
 class CurlTransport:
@@ -85,7 +117,7 @@ class _Session:
         self._proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
-        self._spare: deque[Curl] = deque(maxlen=_MAX_SPARE_HANDLES)
+        self._spare: deque[_Easy] = deque(maxlen=_MAX_SPARE_HANDLES)
         self.active: set[CurlResponse] = set()
 
     def start(self, response: "CurlResponse", request: HttpRequest) -> "asyncio.Future[None]":
@@ -95,9 +127,9 @@ class _Session:
         future: asyncio.Future[None] = self._multi.add_handle(response.easy)
         return future
 
-    def take(self) -> Curl:
+    def take(self) -> _Easy:
         """An easy handle with what all calls of the session have in common."""
-        return self._spare.pop() if self._spare else self._dressed(Curl(cacert=self._ca_file or ""))
+        return self._spare.pop() if self._spare else self._dressed(_Easy(self._ca_file or ""))
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
         """Take a call back, ended or not: a running one is closed towards upstream at once."""
@@ -106,7 +138,7 @@ class _Session:
         self.active.discard(response)
         if running:
             self._multi.remove_handle(response.easy)
-        response.easy.clean_handles_and_buffers()
+        response.easy.let_go()
         if running or response.failed or response.outgoing is not None:
             response.easy.reset()
             self._dressed(response.easy)
@@ -118,7 +150,8 @@ class _Session:
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
 
-    def _dressed(self, easy: Curl) -> Curl:
+    def _dressed(self, easy: _Easy) -> _Easy:
+        easy.listen()
         easy.setopt(CurlOpt.ACCEPT_ENCODING, "gzip, deflate, br")
         easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
         easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
@@ -170,8 +203,7 @@ class CurlResponse:
         self._began = self._touched = self._loop.time()
         soonest = min(deadlines.first_byte, deadlines.total)
         self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
-        self.easy.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
-        self.easy.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        self.easy.response = self
         self.outgoing: OutgoingBody | None = None
         if isinstance(request.body, StreamedBody):
             self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
@@ -205,10 +237,15 @@ class CurlResponse:
             self._resumed = False
             await asyncio.sleep(0)
         while not self._buffered:
-            self._raise_error()
+            if self._error is not None:
+                raise self._error
             if self._ended:
                 return b""
-            await self._wait()
+            self._waiter = self._loop.create_future()  # `_wait`, without a coroutine for every piece of a stream
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         taken = self._buffered[0] if len(self._buffered) == 1 else b"".join(self._buffered)
         self._buffered.clear()
         self._size = 0
@@ -274,7 +311,8 @@ class CurlResponse:
 
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
-    def _on_header(self, line: bytes) -> int:
+    def on_header(self, line: bytes) -> int:
+        """A line of the head."""
         self._touched = self._loop.time()
         self._head_bytes += len(line)
         if self._head_bytes > _MAX_HEADER_BYTES:
@@ -297,7 +335,8 @@ class CurlResponse:
             value = f"{self.headers[name]}\n{value}"
         self.headers[name] = value
 
-    def _on_body(self, data: bytes) -> int:
+    def on_body(self, data: bytes) -> int:
+        """A piece of the body."""
         if self._then is not None:
             return len(data)
         if self._size >= self._max_buffered:
