@@ -113,9 +113,7 @@ async def serve(kind: str, port: int, upstream_port: int) -> None:
         await AiohttpPassThrough(upstream_port).serve(port)
     else:
         loop = asyncio.get_running_loop()
-        await loop.create_server(
-            lambda: Relay(upstream_port, path=TURN_PATH.encode()), _HOST, port, backlog=4096
-        )
+        await loop.create_server(lambda: Relay(upstream_port, path=TURN_PATH.encode()), _HOST, port, backlog=4096)
     await asyncio.Event().wait()
 
 

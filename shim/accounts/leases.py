@@ -102,6 +102,7 @@ class Leases:
         self.guests = guests
         self._fetch = fetch
         self._installation = installation
+        self._nobody = identity_of(None, installation)
         self._clock = clock
         self._default_model = default_model
         self._conversation_only = conversation_only
@@ -125,7 +126,7 @@ class Leases:
         if caller.own is not None:
             return await self._call(self.guests, await self._guest(caller))
         if not len(self.pool):
-            return AccountCall(identity_of(None, self._installation))
+            return AccountCall(self._nobody)
         if owner is None and pin is not None:
             owner = self._pinned(pin)
         if owner is None:  # the account whose turn it would be
@@ -152,7 +153,7 @@ class Leases:
     async def models(self, caller: Caller) -> FetchedModels:
         """The models a caller may use; of the pool those of one account that is ready. Raises GatewayError."""
         if caller.own is None and not len(self.pool):
-            return await self._list_of(identity_of(None, self._installation))
+            return await self._list_of(self._nobody)
         pool = self.guests if caller.own is not None else self.pool
         owner = await self._guest(caller) if caller.own is not None else None
         slot = await self._slot(pool, (AUTO,), frozenset(), owner)
@@ -210,7 +211,7 @@ class Leases:
         return max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
 
     async def _for_nobody(self, model: str) -> AccountLease:
-        identity = identity_of(None, self._installation)
+        identity = self._nobody
         listed = await self._list_of(identity)
         named, slug = resolve(model, listed.slugs, self._default_model)
         return AccountLease(identity, named, slug)

@@ -8,6 +8,7 @@ because it is the same machine. Whoever opened an exchange closes it, at any mom
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -110,9 +111,7 @@ class Exchange:
     @property
     def counted(self) -> Usage | None:
         """The usage for a log line: None where it was not counted yet and would take long."""
-        size = sum(transcript.size for transcript in self.transcripts)
-        size += sum(len(message.text) for message in self.prompt.messages)
-        return self._usage or (self.usage if size <= _LARGE else None)
+        return self._usage or (self.usage if self._size() <= _LARGE else None)
 
     # --- pushed -------------------------------------------------------------------------------------------------------
 
@@ -153,8 +152,8 @@ class Exchange:
     # --- driven -------------------------------------------------------------------------------------------------------
 
     async def run(self, send: Send) -> bytes:
-        """Go through the whole answer, giving the client's bytes to `send` as they come, and returning the last of them,
-        if any is left. Where it fails, its last bytes say so, and `error` is set."""
+        """Go through the whole answer, giving the client's bytes to `send` as they come, and returning the last of
+        them. Where it fails, these say so, and `error` is set."""
         if len(self.choices) == 1:
             return await self._run_choice(0, send)
         lock = asyncio.Lock()  # first come, first served: bytes go out in the order they were written in
@@ -212,7 +211,8 @@ class Exchange:
         if self._chat is not None:
             await self._chat.note(choice)
         if self.ended:
-            self._usage = await self._counted()
+            # Short ones on the spot: gathering texts for a thread that is not needed costs as much as counting them.
+            self._usage = self.usage if self._size() <= tokenizer.SLICE else await self._counted()
 
     async def whole(self) -> bytes:
         """The whole answer, waited for. Raises the GatewayError it failed with."""
@@ -229,6 +229,14 @@ class Exchange:
         """Let go of upstream and of the accounts."""
         for choice in self.choices:
             choice.close()
+        self._writer = None  # which knows us: whatever goes in a circle costs a visit of the collector
+
+    def _size(self) -> float:
+        """Characters to count, roughly; without end where functions are described, for these may be of any size."""
+        if self.prompt.callable_functions:
+            return math.inf
+        texts = sum(len(message.text) for message in self.prompt.messages)
+        return texts + sum(transcript.size for transcript in self.transcripts)
 
     def _prompt_tokens(self, count: Count) -> int:
         return prompt_tokens(

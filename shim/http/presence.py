@@ -35,9 +35,8 @@ async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> 
 
 
 class Presence:
-    """A block that is cancelled when the client disconnects, with ClientGoneError raised in its place. Several blocks of
-    one task may follow each other under one watcher, which the last of them ends: `keep` says that another one comes.
-    """
+    """A block that is cancelled when the client disconnects, with ClientGoneError raised in its place. Blocks of one
+    task may follow each other under one watcher, which the last of them ends: `keep` says that another one comes."""
 
     __slots__ = ("_kept", "_task", "_watcher")
 

@@ -101,8 +101,8 @@ class ByteStream(ASGIStreamingResponse):
 
 class EventStream(ASGIResponse):
     """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
-    stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns the last of
-    them, which go out together with the end. However it ends, also when the client is gone before the first byte,
+    stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns the last
+    of them, which go out together with the end. However it ends, also when the client is gone before the first byte,
     `finish` is called, once. `presence` watches over the client already."""
 
     _should_set_content_length = False
@@ -123,38 +123,35 @@ class EventStream(ASGIResponse):
         self._run = run
         self._finish = finish
         self._presence = presence
+        self._last = 0.0
+        self._comment: asyncio.Task[None] | None = None
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
-        loop = asyncio.get_running_loop()
-        last = loop.time()
-        comment: asyncio.Task[None] | None = None
-
-        async def send_piece(data: bytes) -> None:
-            nonlocal last
-            last = loop.time()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-
-        def look() -> None:
-            # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs
-            # a small request 15 microseconds, and waiting for each piece with a time-out a task a piece.
-            nonlocal timer, comment, last
-            if loop.time() >= last + KEEP_ALIVE_SECONDS:
-                last = loop.time()
-                if comment is None or comment.done():  # else the client does not read, and has the last one still
-                    comment = loop.create_task(send_piece(KEEP_ALIVE))
-            timer = loop.call_at(last + KEEP_ALIVE_SECONDS, look)
-
-        timer = loop.call_later(KEEP_ALIVE_SECONDS, look)
+        self._send, self._loop = send, asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
         try:
             with suppress(ClientGoneError), self._presence or Presence(receive):
                 try:
-                    rest = await self._run(send_piece)
+                    rest = await self._run(self._send_piece)
                 finally:
-                    timer.cancel()
-                    if comment is not None:
-                        comment.cancel()
+                    if self._comment is not None:
+                        self._comment.cancel()
                 await send({"type": "http.response.body", "body": rest, "more_body": False})
         finally:
-            timer.cancel()
+            self._timer.cancel()
             self._finish()
+
+    async def _send_piece(self, data: bytes) -> None:
+        self._last = self._loop.time()
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def _look(self) -> None:
+        # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a
+        # small request 15 microseconds, and waiting for each piece with a time-out a task a piece.
+        if self._loop.time() >= self._last + KEEP_ALIVE_SECONDS:
+            self._last = self._loop.time()
+            if self._comment is None or self._comment.done():  # else the client does not read, and has the last one yet
+                self._comment = self._loop.create_task(self._send_piece(KEEP_ALIVE))
+        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)

@@ -96,16 +96,18 @@ async def test_a_client_that_does_not_read_and_goes():
 async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_does(monkeypatch):
     monkeypatch.setattr(responses, "KEEP_ALIVE_SECONDS", 0.05)
     sent = []
+    twice = asyncio.Event()
 
     async def send(message):
         sent.append(message["body"])
+        if sent.count(KEEP_ALIVE) == 2:
+            twice.set()
 
     async def run(send):
         for _ in range(8):
             await send(b"x")
             await asyncio.sleep(0.01)
-        while sent.count(KEEP_ALIVE) < 2:
-            await asyncio.sleep(0.01)
+        await twice.wait()
         return b"end"
 
     client = request()

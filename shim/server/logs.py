@@ -1,0 +1,77 @@
+"""The log of a worker: lines that nobody waits for are written together, a few times a second.
+
+Rule: a warning is written at once, with what came before it; so is everything where no event loop runs.
+"""
+
+import asyncio
+import logging
+from contextlib import nullcontext
+
+_TOGETHER_SECONDS = 0.1
+
+
+class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers alone
+    """Writes to standard error. A write for each line cost a small request 10 microseconds, and stopped the loop where
+    whoever reads the log was slow; a thread for it would cost it as much in switches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler; the lock is held."""
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # noqa: BLE001  the edge of logging: it must not fail who logs
+            self.handleError(record)
+            return
+        if record.levelno < logging.WARNING:
+            if self._timer is not None:
+                return
+            try:
+                self._timer = asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self.flush)
+            except RuntimeError:
+                pass
+            else:
+                return
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        if lines:
+            self.stream.write("\n".join([*lines, ""]))
+        super().flush()
+
+
+class SecondsFormatter(logging.Formatter):
+    """The usual line. Its time is made once a second, for `strftime` is most of what a line costs."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._second, self._text = 0, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  logging's name
+        """See logging.Formatter."""
+        if (second := int(record.created)) != self._second:
+            self._text = super().formatTime(record, "%Y-%m-%d %H:%M:%S")
+            self._second = second
+        return f"{self._text},{record.msecs:03.0f}"
+
+
+def set_up(level: str) -> None:
+    """What a worker's loggers write to. Once for each process."""
+    handler = GatheringHandler()
+    handler.setFormatter(SecondsFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+
+
+def flush() -> None:
+    """Write what has been gathered: a worker process ends without the farewell of other programs."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
