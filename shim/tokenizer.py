@@ -13,18 +13,18 @@ share a token can be joined at it. Where they don't agree, a longer slice is tak
 """
 
 import asyncio
-import ctypes
 import re
 import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 from unicodedata import category
+
+from shim import heap
 
 SLICE = 4096  # characters: 0.1 ms of prose, 1.2 ms of random Unicode; handing work to the thread costs 0.05 ms
 _LONGEST = 128  # bytes of a token
@@ -90,9 +90,7 @@ def _made() -> Encoder:
     from tiktoken._tiktoken import CoreBPE  # type: ignore[import-not-found]  # noqa: PLC0415
 
     encoder: Encoder = CoreBPE(read_vocabulary(), {}, _PATTERN)
-    # glibc keeps what the vocabulary took meanwhile, 14 MB in pieces; other C libraries have no such function.
-    with suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    heap.give_back()  # what the vocabulary took meanwhile: 14 MB
     return encoder
 
 

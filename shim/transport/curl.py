@@ -9,7 +9,7 @@ Rule: libcurl's callbacks only note what happened; whatever calls back into libc
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from curl_cffi import AsyncCurl, Curl, CurlError, ffi, lib
@@ -17,6 +17,7 @@ from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
 from shim.errors import About, DeadlineError, GatewayError, UpstreamError
+from shim.heap import Crowds
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.failures import failure_of_curl
@@ -74,6 +75,7 @@ class CurlTransport:
         self._ca_file = ca_file
         self._max_buffered = max_buffered
         self._sessions: OrderedDict[ConnectionKey, _Session] = OrderedDict()
+        self._crowds = Crowds()
 
     async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
@@ -95,7 +97,7 @@ class CurlTransport:
     async def _session(self, key: ConnectionKey) -> "_Session":
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = _Session(key.proxy, self._ca_file, self._deadlines.connect)
+            session = self._sessions[key] = _Session(key.proxy, self._ca_file, self._deadlines.connect, self._crowds)
             await self._evict()
         self._sessions.move_to_end(key)
         return session
@@ -110,19 +112,21 @@ class CurlTransport:
 class _Session:
     """The connections of one ConnectionKey."""
 
-    def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float) -> None:
+    def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float, crowds: Crowds) -> None:
         self._multi = AsyncCurl()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
         self._proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
-        self._spare: deque[_Easy] = deque(maxlen=_MAX_SPARE_HANDLES)
+        self._crowds = crowds
+        self._spare: list[_Easy] = []
         self.active: set[CurlResponse] = set()
 
     def start(self, response: "CurlResponse", request: HttpRequest) -> "asyncio.Future[None]":
         """Hand a call to libcurl; the future ends with it."""
         self.active.add(response)
+        self._crowds.came()
         _ask(response.easy, request)
         future: asyncio.Future[None] = self._multi.add_handle(response.easy)
         return future
@@ -136,9 +140,13 @@ class _Session:
         if response not in self.active:
             return
         self.active.discard(response)
+        self._crowds.went()
         if running:
             self._multi.remove_handle(response.easy)
         response.easy.let_go()
+        if len(self._spare) >= _MAX_SPARE_HANDLES:
+            response.easy.close()  # not left to the collector: it listens to itself, and does not see what C holds
+            return
         if running or response.failed or response.outgoing is not None:
             response.easy.reset()
             self._dressed(response.easy)
@@ -149,6 +157,8 @@ class _Session:
         for response in list(self.active):
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
+        while self._spare:
+            self._spare.pop().close()
 
     def _dressed(self, easy: _Easy) -> _Easy:
         easy.listen()
