@@ -79,7 +79,8 @@ class Server(Target):
             self._process = subprocess.Popen(
                 command, cwd=folder, env=environment_of(environment), stdout=log, stderr=subprocess.STDOUT
             )
-        self._root = psutil.Process(self._process.pid)
+        self.pid = self._process.pid
+        self._root = psutil.Process(self.pid)
 
     def wait(self) -> None:
         """Return when it answers. Raises ServerError with the end of its log."""
