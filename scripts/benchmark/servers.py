@@ -141,12 +141,18 @@ def pass_through(folder: Path, upstream_port: int, kind: str = "aiohttp") -> Ite
 
 @contextlib.contextmanager
 def gateway(
-    folder: Path, upstream_port: int, *, prefix: str = "", name: str = "chat2api", workers: int = 1
+    folder: Path,
+    upstream_port: int,
+    *,
+    prefix: str = "",
+    name: str = "chat2api",
+    workers: int = 1,
+    program: Path = GATEWAY,
 ) -> Iterator[Server]:
     """The gateway as users run it, in front of the upstream's paths below `prefix`."""
     port = free_port()
     environment = {"CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}", "DATA_DIR": str(folder / "data")}
-    command = [str(GATEWAY), "serve", "--port", str(port), "--workers", str(workers)]
+    command = [str(program), "serve", "--port", str(port), "--workers", str(workers)]
     with running(name, command, folder, environment, port) as server:
         yield server
 

@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -41,16 +43,24 @@ _FRAME = re.compile(r"(?P<name>.+) \((?P<file>[^()]*?)(?::\d+)?\)")
 @click.option("--seconds", default=8, show_default=True, help="How long to look.")
 @click.option("--native", is_flag=True, help="Also what C and Rust do: libcurl, uvloop, the kernel's calls.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("bench-out"), help="Folder for the samples.")
-def main(*, load: str, seconds: int, native: bool, out: Path) -> None:
+@click.option(
+    "--gateway",
+    type=click.Path(path_type=Path, exists=True),
+    default=servers.GATEWAY,
+    help="Another checkout's program.",
+)
+def main(*, load: str, seconds: int, native: bool, out: Path, gateway: Path) -> None:
     """Sample the gateway under LOAD and print the shares of its rooms and functions."""
     out.mkdir(parents=True, exist_ok=True)
     samples = out / f"profile-{load}.txt"
-    with tempfile.TemporaryDirectory(prefix="chat2api-profile-") as folder, servers.upstream(Path(folder)) as source:
-        with servers.gateway(Path(folder), source.port, prefix=PROOFS) as gateway:
-            order = msgspec.convert({"port": gateway.port, "path": CHAT_PATH, **_LOADS[load]}, Order)
-            with started(order) as process:
-                _sample(_worker(gateway), seconds, samples, native=native)
-                process.kill()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chat2api-profile-")))
+        source = stack.enter_context(servers.upstream(folder))
+        server = stack.enter_context(servers.gateway(folder, source.port, prefix=PROOFS, program=gateway))
+        order = msgspec.convert({"port": server.port, "path": CHAT_PATH, **_LOADS[load]}, Order)
+        stack.enter_context(started(order))
+        time.sleep(_WARM_SECONDS)
+        _sample(_worker(server), seconds, samples, native=native)
     _report(list(_stacks(samples)), Console())
 
 
@@ -87,11 +97,8 @@ def _report(stacks: list[tuple[list[str], int]], console: Console) -> None:
         for frame in set(frames):
             below[frame] += count
     total = sum(rooms.values())
-    for title, counted in (
-        ("Rooms", rooms),
-        ("Functions, by themselves", own),
-        ("Functions, with what they call", below),
-    ):
+    tables = ("Rooms", rooms), ("Functions, by themselves", own), ("Functions, with what they call", below)
+    for title, counted in tables:
         table = Table(title=title)
         table.add_column("share", justify="right")
         table.add_column("")
