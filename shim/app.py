@@ -1,7 +1,8 @@
 """The Litestar application: routes, the exception map, and a lifespan that makes and closes what they share."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
@@ -26,6 +27,7 @@ from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
 from shim.server import logs
+from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
 
@@ -47,9 +49,10 @@ def create_app(
     transport: Transport | None = None,
     clock: Clock | None = None,
     gateway: Gateway | None = None,
+    around: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> Litestar:
     """The application. `transport` takes the place of the network, `clock` that of time and ids; or all of it serves a
-    `gateway` that is open already, and stays so."""
+    `gateway` that is open already, and stays so. `around` is entered once everything is open."""
     state: dict[str, Gateway] = {}
 
     async def provide_gateway() -> Gateway:
@@ -62,7 +65,8 @@ def create_app(
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with nullcontext(gateway) if gateway else open_gateway(settings, transport, clock) as opened:
             state["gateway"] = opened
-            yield
+            async with around():
+                yield
         logs.flush()
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
@@ -91,7 +95,8 @@ def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
     logs.set_up(settings.log_level)
-    return create_app(settings, transport=replay_of(settings))
+    around = partial(ends_answers, settings.shutdown_timeout)
+    return create_app(settings, transport=replay_of(settings), around=around)
 
 
 def _pages(settings: Settings) -> list[Router]:

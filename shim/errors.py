@@ -29,6 +29,14 @@ MAX_WAIT_SECONDS = 31 * 86400.0
 """No limit of upstream's lasts longer than a month, so a wait that would is a mistake, and is cut to this."""
 
 
+class Field(enum.Enum):
+    """A field of the request that the core has something against. Each API calls it by its own name."""
+
+    PROMPT = "prompt"
+    MODEL = "model"
+    EFFORT = "effort"
+
+
 class About(enum.Enum):
     """What would have to be different for the same call to work."""
 
@@ -75,7 +83,7 @@ class GatewayError(Exception):
         message: str,
         *,
         code: str | None = None,
-        param: str | None = None,
+        param: str | Field | None = None,
         status: int | None = None,
         type: str | None = None,
         retry_after: float | None = None,
@@ -113,7 +121,8 @@ class GatewayError(Exception):
 
 
 class RequestError(GatewayError):
-    """The request can't be served as it stands; `param` names the field."""
+    """The request can't be served as it stands; `param` names the field: by the client's own name for
+    it, which the API that read it composed, or as a `Field`, which the API that answers names."""
 
     status = 400
     type = "invalid_request_error"

@@ -34,16 +34,27 @@ class Settings(msgspec.Struct, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
     api_prefix: Annotated[str, Meta(description="Hides every path below `/{prefix}`.")] = ""
     authorization: Annotated[Words, Meta(description="Keys clients must send as bearer, separated by commas.")] = ()
+    own_tokens: Annotated[
+        bool, Meta(description="Serve callers who send an account's own token in the place of a key.")
+    ] = True
     admin_key: Annotated[str, Meta(description="Key of the admin pages (empty: loopback only).")] = ""
     chatgpt_base_url: Annotated[Words, Meta(description="Upstream's origin; several by comma.")] = (
         "https://chatgpt.com",
     )
     oauth_url: Annotated[str, Meta(description="Where refresh tokens are exchanged.")] = (
-        "https://auth0.openai.com/oauth/token"
+        "https://auth.openai.com/oauth/token"
     )
+    oauth_client_id: Annotated[
+        str,
+        Meta(pattern="^[A-Za-z0-9_-]{0,80}$", description="Client id to try first for refresh tokens."),
+    ] = ""
     proxy_url: Annotated[Words, Meta(description="Proxies towards upstream (http, https, socks5), by comma.")] = ()
     arkose_token_url: Annotated[str, Meta(description="Your own Arkose token service.")] = ""
     history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True
+    kept_for_handoff: Annotated[
+        bool,
+        Meta(description="Ask models that finish elsewhere (Pro, Work, research) in kept chats, deleted afterwards."),
+    ] = False
     pow_difficulty: Annotated[
         str,
         Meta(pattern="^[0-9a-f]{1,64}$", description="Proofs of work harder (smaller) than this are refused untried."),
@@ -52,8 +63,9 @@ class Settings(msgspec.Struct, frozen=True):
         int, Meta(ge=0, le=64, description="Hard proofs of work solved at once (0: one for each core).")
     ] = 0
     sentinel: Annotated[
-        Literal["one-step", "two-step"], Meta(description="Which form of the requirements call is used.")
-    ] = "one-step"
+        Literal["auto", "one-step", "two-step"],
+        Meta(description="Which form of the requirements call is used (auto: two steps, one where those are refused)."),
+    ] = "auto"
     turnstile: Annotated[
         Literal["pass", "refuse"],
         Meta(description="When upstream asks for a check not done here: go on without it, or refuse at once."),
@@ -88,15 +100,26 @@ class Settings(msgspec.Struct, frozen=True):
     first_byte_timeout: Annotated[Seconds, Meta(description="Seconds until upstream begins to answer.")] = 60.0
     idle_timeout: Annotated[Seconds, Meta(description="Seconds upstream may be silent within an answer.")] = 120.0
     total_timeout: Annotated[Seconds, Meta(description="Seconds for a whole answer.")] = 1800.0
+    early_head: Annotated[
+        float,
+        Meta(ge=0, le=3600, description="Seconds until a stream without a first event begins all the same (0: never)."),
+    ] = 15.0
     arkose_timeout: Annotated[Seconds, Meta(description="Seconds the Arkose service may take.")] = 15.0
     shutdown_timeout: Annotated[
         int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")
     ] = 10
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
+    max_bytes_under_way: Annotated[
+        int, Meta(ge=1024, description="Bytes of request bodies one worker holds at once; beyond, 503.")
+    ] = 268435456
     max_file_bytes: Annotated[int, Meta(ge=1024, description="Largest file or picture in a request.")] = 20971520
+    max_answer_bytes: Annotated[int, Meta(ge=1024, description="Longest answer; one that goes on beyond it fails.")] = (
+        16777216
+    )
     file_timeout: Annotated[Seconds, Meta(description="Seconds a file may take to be fetched from its URL.")] = 30.0
     replay: Annotated[str, Meta(description="Folder of cassettes that take upstream's place.")] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"
+    log_format: Annotated[Literal["text", "json"], Meta(description="Form of the log's lines.")] = "text"
 
     @property
     def is_public(self) -> bool:
@@ -107,6 +130,11 @@ class Settings(msgspec.Struct, frozen=True):
             return not ip_address(self.host).is_loopback
         except ValueError:
             return True
+
+    def address(self, called: str) -> str:
+        """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
+        without the prefix as people write it, or else the address they `called`, which has none."""
+        return (self.public_base_url.rstrip("/") or called).removesuffix(self.root_path) + self.root_path
 
     @property
     def root_path(self) -> str:

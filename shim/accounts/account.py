@@ -48,7 +48,8 @@ class Account(Guarded, frozen=True):
     """What an account is: who, and with which credentials.
 
     `id` is stable and no secret. Times are in seconds since 1970. `version` rises with every change of a credential, so
-    that of two changes made at once by two machines one is noticed to be late.
+    that of two changes made at once by two machines one is noticed to be late. `client_id` is the application that the
+    refresh token belongs to, as far as it was told or found out; `client_sure` says that it was good with it.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Account(Guarded, frozen=True):
     expires: float | None = None
     added: float = 0.0
     version: int = 0
+    client_id: str | None = None
+    client_sure: bool = False
 
     @property
     def renewable(self) -> bool:

@@ -57,7 +57,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
 
     def endpoints(account: Account) -> TokenEndpoints:
         origin = origins.pick(account.id, time.time()) or ""
-        return TokenEndpoints(settings.oauth_url, origin, profile)
+        return TokenEndpoints(settings.oauth_url, origin, profile, settings.oauth_client_id)
 
     def connection(account: Account) -> ConnectionKey:
         key = list_key(identity_of(account, installation))
@@ -70,16 +70,33 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         limit=settings.account_limit,
         shared=bool(settings.redis_url) or settings.workers > 1,
         patience=min(settings.first_byte_timeout, 30.0),
-        claim=settings.total_timeout + 60.0,
+        renewal=settings.first_byte_timeout,
     )
+    place = f"{socket.gethostname()}:{os.getppid()}"  # workers have their main process in common
     return AccountPool(
         store,
         exchange_by(driver, endpoints, connection, time.time),
         options,
-        holder=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        holder=f"{place}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+        is_dead=lambda holder: _is_dead(holder, place),
         clock=time.time,
         new_id=lambda: uuid.uuid4().hex,
     )
+
+
+def _is_dead(holder: str, place: str) -> bool:
+    """Whether the process that a holder is named after was a worker below our own main process, and is gone. Of a
+    process elsewhere that can't be told, and its claims soon end by themselves."""
+    where, _, named = holder.rpartition(":")[0].rpartition(":")
+    if where != place or not named.isdecimal():
+        return False
+    try:
+        os.kill(int(named), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ import msgspec
 
 from shim.accounts.account import Account, Condition, account_of, read_lines
 from shim.accounts.pool_state import PoolState, Slot
-from shim.accounts.renewal import ExchangeTokens, Renewals
+from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
@@ -34,18 +34,21 @@ log = logging.getLogger("chat2api")
 _SYNC_SECONDS = 0.25
 _AHEAD_SECONDS = 30.0
 _CLAIM_POLL_SECONDS = 0.05
+_PROLONG_TIMES = 4  # in the life of a claim, so that one that fails, or a busy loop, loses none
 _MAX_HOSTED = 10_000
 _SUPPLY_TRIES = 5
 
 
 class PoolOptions(msgspec.Struct, frozen=True):
     """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
-    wait for an account that is busy, `claim` that a turn may last before its claim in the store ends."""
+    wait for an account that is busy, `renewal` for one that is being renewed, `claim` until a claim in the store ends that
+    its holder does not prolong."""
 
     limit: int = 4
     shared: bool = False
     patience: float = 30.0
-    claim: float = 1900.0
+    renewal: float = 75.0
+    claim: float = 16.0
 
 
 class AddReport(msgspec.Struct, frozen=True):
@@ -70,7 +73,7 @@ class PoolHealth(msgspec.Struct, frozen=True):
 
 class AccountPool:
     """One of these a process. `new_id` makes ids for leases; `holder` names this process among all that share the
-    store."""
+    store, and `is_dead` tells of another holder's name whether that process is known to be gone."""
 
     def __init__(
         self,
@@ -81,7 +84,9 @@ class AccountPool:
         holder: str,
         clock: Callable[[], float],
         new_id: Callable[[], str],
+        is_dead: Callable[[str], bool] = lambda _holder: False,
     ) -> None:
+        self._holder, self._is_dead = holder, is_dead
         self._store = store
         self._options = options
         self._clock = clock
@@ -96,9 +101,11 @@ class AccountPool:
             holder=holder,
             clock=clock,
             jitter=random.random,
+            times=RenewalTimes(wait=options.renewal),
         )
         self._tasks: set[asyncio.Task[None]] = set()
-        self._claimed: set[str] = set()
+        self._endless: set[asyncio.Task[None]] = set()
+        self._claimed: dict[str, tuple[str, str]] = {}  # by slot: the account, and the lease in the store
         self._freed = asyncio.Event()
         self._catching_up = asyncio.Lock()
         self._away: str | None = None
@@ -114,9 +121,12 @@ class AccountPool:
         await self._store.open()
         for account, condition in await self._store.load():
             await self._take_in(account, condition)
+        if self._options.shared:
+            await self._store.release_held_by(self._is_dead)
         if background:
-            self._spawn(self._every(_SYNC_SECONDS, "sync", self._sync))
-            self._spawn(self._every(_AHEAD_SECONDS, "renewal", self._renew_ahead))
+            self._repeat(_SYNC_SECONDS, "sync", self._sync)
+            self._repeat(_AHEAD_SECONDS, "renewal", self._renew_ahead)
+            self._repeat(self._options.claim / _PROLONG_TIMES, "claims", self._prolong)
 
     async def _take_in(self, account: Account, condition: Condition) -> None:
         """One account at the start. Where a kill came between storing a renewed account and removing the one it turned
@@ -134,10 +144,14 @@ class AccountPool:
 
     async def close(self) -> None:
         """Store what is left to store, and let go."""
-        for task in list(self._tasks):
+        for task in self._endless:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._endless, *self._tasks, return_exceptions=True)
         await self._renewals.close()
+        with suppress(StoreError):
+            for id, lease in self._claimed.values():  # of turns that were cut off: nobody else will give them back
+                await self._store.release(id, lease)
+        self._claimed.clear()
         with suppress(StoreError):
             await self._write_behind()
         await self._store.close()
@@ -174,6 +188,10 @@ class AccountPool:
             raise DeadCredentialError("account_removed")
         return await self._good(account)
 
+    def account(self, id: str) -> Account | None:
+        """One account as it is, whatever its token is worth; None where it is not there."""
+        return self._pool.account(id)
+
     async def beside(self, id: str) -> Account | None:
         """An account with a good access token for a call that is no turn, beside its turns and its limits; None where
         it is not there. Raises GatewayError."""
@@ -192,9 +210,9 @@ class AccountPool:
         """Give a turn back with what it showed. Ending it again does nothing."""
         self._pool.end(slot, event, self._clock())
         self._freed.set()
-        if slot.id in self._claimed:
-            self._claimed.discard(slot.id)
-            self._spawn(self._guarded(self._store.release(slot.account.id, slot.id)))
+        claim = self._claimed.pop(slot.id, None)
+        if claim is not None:
+            self._spawn(self._guarded(self._store.release(*claim)))
 
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has."""
@@ -321,14 +339,27 @@ class AccountPool:
     async def _claim(self, slot: Slot) -> bool:
         if not self._options.shared or self._away is not None:
             return True  # a store that is away would hold up every turn until it is not reached
+        claim = (slot.account.id, f"{self._holder}/{slot.id}")
         try:
-            granted = await self._store.claim(slot.account.id, slot.id, self._options.limit, self._options.claim)
+            granted = await self._store.claim(*claim, self._options.limit, self._options.claim)
         except StoreError as error:
             self._note_away(error)
             return True  # on our own: the limit is kept within this process
         if granted:
-            self._claimed.add(slot.id)
+            self._claimed[slot.id] = claim
         return granted
+
+    async def _prolong(self) -> None:
+        """Claims are short, so that a process that is killed holds none for long; those of turns under way go on."""
+        claims = list(self._claimed.values())
+        if not claims or self._away is not None:
+            return
+        try:
+            await self._store.prolong(claims, self._options.claim)
+            for claim in set(claims).difference(self._claimed.values()):
+                await self._store.release(*claim)  # given back meanwhile, and perhaps brought back to life
+        except StoreError as error:
+            self._note_away(error)
 
     async def _sync(self) -> None:
         """What others changed comes in, what is new here goes out."""
@@ -403,6 +434,10 @@ class AccountPool:
         with suppress(TimeoutError):
             async with asyncio.timeout(min(left, _CLAIM_POLL_SECONDS) if poll else left):
                 await self._freed.wait()
+
+    def _repeat(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(self._every(seconds, name, work))
+        self._endless.add(task)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -43,9 +43,11 @@ async def open_gateway(
             open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
         ):
             installation = installation_id(Path(settings.data_dir))
-            yield Gateway(
+            gateway = Gateway(
                 settings, driver, pool=pool, guests=guests, installation=installation, clock=clock, notes=notes
             )
+            yield gateway
+            await gateway.turns.settled()
     finally:
         await tables
         await solver.close()

@@ -12,10 +12,11 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
@@ -25,7 +26,6 @@ from shim.protocol.api import AnswerPlace, Api, Asked, Writer
 from shim.protocol.counting.usage import Count, Usage, answer_tokens, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
 from shim.protocol.transcript import Transcript
-from shim.protocol.turn.conversation import effort_for
 
 _LARGE = 20_000  # characters, about half a millisecond's counting
 
@@ -53,7 +53,6 @@ class Exchange:
         services: AnswerServices,
         *,
         clock: Clock,
-        kept: bool,
         chat: KnownChat | None = None,
     ) -> None:
         self.prompt = wanted.prompt
@@ -62,7 +61,7 @@ class Exchange:
         self.id = clock.new_id().replace("-", "")
         self.created = int(clock.now())
         self._api, self._options = call.api, call.asked.options
-        self._services, self._chat, self._kept = services, chat, kept
+        self._services, self._chat = services, chat
         self._images = wanted.files.tokens
         self._usage: Usage | None = None  # counted, once everything has been said
         self._writer: Writer | None = None
@@ -83,7 +82,7 @@ class Exchange:
 
     def place(self, choice: int) -> AnswerPlace | None:
         """What a client continues with, where chats are kept."""
-        return self.choices[choice].turn.place() if self._kept else None
+        return self.choices[choice].turn.place()
 
     def link(self, file: FileRef, choice: int) -> str:
         """The address under which the client can have a file of the answer."""
@@ -104,9 +103,8 @@ class Exchange:
     @property
     def ignored(self) -> list[str]:
         """Fields of the request that turned out to have no effect on this answer."""
-        slug = self.choices[0].turn.lease.slug
-        unheard = self.prompt.effort is not None and effort_for(self.prompt, slug) is None
-        return [self._api.effort_field] if unheard else []
+        unheard = self.prompt.effort is not None and self.choices[0].turn.conversation.thinking_effort is UNSET
+        return [self._api.fields[Field.EFFORT]] if unheard else []
 
     @property
     def counted(self) -> Usage | None:
@@ -133,6 +131,13 @@ class Exchange:
     def break_off(self, error: GatewayError) -> bytes:
         """The client's last bytes where the stream can't go on."""
         return self._written(self.choices[0].fail(error, final=True), 0)
+
+    def cut_off(self, error: GatewayError) -> bytes:
+        """The same whatever the answer is waiting for: it ends now."""
+        for place, choice in enumerate(self.choices):
+            if not choice.ended:
+                return self._written(choice.give_up(error), place)
+        return b""
 
     def _written(self, events: list[Event], choice: int) -> bytes:
         """The client's bytes for events of one choice; nothing where it wants its answer in one piece."""

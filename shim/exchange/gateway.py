@@ -8,6 +8,8 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 
+import msgspec
+
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
 from shim.accounts.leases import Leases
@@ -26,6 +28,7 @@ from shim.exchange.services import AnswerServices
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
+from shim.protocol.catalog import Catalog
 from shim.protocol.events import FileRef
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt
@@ -41,6 +44,7 @@ from shim.transport.driver import Driver
 
 # What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
 _DISPROVED = frozenset({State.PARKED, State.EXPIRED})
+_MARK_KEY_LENGTH = 8  # hexadecimal digits of a UUID: too many to guess, few enough for a model to repeat
 
 
 class Gateway:
@@ -91,6 +95,8 @@ class Gateway:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         kept = not self.settings.history_disabled
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        if prompt.has_marks:
+            prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
         return Wanted(prompt, await self._files.gather(prompt), caller)
 
     def exchange(
@@ -99,17 +105,18 @@ class Gateway:
         """The exchange whose choices are answered by these turns."""
         services = AnswerServices(
             wanted,
-            self.settings.public_base_url.rstrip("/") or call.address,
+            call.address,
             turns=self.turns,
             calls=self.calls,
             links=self._links,
             max_bytes=self.settings.max_file_bytes,
         )
         inline = wanted.prompt.pictures == "data"
-        choices = [Choice(turn, services.link, inline=inline) for turn in turns]
+        most = self.settings.max_answer_bytes
+        choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
-        return Exchange(call, wanted, choices, services, clock=self.clock, kept=self.turns.kept, chat=chat)
+        return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat)
 
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
@@ -126,7 +133,7 @@ class Gateway:
             if account is None:
                 return None
             identity = self.leases.identity_of(account)
-            pool.learn(id, await self._fetch_models(identity))
+            pool.learn(id, (await self._fetch_models(identity)).slugs)
             view = pool.view(id)
             if view is not None and view.state in _DISPROVED:
                 await pool.reset(id)
@@ -151,5 +158,5 @@ class Gateway:
                     opened.close()
             raise
 
-    async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
+    async def _fetch_models(self, identity: Identity) -> Catalog:
         return await self.calls.run(identity, list_models)

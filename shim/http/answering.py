@@ -7,6 +7,7 @@ Rule: every call ends in exactly one log line, and everything that was opened fo
 runs a call by `CallResponse`; the mitmproxy addon does the same steps with the same `ApiCall`.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -15,9 +16,10 @@ from typing import Any
 from litestar import Request
 from litestar.response.base import ASGIResponse
 
-from shim.accounts.credentials import account_hash
+from shim.accounts.credentials import Caller, account_hash
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
+from shim.exchange.exchange import Send
 from shim.http.presence import Presence
 from shim.http.responses import EventStream, json_answer, read_body, request_id
 from shim.protocol.api import Api, Asked
@@ -34,19 +36,27 @@ class ApiCall:
         self.id, self._address = id, address
         self.asked: Asked | None = None
         self.exchange: Exchange | None = None
+        self.failure: GatewayError | None = None  # of a call whose head was out already
         self._headers = headers
+        self._caller: Caller | None = None
         self._began = time.perf_counter()
         self._over = False
 
+    def admit(self) -> Caller:
+        """Who calls. Raises CredentialError."""
+        if self._caller is None:
+            self._caller = self.gateway.caller(self.api.credential(self._headers))
+        return self._caller
+
     def read(self, body: bytes) -> ClientCall:
         """What is asked, and by whom. Raises GatewayError."""
-        caller = self.gateway.caller(self.api.credential(self._headers))
+        caller = self.admit()
         self.asked = self.api.read(body, strict=self.gateway.settings.strict_params)
         return ClientCall(self.asked, caller, self.api, self._address)
 
-    async def open(self, body: bytes) -> Exchange:
+    async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
-        self.exchange = await self.gateway.open(self.read(body))
+        self.exchange = await self.gateway.open(asked)
         return self.exchange
 
     def answer_headers(self) -> dict[str, str]:
@@ -69,6 +79,7 @@ class ApiCall:
         self._over = True
         if self.exchange is not None:
             self.exchange.close()
+        error = error or self.failure
         if log.isEnabledFor(logging.INFO):
             log.info("%s %s", self.id, self._line(error))
 
@@ -82,6 +93,8 @@ class ApiCall:
             return f"api={self.api.name} {asked}status={status} ms={elapsed:.0f}"
         exchange, lease = self.exchange, self.exchange.choices[0].turn.lease
         status = ",".join(dict.fromkeys(_status(transcript) for transcript in exchange.transcripts))
+        if error is not None:
+            status = error.code or error.error_type
         usage = exchange.counted
         tokens = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
         return (
@@ -91,21 +104,21 @@ class ApiCall:
 
 
 async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) -> ASGIResponse:
-    """The answer to one request of `api`. The body is read here, so that from here on all the client can still say is
-    that it is gone."""
+    """The answer to one request of `api`. Who calls is known before the body is read, and the body is read here, so
+    that from then on all the client can still say is that it is gone."""
     # As bytes, for Litestar's own dictionary of them costs 50 microseconds.
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
-    host = headers.get("host") or request.url.netloc
-    address = f"{request.scope['scheme']}://{host}{gateway.settings.root_path}"
+    address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
-    body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
     try:
+        call.admit()
+        body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
         with Presence(request.receive) as presence:
-            exchange = await call.open(body)
-            if exchange.prompt.stream:
+            asked = call.read(body)
+            if asked.asked.prompt.stream:
                 presence.keep()
-                answered = call.answer_headers()
-                return EventStream(request, exchange.run, call.end, headers=answered, presence=presence)
+                return await _streamed(request, call, asked, presence)
+            exchange = await call.open(asked)
             whole = await exchange.whole()
     except GatewayError as error:
         call.end(error)
@@ -116,6 +129,61 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
         raise
     call.end()
     return json_answer(request, whole, headers=call.answer_headers())
+
+
+async def _streamed(
+    request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence
+) -> EventStream:
+    """The stream, at its head; or, where that takes longer than EARLY_HEAD, before it: proxies and clients on the way
+    give up on an answer that does not begin, and ask again. What fails from then on is told in the stream. Raises
+    GatewayError."""
+    settings = call.gateway.settings
+    opening = asyncio.ensure_future(call.open(asked))
+    try:
+        await asyncio.wait({opening}, timeout=settings.early_head or None)
+    except BaseException:
+        await _abandon(opening)
+        raise
+    late = not opening.done()
+    if not late:
+        opening.result()
+
+    async def run(send: Send) -> bytes:
+        if late:
+            try:
+                await asyncio.wait({opening})
+            except BaseException:
+                await _abandon(opening)
+                raise
+            try:
+                opening.result()
+            except GatewayError as error:
+                call.failure = error
+                return call.api.break_off(error)
+        return await opening.result().run(send)
+
+    def break_off(error: GatewayError) -> bytes:
+        call.failure = error
+        return call.exchange.cut_off(error) if call.exchange is not None else call.api.break_off(error)
+
+    return EventStream(
+        request,
+        run,
+        call.end,
+        headers=call.answer_headers(),
+        longest=settings.total_timeout,
+        break_off=break_off,
+        late=late,
+        presence=presence,
+    )
+
+
+async def _abandon(opening: "asyncio.Task[Exchange]") -> None:
+    """Give up what is being opened: it lets go of its account as it ends, and before the call's line is written."""
+    opening.cancel()
+    await asyncio.wait({opening})
+    if not opening.cancelled():
+        opening.exception()  # nobody else asks for it, and asyncio would complain
 
 
 def _status(transcript: Transcript) -> str:

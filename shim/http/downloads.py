@@ -20,6 +20,7 @@ from shim.protocol.events import FileRef
 from shim.transport.base import Response
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+_LONGEST_LENGTH = 15  # digits
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 OPERATION = OpenApiOperation(
@@ -38,7 +39,8 @@ OPERATION = OpenApiOperation(
 async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: FromPath[str]) -> ASGIResponse:
     """The bytes of one file."""
     file, response = await while_present(request, gateway.file(link))
-    return ByteStream(request, _chunks(response), response.close, headers=_headers(file, response))
+    headers, longest = _headers(file, response), gateway.settings.total_timeout
+    return ByteStream(request, _chunks(response), response.close, headers=headers, longest=longest)
 
 
 async def _chunks(response: Response) -> AsyncGenerator[bytes]:
@@ -57,9 +59,15 @@ def _headers(file: FileRef, response: Response) -> dict[str, str]:
         "cache-control": "private, max-age=3600",
     }
     length = response.headers.get("content-length", "")
-    if length.isdecimal() and "content-encoding" not in response.headers:
+    # Upstream's own length may disagree with how its body is framed, and a false one breaks ours.
+    if is_length(length) and not {"content-encoding", "transfer-encoding"} & response.headers.keys():
         headers["content-length"] = length
     return headers
+
+
+def is_length(text: str) -> bool:
+    """Whether a `content-length` is one that a server can send on."""
+    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_LENGTH
 
 
 def _name(file: FileRef) -> str:

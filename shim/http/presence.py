@@ -1,14 +1,15 @@
-"""Work that is worth doing only as long as the client is there.
+"""Work that is worth doing only as long as the client is there, and this gateway goes on.
 
 Rule: one watcher, which cancels the handler's own task when the client disconnects. Litestar does as much for its own
 streams, with a task group each; this is the same at a fraction of the cost, and serves handlers that have not answered
-yet, too.
+yet, too. The same block is what a gateway that stops can interrupt: `interrupt_all`.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from litestar import Request
 from litestar.types import Receive
@@ -25,6 +26,28 @@ class ClientGoneError(GatewayError):
     code = "client_gone"
 
 
+class _Open:
+    """What one loop has open: the tasks, and what each of those that were interrupted has to raise."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[asyncio.Task[Any], GatewayError | None] = {}
+        self.ending: Callable[[], GatewayError] | None = None
+
+
+# By loop and not by application: what is open ends with its process, and a process has one loop that serves.
+_open: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Open]" = WeakKeyDictionary()
+
+
+def interrupt_all(error: Callable[[], GatewayError]) -> None:
+    """Every block of `Presence` in this loop raises such an error, now and from now on."""
+    opened = _open.setdefault(asyncio.get_running_loop(), _Open())
+    opened.ending = error
+    for task, interrupted in opened.tasks.items():
+        if interrupted is None:
+            opened.tasks[task] = error()
+            task.cancel()
+
+
 async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> T:
     """The result of `work`, which is cancelled at once when the client disconnects (then ClientGoneError).
 
@@ -35,17 +58,21 @@ async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> 
 
 
 class Presence:
-    """A block that is cancelled when the client disconnects, with ClientGoneError raised in its place. Blocks of one
-    task may follow each other under one watcher, which the last of them ends: `keep` says that another one comes."""
+    """A block that is cancelled when the client disconnects, with ClientGoneError raised in its place; or what the
+    gateway says when it ends. Blocks of one task may follow each other under one watcher, which the last of them ends:
+    `keep` says that another one comes."""
 
-    __slots__ = ("_kept", "_task", "_watcher")
+    __slots__ = ("_kept", "_opened", "_task", "_watcher")
 
     def __init__(self, receive: Receive) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  only coroutines get here
-        self._task = task
-        self._kept = False
+        self._task, self._kept = task, False
+        self._opened = _open.setdefault(asyncio.get_running_loop(), _Open())
+        if self._opened.ending is not None:
+            raise self._opened.ending()
         self._watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
+        self._opened.tasks[task] = None
 
     def keep(self) -> None:
         """Go on watching after this block."""
@@ -58,10 +85,16 @@ class Presence:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is None and self._kept:
+            return
         gone = self._watcher.done() and not self._watcher.cancelled()
-        if error is not None or not self._kept:
-            self._watcher.cancel()
-        if gone and isinstance(error, asyncio.CancelledError) and self._task.uncancel() <= 0:
+        self._watcher.cancel()
+        interrupted = self._opened.tasks.pop(self._task)
+        if not isinstance(error, asyncio.CancelledError):
+            return
+        if interrupted is not None and self._task.uncancel() == 0:
+            raise interrupted from None
+        if gone and self._task.uncancel() <= 0:
             raise ClientGoneError("The client closed the connection") from None
 
 

@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
+from shim.errors import GatewayError
 from shim.http.presence import ClientGoneError, Presence
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
@@ -24,6 +25,8 @@ STREAM_HEADERS = {
 }
 KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
+_UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
+_LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
 
 
@@ -65,10 +68,50 @@ def json_answer(request: Request[Any, Any, Any], body: bytes, *, headers: dict[s
     return ASGIResponse(body=body, media_type="application/json", headers=answer_headers(request, headers))
 
 
+class _Deadline:
+    """Bounds a response that is sent to a client that may not read it: one `send` that is still waiting when the time
+    is over, or has waited for a while after it, is broken off."""
+
+    def __init__(self, send: Send, seconds: float) -> None:
+        self._send = send
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._waiting_since: float | None = None
+        self._passed = False
+        self._timer = self._loop.call_later(seconds, self._check)
+
+    async def send(self, message: Any) -> None:
+        """Send. Raises ClientGoneError where the client has not read for too long."""
+        self._waiting_since = self._loop.time()
+        try:
+            await self._send(message)
+        except asyncio.CancelledError:
+            if self._passed and self._task is not None and self._task.uncancel() == 0:
+                raise ClientGoneError("The client does not read its answer") from None
+            raise
+        finally:
+            self._waiting_since = None
+
+    def close(self) -> None:
+        """The response is over."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        if self._waiting_since is None:
+            self._timer = self._loop.call_later(_UNREAD_SECONDS, self._check)
+        elif now < self._waiting_since + _UNREAD_SECONDS:
+            self._timer = self._loop.call_at(self._waiting_since + _UNREAD_SECONDS, self._check)
+        elif self._task is not None:
+            self._passed = True
+            self._task.cancel()
+
+
 class ByteStream(ASGIStreamingResponse):
     """A body that is still to come. However it ends (also when the client is gone before its first piece), `pieces` is
     closed and then `finish` is called, once. Litestar's own stream leaves a generator alone that stands at a `yield`,
-    or never began."""
+    or never began. `longest` is in seconds, for a client that stops reading; `break_off` writes what a stream of events
+    can still say where the gateway itself ends."""
 
     def __init__(
         self,
@@ -77,6 +120,8 @@ class ByteStream(ASGIStreamingResponse):
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
+        longest: float,
+        break_off: Callable[[GatewayError], bytes] | None = None,
     ) -> None:
         super().__init__(
             iterator=pieces,
@@ -86,16 +131,29 @@ class ByteStream(ASGIStreamingResponse):
         )
         self._pieces = pieces
         self._finish = finish
+        self._longest = longest
+        self._break_off = break_off
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
+        deadline = _Deadline(send, self._longest)
         try:
-            with suppress(ClientGoneError), Presence(receive):
-                async with aclosing(self._pieces):
-                    async for piece in self._pieces:
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            with suppress(ClientGoneError):
+                try:
+                    with Presence(receive):
+                        async with aclosing(self._pieces):
+                            async for piece in self._pieces:
+                                await deadline.send(_body(piece, more=True))
+                except ClientGoneError:
+                    raise
+                except GatewayError as error:
+                    if self._break_off is None:
+                        raise
+                    await _last_words(send, self._break_off(error))
+                    return
+                await deadline.send(_body(b"", more=False))
         finally:
+            deadline.close()
             self._finish()
 
 
@@ -103,7 +161,9 @@ class EventStream(ASGIResponse):
     """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
     stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns the last
     of them, which go out together with the end. However it ends, also when the client is gone before the first byte,
-    `finish` is called, once. `presence` watches over the client already."""
+    `finish` is called, once. `break_off` writes the stream's end where the gateway itself ends, `longest` is in
+    seconds, for a client that stops reading, and `late` says that the client has waited long already. `presence`
+    watches over the client from before."""
 
     _should_set_content_length = False
 
@@ -114,15 +174,17 @@ class EventStream(ASGIResponse):
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
+        longest: float,
+        break_off: Callable[[GatewayError], bytes],
+        late: bool = False,
         presence: Presence | None = None,
     ) -> None:
         headers = STREAM_HEADERS | headers
         super().__init__(
             media_type=headers.pop("content-type").removesuffix(_CHARSET), headers=answer_headers(request, headers)
         )
-        self._run = run
-        self._finish = finish
-        self._presence = presence
+        self._run, self._finish, self._break_off = run, finish, break_off
+        self._longest, self._late, self._presence = longest, late, presence
         self._last = 0.0
         self._comment: asyncio.Task[None] | None = None
 
@@ -130,22 +192,33 @@ class EventStream(ASGIResponse):
         """Stream until the end or until the client leaves."""
         self._send, self._loop = send, asyncio.get_running_loop()
         self._last = self._loop.time()
+        self._deadline = _Deadline(send, self._longest)
         self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
         try:
-            with suppress(ClientGoneError), self._presence or Presence(receive):
+            with suppress(ClientGoneError):
                 try:
-                    rest = await self._run(self._send_piece)
-                finally:
-                    if self._comment is not None:
-                        self._comment.cancel()
-                await send({"type": "http.response.body", "body": rest, "more_body": False})
+                    with self._presence or Presence(receive):
+                        if self._late:
+                            await self._send_piece(KEEP_ALIVE)
+                        try:
+                            rest = await self._run(self._send_piece)
+                        finally:
+                            self._timer.cancel()
+                            if self._comment is not None:
+                                self._comment.cancel()
+                        await self._deadline.send(_body(rest, more=False))
+                except ClientGoneError:
+                    raise
+                except GatewayError as error:
+                    await _last_words(send, self._break_off(error))
         finally:
             self._timer.cancel()
+            self._deadline.close()
             self._finish()
 
     async def _send_piece(self, data: bytes) -> None:
         self._last = self._loop.time()
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        await self._deadline.send(_body(data, more=True))
 
     def _look(self) -> None:
         # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a
@@ -153,5 +226,20 @@ class EventStream(ASGIResponse):
         if self._loop.time() >= self._last + KEEP_ALIVE_SECONDS:
             self._last = self._loop.time()
             if self._comment is None or self._comment.done():  # else the client does not read, and has the last one yet
-                self._comment = self._loop.create_task(self._send_piece(KEEP_ALIVE))
+                self._comment = self._loop.create_task(self._send_comment())
         self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
+
+    async def _send_comment(self) -> None:
+        await self._send(_body(KEEP_ALIVE, more=True))
+
+
+async def _last_words(send: Send, data: bytes) -> None:
+    """The end of a stream that the gateway itself ends: not waited for long, as the client may not read."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_SECONDS):
+            await send(_body(data, more=True))
+            await send(_body(b"", more=False))
+
+
+def _body(data: bytes, *, more: bool) -> Any:
+    return {"type": "http.response.body", "body": data, "more_body": more}

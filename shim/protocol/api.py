@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.protocol.counting.usage import Usage
 from shim.protocol.events import Event, FileRef
 from shim.protocol.prompt import Prompt
@@ -83,10 +83,10 @@ class Writer(Protocol):
 
 
 class Api(Protocol):
-    """One API. `effort_field` is what its clients call the effort, for when the model takes none."""
+    """One API. `fields` is what its clients call the fields that the core knows."""
 
     name: str
-    effort_field: str
+    fields: Mapping[Field, str]
 
     def credential(self, headers: Mapping[str, str]) -> str | None:
         """What the client proves with who it is; header names are lower case. None where it sent nothing."""
@@ -106,6 +106,10 @@ class Api(Protocol):
 
     def whole(self, answer: AnswerInfo, options: Any) -> bytes:
         """The body of an answer in one piece, once all of it is in the transcripts."""
+        ...
+
+    def break_off(self, error: GatewayError) -> bytes:
+        """All of a streamed answer that failed before it began, where its head is out already."""
         ...
 
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:

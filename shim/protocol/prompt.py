@@ -143,7 +143,8 @@ class Continues(msgspec.Struct, frozen=True):
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    """One request. `pictures` says whether pictures of the answer are wanted as links or as data."""
+    """One request. `pictures` says whether pictures of the answer are wanted as links or as data. `mark_key` is the
+    random part of the marks around calls and results (docs/tools.md); the gateway gives each request one."""
 
     model: str
     messages: tuple[PromptMessage, ...]
@@ -157,11 +158,17 @@ class Prompt(msgspec.Struct, frozen=True):
     builtins: frozenset[Builtin] = frozenset()
     pictures: Literal["links", "data"] = "links"
     stream: bool = False
+    mark_key: str = ""
 
     @property
     def attached(self) -> list[Attached]:
         """Every picture and file, in order."""
         return [part for message in self.messages for part in message.attached]
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether calls are taught, or calls and results are in the history."""
+        return bool(self.callable_functions) or any(one.role == "tool" or one.calls for one in self.messages)
 
     @property
     def callable_functions(self) -> tuple[Function, ...]:

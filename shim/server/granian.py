@@ -6,18 +6,31 @@ Rule: the port is claimed before Granian starts, because Granian never tells whi
 import asyncio
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NoReturn
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 START_SECONDS = 30.0  # generous: on an overloaded machine a start is slow, not broken
 STOP_SECONDS = 2.0  # after that, clients that do not read their answers are cut off
-CONNECTIONS = 4096  # waiting to be accepted, and under way: far more than one worker is meant to serve
+BACKLOG = 4096  # connections waiting to be accepted
+
+# HTTP/2 without TLS is spoken by nobody in front of us, and where Granian has to find out which of the two it is, it waits
+# for a first byte for ever. This way a connection that says nothing for so long, also between requests, is closed.
+HTTP1 = HTTP1Settings(header_read_timeout=15_000)  # milliseconds
+
+
+def most_connections() -> int:
+    """How many connections a worker takes. Granian counts idle ones, too, and beyond its bound everybody waits, so it
+    is as high as files may be open at all, less those that we open ourselves."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 65_536 if hard == resource.RLIM_INFINITY else max(1024, min(65_536, hard * 3 // 4))
 
 
 @asynccontextmanager
@@ -63,8 +76,6 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
 
 
 def _server(app: Any, host: str, port: int) -> Server:
-    # Granian counts idle connections as work under way, too: its own bound is soon reached by a few clients that keep
-    # theirs open, and everybody else waits until those time out.
     return Server(
         app,
         address=host,
@@ -72,8 +83,10 @@ def _server(app: Any, host: str, port: int) -> Server:
         interface=Interfaces.ASGI,
         websockets=False,
         log_enabled=False,
-        backlog=CONNECTIONS,
-        backpressure=CONNECTIONS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1,
+        backlog=BACKLOG,
+        backpressure=most_connections(),
     )
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from granian import Granian
-from granian.constants import Interfaces, Loops
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
 from shim.cassettes.format import CassetteError, load_cassettes
-from shim.server.granian import CONNECTIONS
+from shim.server.granian import BACKLOG, HTTP1, most_connections
+from shim.server.stopping import at_once_while_starting
 from shim.settings import SettingError, Settings, as_environment, load_settings
 
 if TYPE_CHECKING:
@@ -72,14 +73,17 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         log_level=_LEVELS[settings.log_level],
         respawn_failed_workers=True,
         workers_kill_timeout=settings.shutdown_timeout,
-        backpressure=CONNECTIONS,
-        backlog=CONNECTIONS,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1,
+        backpressure=most_connections(),
+        backlog=BACKLOG,
     )
     return server
 
 
 def application() -> "Litestar":
     """What each worker process runs. Imports wait until here, so that the main process stays small."""
+    at_once_while_starting()
     from shim.app import from_environment  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -3,6 +3,9 @@
 import asyncio
 import itertools
 import logging
+import os
+import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 
 from shim.accounts.account import Account
+from shim.accounts.opening import open_pool
 from shim.accounts.pool import AccountPool, PoolOptions
 from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import State, Unused
@@ -18,6 +22,7 @@ from shim.accounts.stores import Store, StoreError
 from shim.accounts.stores.sqlite import SqliteStore
 from shim.errors import GatewayError, LimitError, UpstreamError
 from shim.protocol.turn.renewal import RenewedTokens
+from shim.settings import load_settings
 
 REFRESH = "r" * 45
 
@@ -71,7 +76,7 @@ class Setting:
             store,
             self.exchange,
             PoolOptions(**options),
-            holder="tests",
+            holder=f"tests {id(store)}",
             clock=time.time,
             new_id=lambda: str(next(numbers)),
         )
@@ -172,6 +177,58 @@ async def test_no_turn_waits_for_a_store_that_is_known_to_be_away(tmp_path: Path
     await setting.pool.close()
 
 
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_lives_as_long_as_its_turn_and_no_longer_than_its_holder(tmp_path: Path) -> None:
+    """A holder that was killed prolongs nothing; half an hour of `accounts_busy` was what it left once."""
+    setting = Setting(tmp_path)
+    alive = setting.make(setting.store, shared=True, limit=1, claim=1.0, patience=0.1)
+    await alive.open()
+    await alive.add(REFRESH)
+    slot = await alive.lease(("m",))
+    other = setting.make(SqliteStore(tmp_path), shared=True, limit=1, claim=1.0, patience=2.0)
+    await other.open(background=False)
+    with pytest.raises(NoAccountError):
+        await other.lease(("m",))
+    for task in alive._endless:  # a killed process does nothing at all any more
+        task.cancel()
+    assert (await other.lease(("m",))).account.id == slot.account.id
+    await other.close()
+    await alive.close()
+
+
+async def test_stopping_gives_claims_back(tmp_path: Path) -> None:
+    """Those of turns that end with it, and those of turns that nobody has ended."""
+    setting = Setting(tmp_path)
+    first = setting.make(setting.store, shared=True, limit=2, claim=60.0)
+    await first.open()
+    await first.add(REFRESH)
+    slot = await first.lease(("m",))
+    await first.lease(("m",))
+    first.end(slot, Unused())
+    await first.close()
+    second = setting.make(SqliteStore(tmp_path), shared=True, limit=2, claim=60.0, patience=0.0)
+    await second.open()
+    await second.lease(("m",))
+    await second.lease(("m",))
+    await second.close()
+
+
+async def test_a_worker_that_comes_after_a_killed_one_lets_go_of_its_claims(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    await store.open()
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    await ended.wait()
+    place = f"{socket.gethostname()}:{os.getppid()}"
+    for holder in (f"{place}:{ended.pid}:1", f"{place}:{os.getpid()}:2", f"elsewhere:{os.getppid()}:{ended.pid}:3"):
+        assert await store.claim("anna", f"{holder}/lease", 3, 60)
+    settings = load_settings({"DATA_DIR": str(tmp_path), "WORKERS": "2"}, dotenv=Path(os.devnull))
+    async with open_pool(settings):
+        assert [await store.claim("anna", f"new {n}", 3, 60) for n in range(2)] == [True, False]
+    await store.close()
+
+
 # --- in the background ------------------------------------------------------------------------------------------------
 
 
@@ -187,7 +244,7 @@ async def test_a_background_task_that_fails_is_logged_told_and_goes_on(
             raise ValueError("a mistake of ours")
 
     caplog.set_level(logging.WARNING, "chat2api")
-    setting.pool._spawn(setting.pool._every(0.01, "sync", work))
+    setting.pool._repeat(0.01, "sync", work)
     told = set()
     async with asyncio.timeout(20):
         while runs < 8:

@@ -7,6 +7,7 @@ import pytest
 
 from pow import Challenge, PowError, Solver, SolverBrokenError, SolverBusyError, SolverClosedError
 from shim.app import create_app
+from shim.cli import doctor
 from shim.server.granian import serve_app
 from shim.settings import Settings
 from shim.standin import RunningStandin, make_access_token, serve_standin
@@ -87,3 +88,11 @@ async def test_no_other_account_is_tried_and_none_is_put_aside(client, solver, s
     for _ in NAMES:
         assert (await client.post("/v1/chat/completions", json=CHAT)).status_code == 200
     assert sum(standin.upstream.stats.turns.values()) == len(NAMES)
+
+
+@pytest.mark.parametrize(("lanes", "told"), [(0, "solved in Python"), (4, "compiled solver, 4 attempts at a time")])
+def test_the_doctor_says_which_solver_is_here_and_finds_both_good_enough(monkeypatch, lanes, told):
+    monkeypatch.setattr(doctor, "LANES", lanes)
+    findings = [check(Settings()) for check in doctor._CHECKS if check is doctor._proofs]
+    assert [(finding.subject, finding.advice) for finding in findings] == [("proofs of work", "")]
+    assert told in findings[0].state

@@ -9,6 +9,8 @@ from shim.http import responses
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import KEEP_ALIVE, EventStream, request_id
 
+BOUNDS = {"longest": 60.0, "break_off": lambda error: f"<{error.code}>".encode()}
+
 
 def request(*messages):
     """A request whose client sends these messages and then nothing more."""
@@ -50,7 +52,7 @@ class Stream:
 
 
 async def played(stream, client, send=None):
-    answer = EventStream(client, stream.run, stream.finish, headers={})
+    answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
     await answer.send_body(send or stream.send, client.receive)
 
 
@@ -88,7 +90,7 @@ async def test_a_client_that_does_not_read_and_goes():
         await asyncio.sleep(3600)
 
     client = request()
-    answer = EventStream(client, stream.run, stream.finish, headers={})
+    answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
     await answer.send_body(send, receive)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
 
@@ -111,7 +113,7 @@ async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_
         return b"end"
 
     client = request()
-    await EventStream(client, run, lambda: None, headers={}).send_body(send, client.receive)
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS).send_body(send, client.receive)
     assert sent == [b"x"] * 8 + [KEEP_ALIVE] * 2 + [b"end"]
 
 
@@ -128,13 +130,13 @@ async def test_a_client_that_does_not_read_is_sent_one_comment(monkeypatch):
         return b"end"
 
     client = request()
-    await EventStream(client, run, lambda: None, headers={}).send_body(send, client.receive)
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS).send_body(send, client.receive)
     assert sent == [KEEP_ALIVE, b"end"]
 
 
 async def test_headers_of_a_stream():
     client = request()
-    answer = EventStream(client, Stream().run, lambda: None, headers={"x-more": "1"})
+    answer = EventStream(client, Stream().run, lambda: None, headers={"x-more": "1"}, **BOUNDS)
     assert answer.headers["x-request-id"] == request_id(client)
     assert answer.headers["x-more"] == "1"
     assert answer.headers["cache-control"] == "no-cache"

@@ -8,7 +8,7 @@ Rules:
 * a store that can't be reached raises StoreError; whoever holds the pool goes on from memory and tries again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -82,6 +82,15 @@ class Store(Protocol):
 
     async def release(self, id: str, lease: str) -> None:
         """Give a claim back. Nothing happens where it has ended."""
+        ...
+
+    async def prolong(self, claims: Sequence[tuple[str, str]], seconds: float) -> None:
+        """These claims, each an id and a lease, end `seconds` from now. One that has ended meanwhile begins again,
+        whatever the limit: its turn is under way."""
+        ...
+
+    async def release_held_by(self, holds: Callable[[str], bool]) -> int:
+        """Give back every claim whose lease begins with "holder/" for a holder of which this is true; how many."""
         ...
 
     async def lock(self, name: str, holder: str, seconds: float) -> bool:

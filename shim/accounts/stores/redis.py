@@ -23,7 +23,7 @@ the version of all this.
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -153,6 +153,25 @@ class RedisStore:
 
     async def release(self, id: str, lease: str) -> None:
         await self._run_on(f"claims:{id}", "release", lease)
+
+    async def prolong(self, claims: Sequence[tuple[str, str]], seconds: float) -> None:
+        for at in range(0, len(claims), CHUNK):
+            chunk = claims[at : at + CHUNK]
+            keys = [f"{self._prefix}claims:{id}" for id, _ in chunk]
+            await self._call("prolong", keys, [_milliseconds(seconds), *(lease for _, lease in chunk)])
+
+    async def release_held_by(self, holds: Callable[[str], bool]) -> int:
+        if self._client is None:
+            raise StoreError(f"{self._name} is not open")
+        released = 0
+        try:
+            async for key in self._client.scan_iter(match=f"{self._prefix}claims:*", count=CHUNK):
+                leases: Any = await self._client.zrange(key, 0, -1)
+                gone = [lease for lease in leases if holds(lease.decode().partition("/")[0])]
+                released += await self._client.zrem(key, *gone) if gone else 0
+        except (exceptions.RedisError, OSError) as error:
+            raise StoreError(f"{self._name} {complaint(error)}") from None
+        return released
 
     async def lock(self, name: str, holder: str, seconds: float) -> bool:
         return bool(await self._run_on(f"lock:{name}", "lock", holder, _milliseconds(seconds)))
@@ -389,6 +408,14 @@ if not redis.call('ZSCORE', KEYS[1], lease) and redis.call('ZCARD', KEYS[1]) >= 
 redis.call('ZADD', KEYS[1], now + milliseconds, lease)
 redis.call('PEXPIREAT', KEYS[1], redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])
 return 1
+""",
+    "prolong": """
+local time = redis.call('TIME')
+local ends = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[1])
+for place, key in ipairs(KEYS) do
+  redis.call('ZADD', key, ends, ARGV[place + 1])
+  redis.call('PEXPIREAT', key, redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
 """,
     "release": "return redis.call('ZREM', KEYS[1], ARGV[1])",
     "lock": """

@@ -125,6 +125,12 @@ class SqliteStore:
     async def release(self, id: str, lease: str) -> None:
         await self._run(_File.release, id, lease)
 
+    async def prolong(self, claims: Sequence[tuple[str, str]], seconds: float) -> None:
+        await self._run(_File.prolong, list(claims), seconds)
+
+    async def release_held_by(self, holds: Callable[[str], bool]) -> int:
+        return await self._run(_File.release_held_by, holds)
+
     async def lock(self, name: str, holder: str, seconds: float) -> bool:
         return await self._run(_File.lock, name, holder, seconds)
 
@@ -234,6 +240,19 @@ class _File:
     def release(self, id: str, lease: str) -> None:
         with self._writing():
             self._change("DELETE FROM claims WHERE id = ? AND lease = ?", id, lease)
+
+    def prolong(self, claims: Sequence[tuple[str, str]], seconds: float) -> None:
+        until = time.time() + seconds
+        with self._writing():
+            statement = "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)"
+            self._db.executemany(statement, [(id, lease, until) for id, lease in claims])
+
+    def release_held_by(self, holds: Callable[[str], bool]) -> int:
+        with self._writing():
+            leases = [lease for (lease,) in self._db.execute("SELECT DISTINCT lease FROM claims")]
+            gone = [(lease,) for lease in leases if holds(lease.partition("/")[0])]
+            self._db.executemany("DELETE FROM claims WHERE lease = ?", gone)
+            return len(gone)
 
     def lock(self, name: str, holder: str, seconds: float) -> bool:
         now = time.time()

@@ -22,6 +22,7 @@ from shim.exchange import Gateway
 from shim.exchange.calls import Route
 from shim.exchange.next_account import next_lease
 from shim.exchange.turns import is_event_stream
+from shim.http.downloads import is_length
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
 from shim.protocol.refusals import refusal_of
@@ -198,7 +199,7 @@ def _towards(
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING
         return headers, Namer(owner, origin=route.origin, public=client.public, lists=lists)
-    length = response.headers.get("content-length")
-    if length is not None and "content-encoding" not in response.headers:
+    length = response.headers.get("content-length", "")
+    if is_length(length) and not {"content-encoding", "transfer-encoding"} & response.headers.keys():
         headers["content-length"] = length
     return headers, None

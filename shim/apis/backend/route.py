@@ -25,6 +25,7 @@ from shim.apis.backend.table import (
     BackendRequest,
     Kind,
     Row,
+    broken_off,
     detail_of,
     down,
     row_for,
@@ -34,7 +35,6 @@ from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import ByteStream, answer_headers, request_id
-from shim.settings import Settings
 
 log = logging.getLogger("chat2api.relay")
 
@@ -67,11 +67,12 @@ def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes
 class Passage(ByteStream):
     """An upstream answer on its way, with upstream's status."""
 
-    def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None]) -> None:
+    def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None], *, longest: float) -> None:
         headers = {"content-type": "application/octet-stream"} | relaying.headers
         if relaying.is_stream:
             headers["x-accel-buffering"] = "no"
-        super().__init__(request, relaying.pieces(), finish, headers=headers)
+        say = broken_off if relaying.is_stream else None
+        super().__init__(request, relaying.pieces(), finish, headers=headers, longest=longest, break_off=say)
         self.status_code = relaying.status
 
 
@@ -85,7 +86,8 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     asked = await _asked(request, row, path, gateway.settings.max_request_bytes)
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
-    client = Client(caller, request.headers.get("oai-device-id", ""), _address(request, gateway.settings))
+    called = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
     return await _relayed(request, gateway, asked, client)
 
 
@@ -100,7 +102,8 @@ async def _relayed(request: AnyRequest, gateway: Gateway, asked: BackendRequest,
         shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
         told.end(shown.code or shown.http_status)
         raise shown from error
-    return Passage(request, relaying, lambda: told.close(relaying))
+    longest = gateway.settings.total_timeout
+    return Passage(request, relaying, lambda: told.close(relaying), longest=longest)
 
 
 async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> BackendRequest:
@@ -131,12 +134,6 @@ def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     if caller.own is None or caller.own.workspace_id is not None or not _WORKSPACE_ID.fullmatch(workspace_id):
         return caller
     return Caller(msgspec.structs.replace(caller.own, workspace_id=workspace_id))
-
-
-def _address(request: AnyRequest, settings: Settings) -> str:
-    """Our address as this client sees it, with the prefix and no slash at the end."""
-    base = settings.public_base_url.rstrip("/") or f"{request.url.scheme}://{request.headers.get('host', '')}"
-    return base.removesuffix(settings.root_path) + settings.root_path
 
 
 def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[str, str] | None = None) -> ASGIResponse:

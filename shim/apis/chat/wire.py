@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+from shim.errors import Field
+
+FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "reasoning_effort"}
+"""What this API calls the fields that the core knows"""
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "function_call"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
@@ -18,6 +23,18 @@ FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
     """`{"type": "text", "text": ...}`"""
+
+    text: str
+
+
+class InputTextPart(msgspec.Struct, frozen=True, tag="input_text"):
+    """As `text`, in the spelling of the Responses API."""
+
+    text: str
+
+
+class OutputTextPart(msgspec.Struct, frozen=True, tag="output_text"):
+    """The same, of an answer."""
 
     text: str
 
@@ -73,7 +90,29 @@ class FilePart(msgspec.Struct, frozen=True, tag="file"):
     file: FileSource
 
 
-ContentPart = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
+class InputImagePart(msgspec.Struct, frozen=True, tag="input_image"):
+    """As `image_url`, in the spelling of the Responses API."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class InputFilePart(FileSource, frozen=True, tag="input_file"):
+    """As `file`, in the spelling of the Responses API."""
+
+
+ContentPart = (
+    TextPart
+    | InputTextPart
+    | OutputTextPart
+    | RefusalPart
+    | ImagePart
+    | InputImagePart
+    | AudioPart
+    | FilePart
+    | InputFilePart
+)
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
@@ -91,14 +130,41 @@ class ToolCall(msgspec.Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
+class CustomCall(msgspec.Struct, frozen=True):
+    """What a custom tool was given."""
+
+    name: str
+    input: str
+
+
+class EarlierCall(msgspec.Struct, frozen=True):
+    """One call in an assistant's message of the history, of a function or of a custom tool."""
+
+    id: str
+    type: Literal["function", "custom"] = "function"
+    function: CalledFunction | None = None
+    custom: CustomCall | None = None
+
+
+class EarlierAudio(msgspec.Struct, frozen=True):
+    """An answer that was spoken: its words, where the client has kept them."""
+
+    id: str
+    transcript: str | None = None
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One message of the history. `content` is text, a list of parts, null or missing. `tool_calls` belong to an
-    assistant's message, `tool_call_id` to a tool's."""
+    """One message of the history. `content` is text, a list of parts, null or missing. `tool_calls`, `refusal`, `audio`
+    and `function_call` (one call, as before there were tools) belong to an assistant's message, `tool_call_id` to a
+    tool's."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    refusal: str | None = None
+    audio: EarlierAudio | None = None
+    function_call: CalledFunction | None = None
+    tool_calls: list[EarlierCall] | None = None
     tool_call_id: str | None = None
 
 
@@ -112,10 +178,10 @@ class FunctionDefinition(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """`{"type": "function", "function": {...}}`"""
+    """`{"type": "function", "function": {...}}`; any other type is read in order to be refused by name."""
 
-    function: FunctionDefinition
-    type: Literal["function"] = "function"
+    function: FunctionDefinition | None = None
+    type: str = "function"
 
 
 class NamedFunction(msgspec.Struct, frozen=True):
@@ -124,14 +190,33 @@ class NamedFunction(msgspec.Struct, frozen=True):
     name: FunctionName
 
 
-class NamedToolChoice(msgspec.Struct, frozen=True):
-    """The one function that has to be called."""
+class AllowedTool(msgspec.Struct, frozen=True):
+    """One of those that may be called."""
 
-    function: NamedFunction
-    type: Literal["function"] = "function"
+    function: NamedFunction | None = None
+    type: str = "function"
+
+
+class AllowedTools(msgspec.Struct, frozen=True):
+    """The part of the tools that may be called now, and whether one of them has to be."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[AllowedTool], Meta(min_length=1)]
+
+
+class NamedToolChoice(msgspec.Struct, frozen=True):
+    """The one function that has to be called (`function`), or the ones that may be (`allowed_tools`)."""
+
+    function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
+    type: str = "function"
 
 
 ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
+LegacyChoice = Literal["none", "auto"] | NamedFunction
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 
 
 class TextFormat(msgspec.Struct, frozen=True, tag="text"):
@@ -180,6 +265,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    # Tools and their choice as they were before: one call an answer, told as `function_call`.
+    functions: Annotated[list[FunctionDefinition], Meta(max_length=128)] | None = None
+    function_call: LegacyChoice | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: ReasoningEffort | None = None
     # Ours: pictures in the answer as links (default) or as data URLs.
@@ -189,8 +277,29 @@ class ChatRequest(msgspec.Struct, frozen=True):
     parent_message_id: str | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     store: bool | None = None
+
+
+class WithoutEffect(msgspec.Struct, frozen=True):
+    """Fields of the published schema that have no effect here: what they may be."""
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    modalities: list[Literal["text", "audio"]] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    web_search_options: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
+    prediction: dict[str, Any] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------
@@ -247,6 +356,7 @@ class AssistantMessage(msgspec.Struct, frozen=True):
     annotations: list[Annotation] = []
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: CalledFunction | UnsetType = UNSET
 
 
 class CompletionChoice(msgspec.Struct, frozen=True):
@@ -295,6 +405,7 @@ class ChunkDelta(msgspec.Struct, frozen=True):
     reasoning_content: str | UnsetType = UNSET
     refusal: UnsetType | None = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
     annotations: list[Annotation] | UnsetType = UNSET
 
 

@@ -54,6 +54,7 @@ async def test_it_waits_for_the_disk_where_it_must_last(tmp_path: Path, monkeypa
         (store.add([ANNA]), "FULL"),
         (store.claim("anna", "lease", 1, 60), "NORMAL"),
         (store.save_condition("anna", Condition()), "FULL"),
+        (store.prolong([("anna", "lease")], 60), "NORMAL"),
         (store.add_uses({"anna": (1.0, 1)}), "NORMAL"),
         (store.remove(["anna"]), "FULL"),
     ]:

@@ -290,6 +290,28 @@ async def test_a_claim_ends_by_itself_unless_it_is_prolonged(store: Store, other
     assert not await other.claim("anna", "fourth", 2, 60)
 
 
+async def test_claims_are_prolonged_together_and_come_back_to_life(store: Store, other: Store) -> None:
+    assert await store.claim("anna", "h/1", 2, 0.2)
+    assert await store.claim("bert", "h/2", 1, 0.2)
+    await store.prolong([("anna", "h/1"), ("bert", "h/2")], 60)
+    await asyncio.sleep(0.3)
+    assert not await other.claim("bert", "third", 1, 60)
+    await store.prolong([("anna", "ended long ago")], 60)
+    assert not await other.claim("anna", "third", 2, 60)
+    await store.prolong([], 60)
+
+
+async def test_claims_of_holders_that_are_gone_are_given_back(store: Store, other: Store) -> None:
+    assert await store.claim("anna", "dead/1", 1, 60)
+    assert await store.claim("bert", "dead/2", 2, 60)
+    assert await store.claim("bert", "alive/3", 2, 60)
+    assert await other.release_held_by(lambda holder: holder == "dead") == 2
+    assert await other.claim("anna", "new", 1, 60)
+    assert await other.claim("bert", "new", 2, 60)
+    assert not await other.claim("bert", "newer", 2, 60), "that of the living one stays"
+    assert await other.release_held_by(lambda holder: holder == "dead") == 0
+
+
 async def test_processes_never_hold_more_than_the_limit(
     address: dict[str, Any], start_child: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
