@@ -200,7 +200,7 @@ class Exchange:
                 await send(data)
             if self.error is not None:
                 return b""  # another choice has failed, and that was the stream's last line
-            if choice.needs is not None:
+            if choice.needs is not None or not choice.turn.reads_on:
                 events = await self._services.step(choice)
             else:
                 try:

@@ -1,4 +1,4 @@
-"""The log of a worker: lines that nobody waits for are written together, a few times a second.
+"""The log of a worker: what is told in one turn of the event loop is written together, when the turn is over.
 
 Rule: a warning is written at once, with what came before it; so is everything where no event loop runs.
 """
@@ -7,17 +7,15 @@ import asyncio
 import logging
 from contextlib import nullcontext
 
-_TOGETHER_SECONDS = 0.1
-
 
 class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers alone
-    """Writes to standard error. A write for each line cost a small request 10 microseconds, and stopped the loop where
-    whoever reads the log was slow; a thread for it would cost it as much in switches."""
+    """Writes to standard error. A write for each line costs a small request 10 microseconds; where many end at once,
+    they share one. A thread for it would cost each as much in switches."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon: asyncio.Handle | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler; the lock is held."""
@@ -27,10 +25,10 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
             self.handleError(record)
             return
         if record.levelno < logging.WARNING:
-            if self._timer is not None:
+            if self._soon is not None:
                 return
             try:
-                self._timer = asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self.flush)
+                self._soon = asyncio.get_running_loop().call_soon(self.flush)
             except RuntimeError:
                 pass
             else:
@@ -41,9 +39,9 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
         """Write what has been gathered."""
         with self.lock or nullcontext():
             lines, self._lines = self._lines, []
-            timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+            soon, self._soon = self._soon, None
+        if soon is not None:
+            soon.cancel()
         if lines:
             self.stream.write("\n".join([*lines, ""]))
         super().flush()
