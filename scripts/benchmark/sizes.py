@@ -6,15 +6,15 @@ import msgspec
 class Sizes(msgspec.Struct, frozen=True):
     """Counts of requests, streams and chunks; seconds of a run."""
 
-    repeats: int = 5
+    repeats: int = 3
     small_requests: int = 480  # of each kind: streamed or whole
     small_at_once: int = 16
     burst_streams: int = 50
-    burst_chunks: int = 2000
+    burst_chunks: int = 1000
     paced_streams: int = 200
-    paced_chunks: int = 200
+    paced_chunks: int = 100
     pace: float = 0.01  # seconds between two chunks of one stream
-    latency_requests: int = 40
+    latency_requests: int = 30
     crowd_streams: int = 500
     crowd_chunks: int = 100
     crowd_pace: float = 0.021

@@ -5,7 +5,7 @@ Rule: a warning is written at once, with what came before it; so is everything w
 
 import asyncio
 import logging
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 
 
 class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # generic for type checkers alone
@@ -42,9 +42,10 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
             soon, self._soon = self._soon, None
         if soon is not None:
             soon.cancel()
-        if lines:
-            self.stream.write("\n".join([*lines, ""]))
-        super().flush()
+        with suppress(OSError, ValueError):  # nobody reads the log any more, or it is closed: there is nowhere to say so
+            if lines:
+                self.stream.write("\n".join([*lines, ""]))
+            super().flush()
 
 
 class SecondsFormatter(logging.Formatter):
