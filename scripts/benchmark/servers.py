@@ -21,6 +21,8 @@ PROJECT = Path(__file__).parents[2]
 GATEWAY = PROJECT / ".venv/bin/chat2api"
 MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
+# Two calls a turn, as when the aims were set; with two steps there is one more.
+_ONE_STEP = {"SENTINEL": "one-step"}
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
@@ -152,6 +154,7 @@ def gateway(
     """The gateway as users run it, in front of the upstream's paths below `prefix`."""
     port = free_port()
     environment = {"CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}", "DATA_DIR": str(folder / "data")}
+    environment |= _ONE_STEP
     command = [str(program), "serve", "--port", str(port), "--workers", str(workers)]
     with running(name, command, folder, environment, port) as server:
         yield server
@@ -163,6 +166,7 @@ def bridge(folder: Path, upstream_port: int) -> Iterator[Server]:
     port = free_port()
     url = f"http://127.0.0.1:{upstream_port}"
     environment = {"CHATGPT_BASE_URL": url, "DATA_DIR": str(folder / "bridge-data"), "PYTHONPATH": str(PROJECT)}
+    environment |= _ONE_STEP
     command = [str(MITMDUMP), "-s", str(PROJECT / "addons/bridge.py"), "--mode", f"reverse:{url}"]
     command += ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder / 'mitmproxy'}"]
     with running("bridge", command, folder, environment, port) as server:

@@ -42,7 +42,9 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
             soon, self._soon = self._soon, None
         if soon is not None:
             soon.cancel()
-        with suppress(OSError, ValueError):  # nobody reads the log any more, or it is closed: there is nowhere to say so
+        with suppress(
+            OSError, ValueError
+        ):  # nobody reads the log any more, or it is closed: there is nowhere to say so
             if lines:
                 self.stream.write("\n".join([*lines, ""]))
             super().flush()
