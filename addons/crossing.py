@@ -197,7 +197,7 @@ class Crossing:
             async def keep(data: bytes) -> None:
                 lines.append(data)
 
-            await exchange.run(keep)
+            lines.append(await exchange.run(keep))
             return HttpReply(200, STREAM_HEADERS | self._call.answer_headers(), b"".join(lines))
         finally:
             self.end()

@@ -124,6 +124,7 @@ class Leases:
         self.guests = guests
         self._fetch = fetch
         self._installation = installation
+        self._nobody = identity_of(None, installation)
         self._clock = clock
         self._default_model = default_model
         self._conversation_only = conversation_only
@@ -140,7 +141,7 @@ class Leases:
             return await self._lend(self.guests, model, frozenset(), guest)
         if len(self.pool):
             return await self._lend(self.pool, model, tried, owner)
-        identity = identity_of(None, self._installation)
+        identity = self._nobody
         listed = await self._list_of(identity)
         preset = listed.catalog.preset(model)
         named, slug = (model, preset.slug) if preset else resolve(model, listed.slugs, self._default_model)
@@ -152,7 +153,7 @@ class Leases:
         if caller.own is not None:
             return await self._call(self.guests, await self._guest(caller))
         if not len(self.pool):
-            return AccountCall(identity_of(None, self._installation))
+            return AccountCall(self._nobody)
         if owner is None and pin is not None:
             # By rendezvous hashing: one account coming or going moves only those pinned to it.
             usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
@@ -186,7 +187,7 @@ class Leases:
             if listed is not None:
                 return listed
         if caller.own is None and not len(self.pool):
-            return await self._list_of(identity_of(None, self._installation))
+            return await self._list_of(self._nobody)
         pool = self.guests if caller.own is not None else self.pool
         owner = await self._guest(caller) if caller.own is not None else None
         slot = await self._slot(pool, (AUTO,), frozenset(), owner)

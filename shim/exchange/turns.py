@@ -93,6 +93,11 @@ class LiveTurn:
         self._now = now
         self._last: Event | None = None
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether all it needs is its response's next chunk, however long that takes: nearly always."""
+        return self.answer.follow is None and not self.reopened and not self.answer.seems_whole
+
     def receive(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes (`b""` is the end)."""
         return self.note(self.answer.receive(chunk))

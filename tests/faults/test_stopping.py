@@ -127,7 +127,7 @@ async def test_a_slow_reader_may_take_longer(monkeypatch):
 
     answer = EventStream(request(), stream.run, stream.finish, headers={}, longest=0.1, break_off=lambda _: b"")
     await answer.send_body(slow, request().receive)
-    assert stream.sent == [b"0", b"1", b"2", b"3", b"4", b"5", b""]
+    assert stream.sent == [b"0", b"1", b"2", b"3", b"4", b"5", b"end"]
 
 
 async def test_an_interrupted_stream_says_so():

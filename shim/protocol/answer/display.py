@@ -16,23 +16,41 @@ from shim.protocol.events import CodeDelta, Event, FileRef, Picture, ReasoningDe
 _find_special = SPECIAL.search
 
 
+class RawText:
+    """The raw text of a message so far; apart from the message, so that its filter can ask for the length without the
+    two knowing each other: what goes in a circle stays until the collector has been through it."""
+
+    __slots__ = ("_pieces", "_text", "append")
+
+    def __init__(self) -> None:
+        self.set("")
+
+    def set(self, text: str) -> None:
+        """This is all of it."""
+        self._text = text
+        self._pieces: list[str] = []
+        self.append = self._pieces.append
+
+    def so_far(self) -> str:
+        """All of it, joined only when it is asked for."""
+        if self._pieces:
+            self.set("".join([self._text, *self._pieces]))
+        return self._text
+
+    def length(self) -> int:
+        """How many characters it has."""
+        return len(self.so_far())
+
+
 class ShownMessage:
     """One message being shown: its raw text so far, and the text filter that makes events of it."""
 
-    __slots__ = ("canvas", "held", "kind", "pieces", "text", "text_filter")
+    __slots__ = ("canvas", "held", "kind", "raw", "text_filter")
 
     def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
         self.kind, self.canvas = reading.kind, reading.canvas
-        self.text = self.held = ""
-        self.pieces: list[str] = []
+        self.raw, self.held = RawText(), ""
         self.text_filter = self._text_filter(reading, file, joins=joins)
-
-    def so_far(self) -> str:
-        """All raw text so far, joined only when it is asked for."""
-        if self.pieces:
-            self.text = "".join([self.text, *self.pieces])
-            self.pieces.clear()
-        return self.text
 
     def is_like(self, reading: Reading) -> bool:
         """Whether `reading` is the same message read in the same way."""
@@ -47,7 +65,7 @@ class ShownMessage:
             return PassThrough(ToolOutput("", opens=True))
         if reading.kind is ReasoningDelta:
             return MarkdownTextFilter(ReasoningDelta)
-        return MarkdownTextFilter(TextDelta, file, length=lambda: len(self.so_far()), opened=joins)
+        return MarkdownTextFilter(TextDelta, file, length=self.raw.length, opened=joins)
 
 
 class Display:
@@ -76,7 +94,7 @@ class Display:
         live = self._live
         if live is None or not text:
             return []
-        live.pieces.append(text)
+        live.raw.append(text)
         if live.text_filter.clear and _find_special(text) is None:
             return [live.kind(text)]
         return self._give(live, live.text_filter.receive(text))
@@ -93,14 +111,14 @@ class Display:
             joins, self.joins = self.joins, self.joins and reading.kind is not TextDelta
             file = FileRef(conversation_id, key[0])
             shown = self._shown[key] = ShownMessage(reading, file, joins=joins and reading.kind is TextDelta)
-        before, new = shown.so_far(), ""
+        before, new = shown.raw.so_far(), ""
         if not before.startswith(reading.text):  # else it is old news, or text taken back, which can't be
             new = _after(before, reading.text, paragraphs=reading.rewrites)
-            shown.text = reading.text
-        shown.held = reading.held and ("\n\n" if shown.text else "") + reading.held
+            shown.raw.set(reading.text)
+        shown.held = reading.held and ("\n\n" if shown.raw.length() else "") + reading.held
         shown.text_filter.receive_metadata(message.metadata)
         events += self._give(shown, shown.text_filter.receive(new))
-        grows = bool(reading.text) and len(shown.text) == len(reading.text)
+        grows = bool(reading.text) and shown.raw.length() == len(reading.text)
         self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
         return events
 
@@ -118,7 +136,8 @@ class Display:
         holding, self._holding = self._holding, {}
         for shown in holding:
             if shown.held:  # nothing has taken its place
-                shown.text, held, shown.held = shown.so_far() + shown.held, shown.held, ""
+                held, shown.held = shown.held, ""
+                shown.raw.append(held)
                 events += shown.text_filter.receive(held)
             events += shown.text_filter.rest()
         self._note(events)
