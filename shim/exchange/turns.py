@@ -246,8 +246,11 @@ class Turns:
 
     def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
-        lease.failed(error, self.now())
-        tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
+        if tries.asks_again(error, attempt, lease.account_id, self.now()):
+            lease.left()
+        else:
+            lease.failed(error, self.now())
+            tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
