@@ -92,6 +92,8 @@ class Bridge:
     @guarded
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer what is meant for us: as the upstream call, or by the app."""
+        if (mapped := ctx.master.addons.get("maplocal")) is not None:
+            mapped.request(flow)  # mitmproxy asks it only after scripts, when the call would be upstream's already
         if flow.response is not None or flow.error is not None or not flow.live:
             return  # another addon has answered or ended it (proxyauth, block_list, map_local): mitmproxy's convention
         if not rewriting.is_ours(flow, ctx.options.bridge_host):

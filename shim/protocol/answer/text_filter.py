@@ -25,6 +25,7 @@ PATIENCE = 240
 _MAX_MARKER = 16 * 1024
 _MAX_ADDRESS = 1024
 _SCHEME = "sandbox:"
+_MADE_FILES = "/mnt/data/"
 # The target of a link ends where Markdown ends it: `(...)` at white space or the closing bracket, `<...>` at `>`.
 _BARE = r"/(?:[^\s()<>\ue200-\ue206]|\([^\s()<>\ue200-\ue206]*\))*"
 _QUOTED = r"/[^\n<>\ue200-\ue206]*"
@@ -166,9 +167,8 @@ class Prose:
         if self._file is None or not _SCHEME.startswith(beginning):
             return _Found(at + 1, bracket)
         match = _TARGET[bracket].match(f"{held}\n" if last else held, at)
-        if match and len(match[0]) <= _MAX_ADDRESS:
-            file = msgspec.structs.replace(self._file, sandbox_path=unquote(match[1]))
-            return _Found(match.end(), bracket, FileLink(file))
+        if match and len(match[0]) <= _MAX_ADDRESS and _is_made(path := unquote(match[1])):
+            return _Found(match.end(), bracket, FileLink(msgspec.structs.replace(self._file, sandbox_path=path)))
         undecided = len(held) == at + 1 + len(beginning) or _UNENDED[bracket].match(held, at)
         if last or match or not undecided or len(held) - at > _MAX_ADDRESS:
             return _Found(at + 1, bracket)
@@ -214,3 +214,9 @@ class Prose:
             events.append(TextDelta("", opens=True))
             self._opened = True
         events.append(event)
+
+
+def _is_made(path: str) -> bool:
+    """Whether a path of the sandbox is one that the assistant makes files at. A link is a promise that there is a file,
+    and signed by us, so it is made for nothing else: not for `/etc`, not for a way out by `..`."""
+    return path.startswith(_MADE_FILES) and ".." not in path.split("/") and path.isprintable()
