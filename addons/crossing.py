@@ -155,6 +155,8 @@ class Crossing:
         response = ReceivedResponse(status, headers)
         if not self._wanted.prompt.stream or not is_event_stream(status, response.headers):
             return None
+        if response.headers.get("content-length", "").strip() == "0":
+            return None  # mitmproxy asks no stream callable about an empty body
         try:
             self._decoder = Decoder(response.headers.get("content-encoding", ""))
         except CodingError:
