@@ -65,19 +65,26 @@ Act = Callable[[Wire], None]
 
 
 class FaultyUpstream:
-    """Does to every call what `act` says, and counts them."""
+    """Does to every call what `act` says, and counts them; where there is a healthy upstream `behind`, only to those
+    whose path holds `stage`, and the others are that one's."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: str | None = None) -> None:
         self.act: Act = good
+        self.stage = ""
         self.asked = 0
         upstream = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 with contextlib.suppress(OSError):
-                    if _read_request(self.request):
-                        upstream.asked += 1
-                        upstream.act(Wire(self.request))
+                    asked = _read_request(self.request)
+                    if asked is None:
+                        return
+                    if behind is not None and upstream.stage not in asked.partition(b"\r\n")[0].decode():
+                        _pass_on(asked, self.request, behind)
+                        return
+                    upstream.asked += 1
+                    upstream.act(Wire(self.request))
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads, request_queue_size, block_on_close = True, 1024, False
@@ -96,19 +103,31 @@ class FaultyUpstream:
             self._server.server_close()
 
 
-def _read_request(sock: socket.socket) -> bool:
+def _read_request(sock: socket.socket) -> bytes | None:
+    """The whole of it."""
     received = b""
     while b"\r\n\r\n" not in received:
         piece = sock.recv(65536)
         if not piece:
-            return False
+            return None
         received += piece
     head, _, body = received.partition(b"\r\n\r\n")
     lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
     left = int(lengths[0]) - len(body) if lengths else 0
-    while left > 0:
-        left -= len(sock.recv(1 << 20)) or left
-    return True
+    pieces = [received]
+    while left > 0 and (piece := sock.recv(1 << 20)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def _pass_on(asked: bytes, sock: socket.socket, behind: str) -> None:
+    """One call by the healthy upstream, which closes its connection behind the answer, as does this one."""
+    host, _, port = behind.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as healthy:
+        healthy.sendall(asked.replace(b"\r\n", b"\r\nconnection: close\r\n", 1))
+        while piece := healthy.recv(65536):
+            sock.sendall(piece)
 
 
 # --- what it does -----------------------------------------------------------------------------------------------------

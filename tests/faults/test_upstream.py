@@ -88,6 +88,60 @@ def test_an_upstream_that_is_not_there(start_gateway):
         assert outcome(ask(gateway, stream)) == (502, "upstream_unreachable")
 
 
+# --- at the calls before the conversation -----------------------------------------------------------------------------
+
+BEFORE = (
+    "reset before the head",
+    "end before the head",
+    "half a head",
+    "no HTTP",
+    "silence before the head",
+    "silence after the head",
+    "status 500",
+    "status 503",
+    "status 302",
+    "HTML",
+    "nothing",
+    "zeros",
+    "a head of 300 KB",
+    "gzip that is none",
+)
+
+
+@pytest.fixture(scope="module")
+def staged(start_standin):
+    with FaultyUpstream(start_standin().base_url).running() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def full_gateway(start_gateway, staged):
+    return start_gateway(CHATGPT_BASE_URL=staged.base_url, **SETTINGS | {"CONVERSATION_ONLY": "false"})
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_a_fault_at_the_requirements_is_told_and_no_conversation_is_sent(full_gateway, staged, name):
+    staged.stage, staged.act, staged.asked = "chat-requirements", FAULTS[name].act, 0
+    status, code = outcome(ask(full_gateway, stream=False, text="[[say=one]]"))
+    assert status in {502, 504}, code
+    assert staged.asked >= 1
+    staged.stage = "/nothing of this name"
+    assert outcome(ask(full_gateway, stream=False, text="[[say=one]]")) == GOOD
+    assert "Traceback" not in full_gateway.log
+
+
+@pytest.mark.parametrize("name", BEFORE)
+def test_a_fault_at_the_list_of_models_is_survived(start_gateway, staged, name):
+    """The list is kept once it is had, so each of these is a gateway of its own."""
+    gateway = start_gateway(CHATGPT_BASE_URL=staged.base_url, **SETTINGS | {"CONVERSATION_ONLY": "false"})
+    staged.stage, staged.act, staged.asked = "/models", FAULTS[name].act, 0
+    assert outcome(ask(gateway, stream=False, text="[[say=one]]")) == GOOD
+    assert staged.asked >= 1
+    gateway.stop()
+
+
+# --- what is left -----------------------------------------------------------------------------------------------------
+
 # Those that fail in the answer, once upstream has taken the turn: their errors hold the frames that hold the answer.
 FAILING = ("reset in the middle", "no end", "an error in the stream", "no UTF-8", "end before the head", "status 500")
 
