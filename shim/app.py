@@ -1,6 +1,5 @@
 """The Litestar application: routes, the exception map, and a lifespan that makes and closes what they share."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -31,6 +30,7 @@ from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
+from shim.server import logs
 from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
@@ -73,7 +73,7 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> AccountPool:
+    async def provide_pool() -> AccountPool:
         return state["gateway"].leases.pool
 
     @asynccontextmanager
@@ -82,6 +82,7 @@ def create_app(
             state["gateway"] = opened
             async with around():
                 yield
+        logs.flush()
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
     described = openapi_route(
@@ -90,7 +91,10 @@ def create_app(
     routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
-        dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
+        dependencies={
+            "gateway": Provide(provide_gateway, use_cache=True),
+            "pool": Provide(provide_pool, use_cache=True),
+        },
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
         cors_config=_cors(settings),
@@ -105,7 +109,7 @@ def create_app(
 def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_level)
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
 

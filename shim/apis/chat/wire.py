@@ -291,7 +291,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     # Search, by the web backend's own: how much and from where can't be said to it.
     web_search_options: dict[str, Any] | None = None
     # One of the model's own tiers, where it has any.
-    service_tier: Annotated[str, Meta(max_length=32)] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     # Whether the chat is kept, where `chatgpt.temporary` does not say.
     store: bool | None = None
     # Accepted, as the real API does, and without effect on the answer.
