@@ -19,12 +19,15 @@ from scripts.benchmark.report import Row
 from scripts.benchmark.sizes import Sizes
 
 _TICK = 0.005
+# The seed of protocol.md 2.6, and the hardest difficulty that is tried at all (2.3).
 _SEED = "0.6180339887"
-_UNSOLVABLE = Challenge(_SEED, "0" * 128)
 _DIFFICULTY = "000032"
+# No hash is all zeros, so the search makes every attempt it is allowed.
+_UNSOLVABLE = Challenge(_SEED, "0" * 128)
 _CONFIG = proof_config(
     ClientProfile(), now=datetime(2024, 1, 1, tzinfo=UTC), performance_ms=1234.5, session_id=f"{0:032x}"
 )
+# Times what plain Python finds, by how many attempts one core makes at once.
 _AIMS = {"4 at once": 3.0, "8 at once": 6.0}
 _LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -69,6 +72,7 @@ def _rates(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
                 part="pow",
                 name=f"Attempts per second, {name}",
                 unit="1/s",
+                # The best of each, because others on the machine only ever make it slower.
                 baseline=max(plain),
                 baseline_name=baseline_name,
                 measured=max(found),
@@ -79,7 +83,12 @@ def _rates(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
 
 
 def _finders(attempts: int) -> Iterator[tuple[str, Find, str, Callable[[], object]]]:
-    yield "in Python", plain.find, "bare sha3_512", lambda: _hash(attempts)
+    def hash_alone() -> None:
+        message = (_SEED + encode(_CONFIG)).encode()
+        for _ in range(attempts):
+            hashlib.sha3_512(message).digest()
+
+    yield "in Python", plain.find, "bare sha3_512", hash_alone
     searching = functools.partial(search, _UNSOLVABLE, _CONFIG, start=10**5, attempts=attempts, find=plain.find)
     for width in (1, 4, 8):
         if width <= LANES:
@@ -98,18 +107,18 @@ def _per_second(attempts: int, work: Callable[[], object]) -> float:
     return attempts / (time.process_time() - began)
 
 
-def _hash(attempts: int) -> None:
-    message = (_SEED + encode(_CONFIG)).encode()
-    for _ in range(attempts):
-        hashlib.sha3_512(message).digest()
-
-
 async def _lateness(seconds: float) -> tuple[list[float], list[float]]:
     """How late each tick came, without and with proofs being solved all the while."""
     solver = Solver(workers=1)
+
+    async def solve_on() -> None:
+        for number in range(1_000_000):
+            with contextlib.suppress(PowError):
+                await solver.solve(Challenge(f"0.{number}", _DIFFICULTY), _CONFIG)
+
     try:
         idle = await _ticks(seconds)
-        solving = asyncio.create_task(_solve(solver))
+        solving = asyncio.create_task(solve_on())
         await asyncio.sleep(0.5)  # workers start with the first hard proof
         late = await _ticks(seconds)
         solving.cancel()
@@ -127,13 +136,6 @@ async def _ticks(seconds: float) -> list[float]:
         await asyncio.sleep(_TICK)
         late.append(time.perf_counter() - before - _TICK)
     return late
-
-
-async def _solve(solver: Solver) -> None:
-    """One proof after the other, as long as it is let."""
-    for number in range(1_000_000):
-        with contextlib.suppress(PowError):
-            await solver.solve(Challenge(f"0.{number}", _DIFFICULTY), _CONFIG)
 
 
 def _quantile(values: list[float], share: float) -> float:

@@ -21,6 +21,7 @@ PROJECT = Path(__file__).parents[2]
 GATEWAY = PROJECT / ".venv/bin/chat2api"
 MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
+# For a loaded machine; mostly it is one second. The gateway itself waits for open streams before it ends.
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
@@ -93,6 +94,7 @@ class Server(Target):
 
     def stop(self) -> None:
         """End it, and whatever it left."""
+        # Before it ends, because nobody knows whose children they were afterwards.
         processes = self._processes() if self._process.poll() is None else []
         self._process.terminate()
         try:
@@ -171,6 +173,7 @@ def free_port() -> int:
 
 
 def _granian(app: str, port: int) -> list[str]:
+    # As the gateway serves itself; the backlogs are larger than any load, so that nothing waits to be accepted.
     return [
         *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
         *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
