@@ -149,6 +149,20 @@ async def run(order: Order) -> Outcome:
     """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
     request = request_bytes(order)
     loop = asyncio.get_running_loop()
+    failed: Counter[str] = Counter()
+
+    async def call_and_close(connection: Connection) -> list[float]:
+        firsts = []
+        for _ in range(order.rounds):
+            try:
+                firsts.append(await connection.call(request))
+            except AnswerError:
+                if not order.lossy:
+                    raise
+                failed[connection.status or "lost"] += 1
+        connection.close()
+        return firsts
+
     async with asyncio.timeout(order.deadline):
         # One after the other, or the servers' backlogs would be what is measured.
         made = [await loop.create_connection(Connection, order.host, order.port) for _ in range(order.connections)]
@@ -164,8 +178,7 @@ async def run(order: Order) -> Outcome:
                 connection.close()
             return Outcome(sum(connection.words for connection in connections), [])
         began, cpu = time.perf_counter(), time.process_time()
-        failed: Counter[str] = Counter()
-        lists = await asyncio.gather(*(_calls(connection, request, order, failed) for connection in connections))
+        lists = await asyncio.gather(*map(call_and_close, connections))
     return Outcome(
         sum(connection.words for connection in connections),
         [first for some in lists for first in some],
@@ -173,19 +186,6 @@ async def run(order: Order) -> Outcome:
         time.process_time() - cpu,
         dict(failed),
     )
-
-
-async def _calls(connection: Connection, request: bytes, order: Order, failed: Counter[str]) -> list[float]:
-    firsts = []
-    for _ in range(order.rounds):
-        try:
-            firsts.append(await connection.call(request))
-        except AnswerError:
-            if not order.lossy:
-                raise
-            failed[connection.status or "lost"] += 1
-    connection.close()
-    return firsts
 
 
 def main() -> None:

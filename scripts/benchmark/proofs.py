@@ -8,8 +8,9 @@ import contextlib
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import uvloop
 
@@ -59,46 +60,45 @@ def proofs(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
 
 def _rates(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
     """What one core finds, in Python against bare hashing, and compiled against Python, for each width there is."""
+
+    def hash_alone() -> None:
+        message = (_SEED + encode(_CONFIG)).encode()
+        for _ in range(sizes.attempts):
+            hashlib.sha3_512(message).digest()
+
+    finders: list[tuple[str, Find, str, Callable[[], object]]] = [
+        ("in Python", plain.find, "bare sha3_512", hash_alone),
+    ]
+    in_python = functools.partial(search, _UNSOLVABLE, _CONFIG, start=10**5, attempts=sizes.attempts, find=plain.find)
+    for width in (1, 4, 8):
+        if width <= LANES:
+            from pow import _sha3  # noqa: PLC0415  it is only there where LANES says so
+
+            def find_at_once(*order: Any, width: int = width) -> int | None:
+                return _sha3.find(*order, width)
+
+            finders.append((f"{width} at once", find_at_once, "in Python", in_python))
     rows = []
-    for name, find, baseline_name, baseline in _finders(sizes.attempts):
-        found, plain = [], []
+    for name, find, baseline_name, baseline in finders:
+        found, beside = [], []
         for turn in range(sizes.repeats):
             tell(f"attempts per second, {name}, {turn + 1} of {sizes.repeats}")
             searching = functools.partial(search, _UNSOLVABLE, _CONFIG, start=10**5, attempts=sizes.attempts, find=find)
             found.append(_per_second(sizes.attempts, searching))
-            plain.append(_per_second(sizes.attempts, baseline))
+            beside.append(_per_second(sizes.attempts, baseline))
         rows.append(
             Row(
                 part="pow",
                 name=f"Attempts per second, {name}",
                 unit="1/s",
                 # The best of each, because others on the machine only ever make it slower.
-                baseline=max(plain),
+                baseline=max(beside),
                 baseline_name=baseline_name,
                 measured=max(found),
-                aim=max(plain) * _AIMS[name] if name in _AIMS else None,
+                aim=max(beside) * _AIMS[name] if name in _AIMS else None,
             )
         )
     return rows
-
-
-def _finders(attempts: int) -> Iterator[tuple[str, Find, str, Callable[[], object]]]:
-    def hash_alone() -> None:
-        message = (_SEED + encode(_CONFIG)).encode()
-        for _ in range(attempts):
-            hashlib.sha3_512(message).digest()
-
-    yield "in Python", plain.find, "bare sha3_512", hash_alone
-    searching = functools.partial(search, _UNSOLVABLE, _CONFIG, start=10**5, attempts=attempts, find=plain.find)
-    for width in (1, 4, 8):
-        if width <= LANES:
-            from pow import _sha3  # noqa: PLC0415  it is only there where LANES says so
-
-            yield f"{width} at once", functools.partial(_with_lanes, _sha3.find, width), "in Python", searching
-
-
-def _with_lanes(find: Callable[..., int | None], width: int, *order: object) -> int | None:
-    return find(*order, width)
 
 
 def _per_second(attempts: int, work: Callable[[], object]) -> float:

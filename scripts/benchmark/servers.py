@@ -51,7 +51,19 @@ class Target:
 
     def cpu(self) -> float:
         """Seconds of CPU, user and system, that its processes have used so far; nan where there are none to be seen."""
-        return sum(map(_cpu_seconds, self._processes())) if self._processes() else math.nan
+        processes = self._processes()
+        if not processes:
+            return math.nan
+        seconds = 0.0
+        for process in processes:
+            # psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id.
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):
+                    seconds += time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
+                    continue
+            times = process.cpu_times()
+            seconds += times.user + times.system
+        return seconds
 
     def memory(self, *, shared_once: bool = False) -> int:
         """Bytes its processes have resident, one by one; `shared_once`: what they share among them counts once."""
@@ -125,9 +137,13 @@ def running(name: str, command: list[str], folder: Path, environment: dict[str, 
 def upstream(folder: Path, port: int | None = None) -> Iterator[Server]:
     """The scripted upstream."""
     port = port or free_port()
-    with running(
-        "upstream", _granian("scripts.benchmark.upstream:app", port), folder, {"PYTHONPATH": str(PROJECT)}, port
-    ) as server:
+    # As the gateway serves itself; the backlogs are larger than any load, so that nothing waits to be accepted.
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
+        *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
+        *("--log-level", "warning", "scripts.benchmark.upstream:app"),
+    ]
+    with running("upstream", command, folder, {"PYTHONPATH": str(PROJECT)}, port) as server:
         yield server
 
 
@@ -172,27 +188,9 @@ def free_port() -> int:
         return port
 
 
-def _granian(app: str, port: int) -> list[str]:
-    # As the gateway serves itself; the backlogs are larger than any load, so that nothing waits to be accepted.
-    return [
-        *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
-        *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
-        *("--log-level", "warning", app),
-    ]
-
-
 def environment_of(extra: dict[str, str]) -> dict[str, str]:
     """What a process of the bench sees: none of the settings the caller may have exported."""
     return {name: os.environ[name] for name in _KEPT if name in os.environ} | extra
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    """psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            return time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")
