@@ -26,6 +26,7 @@ PATIENCE = 240
 _MAX_MARKER = 16 * 1024
 _MAX_ADDRESS = 1024
 _SCHEME = "sandbox:"
+_MADE_FILES = "/mnt/data/"
 # The target of a link ends where Markdown ends it: `(...)` at white space or the closing bracket, `<...>` at `>`.
 _BARE = r"/(?:[^\s()<>\ue200-\ue206]|\([^\s()<>\ue200-\ue206]*\))*"
 _QUOTED = r"/[^\n<>\ue200-\ue206]*"
@@ -167,9 +168,8 @@ class MarkdownTextFilter:
             return _Found(at + 1, bracket)
         # At the end of the message an address ends as well: a line break stands for that.
         match = _TARGET[bracket].match(f"{held}\n" if last else held, at)
-        if match and len(match[0]) <= _MAX_ADDRESS:
-            file = msgspec.structs.replace(self._file, sandbox_path=unquote(match[1]))
-            return _Found(match.end(), bracket, FileLink(file))
+        if match and len(match[0]) <= _MAX_ADDRESS and _is_made(path := unquote(match[1])):
+            return _Found(match.end(), bracket, FileLink(msgspec.structs.replace(self._file, sandbox_path=path)))
         undecided = len(held) == at + 1 + len(beginning) or _UNENDED[bracket].match(held, at)
         if last or match or not undecided or len(held) - at > _MAX_ADDRESS:
             return _Found(at + 1, bracket)
@@ -216,3 +216,9 @@ class MarkdownTextFilter:
             events.append(TextDelta("", opens=True))
             self._opened = True
         events.append(event)
+
+
+def _is_made(path: str) -> bool:
+    """Whether a path of the sandbox is one that the assistant makes files at. A link is a promise that there is a file,
+    and signed by us, so it is made for nothing else: not for `/etc`, not for a way out by `..`."""
+    return path.startswith(_MADE_FILES) and ".." not in path.split("/") and path.isprintable()
