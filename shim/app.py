@@ -58,7 +58,7 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> AccountPool:
+    async def provide_pool() -> AccountPool:
         return state["gateway"].leases.pool
 
     @asynccontextmanager
@@ -78,7 +78,7 @@ def create_app(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={
             "gateway": Provide(provide_gateway, use_cache=True),
-            "roster": Provide(provide_roster, use_cache=True),
+            "pool": Provide(provide_pool, use_cache=True),
         },
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],

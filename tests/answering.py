@@ -5,7 +5,7 @@ from typing import Any
 
 from shim.apis.chat import CHAT
 from shim.apis.chat.read import ChatOptions
-from shim.protocol.api import AnswerPlace, Api
+from shim.protocol.api import AnsweredBy, AnswerPlace, Api
 from shim.protocol.counting.usage import Usage
 from shim.protocol.events import Event, FileRef
 from shim.protocol.transcript import Transcript
@@ -27,11 +27,13 @@ class FakeAnswer:
         place: AnswerPlace | None = None,
         api: Api = CHAT,
         options: Any = None,
+        answered_by: AnsweredBy | None = None,
     ) -> None:
         self.id, self.created, self.model = id, created, model
         self.transcripts = [Transcript() for _ in range(choices)]
         self._count = count or (lambda _transcripts: Usage(0, 0))
         self._place = place
+        self._answered_by = answered_by or AnsweredBy()
         self._api = api
         self._options = ChatOptions() if options is None else options
         self.writer = api.stream(self, self._options)
@@ -39,6 +41,9 @@ class FakeAnswer:
     @property
     def usage(self) -> Usage:
         return self._count(self.transcripts)
+
+    def answered_by(self, _choice: int) -> AnsweredBy:
+        return self._answered_by
 
     def place(self, _choice: int) -> AnswerPlace | None:
         return self._place

@@ -4,7 +4,7 @@
            └─ key, or none ────> the shared pool ─────────┼──> AccountLease ── end ──> what it showed goes back
                                  (empty) nobody ──────────┘
 
-Rule: whoever takes a lease ends it, once; ending it again does nothing.
+Rule: every lease is ended by its taker, once; ending it again does nothing.
 """
 
 import asyncio
@@ -12,8 +12,9 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-from shim.accounts.account import Account
+from shim.accounts.account import Account, Quota
 from shim.accounts.credentials import Caller, identity_of, own_account
 from shim.accounts.model_lists import FetchedModels, ModelLists
 from shim.accounts.outcomes import event_of
@@ -27,7 +28,7 @@ from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates
 from shim.protocol.upstream import Identity
 
 Fetch = Callable[[Identity], Awaitable[Catalog]]
-_BUSY_SECONDS = 1.0
+_BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
 _LISTS_AT_ONCE = 4
 _LISTS_A_CALL = 32  # of a large pool the other accounts' lists are fetched as they are used, or the next time
 
@@ -57,8 +58,21 @@ class AccountLease:
         self.renewable = slot is not None and slot.account.renewable
         self._pool, self._slot, self._own = pool, slot, own
 
+    def note_quotas(self, limits: list[Any]) -> None:
+        """What upstream said of the account's quotas (`limits_progress`); what can't be read of it is left out."""
+        if self._pool is None or self.account_id is None:
+            return
+        quotas = []
+        for limit in limits:
+            match limit:
+                case {"feature_name": str(feature), **rest}:
+                    left, resets = rest.get("remaining"), rest.get("reset_after")
+                    remaining = left if isinstance(left, int) else None
+                    quotas.append(Quota(feature[:64], remaining, resets[:40] if isinstance(resets, str) else None))
+        self._pool.note_quotas(self.account_id, tuple(quotas[:32]))
+
     def succeeded(self) -> None:
-        """The turn went well."""
+        """The turn went well, which also ends older limits on its model."""
         if self._slot is not None:
             self._end(self._slot.succeeded())
 
@@ -122,11 +136,16 @@ class Leases:
         Raises RequestError (404) where nobody has the model, LimitError where all have to wait, CredentialError.
         """
         if caller.own is not None:
+            # A caller's own credential is one account: there is no other to try, so `tried` does not apply.
             guest = await self._guest(caller)
             return await self._lend(self.guests, model, frozenset(), guest)
         if len(self.pool):
             return await self._lend(self.pool, model, tried, owner)
-        return await self._for_nobody(model)
+        identity = self._nobody
+        listed = await self._list_of(identity)
+        preset = listed.catalog.preset(model)
+        named, slug = (model, preset.slug) if preset else resolve(model, listed.slugs, self._default_model)
+        return AccountLease(identity, named, slug, known=listed.catalog.model(slug), preset=preset)
 
     async def call_on(self, caller: Caller, owner: str | None = None, *, pin: str | None = None) -> AccountCall:
         """An account for a call that is no turn: the `owner` of what it is about; else for the same `pin` always the
@@ -136,8 +155,11 @@ class Leases:
         if not len(self.pool):
             return AccountCall(self._nobody)
         if owner is None and pin is not None:
-            owner = self._pinned(pin)
+            # By rendezvous hashing: one account coming or going moves only those pinned to it.
+            usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
+            owner = max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
         if owner is None:  # the account whose turn it would be
+            # Lent and given back at once: chosen as for a turn, and counted as none.
             slot = await self._slot(self.pool, (AUTO,), frozenset(), None)
             self.pool.end(slot, Unused())
             owner = slot.account.id
@@ -204,6 +226,7 @@ class Leases:
             try:
                 slot = await self._slot(pool, tuple(slug_candidates(model)), tried, owner)
             except RequestError:
+                # Once: the second time it is the default model that nobody has.
                 if self._default_model in {None, model}:
                     raise
                 model = self._default_model or model
@@ -225,6 +248,7 @@ class Leases:
         except BaseException:
             pool.end(slot, Unused())
             raise
+        # From now on selection knows the account's models, and does not offer it for one it lacks.
         pool.learn(slot.account.id, listed.slugs)
         preset = listed.catalog.preset(model)
         slug = preset.slug if preset else slug_for(model, listed.slugs)
@@ -243,18 +267,6 @@ class Leases:
             raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)
         return AccountCall(self.identity_of(account), pool, account)
 
-    def _pinned(self, pin: str) -> str | None:
-        """By rendezvous: one account coming or going moves only those pinned to it."""
-        usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
-        return max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
-
-    async def _for_nobody(self, model: str) -> AccountLease:
-        identity = self._nobody
-        listed = await self._list_of(identity)
-        preset = listed.catalog.preset(model)
-        named, slug = (model, preset.slug) if preset else resolve(model, listed.slugs, self._default_model)
-        return AccountLease(identity, named, slug, known=listed.catalog.model(slug), preset=preset)
-
     async def _slot(self, pool: AccountPool, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None) -> Slot:
         try:
             return await pool.lease(slugs, exclude=tried, owner=owner)
@@ -262,6 +274,7 @@ class Leases:
             raise _error_of(shortage, slugs, own=pool is self.guests) from shortage
 
     async def _list_of(self, identity: Identity) -> FetchedModels:
+        # An upstream that takes nothing but conversations has no list to ask for: any model is tried there.
         if self._conversation_only:
             return FetchedModels(Catalog(), int(self._clock()), 0.0)
         return await self._lists.get(list_key(identity), lambda: self._fetch(identity))

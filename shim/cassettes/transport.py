@@ -10,13 +10,10 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse
-from shim.cassettes.matching import Miss, Player
+from shim.cassettes.matching import Miss, Player, may_be_missing
 from shim.errors import About, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport.base import ConnectionKey, gather_body
-
-
-_PREPARE = "/sentinel/chat-requirements/prepare"  # protocol.md 2
 
 
 class ReplayTransport:
@@ -39,8 +36,7 @@ class ReplayTransport:
         path = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
         body = await gather_body(request.body)
         match self._player.play(request.method, path, request.headers.items(), body):
-            case Miss() if urlsplit(request.url).path.endswith(_PREPARE):
-                # Recorded when the requirements took one step: as an upstream that has no such call, which is asked anew.
+            case Miss() if may_be_missing(path):
                 return ReplayResponse(RecordedResponse(404, {}, []), paced=False)
             case Miss() as miss:
                 raise UpstreamError(str(miss), code="replay_miss")

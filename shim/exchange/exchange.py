@@ -22,7 +22,7 @@ from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import Wanted
-from shim.protocol.api import AnswerPlace, Api, Asked, Writer
+from shim.protocol.api import AnsweredBy, AnswerPlace, Api, Asked, Writer
 from shim.protocol.counting.usage import Count, Usage, answer_tokens, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
 from shim.protocol.transcript import Transcript
@@ -79,6 +79,10 @@ class Exchange:
         """Token counts so far: the prompt once, and every choice. Counted beforehand where the loop may not wait for it
         (`run`); a driver that pushes has it counted here."""
         return self._usage or usage_of(self._prompt_tokens(tokenizer.count), self.transcripts, tokenizer.count)
+
+    def answered_by(self, choice: int) -> AnsweredBy:
+        """What really answers a choice."""
+        return self.choices[choice].turn.answered_by()
 
     def place(self, choice: int) -> AnswerPlace | None:
         """What a client continues with, where chats are kept."""

@@ -7,6 +7,7 @@ turn is sent.
 import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -25,6 +26,7 @@ from shim.exchange.continuations import Continuations, KnownChat
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
+from shim.exchange.sockets import Sockets
 from shim.exchange.turns import LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
@@ -39,8 +41,9 @@ from shim.protocol.turn.renewal import DeadCredentialError
 from shim.protocol.upstream import Identity
 from shim.schemas import check_parameters, check_schema, validate
 from shim.settings import Settings
-from shim.transport.base import Response
+from shim.transport.base import ConnectionKey, Response
 from shim.transport.driver import Driver
+from shim.transport.websocket import CurlWebSocket, FrameSocket
 
 # What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
 _DISPROVED = frozenset({State.PARKED, State.EXPIRED})
@@ -76,7 +79,8 @@ class Gateway:
         )
         self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
         self._files = Files(settings, driver, clock=clock.now)
-        self.turns = Turns(settings, self.calls, self.leases, self._files, clock)
+        sockets = Sockets(self.calls, partial(_open_socket, settings))
+        self.turns = Turns(settings, self.calls, self.leases, self._files, clock=clock, sockets=sockets)
         self._continuations = Continuations(settings, self.leases, self.turns, notes)
         self._filter_needs = FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
@@ -93,7 +97,8 @@ class Gateway:
 
     async def wanted(self, prompt: Prompt, caller: Caller) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
-        kept = not self.settings.history_disabled
+        wished = prompt.wishes.temporary
+        kept = not (self.settings.history_disabled if wished is None else wished)
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
         if prompt.has_marks:
             prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
@@ -160,3 +165,13 @@ class Gateway:
 
     async def _fetch_models(self, identity: Identity) -> Catalog:
         return await self.calls.run(identity, list_models)
+
+
+async def _open_socket(settings: Settings, url: str, headers: dict[str, str], connection: ConnectionKey) -> FrameSocket:
+    return await CurlWebSocket.open(
+        url,
+        headers,
+        proxy=connection.proxy,
+        ca_file=settings.ca_file or None,
+        connect_timeout=settings.connect_timeout,
+    )

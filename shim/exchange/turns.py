@@ -10,8 +10,8 @@ the client is gone.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -24,20 +24,21 @@ from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
 from shim.exchange.next_account import next_lease
+from shim.exchange.sockets import Sockets
 from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
-from shim.protocol.api import AnswerPlace
-from shim.protocol.commands import Handshake, HttpRequest
+from shim.protocol.api import AnsweredBy, AnswerPlace
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.models import answered_model, hands_over, works
 from shim.protocol.owners import named
 from shim.protocol.prompt import Prompt
-from shim.protocol.turn.aftermath import delete, stop
+from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
 from shim.protocol.turn.conversation import Chosen, conversation_for, owner_of
 from shim.protocol.turn.handshake import OpeningCall, open_turn
 from shim.settings import Settings
-from shim.transport.base import Response, read_reply
+from shim.transport.base import MAX_REPLY_BYTES, Response, read_reply
 
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
@@ -64,6 +65,8 @@ class PreparedTurn(msgspec.Struct, frozen=True):
     conversation: Conversation
     call: OpeningCall
     passing: bool = False  # the chat is kept for this turn alone, and deleted afterwards
+    research: bool = False
+    forgetful: bool = False  # the kept chat is to stay out of the account's memory
 
 
 class LiveTurn:
@@ -79,7 +82,7 @@ class LiveTurn:
         clear_up: "Callable[[LiveTurn], None]",
     ) -> None:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
-        self.passing = prepared.passing
+        self.passing, self.forgetful = prepared.passing, prepared.forgetful
         self._clear_up = clear_up
         self.model = prepared.lease.model
         self.response, self.answer = response, answer
@@ -108,6 +111,17 @@ class LiveTurn:
             self._last = events[-1]
         return events
 
+    def answered_by(self) -> AnsweredBy:
+        """What really answers."""
+        observed, id = self.answer.observed, self.answer.conversation_id
+        effort = observed.effort or self.conversation.thinking_effort or None
+        return AnsweredBy(
+            observed.slug,
+            effort,
+            observed.switched,
+            named(id, self.lease.account_id) if id is not None and self.kept else None,
+        )
+
     @property
     def kept(self) -> bool:
         """Whether upstream keeps the chat, so that it can be continued."""
@@ -133,6 +147,8 @@ class LiveTurn:
             self._leave()
 
     def _leave(self) -> None:
+        if (limits := self.answer.observed.limits) is not None:
+            self.lease.note_quotas(limits)
         match self._last:
             case Finished():
                 self.lease.succeeded()
@@ -145,8 +161,10 @@ class LiveTurn:
 class Turns:
     """Opens turns. One for each worker."""
 
-    def __init__(self, settings: Settings, calls: Calls, leases: Leases, files: Files, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, calls: Calls, leases: Leases, files: Files, *, clock: Clock, sockets: Sockets
+    ) -> None:
+        self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
         self._aftermath: set[asyncio.Task[None]] = set()
 
@@ -233,8 +251,11 @@ class Turns:
 
     def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
-        lease.failed(error, self.now())
-        tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
+        if tries.asks_again(error, attempt, lease.account_id, self.now()):
+            lease.left()
+        else:
+            lease.failed(error, self.now())
+            tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
@@ -250,21 +271,24 @@ class Turns:
             new_id=self._clock.new_id,
         )
         call = await self._shake_hands(lease, route, conversation)
-        return PreparedTurn(lease, route, conversation, call, passing)
+        wishes = wanted.prompt.wishes
+        forgetful = wishes.memory is False and not temporary
+        return PreparedTurn(lease, route, conversation, call, passing, "research" in wishes.hints, forgetful)
 
     def _temporary(self, prompt: Prompt, lease: AccountLease) -> tuple[bool, bool]:
         """(whether the chat is a temporary one, whether it is kept for this turn alone). Raises RequestError where the
         model works in kept chats only, and none may be made."""
-        if not self._settings.history_disabled:
+        wished = prompt.wishes.temporary
+        if not (self._settings.history_disabled if wished is None else wished):
             return False, False
-        needs_kept = works(lease.slug)
+        needs_kept = works(lease.slug) or "research" in prompt.wishes.hints
         if self._settings.kept_for_handoff and (needs_kept or hands_over(lease.slug)):
             return False, True
         if needs_kept:
             raise RequestError(
-                "This model answers in kept chats only, and chats are temporary here: KEPT_FOR_HANDOFF=true allows "
-                "kept ones that are deleted afterwards.",
-                param="model",
+                "This is answered in kept chats only, and chats are temporary here: ask for a kept one "
+                '("chatgpt": {"temporary": false}); KEPT_FOR_HANDOFF=true allows ones that are deleted afterwards.',
+                param="chatgpt.temporary",
                 code="needs_kept_chat",
             )
         return True, False
@@ -291,6 +315,7 @@ class Turns:
             kept=not conversation.history_and_training_disabled,
             named=conversation.conversation_id is not UNSET,
             token=response.headers.get("x-conduit-token"),
+            research=prepared.research,
         )
         return LiveTurn(prepared, response, answer, self.now, self._clear_up)
 
@@ -301,25 +326,47 @@ class Turns:
         where there is nothing to say yet."""
         answer = live.answer
         try:
-            match answer.follow:
-                case None:
-                    return live.receive(await self._chunk(live))
-                case _ if self.now() > live.opened_at + self._settings.total_timeout:
-                    late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
-                    return live.note(answer.abort(late, final=True))
-                case Poll() as follow:
-                    return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
-                case Resume() as follow:
-                    opening = resume(live.route.upstream, follow, self._clock.chance())
-                    return await self._reopen(live, await self._run(opening, live))
-                case Socket():
-                    raise UpstreamError("The socket is not read here", code="stream_handoff")
-                case Continue() as follow:
-                    conversation = continuation(live.conversation, follow, self._clock.new_id())
-                    call = await self._shake_hands(live.lease, live.route, conversation)
-                    return await self._reopen(live, call.request)
+            if answer.follow is None:
+                events = live.receive(await self._chunk(live))
+                if live.forgetful and answer.conversation_id is not None:
+                    live.forgetful = False
+                    self._soon(self._tell(live, keep_out_of_memory(live.route.upstream, answer.conversation_id)))
+                return events
+            return await self._go_after(live)
         except GatewayError as error:
             return live.note(answer.abort(error))
+
+    async def _go_after(self, live: LiveTurn) -> list[Event]:
+        """Do what the machine says that it can't go on without. Raises GatewayError."""
+        answer = live.answer
+        match answer.follow:
+            case _ if self.now() > live.opened_at + self._settings.total_timeout:
+                late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
+                return live.note(answer.abort(late, final=True))
+            case Poll() as follow:
+                return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
+            case Resume() as follow:
+                opening = resume(live.route.upstream, follow, self._clock.chance())
+                return await self._reopen(live, await self._run(opening, live))
+            case Socket() as follow:
+                return await self._onto_socket(live, follow)
+            case Continue() as follow:
+                conversation = continuation(live.conversation, follow, self._clock.new_id())
+                call = await self._shake_hands(live.lease, live.route, conversation)
+                return await self._reopen(live, call.request)
+            case None:
+                return []
+
+    async def _onto_socket(self, live: LiveTurn, follow: Socket) -> list[Event]:
+        """Read on from the account's socket. Whatever is in the way of that says nothing about the answer."""
+        live.response.close()
+        try:
+            live.response = await self._sockets.open(follow, live.route)
+        except GatewayError as error:
+            log.info("the account's socket can't be had (%s)", error.code)
+            return live.note(live.answer.abort(UpstreamError(error.message, code="stream_handoff")))
+        live.answer.reopen()
+        return []
 
     async def _chunk(self, live: LiveTurn) -> bytes:
         """The stream's next chunk. After the answer's own end it is waited for only a moment, and then it is as if the
@@ -356,16 +403,19 @@ class Turns:
         """Tell upstream what is left to tell of a turn that is let go of, while nobody waits for it."""
         if live.answer.conversation_id is None or not (live.answer.is_elsewhere or live.passing):
             return
-        task = asyncio.create_task(self._tell(live, stopping=live.answer.is_elsewhere))
+        upstream, id = live.route.upstream, live.answer.conversation_id
+        told = [stop(upstream, id)] if live.answer.is_elsewhere else []
+        self._soon(self._tell(live, *told, *([delete(upstream, id)] if live.passing else [])))
+
+    def _soon(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
         self._aftermath.add(task)
         task.add_done_callback(self._aftermath.discard)
 
-    async def _tell(self, live: LiveTurn, *, stopping: bool) -> None:
-        upstream, id = live.route.upstream, live.answer.conversation_id or ""
-        for applies, told in ((stopping, stop(upstream, id)), (live.passing, delete(upstream, id))):
+    async def _tell(self, live: LiveTurn, *told: Handshake[None]) -> None:
+        for one in told:
             try:
-                if applies:
-                    await self._run(told, live)
+                await self._run(one, live)
             except GatewayError as error:
                 log.warning("upstream was not told what is left of a turn (%s)", error.code)
 
@@ -381,7 +431,19 @@ class Turns:
 async def _check_taken(response: Response, call: OpeningCall) -> None:
     """Raises what the client gets as a status where upstream refused the turn."""
     if not is_event_stream(response.status, response.headers):
-        raise call.refused(await read_reply(response))
+        raise call.refused(await _read_refusal(response))
+
+
+async def _read_refusal(response: Response) -> HttpReply:
+    """What upstream said instead of answering. One that is too long to be read is told by its status."""
+    status, headers = response.status, response.headers
+    body = bytearray()
+    try:
+        while len(body) <= MAX_REPLY_BYTES and (chunk := await response.chunk()):
+            body += chunk
+    finally:
+        response.close()
+    return HttpReply(status, headers, bytes(body) if len(body) <= MAX_REPLY_BYTES else b"")
 
 
 def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:

@@ -217,7 +217,7 @@ def _credential(refusal: RefusalDetail) -> GatewayError:
 def login_free_refused(error: GatewayError) -> GatewayError:
     """What a refusal of a turn without an account means (2.8): upstream's own decision, whoever asks again."""
     return RefusedError(
-        f"{error.message}. Upstream answers chats without an account only to browsers: use an account",
+        f"{error.message.rstrip('.')}. Upstream answers chats without an account only to browsers: use an account",
         about=error.about,
     )
 

@@ -21,8 +21,9 @@ START_SECONDS = 30.0  # generous: on an overloaded machine a start is slow, not 
 STOP_SECONDS = 2.0  # after that, clients that do not read their answers are cut off
 BACKLOG = 4096  # connections waiting to be accepted
 
-# HTTP/2 without TLS is spoken by nobody in front of us, and where Granian has to find out which of the two it is, it waits
-# for a first byte for ever. This way a connection that says nothing for so long, also between requests, is closed.
+# HTTP/2 without TLS is spoken by nobody in front of us, and where Granian has to find out which of the two it is, it
+# waits for a first byte for ever. This way a connection that says nothing for so long, also between requests, is
+# closed.
 HTTP1 = HTTP1Settings(header_read_timeout=15_000)  # milliseconds
 
 
@@ -34,10 +35,12 @@ def most_connections() -> int:
 
 
 @asynccontextmanager
-async def serve_app(app: Any, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def serve_app(
+    app: Any, port: int = 0, host: str = "127.0.0.1", *, websockets: bool = False
+) -> AsyncIterator[int]:
     """Serve any application in the running loop until the block is left; yields the port it listens on."""
     with claimed_port(host, port) as claimed:
-        server = _server(app, host, claimed)
+        server = _server(app, host, claimed, websockets=websockets)
         serving = asyncio.create_task(server.serve())
         try:
             await _accepting(host, claimed, serving)
@@ -75,13 +78,13 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
         yield port
 
 
-def _server(app: Any, host: str, port: int) -> Server:
+def _server(app: Any, host: str, port: int, *, websockets: bool) -> Server:
     return Server(
         app,
         address=host,
         port=port,
         interface=Interfaces.ASGI,
-        websockets=False,
+        websockets=websockets,
         log_enabled=False,
         http=HTTPModes.http1,
         http1_settings=HTTP1,

@@ -223,6 +223,9 @@ class Conversations:
             raise refused("not_found" if directives.gone == 404 else "persisted_final_available")
         if directives.resume is not None:
             raise refused(directives.resume)
+        handoff.resumed += 1
+        if directives.resumes is not None and handoff.resumed > directives.resumes:
+            raise refused("not_found")
         if handoff.temporary and directives.temporary_resume == "404":
             raise refused("not_found")
         if token in NO_TOKEN and offset:

@@ -27,7 +27,8 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     repeat: what is handed off begins with the preamble and the handoff again. announce: a resume announces the encoding
     again. state: what stream_status says. socket: how the topic is told (`plain`; or with `noise`: catch-ups,
     duplicates, foreign frames; `silent`; `lost`: nothing is kept; `undone`: no [DONE]; `endless`: no `done`).
-    pictures: how many a script makes.
+    pictures: how many a script makes. resumes: how many
+    resumes are answered before there is nothing to resume.
     """
 
     script: str | None = None
@@ -58,6 +59,7 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     state: Literal["IS_STREAMING", "COMPLETE", "FAILURE"] | None = None
     socket: Literal["plain", "noise", "silent", "lost", "undone", "endless"] | None = None
     pictures: int | None = None
+    resumes: int | None = None
 
     def __post_init__(self) -> None:
         for script in (self.script, self.then):

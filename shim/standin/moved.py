@@ -27,6 +27,7 @@ class Handoff(msgspec.Struct):
     breaks: int = 0
     temporary: bool = False
     stopped: bool = False
+    resumed: int = 0
 
     @property
     def topic_id(self) -> str:

@@ -26,6 +26,7 @@ from .logins import Logins
 from .memory import remember
 from .moved import Handoff
 from .options import StandinOptions
+from .scripts.lately import RESEARCH
 from .sentinel import Sentinel
 from .socket import Sockets
 from .stats import Stats, StreamEnd, TurnRecord
@@ -95,6 +96,8 @@ class Upstream:
         slug = caller.account.resolve_slug(conversation.model)
         if conversation.thinking_effort and conversation.thinking_effort not in caller.account.efforts(slug):
             raise refused("invalid_body")
+        if RESEARCH in conversation.system_hints and conversation.history_and_training_disabled:
+            raise refused("bad_request")
         if slug.endswith("-wm") and conversation.history_and_training_disabled:
             slug = WORK_FALLBACK  # silently (protocol.md 4.3)
         self.conduits.present(headers.get("x-conduit-token", ""))
@@ -225,6 +228,9 @@ class Upstream:
             gizmo_id=conversation.gizmo_id,
         )
         turn.conversation_id = conversation_id or turn.new_id()
+        turn.forgetful = (
+            bool(conversation_id) and self.conversations.find(conversation_id, caller.identity).is_do_not_remember
+        )
         self.stats.turns[caller.account.name] += 1
         return turn
 
@@ -317,7 +323,13 @@ def _fitting_script(conversation: ConversationRequest, turn: Turn, directives: D
         return "long"
     if directives.stall is not None:
         return "stall"
-    if "search" in conversation.system_hints:
+    newest = conversation.last_user_message
+    hints = {*conversation.system_hints, *((newest.metadata.get("system_hints") or []) if newest else [])}
+    if RESEARCH in hints:
+        return "research"
+    if "picture_v2" in hints:
+        return "image_gen"
+    if "search" in hints or conversation.force_use_search:
         return "citations"
     return "reasoning" if is_thinking(turn.slug) else "text"
 

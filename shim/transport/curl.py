@@ -79,6 +79,7 @@ class CurlTransport:
         self._max_buffered = max_buffered
         self._sessions: OrderedDict[ConnectionKey, _Session] = OrderedDict()
         self._crowds = Crowds()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
@@ -96,14 +97,29 @@ class CurlTransport:
         while self._sessions:
             _, session = self._sessions.popitem()
             await session.close()
+        await asyncio.gather(*self._closing)
 
     async def _session(self, key: ConnectionKey) -> "_Session":
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = _Session(key.proxy, self._ca_file, self._deadlines.connect, self._crowds)
+            session = self._sessions[key] = _Session(
+                key.proxy,
+                self._ca_file,
+                self._deadlines.connect,
+                self._crowds,
+                lambda unused: self._drop(key, unused),
+            )
             await self._evict()
         self._sessions.move_to_end(key)
         return session
+
+    def _drop(self, key: ConnectionKey, session: "_Session") -> None:
+        """Close a session that was of no use, so that whoever invents identities leaves nothing open here."""
+        if self._sessions.get(key) is session:
+            del self._sessions[key]
+        closing = asyncio.ensure_future(session.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _evict(self) -> None:
         """Close the sessions longest unused where there are too many; those with calls under way stay."""
@@ -113,9 +129,19 @@ class CurlTransport:
 
 
 class _Session:
-    """The connections of one ConnectionKey."""
+    """The connections of one ConnectionKey. `drop` is told when the last call is over and upstream has not taken a
+    single one."""
 
-    def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float, crowds: Crowds) -> None:
+    def __init__(
+        self,
+        proxy: str | None,
+        ca_file: str | None,
+        connect_timeout: float,
+        crowds: Crowds,
+        drop: "Callable[[_Session], None]",
+    ) -> None:
+        self.taken = False  # whether upstream has answered any call with a status below 400
+        self._drop = drop
         self._multi = AsyncCurl()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
@@ -154,9 +180,12 @@ class _Session:
             response.easy.reset()
             self._dressed(response.easy)
         self._spare.append(response.easy)
+        if not self.active and not self.taken:
+            self._drop(self)
 
     async def close(self) -> None:
         """End every call and connection."""
+        self.taken = True  # whoever closes it has nothing to be told
         for response in list(self.active):
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
@@ -247,6 +276,7 @@ class CurlResponse:
             await self._wait()
         if self.status == 407 and self._session.proxy is not None:
             raise refused_by_proxy()
+        self._session.taken = self._session.taken or self.status < 400
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""

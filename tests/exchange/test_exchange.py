@@ -307,3 +307,51 @@ async def test_the_last_of_20000_pieces_costs_no_more_than_the_first(open_house:
         exchange.close()
     # What happens once in a while (tokens are counted on the way, say) is spread over a thousand pieces.
     assert sum(costs[-1000:]) <= 1.1 * sum(costs[1000:2000])
+
+
+# --- an upstream that shows a page ------------------------------------------------------------------------------------
+
+PAGE = b"<html><title>Just a moment...</title></html>"
+
+
+@pytest.fixture
+def hasty(monkeypatch: Any) -> None:
+    monkeypatch.setattr("shim.accounts.outcomes._EDGE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_an_edge_that_says_wait_is_asked_once_more_by_the_same_account(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=3) as house:
+        house.upstream.will_say(said(PAGE, status=403, content_type="text/html"), said(*ANSWER))
+        assert text(await streamed(await house.open(stream=True))) == "Hello there."
+        first, second = house.conversations
+        assert first == second
+        states = [view.state.value for view in house.gateway.leases.pool.page()]
+        assert states == ["ready"] * 3
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_page_for_every_account_is_told_as_what_it_is(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=2) as house:
+        house.upstream.will_say(*(said(PAGE, status=403, content_type="text/html") for _ in range(3)))
+        with pytest.raises(GatewayError) as caught:
+            await house.open()
+        assert (caught.value.http_status, caught.value.code) == (403, "cf-please-wait")
+        assert len(house.conversations) == 3  # the first account twice
+
+
+async def test_a_page_is_no_reason_to_ask_again_where_there_are_no_tries(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=1, retry_times=0) as house:
+        house.upstream.will_say(said(PAGE, status=403, content_type="text/html"))
+        with pytest.raises(GatewayError):
+            await house.open()
+        assert len(house.conversations) == 1
+
+
+async def test_a_403_of_every_account_is_told_with_its_reason(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=2) as house:
+        house.upstream.will_say(*(said.refusal(403, "Your workspace forbids this") for _ in range(2)))
+        with pytest.raises(GatewayError, match="Your workspace forbids this") as caught:
+            await house.open()
+        assert caught.value.http_status == 403
+        assert len({*house.conversations}) == 2

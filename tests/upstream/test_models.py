@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from shim.apis.chat import CHAT
@@ -108,10 +109,10 @@ async def test_a_pool_lists_the_union_and_what_a_limited_account_has_stays(going
             assert (await seen.gateway.leases.models(caller)).slugs == first
 
 
-async def test_v1_models_over_http(start_gateway: Any, upstream: Any) -> None:
+def test_v1_models_over_http(start_gateway: Any, upstream: Any) -> None:
     token = upstream.post("/standin/accounts", {"name": "picker", "listing": "presets"}).json()["access_token"]
     gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url)
-    answer = gateway.get("/v1/models", authorization=f"Bearer {token}")
+    answer = httpx.get(f"{gateway.base_url}/v1/models", headers={"authorization": f"Bearer {token}"})
     models = {one["id"]: one for one in answer.json()["data"]}
     thinking = models["gpt-5.6-thinking"]
     assert thinking["efforts"] == ["min", "standard", "extended", "max"]
@@ -120,5 +121,5 @@ async def test_v1_models_over_http(start_gateway: Any, upstream: Any) -> None:
     assert "search" in thinking["tools"]
     assert models["latest-high"]["preset_of"] == "gpt-5.6-thinking"
     assert "gpt-5.6-sol-wm" in models
-    one = gateway.get("/v1/models/latest-pro", authorization=f"Bearer {token}")
+    one = httpx.get(f"{gateway.base_url}/v1/models/latest-pro", headers={"authorization": f"Bearer {token}"})
     assert one.json()["preset_of"] == "gpt-6-pro"

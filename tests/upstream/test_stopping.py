@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from shim.exchange import Exchange
-
 KEPT = {"HISTORY_DISABLED": "false"}
 
 
@@ -18,21 +16,14 @@ async def test_who_leaves_an_answer_that_moved_stops_it(going: Any, how: str) ->
         "promised": "[[script=image_never]]",
     }[how]
     async with going(**KEPT) as seen:
-        turns = seen.gateway.turns
-        if how == "resumed":
-            exchange = await seen.open(prompt)
-        else:  # these have no head yet when their client leaves
-            caught: list[Any] = []
-            live = turns._live
-            turns._live = lambda *given: caught.append(live(*given)) or caught[-1]
-            opening = asyncio.ensure_future(seen.open(prompt))
-            while not caught or caught[-1].answer.follow is None:  # noqa: ASYNC110  nothing tells of it
-                await asyncio.sleep(0.01)
-            opening.cancel()
-            (exchange,) = await asyncio.gather(opening, return_exceptions=True)
-        if isinstance(exchange, Exchange):
-            exchange.close()
-        await turns.settled()
+        asking = asyncio.ensure_future(seen.ask(prompt))
+        path = "/resume" if how == "resumed" else "/stream_status"
+        while not seen.requests(path) and not asking.done():  # noqa: ASYNC110  nothing tells of it
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await seen.gateway.turns.settled()
         assert sum(seen.upstream.stats.stops.values()) == 1
 
 

@@ -17,6 +17,7 @@ from shim.protocol.prompt import (
     File,
     Function,
     FunctionChoice,
+    Hint,
     Image,
     JsonAnswer,
     Limits,
@@ -26,6 +27,7 @@ from shim.protocol.prompt import (
     Result,
     Role,
     Text,
+    Wishes,
 )
 from shim.protocol.turn.inline_files import form_of_data, form_of_url
 
@@ -48,8 +50,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "top_logprobs": (0,),
     "logit_bias": ({},),
     "modalities": (["text"],),
-    "service_tier": ("auto", "default"),
-    "web_search_options": (),
     "verbosity": ("medium",),
 }
 
@@ -102,12 +102,40 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
         ),
         effort=request.reasoning_effort,
         continues=continues,
+        wishes=_wishes(request),
         pictures="data" if request.image_response_format == "b64_json" else "links",
         stream=bool(request.stream),
     )
 
 
+def _wishes(request: wire.ChatRequest) -> Wishes:
+    """The extension object, and the fields of the API that mean the same."""
+    asked = request.chatgpt or wire.ChatgptWishes()
+    hints = set[Hint](asked.hints or ())
+    if request.web_search_options is not None:
+        hints.add("search")
+    stored = None if request.store is None else not request.store
+    temporary = stored if asked.temporary is None else asked.temporary
+    if asked.temporary and ("research" in hints or asked.memory is not None):
+        raise RequestError(
+            "Temporary chats have neither research nor a memory of their own.",
+            param="chatgpt.temporary",
+            code="invalid_value",
+        )
+    tier = None if request.service_tier in {None, "auto", "default"} else request.service_tier
+    return Wishes(temporary, asked.memory, asked.project, frozenset(hints), tier)
+
+
 def _continues(request: wire.ChatRequest) -> Continues | None:
+    asked = request.chatgpt
+    if asked is not None and asked.conversation_id:
+        if not asked.parent_message_id:
+            raise RequestError(
+                "Missing required parameter: 'chatgpt.parent_message_id'.",
+                param="chatgpt.parent_message_id",
+                code="missing_required_parameter",
+            )
+        return Continues(asked.conversation_id, asked.parent_message_id, "chatgpt.conversation_id")
     if not request.conversation_id:
         return None
     if not request.parent_message_id:

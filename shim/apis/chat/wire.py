@@ -251,6 +251,17 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class ChatgptWishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ours, the same in every API: what only the web backend can do (docs/parameters.md)."""
+
+    temporary: bool | None = None
+    memory: bool | None = None
+    project: Annotated[str, Meta(pattern=r"^g-p-[A-Za-z0-9_-]{2,128}$(?!\n)")] | None = None
+    hints: Annotated[list[Literal["search", "picture", "research"]], Meta(max_length=3)] | None = None
+    conversation_id: str | None = None
+    parent_message_id: str | None = None
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A chat completion request, as far as it is honoured."""
 
@@ -275,10 +286,16 @@ class ChatRequest(msgspec.Struct, frozen=True):
     # Ours, where chats are kept: the ids an earlier answer gave, to go on with its conversation.
     conversation_id: str | None = None
     parent_message_id: str | None = None
+    chatgpt: ChatgptWishes | None = None
+    # Search, by the web backend's own: how much and from where can't be said to it.
+    web_search_options: dict[str, Any] | None = None
+    # One of the model's own tiers, where it has any.
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    # Whether the chat is kept, where `chatgpt.temporary` does not say.
+    store: bool | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
     metadata: Metadata | None = None
-    store: bool | None = None
 
 
 class WithoutEffect(msgspec.Struct, frozen=True):
@@ -293,9 +310,7 @@ class WithoutEffect(msgspec.Struct, frozen=True):
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     modalities: list[Literal["text", "audio"]] | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
-    web_search_options: dict[str, Any] | None = None
     audio: dict[str, Any] | None = None
     prediction: dict[str, Any] | None = None
     prompt_cache_key: str | None = None
@@ -359,6 +374,15 @@ class AssistantMessage(msgspec.Struct, frozen=True):
     function_call: CalledFunction | UnsetType = UNSET
 
 
+class AnsweredByChatgpt(msgspec.Struct, frozen=True):
+    """Ours: what really answered, in the web backend's words. Only what it said is there."""
+
+    slug: str | UnsetType = UNSET
+    effort: str | UnsetType = UNSET
+    auto_switched: bool | UnsetType = UNSET
+    conversation_id: str | UnsetType = UNSET
+
+
 class CompletionChoice(msgspec.Struct, frozen=True):
     """One answer of a completion."""
 
@@ -376,6 +400,7 @@ class ChatCompletion(msgspec.Struct, frozen=True):
     model: str
     choices: list[CompletionChoice]
     usage: CompletionUsage
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET
     object: Literal["chat.completion"] = "chat.completion"
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET
@@ -427,5 +452,6 @@ class ChatChunk(msgspec.Struct, frozen=True):
     choices: list[ChunkChoice]
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     usage: CompletionUsage | UnsetType | None = UNSET
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET

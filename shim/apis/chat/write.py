@@ -7,12 +7,13 @@ role first and one finish reason; usage comes last, then `[DONE]`; or one in-ban
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from shim.apis.chat.read import ChatOptions
 from shim.apis.chat.wire import (
     FIELDS,
     Annotation,
+    AnsweredByChatgpt,
     AssistantMessage,
     CalledFunction,
     ChatChunk,
@@ -99,7 +100,8 @@ class ChunkWriter:
         if transcript.cited:
             lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
         finish = ChunkChoice(ChunkDelta(), _reason(transcript, legacy=self._legacy), choice)
-        lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **_ids(self._answer.place(choice))))
+        beside = {**_ids(self._answer.place(choice)), "chatgpt": _answered_by(self._answer, choice)}
+        lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **beside))
         self._unfinished -= 1
         if not self._unfinished:
             if self._include_usage:
@@ -127,7 +129,7 @@ def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
     ]
     ids = _ids(answer.place(0)) if len(choices) == 1 else {}
     body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, _usage(answer.usage))
-    return _encode(msgspec.structs.replace(body, **ids))
+    return _encode(msgspec.structs.replace(body, **ids, chatgpt=_answered_by(answer, 0)))
 
 
 def _reason(transcript: Transcript, *, legacy: bool) -> FinishReason | None:
@@ -159,6 +161,13 @@ def _usage(usage: Usage) -> CompletionUsage:
         total_tokens=usage.total,
         completion_tokens_details=CompletionDetails(reasoning_tokens=usage.reasoning),
     )
+
+
+def _answered_by(answer: AnswerInfo, choice: int) -> AnsweredByChatgpt | UnsetType:
+    told = {
+        key: value for key, value in msgspec.structs.asdict(answer.answered_by(choice)).items() if value is not None
+    }
+    return AnsweredByChatgpt(**told) if told else UNSET
 
 
 def _ids(place: AnswerPlace | None) -> dict[str, str]:

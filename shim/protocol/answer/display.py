@@ -10,7 +10,7 @@ from shim.chatgpt.stream import Message
 from shim.protocol.answer.canvas import Canvas
 from shim.protocol.answer.content_types import Reading
 from shim.protocol.answer.pictures import Gallery
-from shim.protocol.answer.text_filter import SPECIAL, Prose, Sieve, Verbatim
+from shim.protocol.answer.text_filter import SPECIAL, MarkdownTextFilter, PassThrough, TextFilter
 from shim.protocol.events import CodeDelta, Event, FileRef, Picture, ReasoningDelta, TextDelta, ToolOutput
 
 _find_special = SPECIAL.search
@@ -45,27 +45,27 @@ class RawText:
 class ShownMessage:
     """One message being shown: its raw text so far, and the text filter that makes events of it."""
 
-    __slots__ = ("canvas", "held", "kind", "raw", "sieve")
+    __slots__ = ("canvas", "held", "kind", "raw", "text_filter")
 
     def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
         self.kind, self.canvas = reading.kind, reading.canvas
         self.raw, self.held = RawText(), ""
-        self.sieve = self._sieve(reading, file, joins=joins)
+        self.text_filter = self._text_filter(reading, file, joins=joins)
 
     def is_like(self, reading: Reading) -> bool:
         """Whether `reading` is the same message read in the same way."""
         return self.kind is reading.kind and self.canvas is reading.canvas
 
-    def _sieve(self, reading: Reading, file: FileRef, *, joins: bool) -> Sieve:
+    def _text_filter(self, reading: Reading, file: FileRef, *, joins: bool) -> TextFilter:
         if reading.canvas:
             return Canvas()
         if reading.kind is CodeDelta:
-            return Verbatim(CodeDelta("", reading.language, opens=True))
+            return PassThrough(CodeDelta("", reading.language, opens=True))
         if reading.kind is ToolOutput:
-            return Verbatim(ToolOutput("", opens=True))
+            return PassThrough(ToolOutput("", opens=True))
         if reading.kind is ReasoningDelta:
-            return Prose(ReasoningDelta)
-        return Prose(TextDelta, file, length=self.raw.length, opened=joins)
+            return MarkdownTextFilter(ReasoningDelta)
+        return MarkdownTextFilter(TextDelta, file, length=self.raw.length, opened=joins)
 
 
 class Display:
@@ -95,9 +95,9 @@ class Display:
         if live is None or not text:
             return []
         live.raw.append(text)
-        if live.sieve.clear and _find_special(text) is None:
+        if live.text_filter.clear and _find_special(text) is None:
             return [live.kind(text)]
-        return self._give(live, live.sieve.grow(text))
+        return self._give(live, live.text_filter.receive(text))
 
     def show(self, message: Message, reading: Reading, conversation_id: str | None, root: Any) -> list[Event]:
         """The events for a message as it is now; `root` is the object the deltas go on appending to."""
@@ -116,8 +116,8 @@ class Display:
             new = _after(before, reading.text, paragraphs=reading.rewrites)
             shown.raw.set(reading.text)
         shown.held = reading.held and ("\n\n" if shown.raw.length() else "") + reading.held
-        shown.sieve.learn(message.metadata)
-        events += self._give(shown, shown.sieve.grow(new))
+        shown.text_filter.receive_metadata(message.metadata)
+        events += self._give(shown, shown.text_filter.receive(new))
         grows = bool(reading.text) and shown.raw.length() == len(reading.text)
         self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
         return events
@@ -138,8 +138,8 @@ class Display:
             if shown.held:  # nothing has taken its place
                 held, shown.held = shown.held, ""
                 shown.raw.append(held)
-                events += shown.sieve.grow(held)
-            events += shown.sieve.rest()
+                events += shown.text_filter.receive(held)
+            events += shown.text_filter.rest()
         self._note(events)
         return events
 

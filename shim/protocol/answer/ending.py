@@ -56,6 +56,8 @@ class Ending(msgspec.Struct):
     moved: bool = False
     draws: bool = False  # a tool that makes pictures was called, so what goes on in the background is a picture
     followed: bool = False  # the open stream is one of those ways
+    research: bool = False  # what was said is only that it has begun
+    reported: bool = False
     asks: bool = False  # the model asked its user for input, which can't be given through an API
     failures: int = 0  # of opening the stream again, in a row
 
@@ -69,7 +71,8 @@ class Ending(msgspec.Struct):
     @property
     def is_whole(self) -> bool:
         """Whether the answer has ended well, all of it."""
-        return self.reason is not None and self.is_answer(self.reason) and not self.promised
+        under_way = self.promised or (self.research and not self.reported)
+        return self.reason is not None and self.is_answer(self.reason) and not under_way
 
     def hand_off(self, options: Any, turn_id: Any) -> None:
         """The stream is not all of the answer. `options` lists how the rest can be had; a list that is empty, or is
@@ -148,6 +151,7 @@ def nothing_said() -> GatewayError:
 Applies = Callable[[Ending], bool]
 
 _ELSEWHERE: tuple[tuple[Applies, Callable[[Ending, str], FollowUp | None]], ...] = (
+    (lambda end: end.research and not end.reported, lambda end, id: Poll(id, "research")),
     # A promised picture outweighs everything: the text may be whole long before it.
     (lambda end: end.promised, lambda end, _: end.in_background("picture")),
     # A hand-off of an answer that is whole by now was overtaken by its own end.

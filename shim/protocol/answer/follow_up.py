@@ -54,11 +54,12 @@ class Socket(msgspec.Struct, frozen=True):
 
 
 class Poll(msgspec.Struct, frozen=True):
-    """Read the conversation until it holds the answer, or the pictures that were promised. `wait` is how long upstream
-    asked to be left alone, or how long two looks have to be apart; seconds, and never less than the rhythm says."""
+    """Read the conversation until it holds the answer, the pictures that were promised, or the report. `wait` is how
+    long upstream asked to be left alone, or how long two looks have to be apart; seconds, and never less than the
+    rhythm says."""
 
     conversation_id: str
-    what: Literal["answer", "picture"]
+    what: Literal["answer", "picture", "research"]
     attempt: int = 0
     wait: float = 0.0
 
@@ -104,7 +105,11 @@ _TEN_MINUTES = 600.0
 # ten minutes, because reading too often is answered with 429, and that hits the account's owner, too. TOTAL_TIMEOUT
 # ends an answer long before its attempts do. A picture is waited for some five minutes.
 RESUMES = Rhythm(0.45, 1.5, 5.0, 12)
-POLLS = {"picture": Rhythm(2.0, 1.5, 10.0, 33), "answer": Rhythm(2.0, 1.5, 30.0, 360, late=60.0)}
+POLLS = {
+    "picture": Rhythm(2.0, 1.5, 10.0, 33),
+    "answer": Rhythm(2.0, 1.5, 30.0, 360, late=60.0),
+    "research": Rhythm(20.0, 3.0, 60.0, 240),  # half an hour is normal; once a minute at most
+}
 LOOKS_APART = 5.0
 """Seconds between the two looks that have to show the same pictures (6.5)."""
 SILENCE = 60.0

@@ -47,6 +47,7 @@ from shim.protocol.answer.follow_up import (
 )
 from shim.protocol.answer.pictures import Sight, is_maker, promise_in, sights_in
 from shim.protocol.answer.reader import Arrived, Broken, Done, Grown, Heard, Reader, Unread, view_of
+from shim.protocol.answer.research import FAILED, research_state
 from shim.protocol.commands import HttpReply
 from shim.protocol.events import EndReason, Event, Failed, Finished, ReasoningDelta, Started, TextDelta
 from shim.protocol.refusals import failure_of, refusal_of
@@ -62,6 +63,7 @@ _EMPTY_LOOKS = 3
 _LONGEST_INTERVAL = 60.0  # seconds
 # Looks (two minutes of them) until words that follow a promise are taken for the tool's failure to keep it.
 _PATIENT_LOOKS = 14
+_RESEARCH_LOOKS = 5  # minutes until a research that shows no state has not begun
 _ASKED = "The model asked its user for input, which this API can't give. Answer it with another message."
 
 
@@ -88,11 +90,17 @@ class Answer:
 
     `continue_times` is how often a message cut for its length is asked to go on. `kept` says that upstream keeps this
     chat, so that it can be read; `named` that it is one the client itself named. `token` came with the response's head
-    and may open its stream again.
+    and may open its stream again. `research`: what is said at first is progress, and the answer is the report.
     """
 
     def __init__(
-        self, *, continue_times: int = 0, kept: bool = True, named: bool = False, token: str | None = None
+        self,
+        *,
+        continue_times: int = 0,
+        kept: bool = True,
+        named: bool = False,
+        token: str | None = None,
+        research: bool = False,
     ) -> None:
         self.phase = Phase.WAITING
         self.ignored: Counter[str] = Counter()
@@ -102,7 +110,8 @@ class Answer:
         self._reader = Reader()
         self._display = Display()
         self.observed = Observed()
-        self._ending = Ending(continue_times=continue_times, kept=kept, token=token)
+        self._ending = Ending(continue_times=continue_times, kept=kept, token=token, research=research)
+        self._steps: set[str] = set()  # those of a research that were told
         self._named = named
         self._opened_by: FollowUp | None = None  # what the open stream was asked for
         self._furthest = 0  # how many events of it have ever been read
@@ -177,7 +186,10 @@ class Answer:
         if self.ended:
             return events
         followed = isinstance(error, UpstreamError) and not final
-        self._go_on(self._after_break() if followed else None, events, error)
+        follow = self._after_break() if followed else None
+        if follow is None and followed and self._ending.followed and isinstance(self._opened_by or self.follow, Socket):
+            error = self._ending.left_behind()  # how the socket failed is of no use to anybody
+        self._go_on(follow, events, error)
         return events
 
     def learn_token(self, token: str | None) -> None:
@@ -205,8 +217,9 @@ class Answer:
             follow = self._after_break()
         elif isinstance(self.follow, Socket) or has_nothing_to_resume(reply.status):
             follow = None if isinstance(self.follow, Continue) else self._ending.next_way()
-        if self._ending.followed and has_nothing_to_resume(reply.status):
-            error: GatewayError = self._ending.left_behind()
+        if has_nothing_to_resume(reply.status) and self._otherwise is not None:
+            # That it can't be followed is no news: what it fails with is what made it go elsewhere.
+            error: GatewayError = self._ending.left_behind() if self._ending.followed else self._otherwise
         elif reply.status == 200:
             error = UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
         else:
@@ -226,6 +239,9 @@ class Answer:
             return events
         tree = decode_tree(look.body) if look.body else None
         turn = newest_turn(tree) if tree is not None else []
+        if follow.what == "research":
+            self._read_research(turn, look, follow, events)
+            return events
         if tree is not None:
             self._show_turn(turn, events)
             if self.ended:
@@ -244,6 +260,28 @@ class Answer:
             late = DeadlineError(f"Upstream did not finish the {follow.what} in time")
             self._go_on(_again(follow, wait), events, late)
         return events
+
+    def _read_research(self, turn: list[Message], look: Look, follow: Poll, events: list[Event]) -> None:
+        """Tell the steps of a research as reasoning, and its report as the answer."""
+        state = research_state(turn)
+        for id, text in state.begun if state is not None else ():
+            if id not in self._steps:
+                self._steps.add(id)
+                events.append(ReasoningDelta(text, opens=True))
+        if state is not None and state.report_message is not None:
+            self._ending.reported = True
+            self._on_message(state.report_message, events, None)
+            self._ending.reason = self._ending.reason or "stop"
+            self.follow, self._otherwise = None, None
+            self._finish(events)
+            return
+        failed = look.state == "failed" or (state is not None and state.status in FAILED)
+        if failed or (state is None and follow.attempt >= _RESEARCH_LOOKS):
+            error = UpstreamError("Upstream's research ended without a report", code="research_failed")
+            self._go_on(None, events, error)
+        else:
+            late = DeadlineError("Upstream did not finish the research in time")
+            self._go_on(_again(follow, look.later), events, late)
 
     def _show_turn(self, turn: list[Message], events: list[Event]) -> None:
         """What a conversation that was read holds of this turn. What was known of the end before is out of date."""
@@ -369,6 +407,8 @@ class Answer:
     def _on_message(self, message: Message, events: list[Event], root: Any) -> None:
         self._display.detach()
         reading, sights = read_message(message), sights_in(message, self.conversation_id)
+        if reading is not None and reading.kind is TextDelta and self._ending.research and not self._ending.reported:
+            reading = msgspec.structs.replace(reading, kind=ReasoningDelta)
         if self.phase is Phase.WAITING and (reading is not None or sights or is_progress(message)):
             self._start(message, events)
         if reading is not None:

@@ -9,7 +9,7 @@ from shim.chatgpt.conversation import Conversation, ConversationMode, SentAuthor
 from shim.protocol.catalog import KnownModel, Preset, effort_word
 from shim.protocol.models import gizmo_of
 from shim.protocol.owners import taken_apart
-from shim.protocol.prompt import Attached, File, Image, Prompt, PromptMessage, Text
+from shim.protocol.prompt import Attached, File, Hint, Image, Prompt, PromptMessage, Text
 from shim.protocol.shaping.call_blocks import Marks, without_marks
 from shim.protocol.shaping.json_answer import format_instructions
 from shim.protocol.turn.tool_prompt import history_text, tool_instructions
@@ -41,9 +41,11 @@ def conversation_for(
     `placed` has a file for every part that is one. `now` is in seconds since 1970, `new_id` makes a UUID v4.
     """
     continues = prompt.continues
-    gizmo = gizmo_of(prompt.model)
+    gizmo = prompt.wishes.project or gizmo_of(prompt.model)
+    hints = tuple(_HINTS[hint] for hint in sorted(prompt.wishes.hints))
+    tier = prompt.wishes.tier
     return Conversation(
-        messages=list(_sent(prompt, placed, now, new_id)),
+        messages=_hinted(list(_sent(prompt, placed, now, new_id)), prompt, hints),
         parent_message_id=continues.message_id if continues else new_id(),
         conversation_id=taken_apart(continues.conversation_id)[0] if continues else UNSET,
         model=chosen.slug,
@@ -51,7 +53,22 @@ def conversation_for(
         websocket_request_id=new_id(),
         conversation_mode=ConversationMode("gizmo_interaction", gizmo) if gizmo else ConversationMode(),
         thinking_effort=effort_for(prompt, chosen) or UNSET,
+        system_hints=hints or UNSET,
+        force_use_search=True if "search" in prompt.wishes.hints else UNSET,
+        service_tier=tier if tier and chosen.known and tier in chosen.known.tiers else UNSET,
     )
+
+
+def _hinted(messages: list[SentMessage], prompt: Prompt, hints: tuple[str, ...]) -> list[SentMessage]:
+    """The hints are told twice, at the top and in the user's message, because front ends differ in which counts."""
+    place = next((place for place in reversed(range(len(messages))) if messages[place].author.role == "user"), None)
+    if hints and place is not None:
+        told: dict[str, object] = {"system_hints": list(hints)}
+        if "research" in prompt.wishes.hints:
+            told |= _RESEARCH
+        sent = messages[place]
+        messages[place] = msgspec.structs.replace(sent, metadata=sent.metadata | told)
+    return messages
 
 
 def effort_for(prompt: Prompt, chosen: Chosen) -> str | None:
@@ -116,4 +133,16 @@ def _pieces(message: PromptMessage, prompt: Prompt, placed: Placed) -> Iterator[
             yield placed[part]
 
 
+# Ours -> upstream's ids (4.6).
+_HINTS: dict[Hint, str] = {
+    "search": "search",
+    "picture": "picture_v2",
+    "research": "plugin:connector_openai_deep_research",
+}
+_RESEARCH: dict[str, object] = {
+    "deep_research_version": "standard",
+    "venus_model_variant": "standard",
+    "caterpillar_selected_sources": [],
+    "selected_mcp_sources": [],
+}
 _encode = msgspec.json.Encoder().encode

@@ -1,6 +1,7 @@
 """The user socket over HTTP and WebSocket (protocol.md 5.7)."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -40,54 +41,65 @@ async def serve(socket: AnySocket, upstream: TheUpstream, user: FromPath[str]) -
         return
     await socket.accept()
     upstream.stats.sockets["opened"] += 1
-    telling: set[asyncio.Task[None]] = set()
+    connection = Connection(socket, upstream, identity)
+    # A topic that breaks ends the connection. (Closing while somebody listens would wait for them.)
+    listening, broken = asyncio.ensure_future(connection.listen()), asyncio.ensure_future(connection.broken.wait())
     try:
-        while True:
-            for asked in msgspec.json.decode(await socket.receive_text(), type=list[Asked]):
-                await _obey(socket, upstream, identity, asked, telling)
-    except WebSocketDisconnect:
-        pass
+        await asyncio.wait({listening, broken}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in telling:
+        tasks = (listening, broken, *connection.telling)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _obey(
-    socket: AnySocket, upstream: Upstream, identity: str, asked: Asked, telling: set[asyncio.Task[None]]
-) -> None:
-    command = asked.command
-    if command.type == "connect":
-        await _send(socket, [{"id": asked.id, "type": "reply", "reply": {"type": "connect", "subscriptions": {}}}])
-    elif command.type == "subscribe":
-        found = upstream.conversations.on_topic(command.topic_id or "", identity)
-        if found is None:
-            reply = {"type": "subscribe", "topic_id": command.topic_id, "recovered": False}
-            await _send(socket, [{"id": asked.id, "type": "reply", "reply": reply}])
+class Connection:
+    """A caller's connection, with the topics being told on it."""
+
+    def __init__(self, socket: AnySocket, upstream: Upstream, identity: str) -> None:
+        self._socket, self._upstream, self._identity = socket, upstream, identity
+        self.telling: set[asyncio.Task[None]] = set()
+        self.broken = asyncio.Event()
+
+    async def listen(self) -> None:
+        """Do what the client asks for, until it leaves."""
+        with suppress(WebSocketDisconnect):
+            while True:
+                for asked in msgspec.json.decode(await self._socket.receive_text(), type=list[Asked]):
+                    await self._obey(asked)
+
+    async def _obey(self, asked: Asked) -> None:
+        command = asked.command
+        if command.type == "connect":
+            await self._send([{"id": asked.id, "type": "reply", "reply": {"type": "connect", "subscriptions": {}}}])
+        elif command.type == "subscribe":
+            found = self._upstream.conversations.on_topic(command.topic_id or "", self._identity)
+            if found is None:
+                reply = {"type": "subscribe", "topic_id": command.topic_id, "recovered": False}
+                await self._send([{"id": asked.id, "type": "reply", "reply": reply}])
+                return
+            topic = Topic(command.topic_id or "", *found)
+            await self._send([topic.reply(asked)])
+            task = asyncio.ensure_future(self._tell(topic, command.offset))
+            self.telling.add(task)
+            task.add_done_callback(self.telling.discard)
+
+    async def _tell(self, topic: Topic, offset: str | None) -> None:
+        conversation, handoff = self._upstream.conversations.find_of(topic.handoff), topic.handoff
+        for message in topic.messages(offset):
+            if message is None:
+                self.broken.set()
+                return
+            await asyncio.sleep(handoff.directives.delay or 0)
+            if handoff.stopped:
+                break
+            await self._send(message if isinstance(message, list) else [message])
+        else:
+            self._upstream.conversations.over(conversation)
             return
-        topic = Topic(command.topic_id or "", *found)
-        await _send(socket, [topic.reply(asked)])
-        task = asyncio.ensure_future(_tell(socket, upstream, topic, command.offset))
-        telling.add(task)
-        task.add_done_callback(telling.discard)
+        payload = {"type": "done", "conversation_id": conversation.id, "turn_id": handoff.turn.exchange_id}
+        stopped = {"type": "conversation-turn-stream", "payload": payload}
+        await self._send([{"type": "message", "topic_id": topic.topic_id, "offset": "0-0", "payload": stopped}])
 
-
-async def _tell(socket: AnySocket, upstream: Upstream, topic: Topic, offset: str | None) -> None:
-    conversation, handoff = upstream.conversations.find_of(topic.handoff), topic.handoff
-    for message in topic.messages(offset):
-        if message is None:
-            await socket.close()
-            return
-        await asyncio.sleep(handoff.directives.delay or 0)
-        if handoff.stopped:
-            break
-        await _send(socket, message if isinstance(message, list) else [message])
-    else:
-        upstream.conversations.over(conversation)
-        return
-    payload = {"type": "done", "conversation_id": conversation.id, "turn_id": handoff.turn.exchange_id}
-    stopped = {"type": "conversation-turn-stream", "payload": payload}
-    await _send(socket, [{"type": "message", "topic_id": topic.topic_id, "offset": "0-0", "payload": stopped}])
-
-
-async def _send(socket: AnySocket, frame: list[Json]) -> None:
-    await socket.send_text(msgspec.json.encode(frame).decode())
+    async def _send(self, frame: list[Json]) -> None:
+        await self._socket.send_text(msgspec.json.encode(frame).decode())
