@@ -67,6 +67,27 @@ def write_json(report: Report, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 
+def write_markdown(report: Report, path: Path) -> None:
+    """The table against the pass-through, for docs/performance.md."""
+    rows = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
+    others = list(dict.fromkeys(name for row in rows for name in row.others))
+    heads = ["", "raw sockets", PASS_THROUGH, "chat2api", "spread", "ratio", *others, "aim"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        aim = row.beside_reference(row.aim)
+        lines.append(
+            [
+                _label(row),
+                *(_figure(value) for value in (row.raw, row.baseline, row.measured)),
+                _percent(row.spread),
+                f"**{_times(row.ratio)}**",
+                *(_beside(row, row.others.get(name)) for name in others),
+                _figure(row.aim) if aim is None else _times(aim),
+            ]
+        )
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
 def print_tables(report: Report, console: Console) -> None:
     """One table against the pass-through, one for what has another baseline."""
     against = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
