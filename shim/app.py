@@ -14,6 +14,10 @@ from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
 from shim.apis.chat import openapi as chat_openapi
 from shim.apis.chat.route import create_chat_completion
+from shim.apis.completions import openapi as completions_openapi
+from shim.apis.completions.route import create_completion
+from shim.apis.messages import openapi as messages_openapi
+from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
 from shim.exchange import Clock, Gateway
@@ -31,11 +35,22 @@ from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
 
-_ROUTES = (create_chat_completion, list_models, get_model, get_file, healthz)
+_ROUTES = (
+    create_chat_completion,
+    create_completion,
+    create_message,
+    count_message_tokens,
+    list_models,
+    get_model,
+    get_file,
+    healthz,
+)
 
 # What /openapi.json describes: a row, or a table of them, for each public route.
 OPERATIONS = (
     *chat_openapi.OPERATIONS,
+    *completions_openapi.OPERATIONS,
+    *messages_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
     downloads.OPERATION,
     health.OPERATION,

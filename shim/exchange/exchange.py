@@ -23,7 +23,7 @@ from shim.exchange.continuations import KnownChat
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import Wanted
 from shim.protocol.api import AnsweredBy, AnswerPlace, Api, Asked, Writer
-from shim.protocol.counting.usage import Count, Usage, answer_tokens, prompt_tokens, usage_of
+from shim.protocol.counting.usage import Usage, answer_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
 from shim.protocol.transcript import Transcript
 
@@ -62,7 +62,7 @@ class Exchange:
         self.created = int(clock.now())
         self._api, self._options = call.api, call.asked.options
         self._services, self._chat = services, chat
-        self._images = wanted.files.tokens
+        self._wanted = wanted
         self._usage: Usage | None = None  # counted, once everything has been said
         self._writer: Writer | None = None
         self._failed: int | None = None  # the choice whose error was written: a stream has one, and nothing after it
@@ -71,14 +71,16 @@ class Exchange:
 
     @property
     def model(self) -> str:
-        """The model that answers, by its public name; upstream may name another one as it begins."""
-        return self.choices[0].turn.model
+        """The model that answers, by its public name, or by the alias that was asked for; upstream may name another
+        one as it begins."""
+        model = self.choices[0].turn.model
+        return self.prompt.asked_model or model if model == self.prompt.model else model
 
     @property
     def usage(self) -> Usage:
         """Token counts so far: the prompt once, and every choice. Counted beforehand where the loop may not wait for it
         (`run`); a driver that pushes has it counted here."""
-        return self._usage or usage_of(self._prompt_tokens(tokenizer.count), self.transcripts, tokenizer.count)
+        return self._usage or usage_of(self._wanted.tokens(tokenizer.count), self.transcripts, tokenizer.count)
 
     def answered_by(self, choice: int) -> AnsweredBy:
         """What really answers a choice."""
@@ -112,7 +114,8 @@ class Exchange:
 
     @property
     def counted(self) -> Usage | None:
-        """The usage for a log line: None where it was not counted yet and would take long."""
+        """The usage where it costs nothing to ask (for a log line, or a stream's head): None where it was not counted
+        yet and would take long."""
         return self._usage or (self.usage if self._size() <= _LARGE else None)
 
     # --- pushed -------------------------------------------------------------------------------------------------------
@@ -247,14 +250,9 @@ class Exchange:
         texts = sum(len(message.text) for message in self.prompt.messages)
         return texts + sum(transcript.size for transcript in self.transcripts)
 
-    def _prompt_tokens(self, count: Count) -> int:
-        return prompt_tokens(
-            self.prompt.messages, count, functions=self.prompt.callable_functions, images=(self._images,)
-        )
-
     async def _counted(self) -> Usage:
         """The usage, counted in slices that let the loop in."""
-        prompt = await tokenizer.total_by(self._prompt_tokens)
+        prompt = await tokenizer.total_by(self._wanted.tokens)
         reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
         answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
         return Usage(prompt, reasoning + answered, reasoning)

@@ -65,6 +65,7 @@ class Gateway:
         notes: Notes,
     ) -> None:
         self.settings = settings
+        self.aliases = settings.aliases
         self.clock = clock
         self.driver = driver
         self.calls = Calls(settings, driver, clock)
@@ -103,6 +104,11 @@ class Gateway:
         if prompt.has_marks:
             prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
         return Wanted(prompt, await self._files.gather(prompt), caller)
+
+    async def count(self, prompt: Prompt, caller: Caller) -> int:
+        """The tokens of a prompt, which goes nowhere. Raises GatewayError."""
+        wanted = await self.wanted(prompt, caller)
+        return await tokenizer.total_by(wanted.tokens)
 
     def exchange(
         self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None

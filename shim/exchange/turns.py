@@ -30,6 +30,7 @@ from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Sock
 from shim.protocol.answer.machine import Answer
 from shim.protocol.api import AnsweredBy, AnswerPlace
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest
+from shim.protocol.counting.usage import Count, prompt_tokens
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.models import answered_model, hands_over, works
 from shim.protocol.owners import named
@@ -55,6 +56,11 @@ class Wanted(msgspec.Struct, frozen=True):
     prompt: Prompt
     files: Gathered
     caller: Caller
+
+    def tokens(self, count: Count) -> int:
+        """The tokens of the prompt, with the functions it tells of and its pictures."""
+        prompt = self.prompt
+        return prompt_tokens(prompt.messages, count, functions=prompt.callable_functions, images=(self.files.tokens,))
 
 
 class PreparedTurn(msgspec.Struct, frozen=True):

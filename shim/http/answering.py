@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.response.base import ASGIResponse
 
@@ -23,6 +24,7 @@ from shim.exchange.exchange import Send
 from shim.http.presence import Presence
 from shim.http.responses import EventStream, json_answer, read_body, request_id
 from shim.protocol.api import Api, Asked
+from shim.protocol.models import under_alias
 from shim.protocol.transcript import Transcript
 
 log = logging.getLogger("chat2api.exchange")
@@ -51,7 +53,9 @@ class ApiCall:
     def read(self, body: bytes) -> ClientCall:
         """What is asked, and by whom. Raises GatewayError."""
         caller = self.admit()
-        self.asked = self.api.read(body, strict=self.gateway.settings.strict_params)
+        asked = self.api.read(body, strict=self.gateway.settings.strict_params)
+        prompt = under_alias(asked.prompt, self.gateway.aliases)
+        self.asked = asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
         return ClientCall(self.asked, caller, self.api, self._address)
 
     async def open(self, asked: ClientCall) -> Exchange:

@@ -108,9 +108,10 @@ class Unusable(Event, frozen=True, gc=False):
 
 
 class Finished(Event, frozen=True, gc=False):
-    """The end, and the only good one."""
+    """The end, and the only good one. `stop` is the client's stop sequence that it came before."""
 
     reason: EndReason
+    stop: str | None = None
 
 
 class Failed(Event, frozen=True, gc=True):

@@ -70,12 +70,13 @@ class StopSequences(Filter):
             case TextDelta() | Citation():
                 before = self._held.size
                 self._held.push(event)
-                ends = [(matcher.find(event.text), len(matcher.stop)) for matcher in self._matchers]
+                ends = [(matcher.find(event.text), matcher.stop) for matcher in self._matchers]
                 # (where it ends, where it begins): the smallest is complete first, and of those the longest.
-                hits = [(end, end - length) for end, length in ends if end is not None]
+                hits = [(end, end - len(stop), stop) for end, stop in ends if end is not None]
                 if hits:
                     self.decided = True
-                    given += [*self._held.give_last(before + min(hits)[1]), Finished("stop")]
+                    _, begin, stop = min(hits)
+                    given += [*self._held.give_last(before + begin), Finished("stop", stop)]
                 else:
                     # Only the longest beginning of a stop has to wait: the text before it can't become one any more.
                     half = max((matcher.matched for matcher in self._matchers), default=0)
