@@ -36,7 +36,8 @@ Busy = dict[str, tuple[float, float]]
 _PROOFS = "pow"
 _SELECTION = "selection"
 _TOKENS = "tokens"
-_FILE_WIDTH = 140  # columns, where the output is no terminal
+# Columns where the output is no terminal; rich would take 80, and break every row of the table.
+_FILE_WIDTH = 140
 _NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
 
 
@@ -61,26 +62,18 @@ def main(*, quick: bool, only: tuple[str, ...], out: Path, other: tuple[str, ...
     busy: dict[str, tuple[float, float]] = {}
     open_bench = partial(bench, sizes, others=named, upstream_port=upstream_port)
     names = [name for name in _NAMES if name in (only or _NAMES)]
-    report = Report(_measure(names, sizes, console, open_bench, busy), sizes, busy)
-    print_tables(report, console)
-    write_json(report, out / "bench.json")
-    plot(report, out / "bench.png")
-    console.print(f"{out / 'bench.json'}, {out / 'bench.png'}")
-
-
-def _measure(names: list[str], sizes: Sizes, console: Console, open_bench: OpenBench, busy: Busy) -> list[Row]:
     rows: list[Row] = []
     columns = SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=len(names))
-
-        def tell(text: str) -> None:
-            progress.update(task, description=text)
-
-        for found in _parts(names, sizes, tell, open_bench, busy):
+        for found in _parts(names, sizes, lambda text: progress.update(task, description=text), open_bench, busy):
             rows += found
             progress.advance(task)
-    return rows
+    report = Report(rows, sizes, busy)
+    print_tables(report, console)
+    write_json(report, out / "bench.json")
+    plot(report, out / "bench.png")
+    console.print(f"{out / 'bench.json'}, {out / 'bench.png'}")
 
 
 def _parts(

@@ -19,8 +19,10 @@ UPSTREAM, RAW, PASS_THROUGH, GATEWAY = "upstream", "raw sockets", "pass-through"
 Load = Mapping[str, object]
 """Fields of an order: what is asked for, whoever is asked."""
 
-_NOTED_SECONDS = 0.2  # shorter loads say nothing of who is busy
-_COMPLETE = 0.99  # the pass-through may cut a word in two, which is then not counted
+# Shorter loads say nothing of who is busy.
+_NOTED_SECONDS = 0.2
+# The pass-through may cut a word in two, which is then not counted.
+_COMPLETE = 0.99
 
 
 class LoadError(Exception):
@@ -73,6 +75,7 @@ class Bench:
     def cost(self, server: Target, *loads: Load) -> Cost:
         """Run the loads, one after the other, and read the server's CPU clocks around them. Raises LoadError."""
         orders = [self.order(server, **fields) for fields in loads]
+        # Asked before as well, because asking makes upstream forget those of the run before.
         self._connections()
         before = server.cpu()
         for order in orders:
@@ -95,6 +98,7 @@ class Bench:
         """The cost for each server, `repeats` times in turns, after a first time that is not counted."""
         names = self.names
         found: dict[str, list[Cost]] = {name: [] for name in names}
+        # In turns, so that what else the machine does meets all of them alike.
         for turn in range(self.sizes.repeats + 1):
             for name in names:
                 self.tell(f"{name}, {turn} of {self.sizes.repeats}" if turn else f"{name}, warming up")
@@ -140,6 +144,7 @@ def run(order: Order) -> Outcome:
 @contextmanager
 def started(order: Order) -> Iterator[subprocess.Popen[str]]:
     """The load under way; it ends at the latest with the block."""
+    # A process of its own, because a load in this one would hold up whoever reads the clocks.
     command = [sys.executable, "-m", "scripts.benchmark.load", msgspec.json.encode(order).decode()]
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -153,6 +158,7 @@ def started(order: Order) -> Iterator[subprocess.Popen[str]]:
 
 def finished(process: subprocess.Popen[str], order: Order) -> Outcome:
     """What the load saw, once it has ended. Raises LoadError."""
+    # The load keeps its deadline itself, and then still has to end: half a minute is for a loaded machine.
     told, complaint = process.communicate(timeout=order.deadline + 30)
     if process.returncode:
         raise LoadError(f"the load failed: {complaint[-2000:]}")

@@ -15,10 +15,12 @@ import uvloop
 from scripts.benchmark.upstream import WORD
 
 _WORD = WORD.encode()
+# How a chunked answer ends; the line break before is that of the chunk before (RFC 9112, 7.1).
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LENGTH = b"content-length: "
 _RETRY_AFTER = b"\r\nretry-after: "
-_TAIL = 64  # bytes of an answer that are remembered
+# Bytes of an answer that are remembered: more than the last chunk, and enough for an error message.
+_TAIL = 64
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -117,7 +119,12 @@ class Connection(asyncio.Protocol):
             self.begun.set()
         self.tail = (self.tail + data)[-_TAIL:]
         if self._head is not None:
-            data = self._on_head(self._head + data)
+            # Of `data` only what comes after the head is body, and nothing while the head is not complete.
+            head, end, data = (self._head + data).partition(b"\r\n\r\n")
+            self._head = None if end else head
+            self.status = head[9:12].decode() + ("+retry-after" if _RETRY_AFTER in head.lower() else "")
+            if end and (at := head.lower().find(_LENGTH)) >= 0:
+                self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
         if self._left is None:
             ended = self.tail.endswith(_LAST_CHUNK)
         else:
@@ -125,15 +132,6 @@ class Connection(asyncio.Protocol):
             ended = self._left == 0
         if ended and self._done is not None:
             self._done.set_result(None)
-
-    def _on_head(self, data: bytes) -> bytes:
-        """The part of `data` that is body; nothing while the head is not complete."""
-        head, end, body = data.partition(b"\r\n\r\n")
-        self._head = None if end else data
-        self.status = head[9:12].decode() + ("+retry-after" if _RETRY_AFTER in head.lower() else "")
-        if end and (at := head.lower().find(_LENGTH)) >= 0:
-            self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
-        return body
 
 
 def request_bytes(order: Order) -> bytes:
@@ -151,14 +149,36 @@ async def run(order: Order) -> Outcome:
     """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
     request = request_bytes(order)
     loop = asyncio.get_running_loop()
+    failed: Counter[str] = Counter()
+
+    async def call_and_close(connection: Connection) -> list[float]:
+        firsts = []
+        for _ in range(order.rounds):
+            try:
+                firsts.append(await connection.call(request))
+            except AnswerError:
+                if not order.lossy:
+                    raise
+                failed[connection.status or "lost"] += 1
+        connection.close()
+        return firsts
+
     async with asyncio.timeout(order.deadline):
+        # One after the other, or the servers' backlogs would be what is measured.
         made = [await loop.create_connection(Connection, order.host, order.port) for _ in range(order.connections)]
         connections = [connection for _transport, connection in made]
         if order.hold:
-            return await _hold(connections, request)
+            calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
+            await asyncio.gather(*(connection.begun.wait() for connection in connections))
+            print("ready", flush=True)
+            # In a thread: a closed pipe ends the read, and the streams must be read meanwhile.
+            await asyncio.to_thread(sys.stdin.read)
+            for call, connection in zip(calls, connections, strict=True):
+                call.cancel()
+                connection.close()
+            return Outcome(sum(connection.words for connection in connections), [])
         began, cpu = time.perf_counter(), time.process_time()
-        failed: Counter[str] = Counter()
-        lists = await asyncio.gather(*(_calls(connection, request, order, failed) for connection in connections))
+        lists = await asyncio.gather(*map(call_and_close, connections))
     return Outcome(
         sum(connection.words for connection in connections),
         [first for some in lists for first in some],
@@ -166,30 +186,6 @@ async def run(order: Order) -> Outcome:
         time.process_time() - cpu,
         dict(failed),
     )
-
-
-async def _calls(connection: Connection, request: bytes, order: Order, failed: Counter[str]) -> list[float]:
-    firsts = []
-    for _ in range(order.rounds):
-        try:
-            firsts.append(await connection.call(request))
-        except AnswerError:
-            if not order.lossy:
-                raise
-            failed[connection.status or "lost"] += 1
-    connection.close()
-    return firsts
-
-
-async def _hold(connections: list[Connection], request: bytes) -> Outcome:
-    calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
-    await asyncio.gather(*(connection.begun.wait() for connection in connections))
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    for call, connection in zip(calls, connections, strict=True):
-        call.cancel()
-        connection.close()
-    return Outcome(sum(connection.words for connection in connections), [])
 
 
 def main() -> None:

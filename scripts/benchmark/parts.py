@@ -24,8 +24,10 @@ from scripts.benchmark.load import Outcome
 from scripts.benchmark.report import Row
 from scripts.benchmark.servers import MITMDUMP, Target, bridge, gateway
 
-_SHORT = {"chunks": 8, "block": 8}  # an answer of eight words in one write
-_SETTLE_SECONDS = 3.0  # libcurl closes what a crowd leaves behind, and the C library gives memory back
+# An answer of eight words in one write.
+_SHORT = {"chunks": 8, "block": 8}
+# libcurl closes what a crowd leaves behind, and the C library gives memory back.
+_SETTLE_SECONDS = 3.0
 
 
 def memory(bench: Bench) -> list[Row]:
@@ -68,6 +70,7 @@ def memory(bench: Bench) -> list[Row]:
 def _growth(bench: Bench, server: Target) -> tuple[float, float]:
     """(KB for each open stream, MB that stay when they are over)."""
     bench.tell(f"{server.name}, opening {bench.sizes.open_streams} streams")
+    # What is loaded at the first calls is no stream's.
     run(bench.order(server, **_SHORT, rounds=3))
     before = server.memory()
     order = bench.order(server, connections=bench.sizes.open_streams, chunks=1000, every=0.25, hold=True)

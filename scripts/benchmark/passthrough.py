@@ -28,6 +28,7 @@ class AiohttpPassThrough:
 
     async def serve(self, port: int) -> None:
         """Listen; serving goes on in the background."""
+        # No limits, which would be what is measured: not of connections, and not of time.
         unlimited = aiohttp.ClientTimeout(total=None)
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=unlimited)
         app = web.Application(client_max_size=2**30)

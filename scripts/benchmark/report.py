@@ -5,7 +5,6 @@ Rule: a row always has a baseline from the same run beside what was measured; ta
 
 import os
 import platform
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -68,49 +67,63 @@ def write_json(report: Report, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 
+def write_markdown(report: Report, path: Path) -> None:
+    """The table against the pass-through, for docs/performance.md."""
+    rows = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
+    others = list(dict.fromkeys(name for row in rows for name in row.others))
+    heads = ["", "raw sockets", PASS_THROUGH, "chat2api", "spread", "ratio", *others, "aim"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        aim = row.beside_reference(row.aim)
+        lines.append(
+            [
+                _label(row),
+                *(_figure(value) for value in (row.raw, row.baseline, row.measured)),
+                _percent(row.spread),
+                f"**{_times(row.ratio)}**",
+                *(_beside(row, row.others.get(name)) for name in others),
+                _figure(row.aim) if aim is None else _times(aim),
+            ]
+        )
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
 def print_tables(report: Report, console: Console) -> None:
     """One table against the pass-through, one for what has another baseline."""
     against = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
-    others = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
+    own = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
     if against:
-        console.print(_against_pass_through(against))
+        others = list(dict.fromkeys(name for row in against for name in row.others))
+        table = _table(
+            "chat2api against a pass-through of the same bytes",
+            *("raw sockets", PASS_THROUGH, "chat2api", "ratio", "spread", *others, "original", "aim"),
+        )
+        for row in against:
+            table.add_row(
+                _label(row),
+                _figure(row.raw),
+                _figure(row.baseline),
+                f"[bold]{_figure(row.measured)}[/bold]",
+                _times(row.ratio),
+                "-" if row.spread is None else f"{row.spread:.0%}",
+                *(_beside(row, row.others.get(name)) for name in others),
+                _target(row, row.original),
+                _target(row, row.aim),
+            )
+        console.print(table)
         console.print(
             "[dim]original, aim: on another machine, in brackets to its pass-through. spread: of repeats[/dim]"
         )
     for part, (load, upstream) in report.busy.items():
         console.print(f"[dim]{part}: the load used {load:.0%} of a core at most, upstream {upstream:.0%}[/dim]")
-    if others:
-        console.print(_with_own_baseline(others))
-
-
-def _against_pass_through(rows: Iterable[Row]) -> Table:
-    rows = list(rows)
-    others = list(dict.fromkeys(name for row in rows for name in row.others))
-    table = _table(
-        "chat2api against a pass-through of the same bytes",
-        *("raw sockets", PASS_THROUGH, "chat2api", "ratio", "spread", *others, "original", "aim"),
-    )
-    for row in rows:
-        figures = (
-            _figure(row.raw),
-            _figure(row.baseline),
-            f"[bold]{_figure(row.measured)}[/bold]",
-            _times(row.ratio),
-            _percent(row.spread),
-            *(_beside(row, row.others.get(name)) for name in others),
-        )
-        table.add_row(_label(row), *figures, _target(row, row.original), _target(row, row.aim))
-    return table
-
-
-def _with_own_baseline(rows: Iterable[Row]) -> Table:
-    table = _table("What has a baseline of its own", "baseline", "measured", "ratio", "aim")
-    for row in rows:
-        baseline = f"{row.baseline_name} {_figure(row.baseline)}"
-        table.add_row(
-            _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
-        )
-    return table
+    if own:
+        table = _table("What has a baseline of its own", "baseline", "measured", "ratio", "aim")
+        for row in own:
+            baseline = f"{row.baseline_name} {_figure(row.baseline)}"
+            table.add_row(
+                _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
+            )
+        console.print(table)
 
 
 def _table(title: str, *figures: str) -> Table:
@@ -145,7 +158,3 @@ def _target(row: Row, value: float | None) -> str:
 
 def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2g} x" if ratio < 10 else f"{ratio:.0f} x"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"

@@ -23,6 +23,7 @@ MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
 # Two calls a turn, as when the aims were set; with two steps there is one more.
 _ONE_STEP = {"SENTINEL": "one-step"}
+# For a loaded machine; mostly it is one second. The gateway itself waits for open streams before it ends.
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
@@ -52,7 +53,19 @@ class Target:
 
     def cpu(self) -> float:
         """Seconds of CPU, user and system, that its processes have used so far; nan where there are none to be seen."""
-        return sum(map(_cpu_seconds, self._processes())) if self._processes() else math.nan
+        processes = self._processes()
+        if not processes:
+            return math.nan
+        seconds = 0.0
+        for process in processes:
+            # psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id.
+            if sys.platform == "linux":
+                with contextlib.suppress(OSError):
+                    seconds += time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
+                    continue
+            times = process.cpu_times()
+            seconds += times.user + times.system
+        return seconds
 
     def memory(self, *, shared_once: bool = False) -> int:
         """Bytes its processes have resident, one by one; `shared_once`: what they share among them counts once."""
@@ -96,6 +109,7 @@ class Server(Target):
 
     def stop(self) -> None:
         """End it, and whatever it left."""
+        # Before it ends, because nobody knows whose children they were afterwards.
         processes = self._processes() if self._process.poll() is None else []
         self._process.terminate()
         try:
@@ -126,9 +140,13 @@ def running(name: str, command: list[str], folder: Path, environment: dict[str, 
 def upstream(folder: Path, port: int | None = None) -> Iterator[Server]:
     """The scripted upstream."""
     port = port or free_port()
-    with running(
-        "upstream", _granian("scripts.benchmark.upstream:app", port), folder, {"PYTHONPATH": str(PROJECT)}, port
-    ) as server:
+    # As the gateway serves itself; the backlogs are larger than any load, so that nothing waits to be accepted.
+    command = [
+        *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
+        *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
+        *("--log-level", "warning", "scripts.benchmark.upstream:app"),
+    ]
+    with running("upstream", command, folder, {"PYTHONPATH": str(PROJECT)}, port) as server:
         yield server
 
 
@@ -181,26 +199,9 @@ def free_port() -> int:
         return port
 
 
-def _granian(app: str, port: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws"),
-        *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "4096"),
-        *("--log-level", "warning", app),
-    ]
-
-
 def environment_of(extra: dict[str, str]) -> dict[str, str]:
     """What a process of the bench sees: none of the settings the caller may have exported."""
     return {name: os.environ[name] for name in _KEPT if name in os.environ} | extra
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    """psutil counts in hundredths of a second; Linux gives out the exact clock of a process by its id."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            return time.clock_gettime(~process.pid << 3 | 2)  # MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
-    times = process.cpu_times()
-    return times.user + times.system
 
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL")

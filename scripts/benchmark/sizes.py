@@ -7,21 +7,25 @@ class Sizes(msgspec.Struct, frozen=True):
     """Counts of requests, streams and chunks; seconds of a run."""
 
     repeats: int = 3
-    small_requests: int = 480  # of each kind: streamed or whole
+    # Of each kind: streamed or whole.
+    small_requests: int = 480
     small_at_once: int = 16
     burst_streams: int = 50
     burst_chunks: int = 1000
     paced_streams: int = 200
     paced_chunks: int = 100
-    pace: float = 0.01  # seconds between two chunks of one stream
+    # Seconds between two chunks of one stream: no two of them come together.
+    pace: float = 0.01
     latency_requests: int = 30
     crowd_streams: int = 500
     crowd_chunks: int = 100
     crowd_pace: float = 0.021
     rush_streams: int = 1000
     open_streams: int = 200
-    hard_requests: int = 300  # beside hard proofs, of each kind
+    # Beside hard proofs, of each kind.
+    hard_requests: int = 300
     attempts: int = 200_000
+    # More than a thousand ticks, so that a p99 means something, and many proofs, each as long as chance will have it.
     solving_seconds: float = 8.0
 
 

@@ -30,6 +30,9 @@ _MAX_HEADER_BYTES = 64 * 1024
 _SET_COOKIE = "set-cookie"
 _MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
+# Calls of a session that wait for their body's end at once. Ends come within milliseconds; an upstream whose ends never
+# come would otherwise keep a second's worth of calls.
+_MAX_LINGERING = _MAX_SPARE_HANDLES
 # Bytes libcurl sends at once, and holds for as long as the answer lasts: half of what an open stream cost with its own
 # 64 KB. Files get these.
 _SMALL_UPLOAD, _LARGE_UPLOAD = 16 * 1024, 64 * 1024
@@ -141,6 +144,7 @@ class _Session:
         drop: "Callable[[_Session], None]",
     ) -> None:
         self.taken = False  # whether upstream has answered any call with a status below 400
+        self.lingering = 0  # calls that only wait for their body's end
         self._drop = drop
         self._multi = AsyncCurl()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
@@ -315,16 +319,18 @@ class CurlResponse:
         self._buffered.clear()
         then, self._then = self._then, None
         if then is not None:
+            self._session.lingering -= 1
             then()
 
     def release(self, then: Callable[[], None]) -> None:
         """See `Response.release`."""
-        if self._ended or self._error is not None:
+        if self._ended or self._error is not None or self._session.lingering >= _MAX_LINGERING:
             self.close()
             then()
             return
         self._buffered.clear()
         self._then = then
+        self._session.lingering += 1
         self._timer.cancel()
         self._timer = self._loop.call_later(_LINGER_SECONDS, self.close)
         if self._paused:

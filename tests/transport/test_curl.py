@@ -612,3 +612,22 @@ async def test_an_identity_upstream_has_taken_keeps_its_connection(raw_upstream,
         for _ in range(3):
             await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
         assert upstream.connections == 1
+
+
+async def test_an_upstream_whose_ends_never_come_keeps_few_calls(raw_upstream, transport, monkeypatch):
+    monkeypatch.setattr("shim.transport.curl._MAX_LINGERING", 3)
+
+    async def script(connection):
+        await connection.send_head()
+        await connection.send_chunk(b"all of it")
+        await asyncio.sleep(30)
+
+    left = []
+    async with raw_upstream(script) as upstream:
+        for number in range(10):
+            response = await transport.send(post(upstream.base_url), CONNECTION)
+            assert await response.chunk() == b"all of it"
+            response.release(lambda number=number: left.append(number))
+        assert left == [3, 4, 5, 6, 7, 8, 9]
+        await asyncio.sleep(1.2)
+        assert sorted(left) == list(range(10))
