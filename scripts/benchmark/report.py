@@ -79,7 +79,7 @@ def write_markdown(report: Report, path: Path) -> None:
             [
                 _label(row),
                 *(_figure(value) for value in (row.raw, row.baseline, row.measured)),
-                _percent(row.spread),
+                "-" if row.spread is None else f"{row.spread:.0%}",
                 f"**{_times(row.ratio)}**",
                 *(_beside(row, row.others.get(name)) for name in others),
                 _figure(row.aim) if aim is None else _times(aim),
