@@ -23,6 +23,7 @@ from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
 from shim.http.errors import exception_handlers
 from shim.http.health import healthz
+from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
@@ -83,7 +84,10 @@ def create_app(
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
     )
-    app.asgi_handler = hidden(settings.root_path, respelled(settings.root_path, app.asgi_handler))
+    inner = respelled(settings.root_path, app.asgi_handler)
+    # In another program (`gateway`) whoever calls has a ticket, and names the host that its own client meant.
+    taken_in = Intake(settings, inner, openai_errors.refuse, any_host=gateway is not None)
+    app.asgi_handler = hidden(settings.root_path, taken_in)
     return app
 
 

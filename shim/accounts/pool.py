@@ -103,6 +103,7 @@ class AccountPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
         self._claimed: dict[str, tuple[str, str]] = {}  # by slot: the account, and the lease in the store
+        self._met: set[str] = set()  # accounts that are not stored, because upstream has not accepted them yet
         self._freed = asyncio.Event()
         self._catching_up = asyncio.Lock()
         self._away: str | None = None
@@ -235,11 +236,34 @@ class AccountPool:
         self._freed.set()
         return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(duplicates), tuple(invalid))
 
-    async def host(self, account: Account) -> str:
+    def find(self, account: Account) -> str | None:
+        """The id under which an account is here."""
+        return self._pool.find(account)
+
+    def meet(self, account: Account) -> str:
+        """Take in the account of a caller whom upstream has not accepted yet, in memory alone; its id."""
+        if len(self._pool) >= _MAX_HOSTED:
+            self._pool.remove(self.page(limit=1)[0].id)
+        self._pool.add(account, Condition(), self._clock())
+        self._met.add(account.id)
+        return account.id
+
+    async def dismiss(self, id: str) -> None:
+        """Forget an account that upstream does not accept."""
+        self._pool.remove(id)
+        if id in self._met:
+            self._met.discard(id)
+        else:
+            await self._guarded(self._store.remove([id]))
+
+    async def host(self, account: Account, *, keep: bool = False) -> str:
         """Take in the account of a caller who brought their own credential; its id. While the store is away it is kept
-        in memory alone: whoever brought it can bring it again."""
+        in memory alone: whoever brought it can bring it again. With `keep` one that was only met is stored, too."""
         known = self._pool.find(account)
         if known is not None:
+            if keep and known in self._met:
+                self._met.discard(known)
+                await self._guarded(self._store.add([self._pool.account(known) or account]))
             await self._guarded(self._supply(known, account))
             return known
         if len(self._pool) >= _MAX_HOSTED:

@@ -7,6 +7,7 @@ turn is sent.
 import asyncio
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
@@ -15,7 +16,7 @@ from shim.accounts.outcomes import event_of
 from shim.accounts.pool import AccountPool
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
-from shim.errors import GatewayError
+from shim.errors import CredentialError, GatewayError, UpstreamError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
@@ -56,6 +57,7 @@ class Gateway:
         installation: uuid.UUID,
         clock: Clock,
         notes: Notes,
+        link_secret: str,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -70,7 +72,7 @@ class Gateway:
             default_model=settings.default_model or None,
             conversation_only=settings.conversation_only,
         )
-        self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
+        self._links = Links(link_secret)
         self._files = Files(settings, driver, clock=clock.now)
         self.turns = Turns(settings, self.calls, self.leases, self._files, clock)
         self._continuations = Continuations(settings, self.leases, self.turns, notes)
@@ -78,7 +80,12 @@ class Gateway:
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
-        return caller_of(authorization, self.settings.authorization)
+        caller = caller_of(authorization, self.settings.authorization)
+        if caller.own is None or self.settings.own_tokens:
+            return caller
+        if self.settings.authorization:
+            raise CredentialError("Callers' own tokens are not served here (OWN_TOKENS): send a key of this gateway")
+        return Caller()
 
     async def open(self, call: ClientCall) -> Exchange:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
@@ -91,7 +98,16 @@ class Gateway:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         kept = not self.settings.history_disabled
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
-        return Wanted(prompt, await self._files.gather(prompt), caller)
+        before = partial(self._accepted, caller) if caller.own is not None else None
+        return Wanted(prompt, await self._files.gather(prompt, before), caller)
+
+    async def _accepted(self, caller: Caller) -> None:
+        """Raises GatewayError for a caller with a token that upstream has not accepted, or could not be asked about."""
+        if not await self.leases.meet(caller):
+            raise UpstreamError(
+                "Files are only fetched for an account that upstream accepts, and it could not be asked for its models",
+                code="account_not_verified",
+            )
 
     def exchange(
         self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None
@@ -151,5 +167,5 @@ class Gateway:
                     opened.close()
             raise
 
-    async def _fetch_models(self, identity: Identity) -> tuple[str, ...]:
-        return await self.calls.run(identity, list_models)
+    async def _fetch_models(self, identity: Identity, lane: str | None = None) -> tuple[str, ...]:
+        return await self.calls.run(identity, list_models, lane)

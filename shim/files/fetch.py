@@ -25,6 +25,7 @@ from shim.protocol.turn.inline_files import too_large
 from shim.transport.codings import CodingError, Decoder, TooLargeError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
+Before = Callable[[], Awaitable[None]]
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -93,28 +94,27 @@ class Fetcher:
         # With LOG_LEVEL=debug the library would log the headers of every answer, signed redirects and cookies included.
         logging.getLogger("httpcore").setLevel(logging.INFO)
 
-    async def fetch(self, url: str) -> Fetched:
+    async def fetch(self, url: str, before: Before | None = None) -> Fetched:
         """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or
-        file_too_large."""
-        async with self._gate:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    return await self._follow(url)
-            except TimeoutError as error:
-                raise _unreachable(f"it did not arrive within {self._timeout:g} s") from error
+        file_too_large; and whatever `before` raises, which is asked as soon as anybody else would hear of this."""
+        try:
+            async with asyncio.timeout(self._timeout), self._gate:  # waiting for others' files is waiting, too
+                return await self._follow(url, before)
+        except TimeoutError as error:
+            raise _unreachable(f"it did not arrive within {self._timeout:g} s") from error
 
-    async def _follow(self, url: str) -> Fetched:
+    async def _follow(self, url: str, before: Before | None) -> Fetched:
         for _ in range(_MAX_REDIRECTS + 1):
             target = target_of(url)
-            got = await self._get(target)
+            got = await self._get(target, before)
             if isinstance(got, Fetched):
                 return got
             url = redirected(url, got)
         raise _unreachable(f"there are more than {_MAX_REDIRECTS} redirects")
 
-    async def _get(self, target: Target) -> Fetched | str:
+    async def _get(self, target: Target, before: Before | None) -> Fetched | str:
         """The file, or where a redirect leads."""
-        addresses = await self._addresses(target)
+        addresses = await self._addresses(target, before)
         for address in addresses[:_MAX_ADDRESSES]:
             try:
                 return await self._get_from(address, target)
@@ -172,11 +172,13 @@ class Fetcher:
         except CodingError as error:
             raise _unreachable(str(error)) from error
 
-    async def _addresses(self, target: Target) -> list[str]:
+    async def _addresses(self, target: Target, before: Before | None) -> list[str]:
         """The addresses of the target. Every one has to be public: a name that also has a private one is an attack."""
         if target.numeric:
             addresses = [target.host]
         else:
+            if before is not None:
+                await before()
             try:
                 addresses = await self._resolve(target.host, target.port)
             except (OSError, UnicodeError) as error:
@@ -185,6 +187,8 @@ class Fetcher:
                 raise _unreachable("its host name can't be resolved")
         if not self._allowed.allows(target) and not all(map(is_public, addresses)):
             raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
+        if target.numeric and before is not None:
+            await before()
         return addresses
 
 

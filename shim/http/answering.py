@@ -21,7 +21,7 @@ from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
 from shim.http.presence import present
-from shim.http.responses import EventStream, json_answer, request_id
+from shim.http.responses import LOGGED, EventStream, json_answer, request_id
 from shim.protocol.api import Api, Asked
 from shim.protocol.transcript import Transcript
 
@@ -109,6 +109,7 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
     headers = {name.lower(): value for name, value in request.headers.items()}
     address = f"{request.url.scheme}://{request.url.netloc}{gateway.settings.root_path}"
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
+    request.scope["state"][LOGGED] = True
     try:
         call.admit()
         body = await request.body()

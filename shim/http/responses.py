@@ -26,6 +26,8 @@ KEEP_ALIVE_SECONDS = 15.0
 _UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
 _LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
+LOGGED = "chat2api_logged"
+"""In a request's state where whoever serves it writes its line in the log."""
 
 
 def request_id(request: Request[Any, Any, Any]) -> str:

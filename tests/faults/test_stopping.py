@@ -1,4 +1,4 @@
-"""A gateway that stops ends what is open in words, and in time; whoever says nothing, or does not read, keeps nothing."""
+"""A gateway that stops ends what is open in words, and in time; who says nothing, or does not read, keeps nothing."""
 
 import asyncio
 import json
@@ -148,7 +148,7 @@ async def test_an_interrupted_stream_says_so():
     assert stream.finished == 1
 
 
-# --- clients that would have to wait for a head ------------------------------------------------------------------------
+# --- clients that would have to wait for a head --------------------------------------------------------------------
 
 
 def test_what_fails_after_an_early_head_is_told_in_the_stream(start_gateway):

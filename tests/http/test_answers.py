@@ -8,7 +8,6 @@ from litestar import Request
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import EventStream, request_id
 
-
 BOUNDS = {"longest": 60.0, "break_off": lambda error: f"<{error.code}>".encode()}
 
 

@@ -34,7 +34,7 @@ from shim.apis.backend.table import (
 from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
-from shim.http.responses import ByteStream, answer_headers, request_id
+from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
 from shim.settings import Settings
 
 log = logging.getLogger("chat2api.relay")
@@ -93,6 +93,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
 
 async def _relayed(request: AnyRequest, gateway: Gateway, asked: BackendRequest, client: Client) -> ASGIResponse:
     told = _Told(request, asked.row)
+    request.scope["state"][LOGGED] = True
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client))
     except SaidNoError as said:
