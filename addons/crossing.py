@@ -109,7 +109,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         asked = call.read(incoming.body)
         if not is_one_call(asked.asked.prompt, settings):
             return None
-        wanted = await gateway.wanted(asked.asked.prompt, asked.caller)
+        wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
         tries = gateway.turns.tries(wanted)
         prepared = await gateway.turns.prepare(wanted, tries)
     except GatewayError as error:

@@ -1,6 +1,5 @@
 """The Litestar application: routes, the exception map, and a lifespan that makes and closes what they share."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -28,6 +27,7 @@ from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
+from shim.logs import configure_logs
 from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
@@ -94,7 +94,7 @@ def create_app(
 def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logs(settings.log_level, settings.log_format)
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
 

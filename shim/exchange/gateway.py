@@ -24,7 +24,7 @@ from shim.exchange.continuations import Continuations, KnownChat
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
-from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.exchange.turns import Attempted, LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
 from shim.protocol.events import FileRef
@@ -89,17 +89,17 @@ class Gateway:
 
     async def open(self, call: ClientCall) -> Exchange:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
-        wanted = await self.wanted(call.asked.prompt, call.caller)
+        wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted)
         chat = self._continuations.chat_of(wanted)
         turns = [await chat.open()] if chat else await self._begin(wanted)
         return self.exchange(call, wanted, turns, chat)
 
-    async def wanted(self, prompt: Prompt, caller: Caller) -> Wanted:
+    async def wanted(self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         kept = not self.settings.history_disabled
         check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
         before = partial(self._accepted, caller) if caller.own is not None else None
-        return Wanted(prompt, await self._files.gather(prompt, before), caller)
+        return Wanted(prompt, await self._files.gather(prompt, before), caller, attempted or Attempted())
 
     async def _accepted(self, caller: Caller) -> None:
         """Raises GatewayError for a caller with a token that upstream has not accepted, or could not be asked about."""

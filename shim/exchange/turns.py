@@ -38,7 +38,16 @@ from shim.transport.base import Response, read_reply
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
 
+
 _EVENT_STREAM = "text/event-stream"
+
+
+class Attempted:
+    """What was tried for one client call, for its line in the log: how many turns, and the last one's account."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.account: str | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -47,6 +56,7 @@ class Wanted(msgspec.Struct, frozen=True):
     prompt: Prompt
     files: Gathered
     caller: Caller
+    attempted: Attempted = msgspec.field(default_factory=Attempted)
 
 
 class PreparedTurn(msgspec.Struct, frozen=True):
@@ -64,7 +74,7 @@ class LiveTurn:
 
     def __init__(self, prepared: PreparedTurn, response: Response, answer: Answer, now: Callable[[], float]) -> None:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
-        self.model = prepared.lease.model
+        self.model, self.slug = prepared.lease.model, prepared.lease.slug
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
@@ -79,6 +89,7 @@ class LiveTurn:
         """The same events, after what they say of the turn has been learnt."""
         if events:
             if isinstance(first := events[0], Started):
+                self.slug = first.slug or self.slug
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]
         return events
@@ -183,6 +194,8 @@ class Turns:
                 self._leases, wanted.caller, prompt.model, owner_of(prompt), tries=tries, now=self.now
             )
             attempt = Attempt()
+            wanted.attempted.tries += 1
+            wanted.attempted.account = lease.account_id
             route = self._calls.route(lease.identity)
             try:
                 return await finish(await self._prepared(wanted, lease, route), attempt)

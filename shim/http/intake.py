@@ -24,6 +24,7 @@ from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.http.errors import Refuse
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
 from shim.http.responses import LOGGED, answer_headers, request_id
+from shim.logs import log_fields
 from shim.settings import Settings
 from shim.transport.codings import CodingError, TooLargeError, decode_body, is_known
 
@@ -169,17 +170,10 @@ class Intake:
     def _log(self, scope: Any, status: int, seconds: float) -> None:
         # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped.
         path = scope["path"].removeprefix(self._root)
-        shown = "/files/…" if path.startswith("/files/") else repr(path[:100])[1:-1]
+        shown = "/files/…" if path.startswith("/files/") else path[:100]
         level = logging.DEBUG if path == "/healthz" and status == 200 else logging.INFO
-        log.log(
-            level,
-            "%s %s %s status=%s ms=%.0f",
-            request_id(Request(scope)),
-            scope["method"],
-            shown,
-            status or "client_gone",
-            seconds * 1000,
-        )
+        fields = {"method": scope["method"], "path": shown, "code": status or None, "ms": seconds * 1000}
+        log_fields(log, level, request_id(Request(scope)), fields if status else fields | {"status": "client_gone"})
 
 
 class _Body:

@@ -1,9 +1,9 @@
 """Running the application on Granian: `chat2api serve`."""
 
+import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
+from shim.logs import configure_logs, logging_config
 from shim.server.checks import CHECKS, listening_address
 from shim.server.granian import BACKLOG, HTTP1, claimed_port, most_connections
 from shim.server.stopping import at_once_while_starting
@@ -21,6 +22,8 @@ from shim.settings import Settings, as_environment, concerns, load_settings
 
 if TYPE_CHECKING:
     from litestar import Litestar
+
+log = logging.getLogger("chat2api")
 
 _LEVELS = {
     "debug": LogLevels.debug,
@@ -38,8 +41,9 @@ def serve(flags: Mapping[str, Any]) -> None:
     settings = load_settings(flags=flags)
     for check in CHECKS:
         check(settings)
+    configure_logs(settings.log_level, settings.log_format)
     for concern in concerns(settings):
-        sys.stderr.write(f"Warning: {concern}\n")
+        log.warning("%s", concern)
     # The workers are processes of their own: what flags said reaches them through the environment.
     os.environ.update(as_environment(flags))
     granian(settings).serve()
@@ -56,6 +60,7 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         loop=Loops.uvloop,
         workers=settings.workers,
         websockets=False,
+        log_dictconfig=logging_config(settings.log_level, settings.log_format),
         log_level=_LEVELS[settings.log_level],
         respawn_failed_workers=True,
         workers_kill_timeout=settings.shutdown_timeout,

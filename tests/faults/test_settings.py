@@ -144,9 +144,8 @@ def test_the_start_is_stopped_before_a_worker_exists(tmp_path, settings, named):
 def test_the_command_says_one_sentence_and_doctor_the_same(tmp_path):
     environment = clean_environment(PORT=str(free_port()), DATA_DIR=str(tmp_path), CA_FILE="/nope.pem")
     command = [PYTHON, "-m", "shim"]
-    ran = subprocess.run(
-        [*command, "serve"], check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    how = {"env": environment, "cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60}
+    ran = subprocess.run([*command, "serve"], check=False, **how)
     said = ran.stdout + ran.stderr
     assert ran.returncode == 1
     assert (len(said.splitlines()), "/nope.pem" in said) == (1, True)

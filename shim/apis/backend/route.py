@@ -35,6 +35,7 @@ from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
+from shim.logs import log_fields
 from shim.settings import Settings
 
 log = logging.getLogger("chat2api.relay")
@@ -157,13 +158,16 @@ class _Told:
         self._identifier = request_id(request)
         self._row = row
         self._began = time.perf_counter()
+        self.account: str | None = None
 
     def close(self, relaying: Relaying) -> None:
         """The answer is over, or the client is gone."""
         relaying.close()
+        self.account = relaying.account
         self.end(relaying.failure.code if relaying.failure is not None else relaying.status)
 
     def end(self, status: object) -> None:
         """Write the line."""
         elapsed = (time.perf_counter() - self._began) * 1000
-        log.info("%s %s %s status=%s ms=%d", self._identifier, self._row.method, self._row.path, status, elapsed)
+        fields = {"api": "backend", "method": self._row.method, "path": self._row.path, "status": str(status)}
+        log_fields(log, logging.INFO, self._identifier, fields | {"account": self.account, "ms": elapsed})
