@@ -37,6 +37,7 @@ _CLAIM_POLL_SECONDS = 0.05
 _PROLONG_TIMES = 4  # in the life of a claim, so that one that fails, or a busy loop, loses none
 _MAX_HOSTED = 10_000
 _SUPPLY_TRIES = 5
+_LINES_AT_ONCE = 200
 
 
 class PoolOptions(msgspec.Struct, frozen=True):
@@ -216,12 +217,14 @@ class AccountPool:
 
     async def add(self, text: str) -> AddReport:
         """Take in credentials, one a line. What is reported as added or updated is stored. Raises StoreError."""
-        lines, invalid = read_lines(text)
+        lines, invalid = await asyncio.to_thread(read_lines, text)
         now = self._clock()
         fresh: list[Account] = []
         updated: list[str] = []
         duplicates: list[int] = []
         for number, credential in lines:
+            if number % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # an upload may have a hundred thousand
             account = account_of(credential, now)
             known = self._pool.find(account)
             if known is None:
@@ -230,8 +233,10 @@ class AccountPool:
                 updated.append(known)
             else:
                 duplicates.append(number)
-        added = await self._store.add(fresh)
-        for account, _new in zip(fresh, added, strict=True):
+        await self._store.add(fresh)
+        for place, account in enumerate(fresh):
+            if place % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             self._pool.add(account, Condition(), now)
         self._freed.set()
         return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(duplicates), tuple(invalid))

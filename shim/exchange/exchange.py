@@ -40,6 +40,7 @@ class ClientCall(msgspec.Struct, frozen=True):
     api: Api
     address: str
     attempted: Attempted = msgspec.field(default_factory=Attempted)
+    is_large: bool = False
 
 
 class Exchange:

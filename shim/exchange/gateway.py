@@ -89,15 +89,18 @@ class Gateway:
 
     async def open(self, call: ClientCall) -> Exchange:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
-        wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted)
+        wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted, is_large=call.is_large)
         chat = self._continuations.chat_of(wanted)
         turns = [await chat.open()] if chat else await self._begin(wanted)
         return self.exchange(call, wanted, turns, chat)
 
-    async def wanted(self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None) -> Wanted:
+    async def wanted(
+        self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None, *, is_large: bool = False
+    ) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         kept = not self.settings.history_disabled
-        check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        check = partial(check_prompt, prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        await asyncio.to_thread(check) if is_large else check()
         before = partial(self._accepted, caller) if caller.own is not None else None
         return Wanted(prompt, await self._files.gather(prompt, before), caller, attempted or Attempted())
 

@@ -29,6 +29,8 @@ from shim.protocol.transcript import Transcript
 
 log = logging.getLogger("chat2api.exchange")
 
+LARGE = 256 * 1024  # bytes of a body
+
 
 class ApiCall:
     """One call. `headers` are the client's (names in lower case), `address` is where it reaches this gateway."""
@@ -56,7 +58,7 @@ class ApiCall:
         """What is asked, and by whom. Raises GatewayError."""
         caller = self.admit()
         self.asked = self.api.read(body, strict=self.gateway.settings.strict_params)
-        return ClientCall(self.asked, caller, self.api, self._address, self._attempted)
+        return ClientCall(self.asked, caller, self.api, self._address, self._attempted, len(body) >= LARGE)
 
     async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
@@ -141,7 +143,8 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
         call.admit()
         body = await request.body()
         with present(request.receive):
-            asked = call.read(body)
+            # Off the loop from some size on: it would stand still for seconds, and everybody else with it.
+            asked = call.read(body) if len(body) < LARGE else await asyncio.to_thread(call.read, body)
             if asked.asked.prompt.stream:
                 return await _streamed(request, call, asked)
             exchange = await call.open(asked)
