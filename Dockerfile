@@ -1,12 +1,13 @@
 # Two images: `gateway` (the last stage, so the default) and `mitmproxy` (the same plus mitmproxy).
 # hadolint reads it in tests/project; it is checked by building it wherever a container engine runs.
 
-FROM python:3.13-slim AS build
+# Not slim: it has the C compiler that makes the optional solver of proofs of work. None of it gets into the images.
+FROM python:3.13 AS build
 WORKDIR /src
 RUN python -m venv /opt/chat2api
 COPY requirements.lock ./
 RUN /opt/chat2api/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY shim ./shim
 COPY pow ./pow
 COPY arkose ./arkose

@@ -10,14 +10,15 @@ Rule: a flow becomes the call only where this one call, run to its own end, is t
 what is not, and why. All of that is for the app inside this process (`cross` returns None).
 """
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import GatewayError, RequestError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream
 from shim.http.answering import ApiCall
@@ -26,9 +27,10 @@ from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.prompt import Prompt
 from shim.settings import Settings
 from shim.transport.base import read_reply
-from shim.transport.codings import CodingError, decoder_of
+from shim.transport.codings import CodingError, Decoder, TooLargeError, decode_body
 
 _JSON = {"content-type": "application/json"}
+_PIECE = 64 * 1024  # of a whole answer: what upstream says is read in pieces, and a piece can't be endless
 
 # Models whose answers upstream likes to finish elsewhere (protocol.md 5.6).
 _WANDERING = re.compile(r"thinking|research|(^|-)pro$|^o\d")
@@ -49,8 +51,8 @@ NOT_INLINE_STREAMED: tuple[tuple[Callable[[Prompt], bool], str], ...] = (
 
 
 class Incoming(msgspec.Struct, frozen=True):
-    """A client's call: its id (`x-request-id`), method, path, headers (names in lower case) and body, and the address
-    it reached us at."""
+    """A client's call: its id (`x-request-id`), method, path, headers (names in lower case) and body (still in its
+    content coding), and the address it reached us at."""
 
     id: str
     method: str
@@ -66,11 +68,15 @@ class ReceivedResponse:
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
         self.status = status
         self.headers = {name.lower(): value for name, value in headers.items()}
-        self._pieces = [body] if body else []
+        self._blocks = _blocks_of(body, self.headers)
 
     async def chunk(self) -> bytes:
-        """See `Response.chunk`."""
-        return self._pieces.pop() if self._pieces else b""
+        """See `Response.chunk`. The body is decoded as it is read, so that a bomb costs neither memory nor the loop."""
+        await asyncio.sleep(0)
+        try:
+            return next(self._blocks, b"")
+        except CodingError as error:
+            raise _undecodable(error) from error
 
     def close(self) -> None:
         """The connection is not ours."""
@@ -106,7 +112,8 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         return None
     call = ApiCall(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
     try:
-        asked = call.read(incoming.body)
+        gateway.caller(CHAT.credential(incoming.headers))  # nothing is decoded for a stranger
+        asked = call.read(_decoded_request(incoming, settings.max_request_bytes))
         if not is_one_call(asked.asked.prompt, settings):
             return None
         wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
@@ -125,7 +132,7 @@ class Crossing:
         self._call, self._asked = call, asked
         self._wanted, self._tries, self._prepared = wanted, tries, prepared
         self._turns = call.gateway.turns
-        self._decode = decoder_of("")
+        self._decoder = Decoder("")
         self._over = False  # the lease has been given back
         self._streaming = False
 
@@ -149,7 +156,7 @@ class Crossing:
         if not self._wanted.prompt.stream or not is_event_stream(status, response.headers):
             return None
         try:
-            self._decode = decoder_of(response.headers.get("content-encoding", ""))
+            self._decoder = Decoder(response.headers.get("content-encoding", ""))
         except CodingError:
             return None
         self._open(self._turns.adopt(self._prepared, response))
@@ -159,10 +166,17 @@ class Crossing:
     def receive(self, chunk: bytes) -> bytes:
         """The client's bytes for a chunk of upstream's."""
         exchange = self._under_way
+        if not chunk or exchange.ended:
+            return exchange.receive(b"")
+        said: list[bytes] = []
         try:
-            return exchange.receive(self._decode(chunk) if chunk else b"")
-        except CodingError:
-            return exchange.break_off(UpstreamError("Upstream's answer can't be decoded", code="upstream_encoding"))
+            for block in self._decoder.blocks(chunk):
+                said.append(exchange.receive(block))
+                if exchange.ended:
+                    break
+        except CodingError as error:
+            said.append(exchange.break_off(_undecodable(error)))
+        return b"".join(said)
 
     def end(self) -> None:
         """The answer is over."""
@@ -194,7 +208,7 @@ class Crossing:
         try:
             if not accepted:
                 raise self._prepared.call.refused(await _reply(response))
-            live = self._turns.adopt(self._prepared, await _decoded(response))
+            live = self._turns.adopt(self._prepared, response)
             await self._turns.begin(live)
         except GatewayError as error:
             self._over = True  # `instead` ends this lease, and any that it takes in vain
@@ -227,17 +241,35 @@ class Crossing:
         return self._call.exchange
 
 
+def _decoded_request(incoming: Incoming, limit: int) -> bytes:
+    """The body with its coding undone. Raises RequestError."""
+    try:
+        return decode_body(incoming.body, incoming.headers.get("content-encoding", ""), limit)
+    except TooLargeError:
+        text = "The request body is larger than this gateway accepts"
+        raise RequestError(text, status=413, code="request_too_large") from None
+    except CodingError as error:
+        text = f"The request body can't be decoded: {error}"
+        raise RequestError(text, status=415, code="unsupported_encoding") from None
+
+
 async def _reply(response: ReceivedResponse) -> HttpReply:
     try:
-        return await read_reply(await _decoded(response))
+        return await read_reply(response)
     except UpstreamError:
         return HttpReply(response.status, response.headers, b"")  # its status says enough
 
 
-async def _decoded(response: ReceivedResponse) -> ReceivedResponse:
-    """The same with its coding undone. Raises UpstreamError."""
-    coding = response.headers.get("content-encoding", "")
-    try:
-        return ReceivedResponse(response.status, response.headers, decoder_of(coding)(await response.chunk()))
-    except CodingError as error:
-        raise UpstreamError("Upstream's answer can't be decoded", code="upstream_encoding") from error
+def _blocks_of(body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
+    """A body with its coding undone, block by block. Raises CodingError."""
+    decoder = Decoder(headers.get("content-encoding", ""))
+    for start in range(0, len(body), _PIECE):
+        yield from decoder.blocks(body[start : start + _PIECE])
+    if body:
+        decoder.finish()
+
+
+def _undecodable(error: CodingError) -> UpstreamError:
+    if isinstance(error, TooLargeError):
+        return UpstreamError("Upstream's answer is larger than this gateway reads", code="upstream_too_large")
+    return UpstreamError("Upstream's answer can't be decoded", code="upstream_encoding")

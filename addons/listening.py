@@ -18,6 +18,7 @@ def is_streamed(response: http.Response) -> bool:
 
 def listen(response: http.Response, hear: Callable[[bytes], None]) -> None:
     """Stream the answer past `hear`. mitmproxy ends a stream with `b""`, which is heard and handed on as well."""
+    # `stream` may also be True, which only says that chunks go on as they are.
     onwards = response.stream if callable(response.stream) else None
 
     def tee(chunk: bytes) -> bytes | Iterable[bytes]:

@@ -11,6 +11,7 @@ from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unuse
 
 from shim.settings import SettingError, Settings, describe, load_settings
 
+# A pattern that matches nowhere; an empty one would match everywhere.
 _NOTHING = r"(?!)"
 
 
@@ -38,7 +39,9 @@ def adapt(settings: Settings) -> None:
     """What has to be so for the bridge: nobody is connected to before it is known where a call goes, the Host that a
     client names is kept, and an answer may be silent for as long as it may take."""
     ctx.options.update(connection_strategy="lazy", keep_host_header=True)
-    if "tcp_timeout" in ctx.options:  # mitmproxy 11 has ten minutes, built in
+    # mitmproxy 11 has ten minutes, built in.
+    if "tcp_timeout" in ctx.options:
         ctx.options.update(tcp_timeout=max(ctx.options.tcp_timeout, round(settings.total_timeout)))
+    # What the operator told mitmproxy itself comes first.
     if settings.ca_file and not ctx.options.ssl_verify_upstream_trusted_ca:
         ctx.options.update(ssl_verify_upstream_trusted_ca=settings.ca_file)

@@ -19,6 +19,7 @@ from shim.cassettes.background_writer import BackgroundWriter
 from shim.cassettes.flows import call_of_flow
 from shim.cassettes.recording import MAX_BODY_BYTES, BodyCapture
 
+# Those of the API, by all the names its hosts have for it (protocol.md 1, 8); pages and telemetry are not recorded.
 PATHS = r"^/(backend-(api|anon)|public-api|api/auth|oauth)/"
 
 
@@ -77,6 +78,7 @@ class Recorder:
 
     def response(self, flow: http.HTTPFlow) -> None:
         """The answer is complete. If it was not streamed (another addon may want it whole), its body is taken now."""
+        # Nothing was heard of an answer that came in one piece.
         answer = self._answers.get(flow.id)
         if answer is not None and not answer.heard and flow.response is not None:
             answer.receive(flow.response.raw_content or b"")

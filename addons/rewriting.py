@@ -29,8 +29,9 @@ def id_of(flow: http.HTTPFlow) -> str:
 
 def incoming(flow: http.HTTPFlow, settings: Settings) -> Incoming:
     """What the client sent."""
-    address = f"{_scheme(flow)}://{flow.request.host_header or flow.request.host}{settings.root_path}"
-    body: bytes = flow.request.get_content(strict=False) or b""
+    address = settings.address(f"{_scheme(flow)}://{flow.request.host_header or flow.request.host}")
+    # As it came: mitmproxy would decode it without a limit, and a stranger's bomb before it is known who calls.
+    body: bytes = flow.request.raw_content or b""
     return Incoming(
         id=id_of(flow),
         method=flow.request.method,

@@ -43,9 +43,11 @@ from shim.cassettes.transcripts import headline, transcript
 
 log = logging.getLogger(__name__)
 
-NOTE = "chat2api"  # in a flow's metadata
+# Keys in a flow's metadata: the answer as it was heard, and what we said of the flow.
+NOTE = "chat2api"
+_COMMENT = "chat2api_comment"
+# Of one answer: small ones would fit by the thousand into the limit of bytes, and cost more as objects than as bytes.
 _MAX_CHUNKS = 100_000
-_COMMENT = "chat2api_comment"  # there, too: what we said of the flow
 Hook = Callable[..., None]
 
 
@@ -89,7 +91,13 @@ def call_of(seen: http.HTTPFlow) -> CapturedCall:
     """The call behind a flow, as far as it has come. Status 0 is no answer."""
     if seen.response is not None:
         note = seen.metadata.get(NOTE) or _whole(seen.response)
-        call = call_of_flow(seen, _capture_of(note), cut=seen.error is not None)
+        capture = BodyCapture(note["coding"])
+        for at, piece in note["chunks"]:
+            capture.receive(at, piece)
+        if capture.kept == "all":
+            capture.kept = note["kept"]
+        call = call_of_flow(seen, capture, cut=seen.error is not None)
+        # As noted, because an addon after us may have made another answer of it.
         return msgspec.structs.replace(call, status=note["status"], answer_headers=list(map(tuple, note["headers"])))
     request = seen.request
     body = request.get_content(strict=False)
@@ -102,16 +110,6 @@ def timeline_of_flow(seen: http.HTTPFlow, call: CapturedCall) -> Timeline:
     over = seen.error is not None or (response is not None and response.timestamp_end is not None)
     waited = max(0.0, response.timestamp_start - sent) if response is not None else 0.0
     return timeline_of(call, over=over, waited=waited)
-
-
-def _capture_of(note: dict[str, Any]) -> BodyCapture:
-    """The body that was noted, decoded."""
-    capture = BodyCapture(note["coding"])
-    for at, piece in note["chunks"]:
-        capture.receive(at, piece)
-    if capture.kept == "all":
-        capture.kept = note["kept"]
-    return capture
 
 
 def _note_of(response: http.Response, chunks: list[tuple[float, bytes]]) -> dict[str, Any]:
@@ -180,6 +178,7 @@ class LegacyConversationView:
 
 def register() -> None:
     """Offer the view, in the way this mitmproxy wants it."""
+    # mitmproxy 12 brought the name with its new way. In 11 an addon that is loaded again must not add its view again.
     if hasattr(contentviews, "Contentview"):
         contentviews.add(ConversationView())
     elif contentviews.get(LegacyConversationView.name) is None:
@@ -208,7 +207,7 @@ class DebugView:
         """Begin to hear an answer. Event streams are passed on as they come, all else as it would be without us."""
         response = seen.response
         if response is None or response.timestamp_end is not None or not is_shown(seen):
-            return  # with an end it is from a file
+            return  # an answer that has its end already is from a file
         if is_streamed(response):
             listen(response, AnswerNote(seen, ctx.options.chat2api_view_limit).receive)
 
@@ -225,10 +224,14 @@ class DebugView:
     @command.command("chat2api.export")  # type: ignore[untyped-decorator,unused-ignore]
     def export(self, flows: Sequence[flow.Flow], path: mitmproxy.types.Path) -> None:
         """Write flows as a cassette, scrubbed of secrets; message text is kept."""
-        calls = [call_of(one) for one in map(_with_answer, flows)]
+        calls = []
+        for one in flows:
+            if not isinstance(one, http.HTTPFlow) or one.response is None:
+                raise exceptions.CommandError("a flow without an answer can't be exported")
+            calls.append(call_of(one))
         try:
             place = Path(path)
-            place.touch(mode=0o600)
+            place.touch(mode=0o600)  # before there is message text in it
             place.write_bytes(dump_cassette(cassette_of(calls)))
         except OSError as error:
             raise exceptions.CommandError(f"can't write {path}: {error.strerror}") from error
@@ -250,32 +253,18 @@ def _end(seen: http.HTTPFlow) -> None:
     """Give the flow the body that was streamed, or mitmproxy would ask no view to show it, and a comment."""
     if not is_shown(seen):
         return
-    if seen.response is not None:
-        _settle(seen, seen.response)
-    _comment(seen)
-
-
-def _settle(seen: http.HTTPFlow, response: http.Response) -> None:
-    note = seen.metadata.setdefault(NOTE, _whole(response))
-    if response.raw_content is None and note["kept"] == "all":
-        response.raw_content = b"".join(piece for _, piece in note["chunks"])
-    elif response.raw_content and not note["chunks"]:  # somebody wanted it in one piece after all
-        seen.metadata[NOTE] = _whole(response)
-
-
-def _comment(seen: http.HTTPFlow) -> None:
-    """Say how it went, unless somebody else has said something."""
+    response = seen.response
+    if response is not None:
+        note = seen.metadata.setdefault(NOTE, _whole(response))
+        if response.raw_content is None and note["kept"] == "all":
+            response.raw_content = b"".join(piece for _, piece in note["chunks"])
+        elif response.raw_content and not note["chunks"]:  # somebody wanted it in one piece after all
+            seen.metadata[NOTE] = _whole(response)
     if seen.comment and seen.comment != seen.metadata.get(_COMMENT):
-        return
+        return  # a person's own comment stays
     call = call_of(seen)
     seen.comment = seen.metadata[_COMMENT] = headline(call, timeline_of_flow(seen, call))
     ctx.master.addons.trigger(UpdateHook([seen]))
-
-
-def _with_answer(seen: flow.Flow) -> http.HTTPFlow:
-    if not isinstance(seen, http.HTTPFlow) or seen.response is None:
-        raise exceptions.CommandError("a flow without an answer can't be exported")
-    return seen
 
 
 addons = [DebugView()]

@@ -14,6 +14,7 @@ from arkose.errors import FETCH_FAILED, SERVICE_REQUIRED, ArkoseError
 
 MAX_CLIENTS = 1000
 """Transfers at a time; curl_cffi's own default of 10 would make the eleventh exchange wait."""
+# A token has some hundred characters; more than this is a page, or somebody who means ill.
 MAX_ANSWER_BYTES = 1 << 20
 
 
@@ -48,7 +49,18 @@ class ArkoseClient:
         status, body = await self._post(self._url, _ENCODER.encode(_TokenRequest(blob, method)))
         if status != 200:
             raise ArkoseError(FETCH_FAILED, reason=f"the service answered {status}")
-        return _token(body)
+        try:
+            answer = _DECODER.decode(body)
+        except (ValueError, RecursionError):  # not chained: this is the one place that has seen the token
+            raise ArkoseError(FETCH_FAILED, reason="the answer is not the JSON object it should be") from None
+        if not answer.solved:
+            raise ArkoseError(FETCH_FAILED, reason="the service says it is not solved")
+        if not answer.token:
+            raise ArkoseError(FETCH_FAILED, reason="the answer has no token")
+        # A line break in it would end the header, and begin another one of the service's choosing.
+        if not (answer.token.isascii() and answer.token.isprintable()):
+            raise ArkoseError(FETCH_FAILED, reason="the token cannot be sent in a header")
+        return answer.token
 
     async def close(self) -> None:
         """Close the connections to the service."""
@@ -60,31 +72,25 @@ class ArkoseClient:
         answer = _BoundedAnswer()
         try:
             async with asyncio.timeout(self._timeout):
-                status = await self._transfer(url, content, answer)
+                if self._session is None:  # not in __init__: a session belongs to the running loop
+                    self._session = AsyncSession(max_clients=MAX_CLIENTS)
+                # A callback instead of stream mode: cancelling this ends the transfer at once and returns its handle,
+                # while an unfinished stream runs on. `timeout=None`, as the deadline is ours and includes the wait for
+                # a handle.
+                response = await self._session.post(
+                    url,
+                    content=content,
+                    headers={"content-type": "application/json"},
+                    content_callback=answer.write,
+                    timeout=None,
+                    allow_redirects=False,  # the blob is meant for this URL only
+                )
         except TimeoutError:
             raise ArkoseError(FETCH_FAILED, reason=f"no answer within {self._timeout:g} s") from None
         except CurlError as error:  # not chained: curl's text may quote the URL
             reason = "the answer is too large" if answer.overflowed else f"{type(error).__name__} ({error.code})"
             raise ArkoseError(FETCH_FAILED, reason=reason) from None
-        return status, bytes(answer.body)
-
-    async def _transfer(self, url: str, content: bytes, answer: "_BoundedAnswer") -> int:
-        # A callback instead of stream mode: cancelling this ends the transfer at once and returns its handle, while an
-        # unfinished stream runs on. `timeout=None`, as the deadline is ours and includes the wait for a handle.
-        response = await self._open_session().post(
-            url,
-            content=content,
-            headers={"content-type": "application/json"},
-            content_callback=answer.write,
-            timeout=None,
-            allow_redirects=False,  # the blob is meant for this URL only
-        )
-        return int(response.status_code)
-
-    def _open_session(self) -> AsyncSession[Response]:
-        if self._session is None:  # not in __init__: a session belongs to the running loop
-            self._session = AsyncSession(max_clients=MAX_CLIENTS)
-        return self._session
+        return int(response.status_code), bytes(answer.body)
 
 
 class _BoundedAnswer:
@@ -100,20 +106,6 @@ class _BoundedAnswer:
             return int(CURL_WRITEFUNC_ERROR)
         self.body += chunk
         return len(chunk)
-
-
-def _token(body: bytes) -> str:
-    try:
-        answer = _DECODER.decode(body)
-    except (ValueError, RecursionError):  # not chained: this is the one place that has seen the token
-        raise ArkoseError(FETCH_FAILED, reason="the answer is not the JSON object it should be") from None
-    if not answer.solved:
-        raise ArkoseError(FETCH_FAILED, reason="the service says it is not solved")
-    if not answer.token:
-        raise ArkoseError(FETCH_FAILED, reason="the answer has no token")
-    if not (answer.token.isascii() and answer.token.isprintable()):
-        raise ArkoseError(FETCH_FAILED, reason="the token cannot be sent in a header")
-    return answer.token
 
 
 _ENCODER = msgspec.json.Encoder()

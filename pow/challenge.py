@@ -32,6 +32,12 @@ class Challenge(msgspec.Struct, frozen=True):
         """The largest 64-byte digest that is still accepted."""
         return bytes.fromhex(_highest_digest(self.difficulty))
 
+    @property
+    def expected_attempts(self) -> float:
+        """How many attempts it takes on average. That is also how many are still to come after any number in vain."""
+        digests: int = 16**DIGEST_HEX_LENGTH
+        return digests / (int(_highest_digest(self.difficulty), 16) + 1)
+
     def accepts(self, digest_hex: str) -> bool:
         """Whether a lowercase hex digest solves this challenge: its first n characters are `<=` the difficulty's n.
 

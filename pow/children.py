@@ -1,87 +1,87 @@
-"""The processes that do the hashing, and what happens when one of them dies.
+"""The processes that hash where nothing was compiled, and what happens when one of them dies.
 
-Rule: a child never outlives its parent, never answers Ctrl-C, and never competes with the event loop for the CPU.
+Rule: a child never outlives its parent, never answers Ctrl-C, and never competes with the event loop for the CPU. It
+waits on a socket, and when the other end is gone it ends.
 """
 
-import multiprocessing
+import contextlib
+import marshal
 import os
-import signal
+import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import ParamSpec, TypeVar
+from typing import TypeAlias
 
 from pow.errors import SolverBrokenError
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-NICENESS = 10
+Order: TypeAlias = tuple[bytes, bytes, bytes, bytes, int, int, bytes]
+"""The arguments of `find`: all that a child is told."""
 
 
 class Children:
-    """A process pool that is started by the first call and replaced when it breaks.
+    """As many processes as there are calls at once. They stay for the next calls, until they are closed.
 
-    Its methods block, so they belong in a thread: starting a process takes some tenths of a second.
+    Its methods block, so they belong in a thread. Not a ProcessPoolExecutor: that keeps two more processes for as long
+    as the program runs (30 MB), and finds out only with a watching thread that its parent was killed.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pool: ProcessPoolExecutor | None = None
+        self._idle: list[_Child] = []
 
-    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a picklable function in a child; when that child dies, once more in a new one.
+    def find(self, *order: *Order) -> int | None:
+        """The same as `find` of this process; when the child dies of it, once more in a new one.
 
-        Raises `SolverBrokenError` when the second child dies too, and whatever the function raises.
+        Raises `SolverBrokenError` when the second child dies too.
         """
-        pool = self._open_pool()
-        try:
-            return pool.submit(function, *args, **kwargs).result()
-        except BrokenProcessPool:
-            pool = self._replacement_of(pool)
-        try:
-            return pool.submit(function, *args, **kwargs).result()
-        except BrokenProcessPool as error:
-            raise SolverBrokenError("the proof of work process died twice") from error
+        with self._lock:
+            child = self._idle.pop() if self._idle else None
+        failure: Exception | None = None
+        for _ in range(2):
+            try:
+                child = child or _Child()
+                answer = child.ask(order)
+            except (OSError, EOFError, ValueError) as error:  # it could not start; it died before, between, within
+                failure = error
+                if child is not None:
+                    child.end()
+                child = None
+            else:
+                with self._lock:
+                    self._idle.append(child)
+                return answer
+        raise SolverBrokenError("the proof of work process died twice") from failure
 
     def close(self) -> None:
-        """Let the running calls finish, then end the processes."""
+        """End the processes that do nothing, which are all when no call is under way."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown()
-
-    def _open_pool(self) -> ProcessPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = _new_pool(self._count)
-            return self._pool
-
-    def _replacement_of(self, broken: ProcessPoolExecutor) -> ProcessPoolExecutor:
-        """Every call in a pool breaks at once; only the first of them replaces it."""
-        with self._lock:
-            if self._pool is broken or self._pool is None:
-                self._pool = _new_pool(self._count)
-            return self._pool
+            idle, self._idle = self._idle, []
+        for child in idle:
+            child.end()
 
 
-def _new_pool(count: int) -> ProcessPoolExecutor:
-    # Not "fork": this process has threads, and a fork would copy its sockets and secrets.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    return ProcessPoolExecutor(count, multiprocessing.get_context(method), initializer=_enter_child)
+class _Child:
+    def __init__(self) -> None:
+        ours, its = socket.socketpair()
+        with ours, its:
+            # Its own group, so that Ctrl-C in the terminal does not reach it; of the environment, what importing takes.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "pow.child"],
+                stdin=its.fileno(),
+                stdout=its.fileno(),
+                env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                process_group=0,
+            )
+            self._stream = ours.makefile("rwb")
 
+    def ask(self, order: Order) -> int | None:
+        marshal.dump(order, self._stream)
+        self._stream.flush()
+        answer: int | None = marshal.load(self._stream)  # noqa: S302  our own child, of the same interpreter
+        return answer
 
-def _enter_child() -> None:
-    os.nice(NICENESS)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A pool's child waits on a queue whose other end it holds too, so it would never notice that its parent died."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    def end(self) -> None:
+        with contextlib.suppress(OSError):  # it was killed, and an order is still in the buffer
+            self._stream.close()
+        self._process.wait()

@@ -2,7 +2,7 @@
 
     PowError
      ├── ProofNotSolvedError    every attempt allowed was used; ask upstream for a new challenge
-     ├── SolverBusyError        too many solves are waiting already; nothing was tried
+     ├── SolverBusyError        too much work is waiting already; nothing was tried
      ├── SolverClosedError      the solver is shutting down or shut down
      └── SolverBrokenError      the solving process died, and so did its replacement
 
@@ -19,7 +19,11 @@ class ProofNotSolvedError(PowError):
 
 
 class SolverBusyError(PowError):
-    """More solves wait than the solver's queue holds."""
+    """A proof would have to wait longer than the solver lets anyone wait; in `retry_after` seconds it should not."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SolverClosedError(PowError):

@@ -5,13 +5,12 @@ Rule: pure functions. The digest is taken over the base64 text exactly as it is 
 
 import base64
 import hashlib
-from binascii import b2a_base64
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 
 from pow.challenge import Challenge
+from pow.hashing import Find, find
 from pow.profile import COUNTER, HALF_COUNTER
 
 PROOF_PREFIX = "gAAAAAB"
@@ -66,107 +65,37 @@ def _encoded_config(token: str, prefix: str) -> str | None:
     return encoded if SHORTEST_CONFIG <= len(config) <= LONGEST_CONFIG else None
 
 
-# --- The search ---------------------------------------------------------------------------------------------------
-#
-# Only two elements change from one attempt to the next, so only the base64 groups that touch them are made anew:
-#
-#     [3000,"Mon …",4294705152,  17  ,"chat2api/0.1",…,"en-US,en",   8   ,"onLine…",…,"00000000-…"]
-#     |--------- head ---------|  i  |---------- middle ----------| i>>1 |----------- tail ---------|
-#
-# A base64 group is three bytes wide and takes no notice of where an element ends. `near` is therefore the counter plus
-# the last 0-2 bytes of the head and the first 0-2 of the middle; `far` is the same around the half counter. Where the
-# groups fall depends on how many digits each counter has, so a frame serves one run of counters of equal widths.
-
-
-class _Pieces(NamedTuple):
-    """The JSON bytes around the two counters; the head split into whole base64 groups, encoded, and the rest."""
-
-    head: bytes
-    head_rest: bytes
-    middle: bytes
-    tail: bytes
-
-
-class _Frame(NamedTuple):
-    """What follows the encoded head: encode(near % i) + between + encode(far % (i >> 1)) + after."""
-
-    near: bytes
-    between: bytes
-    far: bytes
-    after: bytes
-
-
-def search(challenge: Challenge, config: Sequence[object], *, start: int = 0, attempts: int = 500_000) -> str | None:
-    """Try the counters `start` to `start + attempts - 1` and return the first token that is accepted, or None.
+class Search:
+    """The search for a challenge's proof, to be gone through in as many steps as one likes.
 
     Element 3 of the config is the counter i, element 9 is i >> 1; every other element stays (protocol.md 2.3). Raises
     `ValueError` for a config that is not 13 to 25 elements long.
     """
-    pieces = _cut(config)
-    absorbed = hashlib.sha3_512(challenge.seed.encode() + pieces.head)
-    for run in _runs_of_equal_width(start, start + attempts):
-        encoded = _search_run(absorbed, _fit(pieces, run.start), run, challenge.highest_digest)
-        if encoded is not None:
-            return PROOF_PREFIX + (pieces.head + encoded).decode("ascii")
-    return None
+
+    def __init__(self, challenge: Challenge, config: Sequence[object]) -> None:
+        if not SHORTEST_CONFIG <= len(config) <= LONGEST_CONFIG:
+            raise ValueError(f"a proof config has {SHORTEST_CONFIG} to {LONGEST_CONFIG} elements")
+        elements = [msgspec.json.encode(element) for element in config]
+        self._seed = challenge.seed.encode()
+        self._highest = challenge.highest_digest
+        self._head = b"[" + b"".join(element + b"," for element in elements[:COUNTER])
+        self._middle = b"," + b"".join(element + b"," for element in elements[COUNTER + 1 : HALF_COUNTER])
+        self._tail = b"".join(b"," + element for element in elements[HALF_COUNTER + 1 :]) + b"]"
+
+    def run(self, start: int, stop: int, find: Find = find) -> str | None:
+        """Try the counters `start` to `stop - 1` and return the first token that is accepted, or None."""
+        counter = find(self._seed, self._head, self._middle, self._tail, start, stop, self._highest)
+        if counter is None:
+            return None
+        text = b"%b%d%b%d%b" % (self._head, counter, self._middle, counter >> 1, self._tail)
+        return PROOF_PREFIX + base64.b64encode(text).decode("ascii")
 
 
-def _search_run(absorbed: "hashlib._Hash", frame: _Frame, run: range, highest: bytes) -> bytes | None:
-    """Return the base64 text behind the head of the first accepted attempt. This loop is all the time there is."""
-    near, between, far, after = frame
-    for half in range(run.start >> 1, (run.stop + 1) >> 1):
-        behind = between + b2a_base64(far % half, newline=False) + after
-        for counter in range(max(run.start, half * 2), min(run.stop, half * 2 + 2)):
-            attempt = absorbed.copy()
-            encoded = b2a_base64(near % counter, newline=False) + behind
-            attempt.update(encoded)
-            if attempt.digest() <= highest:
-                return encoded
-    return None
-
-
-def _runs_of_equal_width(start: int, stop: int) -> Iterator[range]:
-    """Cut start..stop where the counter (10, 100, ...) or its half (20, 200, ...) gains a digit."""
-    while start < stop:
-        width = 10 ** len(str(start))
-        edges = (width // 5, width)  # for 1..9: 2 is no edge, but cutting there costs nothing
-        end = min(edge for edge in (*edges, stop) if edge > start)
-        yield range(start, end)
-        start = end
-
-
-def _cut(config: Sequence[object]) -> _Pieces:
-    if not SHORTEST_CONFIG <= len(config) <= LONGEST_CONFIG:
-        raise ValueError(f"a proof config has {SHORTEST_CONFIG} to {LONGEST_CONFIG} elements")
-    elements = [msgspec.json.encode(element) for element in config]
-    head = b"[" + b"".join(element + b"," for element in elements[:COUNTER])
-    middle = b"," + b"".join(element + b"," for element in elements[COUNTER + 1 : HALF_COUNTER])
-    tail = b"".join(b"," + element for element in elements[HALF_COUNTER + 1 :]) + b"]"
-    return _Pieces(*_encode_whole_groups(head), middle, tail)
-
-
-def _fit(pieces: _Pieces, counter: int) -> _Frame:
-    """Place the base64 groups for counters as wide as this one."""
-    near, middle = _surround(pieces.head_rest, len(str(counter)), pieces.middle)
-    between, middle_rest = _encode_whole_groups(middle)
-    far, tail = _surround(middle_rest, len(str(counter >> 1)), pieces.tail)
-    return _Frame(near, between, far, base64.b64encode(tail))
-
-
-def _encode_whole_groups(raw: bytes) -> tuple[bytes, bytes]:
-    """Return the base64 of as many whole groups as there are, and the 0-2 bytes left over."""
-    end = len(raw) // 3 * 3
-    return base64.b64encode(raw[:end]), raw[end:]
-
-
-def _surround(before: bytes, digits: int, behind: bytes) -> tuple[bytes, bytes]:
-    """Return a `%`-template of whole groups around a counter of so many digits, and what is left of `behind`."""
-    taken = -(len(before) + digits) % 3
-    return _literal(before) + b"%d" + _literal(behind[:taken]), behind[taken:]
-
-
-def _literal(raw: bytes) -> bytes:
-    return raw.replace(b"%", b"%%")
+def search(
+    challenge: Challenge, config: Sequence[object], *, start: int = 0, attempts: int = 500_000, find: Find = find
+) -> str | None:
+    """Try the counters `start` to `start + attempts - 1` and return the first token that is accepted, or None."""
+    return Search(challenge, config).run(start, start + attempts, find)
 
 
 _CONFIG = msgspec.json.Decoder(list[msgspec.Raw])

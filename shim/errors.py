@@ -7,7 +7,7 @@
      ├─ LimitError                     429    rate_limit_error         carries `retry_after`
      ├─ UpstreamError                  502    upstream_error           upstream broke, or broke the protocol
      │   └─ DeadlineError              504    upstream_error           one of the deadlines passed
-     ├─ UnavailableError               503    server_error             a part of the gateway itself is away for now
+     ├─ UnavailableError               503    server_error             a part of the gateway itself is away or busy
      └─ ConfigurationError             500    configuration_error      the operator has to change a setting
 
 Beside what the client is told, an error carries facts for whoever decides what is done about it: what it is `about`,
@@ -29,6 +29,14 @@ MAX_WAIT_SECONDS = 31 * 86400.0
 """No limit of upstream's lasts longer than a month, so a wait that would is a mistake, and is cut to this."""
 
 
+class Field(enum.Enum):
+    """A field of the request that the core has something against. Each API calls it by its own name."""
+
+    PROMPT = "prompt"
+    MODEL = "model"
+    EFFORT = "effort"
+
+
 class About(enum.Enum):
     """What would have to be different for the same call to work."""
 
@@ -48,6 +56,7 @@ class About(enum.Enum):
     UPSTREAM = "upstream"  # upstream, in no place that is known better
     POOL = "pool"  # every account of the pool at once
     POOL_BUSY = "pool busy"  # the same, until some turn ends
+    PROOF = "proof"  # proofs of work, which this gateway can't make just now
     GATEWAY = "gateway"  # this gateway itself: its store, its settings, its own end
 
 
@@ -74,7 +83,7 @@ class GatewayError(Exception):
         message: str,
         *,
         code: str | None = None,
-        param: str | None = None,
+        param: str | Field | None = None,
         status: int | None = None,
         type: str | None = None,
         retry_after: float | None = None,
@@ -112,7 +121,8 @@ class GatewayError(Exception):
 
 
 class RequestError(GatewayError):
-    """The request can't be served as it stands; `param` names the field."""
+    """The request can't be served as it stands; `param` names the field: by the client's own name for
+    it, which the API that read it composed, or as a `Field`, which the API that answers names."""
 
     status = 400
     type = "invalid_request_error"
@@ -181,7 +191,7 @@ class DeadlineError(UpstreamError):
 
 
 class UnavailableError(GatewayError):
-    """What the gateway keeps its state in can't be reached; nothing was changed."""
+    """A part of the gateway itself can't be reached or has too much to do; no turn was sent, nothing was changed."""
 
     status = 503
     code = "store_unavailable"

@@ -17,17 +17,26 @@ from shim.errors import RequestError
 
 Schema = dict[str, Any]
 
+# Of JSON. The schemas that programs send have a few thousand.
 _MAX_BYTES = 262_144
-_MAX_DEPTH = 128  # levels, references included; the library's own recursion has no limit for values
-_MAX_UNFOLDED = 50_000  # subschemas, each reference counted as what it leads to
-_MAX_VISITS = 100_000  # of subschemas, while that is counted
-_MAX_EXPLAINED = 4_096  # the library collects an error for every branch before it tells of one
+# Levels, references included; the library's own recursion has no limit for values.
+_MAX_DEPTH = 128
+# Subschemas, each reference counted as what it leads to; and visits to them while that is counted.
+_MAX_UNFOLDED = 50_000
+_MAX_VISITS = 100_000
+# The library collects an error for every branch before it tells of one.
+_MAX_EXPLAINED = 4_096
+# Characters: a complaint goes into an error message, and the library's may quote a whole `enum`.
 _MAX_COMPLAINT = 500
+# Steps a pattern may go back for one value, before it counts as not matching.
 _BACKTRACKS = 100_000
-_PATTERN_BYTES = 16 * 1024 * 1024  # for all patterns of a schema together
+# For all patterns of a schema together, and for one: compiled, a short pattern can be large (`(a{1000}){1000}`).
+_PATTERN_BYTES = 16 * 1024 * 1024
 _MAX_PATTERN_BYTES = 10 * 1024 * 1024
+# What a schema without patterns may have to be kept among the many.
 _LIGHT_BYTES = 8_192
 
+# Keywords whose keys are a client's own names; and those whose values are values, whatever they look like.
 _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _NOT_SCHEMAS = frozenset({"const", "enum", "default", "examples", "required", "type"})
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -81,17 +90,14 @@ def validate(schema: Schema, value: Any) -> str | None:
         fits = checked.validator.is_valid(value)
     except ValueError:
         return "it can't be read"
-    return None if fits else _explained(checked, value)
-
-
-def _explained(checked: _Checked, value: Any) -> str:
-    if not checked.explains:
-        return "it does not fit the schema"
-    try:
-        checked.validator.validate(value)
-    except jsonschema_rs.ValidationError as error:
-        place = "".join(f"/{key}" for key in error.instance_path) or "the top"
-        return f"at {place}: {error.message}"[:_MAX_COMPLAINT]
+    if fits:
+        return None
+    if checked.explains:
+        try:
+            checked.validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            place = "".join(f"/{key}" for key in error.instance_path) or "the top"
+            return f"at {place}: {error.message}"[:_MAX_COMPLAINT]
     return "it does not fit the schema"
 
 
@@ -103,6 +109,7 @@ def _checked(schema: Schema) -> _Checked:
         raise _BadSchemaError("it is nested too deeply, or not Unicode") from None
     if len(encoded) > _MAX_BYTES:
         raise _BadSchemaError(f"it is larger than {_MAX_BYTES} bytes")
+    # Patterns compile to megabytes, and the name of the keyword is in the bytes wherever there is one.
     light = len(encoded) <= _LIGHT_BYTES and b'"pattern' not in encoded
     return _light(encoded) if light else _heavy(encoded)
 
@@ -119,6 +126,8 @@ def _compile(schema: Schema, patterns: int) -> jsonschema_rs.Validator:
     limit = min(_MAX_PATTERN_BYTES, _PATTERN_BYTES // max(1, patterns))
     options = jsonschema_rs.FancyRegexOptions(_BACKTRACKS, limit, limit)
     try:
+        # The survey refuses references that lead away, and the library must not follow one that it overlooks; `mask`
+        # keeps the value out of the complaints.
         return jsonschema_rs.validator_for(schema, offline=True, pattern_options=options, mask="the value")
     except jsonschema_rs.ValidationError as error:
         place = "".join(f"/{key}" for key in error.instance_path)
@@ -147,7 +156,13 @@ class _Survey:
             raise _BadSchemaError(f"it is nested more than {_MAX_DEPTH} levels deep, or has too many references")
         if not isinstance(schema, dict):
             return 1
-        self._note(schema, is_root=schema is self._root)
+        # It would change what the references inside it are relative to.
+        if isinstance(schema.get("$id"), str) and schema is not self._root:
+            raise _BadSchemaError("only its root may have an '$id'")
+        self.branches = self.branches or not _BRANCHES.isdisjoint(schema)
+        self.patterns += "pattern" in schema
+        named = schema.get("patternProperties")
+        self.patterns += len(named) if isinstance(named, dict) else 0
         size = 1 + sum(self._measure(inner, depth + 1) for inner in _inner(schema))
         for keyword in _REFERENCES:
             target = schema.get(keyword)
@@ -155,33 +170,28 @@ class _Survey:
                 size += self._follow(target, depth + 1)
         return size
 
-    def _note(self, schema: Schema, *, is_root: bool) -> None:
-        if isinstance(schema.get("$id"), str) and not is_root:
-            raise _BadSchemaError("only its root may have an '$id'")
-        self.branches = self.branches or not _BRANCHES.isdisjoint(schema)
-        self.patterns += "pattern" in schema
-        named = schema.get("patternProperties")
-        self.patterns += len(named) if isinstance(named, dict) else 0
-
     def _follow(self, reference: str, depth: int) -> int:
+        """The size of what a reference leads to: `#`, or a JSON Pointer after it (RFC 6901)."""
         if reference in self._open:
             self.recursive = True
             return 1
         if reference not in self._sizes:
+            if reference != "#" and not reference.startswith("#/"):
+                raise _BadSchemaError("a '$ref' may only be '#' or begin with '#/'")
+            target: Any = self._root
+            for step in reference.split("/")[1:]:
+                # In this order: `~01` is `~1` and not `/`.
+                key = unquote(step).replace("~1", "/").replace("~0", "~")
+                if isinstance(target, dict) and key in target:
+                    target = target[key]
+                elif isinstance(target, list) and key.isdecimal() and int(key) < len(target):
+                    target = target[int(key)]
+                else:
+                    raise _BadSchemaError("a '$ref' leads nowhere")
             self._open.add(reference)
-            self._sizes[reference] = self._measure(self._target(reference), depth)
+            self._sizes[reference] = self._measure(target, depth)
             self._open.discard(reference)
         return self._sizes[reference]
-
-    def _target(self, reference: str) -> Any:
-        """What a reference leads to: `#`, or a JSON Pointer after it (RFC 6901)."""
-        if reference != "#" and not reference.startswith("#/"):
-            raise _BadSchemaError("a '$ref' may only be '#' or begin with '#/'")
-        target: Any = self._root
-        for step in reference.split("/")[1:]:
-            key = unquote(step).replace("~1", "/").replace("~0", "~")
-            target = _step(target, key)
-        return target
 
 
 def _inner(schema: Schema) -> Iterator[Any]:
@@ -197,25 +207,13 @@ def _inner(schema: Schema) -> Iterator[Any]:
             yield from (inner for inner in value if isinstance(inner, dict))
 
 
-def _step(target: Any, key: str) -> Any:
-    if isinstance(target, dict) and key in target:
-        return target[key]
-    if isinstance(target, list) and key.isdecimal() and int(key) < len(target):
-        return target[int(key)]
-    raise _BadSchemaError("a '$ref' leads nowhere")
-
-
 def _is_deep(value: Any) -> bool:
     """Whether `value` is nested more than `_MAX_DEPTH` levels deep."""
-    level = [value]
+    # Level by level, because recursion is what has no room here.
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
     for _ in range(_MAX_DEPTH + 1):
-        level = [inner for outer in level for inner in _held_by(outer)]
+        held = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [inner for values in held for inner in values if isinstance(inner, dict | list)]
         if not level:
             return False
     return True
-
-
-def _held_by(value: Any) -> Iterator[Any]:
-    """The lists and dicts right inside `value`."""
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (inner for inner in values if isinstance(inner, dict | list))

@@ -45,19 +45,30 @@ class Settings(msgspec.Struct, frozen=True):
         "https://chatgpt.com",
     )
     oauth_url: Annotated[str, Meta(description="Where refresh tokens are exchanged.")] = (
-        "https://auth0.openai.com/oauth/token"
+        "https://auth.openai.com/oauth/token"
     )
+    oauth_client_id: Annotated[
+        str,
+        Meta(pattern="^[A-Za-z0-9_-]{0,80}$", description="Client id to try first for refresh tokens."),
+    ] = ""
     proxy_url: Annotated[Words, Meta(description="Proxies towards upstream (http, https, socks5), by comma.")] = ()
     arkose_token_url: Annotated[str, Meta(description="Your own Arkose token service.")] = ""
     history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True
+    kept_for_handoff: Annotated[
+        bool,
+        Meta(description="Ask models that finish elsewhere (Pro, Work, research) in kept chats, deleted afterwards."),
+    ] = False
     pow_difficulty: Annotated[
         str,
         Meta(pattern="^[0-9a-f]{1,64}$", description="Proofs of work harder (smaller) than this are refused untried."),
     ] = "000032"
-    pow_workers: Annotated[int, Meta(ge=1, le=64, description="Processes that solve proofs of work.")] = 1
+    pow_workers: Annotated[
+        int, Meta(ge=0, le=64, description="Hard proofs of work solved at once (0: one for each core).")
+    ] = 0
     sentinel: Annotated[
-        Literal["one-step", "two-step"], Meta(description="Which form of the requirements call is used.")
-    ] = "one-step"
+        Literal["auto", "one-step", "two-step"],
+        Meta(description="Which form of the requirements call is used (auto: two steps, one where those are refused)."),
+    ] = "auto"
     turnstile: Annotated[
         Literal["pass", "refuse"],
         Meta(description="When upstream asks for a check not done here: go on without it, or refuse at once."),
@@ -105,6 +116,9 @@ class Settings(msgspec.Struct, frozen=True):
         int, Meta(ge=1024, description="Bytes of request bodies one worker holds at once; beyond, 503.")
     ] = 268435456
     max_file_bytes: Annotated[int, Meta(ge=1024, description="Largest file or picture in a request.")] = 20971520
+    max_answer_bytes: Annotated[int, Meta(ge=1024, description="Longest answer; one that goes on beyond it fails.")] = (
+        16777216
+    )
     file_timeout: Annotated[Seconds, Meta(description="Seconds a file may take to be fetched from its URL.")] = 30.0
     replay: Annotated[str, Meta(description="Folder of cassettes that take upstream's place.")] = ""
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")] = "info"
@@ -113,13 +127,18 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def is_public(self) -> bool:
         """Whether HOST lets other machines in."""
-        address = self.address
+        address = self.numeric_host
         return self.host.lower() != "localhost" if address is None else not address.is_loopback
 
     @property
-    def address(self) -> IPv4Address | IPv6Address | None:
+    def numeric_host(self) -> IPv4Address | IPv6Address | None:
         """HOST as a number, in whatever spelling; None for a name."""
         return _address_of(self.host)
+
+    def address(self, called: str) -> str:
+        """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
+        without the prefix as people write it, or else the address they `called`, which has none."""
+        return (self.public_base_url.rstrip("/") or called).removesuffix(self.root_path) + self.root_path
 
     @property
     def root_path(self) -> str:

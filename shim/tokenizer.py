@@ -23,14 +23,21 @@ from pathlib import Path
 from typing import Protocol
 from unicodedata import category
 
-SLICE = 4096  # characters: 0.1 ms of prose, 1.2 ms of random Unicode; handing work to the thread costs 0.05 ms
-_LONGEST = 128  # bytes of a token
-_OVERLAP = 512  # characters; what follows changes no token farther away than a few of the longest
-_LOOK = 65_536  # characters that are searched for the end of a run; see `_CAPITALS`
-_PER_TEXT = 32  # characters that a call costs as much as, so that a slice of very short texts is no longer either
+# Characters: 0.1 ms of prose, 1.2 ms of random Unicode; handing work to the thread costs 0.05 ms.
+SLICE = 4096
+# Bytes of a token.
+_LONGEST = 128
+# Characters; what follows changes no token farther away than a few of the longest.
+_OVERLAP = 512
+# Characters that are searched for the end of a run; see `_CAPITALS`.
+_LOOK = 65_536
+# Characters that a call costs as much as, so that a slice of very short texts is no longer either.
+_PER_TEXT = 32
 
 _VOCABULARY = Path(__file__).with_name("vocabulary") / "o200k_base.zlib"
+# Tokens without the two special ones, which stand for ends and are never in a text.
 _SIZE = 199_998
+# How o200k splits a text before it joins bytes: letter for letter what the vocabulary was made with.
 _PATTERN = "|".join(
     (
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -108,7 +115,16 @@ async def total(texts: Iterable[str]) -> int:
     if sum(map(_cost, waiting)) <= SLICE:
         return sum(map(count, waiting))
     loop = asyncio.get_running_loop()
-    steps = (step for text in waiting for step in _steps(text))
+
+    def steps_of_all() -> Iterator[tuple[int, int]]:
+        """What each next step costs, in characters, and the tokens it finds."""
+        for text in waiting:
+            if _cost(text) <= SLICE:
+                yield _cost(text), count(text)
+            else:
+                yield from ((SLICE, len(tokens)) for _, tokens in slices(text))
+
+    steps = steps_of_all()
     tokens = 0
     while step := await loop.run_in_executor(_thread(), _count_slice, steps):
         tokens += step[1]
@@ -199,12 +215,14 @@ def _slice(text: str, start: int, size: int) -> tuple[int, list[int], list[int]]
     run = _CAPITALS.match(text, stop - 1, stop + _LOOK)
     after = text[run.end() : run.end() + 1] if run is not None else ""
     tokens = _encode(text[start:stop] + after)
+    # Tokens from the end on that the next slice has to find as well: doubled until their text is long enough.
     taken = 8
     while taken < len(tokens):
         overlap = load().decode_bytes(tokens[-taken:])
         end = stop + len(after) - len(overlap.decode(errors="ignore"))
         if stop - end < _OVERLAP:
             taken *= 2
+        # A byte of the form 10xxxxxx goes on with a character (RFC 3629), so no slice can begin there.
         elif overlap[0] & 0xC0 == 0x80 or _is_in_number(text, start, end):
             taken += 1
         else:
@@ -219,14 +237,6 @@ def _is_in_number(text: str, start: int, place: int) -> bool:
         while begin > start and category(text[begin - 1])[0] == "N":
             begin -= 1
     return (place - begin) % 3 != 0
-
-
-def _steps(text: str) -> Iterator[tuple[int, int]]:
-    """What it costs to count the next of `text`, in characters, and its tokens."""
-    if _cost(text) <= SLICE:
-        yield _cost(text), count(text)
-    else:
-        yield from ((SLICE, len(tokens)) for _, tokens in slices(text))
 
 
 def _count_slice(steps: Iterator[tuple[int, int]]) -> tuple[int, int] | None:

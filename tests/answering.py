@@ -5,7 +5,7 @@ from typing import Any
 
 from shim.apis.chat import CHAT
 from shim.apis.chat.read import ChatOptions
-from shim.protocol.api import AnswerPlace, Api
+from shim.protocol.api import AnsweredBy, AnswerPlace, Api
 from shim.protocol.counting.usage import Usage
 from shim.protocol.events import Event, FileRef
 from shim.protocol.transcript import Transcript
@@ -39,6 +39,9 @@ class FakeAnswer:
     @property
     def usage(self) -> Usage:
         return self._count(self.transcripts)
+
+    def answered_by(self, _choice: int) -> AnsweredBy:
+        return AnsweredBy()
 
     def place(self, _choice: int) -> AnswerPlace | None:
         return self._place

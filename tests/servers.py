@@ -250,6 +250,10 @@ class _SharedSolver:
         pass
 
 
+REAL_POLLS = dict(follow_up.POLLS)
+"""The rhythms as the product has them, for tests that are about them while gateways run in this process"""
+
+
 @contextmanager
 def in_this_process() -> Iterator[None]:
     """What gateways and stand-ins find changed in this process while it has some."""

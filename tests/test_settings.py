@@ -197,3 +197,19 @@ def test_help_imports_nothing_heavy():
     assert "new-key" in shown
     loaded = {name.partition(".")[0] for name in shown.splitlines()[-1].split()}
     assert loaded & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize(
+    ("public", "prefix", "address"),
+    [
+        ("", "", "http://gw.test:5005"),
+        ("", "secret", "http://gw.test:5005/secret"),
+        ("https://gw.example", "", "https://gw.example"),
+        ("https://gw.example/", "secret", "https://gw.example/secret"),
+        ("https://gw.example/secret", "secret", "https://gw.example/secret"),
+        ("https://gw.example/secret/", "/secret/", "https://gw.example/secret"),
+    ],
+)
+def test_the_address_of_links_has_the_prefix_once(public: str, prefix: str, address: str) -> None:
+    settings = Settings(public_base_url=public, api_prefix=prefix)
+    assert settings.address("http://gw.test:5005") == address

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from scripts.benchmark import parts
 from scripts.benchmark.bench import Bench, bench
+from scripts.benchmark.hard import hard
 from scripts.benchmark.plot import plot
 from scripts.benchmark.proofs import proofs
 from scripts.benchmark.report import Report, Row, print_tables, write_json
@@ -25,6 +26,7 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
     "paced": parts.paced,
     "latency": parts.latency,
     "addon": parts.addon,
+    "hard": hard,
 }
 _PROOFS = "pow"
 _SELECTION = "selection"

@@ -23,7 +23,8 @@ class Order(msgspec.Struct, frozen=True):
     """`connections` at once make `rounds` calls each, one after the other. `chunks`, `block` and `every` are what
     upstream shall do.
 
-    `hold`: one round; say "ready" when every answer has begun, then keep them open until standard input ends.
+    `token` is sent as the caller's own account. `hold`: one round; say "ready" when every answer has begun, then keep
+    them open until standard input ends.
     """
 
     port: int
@@ -36,6 +37,7 @@ class Order(msgspec.Struct, frozen=True):
     every: float = 0.0
     hold: bool = False
     deadline: float = 120.0
+    token: str = ""
 
     @property
     def requests(self) -> int:
@@ -129,6 +131,8 @@ def request_bytes(order: Order) -> bytes:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": prompt}], "stream": order.stream}
     encoded = msgspec.json.encode(body)
     head = f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nContent-Type: application/json\r\n"
+    if order.token:
+        head += f"Authorization: Bearer {order.token}\r\n"
     return f"{head}Content-Length: {len(encoded)}\r\n\r\n".encode() + encoded
 
 

@@ -60,7 +60,7 @@ def _bars(row: Row) -> list[Bar]:
         ("upstream itself", row.upstream, _BASELINE),
         (row.baseline_name, row.baseline, _BASELINE),
         (
-            "pow.search" if row.unit == "1/s" else "solving" if row.part == "pow" else "chat2api",
+            "search" if row.unit == "1/s" else "solving" if row.part in {"pow", "hard"} else "chat2api",
             row.measured,
             _MEASURED,
         ),

@@ -19,6 +19,7 @@ PROJECT = Path(__file__).parents[2]
 GATEWAY = PROJECT / ".venv/bin/chat2api"
 MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
+_FLOW = {"SENTINEL": "one-step"}  # the only one that every upstream here plays
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
@@ -120,7 +121,10 @@ def pass_through(folder: Path, upstream_port: int) -> Iterator[Server]:
 def gateway(folder: Path, upstream_port: int, *, prefix: str = "", name: str = "chat2api") -> Iterator[Server]:
     """The gateway as users run it, in front of the upstream's paths below `prefix`."""
     port = free_port()
-    environment = {"CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}", "DATA_DIR": str(folder / "data")}
+    environment = {
+        "CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}",
+        "DATA_DIR": str(folder / "data"),
+    } | _FLOW
     command = [str(GATEWAY), "serve", "--port", str(port)]
     with running(name, command, folder, environment, port) as server:
         yield server
@@ -131,7 +135,7 @@ def bridge(folder: Path, upstream_port: int) -> Iterator[Server]:
     """mitmdump with the bridge, in front of the upstream."""
     port = free_port()
     url = f"http://127.0.0.1:{upstream_port}"
-    environment = {"CHATGPT_BASE_URL": url, "DATA_DIR": str(folder / "bridge-data"), "PYTHONPATH": str(PROJECT)}
+    environment = {"CHATGPT_BASE_URL": url, "DATA_DIR": str(folder / "bridge-data"), "PYTHONPATH": str(PROJECT)} | _FLOW
     command = [str(MITMDUMP), "-s", str(PROJECT / "addons/bridge.py"), "--mode", f"reverse:{url}"]
     command += ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder / 'mitmproxy'}"]
     with running("bridge", command, folder, environment, port) as server:

@@ -16,6 +16,7 @@ class Sizes(msgspec.Struct, frozen=True):
     pace: float = 0.01  # seconds between two chunks of one stream
     latency_requests: int = 40
     open_streams: int = 200
+    hard_requests: int = 300  # beside hard proofs, of each kind
     attempts: int = 200_000
     solving_seconds: float = 8.0
 
@@ -31,6 +32,7 @@ QUICK = Sizes(
     paced_chunks=20,
     latency_requests=10,
     open_streams=20,
+    hard_requests=10,
     attempts=5_000,
     solving_seconds=0.3,
 )

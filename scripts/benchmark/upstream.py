@@ -55,17 +55,19 @@ _TAIL = (
 _LISTING = msgspec.json.encode({"models": [{"slug": "auto"}, {"slug": "gpt-4o"}]})
 
 
-def _requirements(*, proof: bool) -> bytes:
-    asked = {"required": proof, "seed": "0.6180339887", "difficulty": "0fffff"}
+def _requirements(difficulty: str | None) -> bytes:
+    asked = {"required": difficulty is not None, "seed": "0.6180339887", "difficulty": difficulty}
     return msgspec.json.encode({"persona": "chatgpt-noauth", "token": "gAAAAAB.bench", "proofofwork": asked})
 
 
-_FREE, _WITH_PROOF = _requirements(proof=False), _requirements(proof=True)
+_FREE = _requirements(None)
+_ASKED = {"/proof/backend-anon": _requirements("0fffff"), "/hard/backend-api": _requirements("000032")}
 _seen: set[Any] = set()
 
 
 async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Below `/proof` a proof of work is asked for; `/connections` tells how many there were and forgets them."""
+    """Below `/proof` a proof of work is asked for, below `/hard` a hard one of who has an account. `/connections` tells
+    how many there were and forgets them."""
     path: str = scope["path"]
     if path == "/connections":
         told = msgspec.json.encode(len(_seen))
@@ -77,7 +79,7 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if path.endswith("/conversation"):
         await _converse(body, send)
     elif path.endswith("/chat-requirements"):
-        await _answer(send, _WITH_PROOF if path.startswith("/proof/") else _FREE)
+        await _answer(send, _ASKED.get(path.removesuffix("/sentinel/chat-requirements"), _FREE))
     else:
         await _answer(send, _LISTING)
 

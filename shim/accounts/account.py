@@ -48,7 +48,8 @@ class Account(Guarded, frozen=True):
     """What an account is: who, and with which credentials.
 
     `id` is stable and no secret. Times are in seconds since 1970. `version` rises with every change of a credential, so
-    that of two changes made at once by two machines one is noticed to be late.
+    that of two changes made at once by two machines one is noticed to be late. `client_id` is the application that the
+    refresh token belongs to, as far as it was told or found out; `client_sure` says that it was good with it.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Account(Guarded, frozen=True):
     expires: float | None = None
     added: float = 0.0
     version: int = 0
+    client_id: str | None = None
+    client_sure: bool = False
 
     @property
     def renewable(self) -> bool:
@@ -72,13 +75,21 @@ class Account(Guarded, frozen=True):
         return self.access_token is not None and (self.expires is None or self.expires > now + ahead)
 
 
+class Quota(msgspec.Struct, frozen=True):
+    """How much of something an account may still do, as upstream last said: `resets` is upstream's own time (ISO)."""
+
+    feature: str
+    remaining: int | None = None
+    resets: str | None = None
+
+
 class Condition(msgspec.Struct, frozen=True):
     """How an account is doing. Kept apart from what it is, so that a late cool-down never overwrites a new token.
 
     `parked` is the reason why it is not used any more, or None. `cooling` maps a slug (or `EVERY_MODEL`) to when it is
     usable again; under the same keys `reasons` says why, and `since` when that was learned. `expired` tells that
     upstream refused the access token (or its time ran out). `retry_at` is when a failed renewal may be tried again.
-    `last_used` is 0.0 where it never was.
+    `last_used` is 0.0 where it never was. `quotas` is what upstream said last, at `quotas_at`.
     """
 
     parked: str | None = None
@@ -89,6 +100,8 @@ class Condition(msgspec.Struct, frozen=True):
     retry_at: float = 0.0
     last_used: float = 0.0
     turns: int = 0
+    quotas: tuple[Quota, ...] = ()
+    quotas_at: float = 0.0
 
 
 def parse_credential(line: str) -> Credential:

@@ -11,10 +11,10 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Protocol
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
 
-from shim.accounts.account import Account
+from shim.accounts.account import Account, Quota
 from shim.accounts.credentials import Caller, identity_of, own_account
 from shim.accounts.model_lists import FetchedModels, ModelLists
 from shim.accounts.outcomes import event_of
@@ -23,6 +23,7 @@ from shim.accounts.pool_state import Slot
 from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import Released, State, TurnEvent, Unused
 from shim.errors import About, CredentialError, GatewayError, LimitError, RequestError, Sent, UpstreamError
+from shim.protocol.catalog import Catalog, KnownModel, Preset, union
 from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
 from shim.protocol.upstream import Identity
 
@@ -30,7 +31,7 @@ from shim.protocol.upstream import Identity
 class Fetch(Protocol):
     """Asks upstream for the slugs of an identity, on connections that it shares with a `lane`, or (None) of its own."""
 
-    def __call__(self, identity: Identity, lane: str | None = None) -> Awaitable[tuple[str, ...]]: ...
+    def __call__(self, identity: Identity, lane: str | None = None) -> Awaitable[Catalog]: ...
 
 
 _STRANGERS = "strangers"
@@ -38,11 +39,14 @@ _STRANGERS_AT_ONCE = 8  # callers with tokens of their own that upstream is aske
 _STRANGER_WAITS = 20.0  # seconds
 _MAX_MET = 10_000
 _BUSY_SECONDS = 1.0
+_LISTS_AT_ONCE = 4
+_LISTS_A_CALL = 32  # of a large pool the other accounts' lists are fetched as they are used, or the next time
 
 
 class AccountLease:
     """The right to make one turn: on which model, and as whom. `account_id` is None where that is nobody in
-    particular; then there is nothing to give back."""
+    particular; then there is nothing to give back. `known` is what the account's list says of the slug, `preset` the
+    choice of the page that the model's name stands for."""
 
     def __init__(
         self,
@@ -53,13 +57,29 @@ class AccountLease:
         pool: AccountPool | None = None,
         slot: Slot | None = None,
         own: bool = False,
+        known: KnownModel | None = None,
+        preset: Preset | None = None,
     ) -> None:
         self.identity = identity
         self.model = model
         self.slug = slug
+        self.known, self.preset = known, preset
         self.account_id = slot.account.id if slot is not None else None
         self.renewable = slot is not None and slot.account.renewable
         self._pool, self._slot, self._own = pool, slot, own
+
+    def note_quotas(self, limits: list[Any]) -> None:
+        """What upstream said of the account's quotas (`limits_progress`); what can't be read of it is left out."""
+        if self._pool is None or self.account_id is None:
+            return
+        quotas = []
+        for limit in limits:
+            match limit:
+                case {"feature_name": str(feature), **rest}:
+                    left, resets = rest.get("remaining"), rest.get("reset_after")
+                    remaining = left if isinstance(left, int) else None
+                    quotas.append(Quota(feature[:64], remaining, resets[:40] if isinstance(resets, str) else None))
+        self._pool.note_quotas(self.account_id, tuple(quotas[:32]))
 
     def succeeded(self) -> None:
         """The turn went well."""
@@ -164,7 +184,11 @@ class Leases:
         return identity_of(account, self._installation)
 
     async def models(self, caller: Caller) -> FetchedModels:
-        """The models a caller may use; of the pool those of one account that is ready. Raises GatewayError."""
+        """The models a caller may use; of the pool those of all its accounts. Raises GatewayError."""
+        if caller.own is None and len(self.pool) > 1 and not self._conversation_only:
+            listed = await self._all_of_pool()
+            if listed is not None:
+                return listed
         if caller.own is None and not len(self.pool):
             return await self._list_of(identity_of(None, self._installation))
         pool = self.guests if caller.own is not None else self.pool
@@ -174,6 +198,30 @@ class Leases:
             return await self._list_of(identity_of(await pool.ready(slot), self._installation))
         finally:
             pool.end(slot, Unused())
+
+    async def _all_of_pool(self) -> FetchedModels | None:
+        """The union of the accounts' lists, in the pool's order: what only a limited or expired account has stays
+        listed. None where no list could be had."""
+        views = [view for view in self.pool.page() if view.state is not State.PARKED]
+        gate = asyncio.Semaphore(_LISTS_AT_ONCE)
+
+        async def fetch(id: str) -> None:
+            async with gate:
+                with suppress(GatewayError):  # then what was known before stays
+                    account = await self.pool.beside(id)
+                    if account is not None:
+                        listed = await self._list_of(self.identity_of(account))
+                        self.pool.learn(id, listed.slugs)
+
+        keys = {
+            view.id: list_key(self.identity_of(account)) for view in views if (account := self.pool.account(view.id))
+        }
+        due = [id for id, key in keys.items() if self._lists.is_due(key)]
+        await asyncio.gather(*map(fetch, due[:_LISTS_A_CALL]))
+        lists = [listed for key in keys.values() if (listed := self._lists.last(key)) is not None and listed.slugs]
+        if not lists:
+            return None
+        return FetchedModels(union(one.catalog for one in lists), max(one.fetched for one in lists), 0.0)
 
     async def _lend(self, pool: AccountPool, model: str, tried: frozenset[str], owner: str | None) -> AccountLease:
         """An account that has the model. Each that turns out not to have it is not offered again (`learn`)."""
@@ -203,11 +251,13 @@ class Leases:
             pool.end(slot, Unused())
             raise
         pool.learn(slot.account.id, listed.slugs)
-        slug = slug_for(model, listed.slugs)
+        preset = listed.catalog.preset(model)
+        slug = preset.slug if preset else slug_for(model, listed.slugs)
         if slug is None:
             pool.end(slot, Unused())
             return None
-        return AccountLease(identity, model, slug, pool=pool, slot=slot, own=own)
+        known = listed.catalog.model(slug)
+        return AccountLease(identity, model, slug, pool=pool, slot=slot, own=own, known=known, preset=preset)
 
     async def _call(self, pool: AccountPool, id: str) -> AccountCall:
         view = pool.view(id)
@@ -226,8 +276,9 @@ class Leases:
     async def _for_nobody(self, model: str) -> AccountLease:
         identity = identity_of(None, self._installation)
         listed = await self._list_of(identity)
-        named, slug = resolve(model, listed.slugs, self._default_model)
-        return AccountLease(identity, named, slug)
+        preset = listed.catalog.preset(model)
+        named, slug = (model, preset.slug) if preset else resolve(model, listed.slugs, self._default_model)
+        return AccountLease(identity, named, slug, known=listed.catalog.model(slug), preset=preset)
 
     async def _slot(self, pool: AccountPool, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None) -> Slot:
         try:
@@ -237,7 +288,7 @@ class Leases:
 
     async def _list_of(self, identity: Identity) -> FetchedModels:
         if self._conversation_only:
-            return FetchedModels((), int(self._clock()), 0.0)
+            return FetchedModels(Catalog(), int(self._clock()), 0.0)
         return await self._lists.get(list_key(identity), lambda: self._fetch(identity))
 
     async def meet(self, caller: Caller) -> bool:
@@ -328,10 +379,14 @@ def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) ->
                 about=About.POOL,
             )
         case _:
+            # Nothing of ours and no limit: it is the log-in server that has to come back.
+            login = shortage.shortage is Shortage.NOT_RENEWED
+            what = "The log-in server gave no new access token" if login else "No account of the pool can be used"
             return UpstreamError(
-                f"No account of the pool can be used: {shortage}",
-                code="no_account",
-                status=503,
+                f"{what}: {shortage}",
+                code="not_renewed" if login else "no_account",
+                status=502 if login else 503,
+                retry_after=shortage.retry_after,
                 about=About.POOL,
                 sent=Sent.NEVER,
             )

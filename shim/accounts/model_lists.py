@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from shim.errors import CredentialError, GatewayError
+from shim.protocol.catalog import Catalog
 from shim.single_flight import SingleFlight
 
-Fetch = Callable[[], Awaitable[tuple[str, ...]]]
+Fetch = Callable[[], Awaitable[Catalog]]
 
 _KEPT_SECONDS = 3600.0
 _RETRY_SECONDS = 30.0
@@ -19,11 +20,16 @@ _MAX_LISTS = 4096
 
 
 class FetchedModels(msgspec.Struct, frozen=True):
-    """The slugs, in upstream's order; empty where the list could not be had. Times are in seconds since 1970."""
+    """The list; empty where it could not be had. Times are in seconds since 1970."""
 
-    slugs: tuple[str, ...]
+    catalog: Catalog
     fetched: int
     expires: float
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The slugs, in upstream's order."""
+        return self.catalog.slugs
 
 
 class ModelLists:
@@ -34,6 +40,15 @@ class ModelLists:
         self._lists: OrderedDict[str, FetchedModels] = OrderedDict()
         self._fetches: SingleFlight[str, FetchedModels] = SingleFlight()
 
+    def last(self, key: str) -> FetchedModels | None:
+        """The list that was last fetched for `key`, however old it is."""
+        return self._lists.get(key)
+
+    def is_due(self, key: str) -> bool:
+        """Whether `get` would fetch."""
+        known = self._lists.get(key)
+        return known is None or self._clock() >= known.expires
+
     async def get(self, key: str, fetch: Fetch) -> FetchedModels:
         """The list for `key`, from memory or by `fetch`. Raises CredentialError where upstream refuses the token."""
         known = self._lists.get(key)
@@ -43,13 +58,14 @@ class ModelLists:
 
     async def _fetch(self, key: str, fetch: Fetch) -> FetchedModels:
         try:
-            slugs, kept = await fetch(), _KEPT_SECONDS
+            catalog, kept = await fetch(), _KEPT_SECONDS
         except CredentialError:
             raise
         except GatewayError:
-            slugs, kept = (), _RETRY_SECONDS
+            known = self._lists.get(key)
+            catalog, kept = (known.catalog if known else Catalog()), _RETRY_SECONDS
         now = self._clock()
-        fetched = self._lists[key] = FetchedModels(slugs, int(now), now + kept)
+        fetched = self._lists[key] = FetchedModels(catalog, int(now), now + kept)
         self._lists.move_to_end(key)
         if len(self._lists) > _MAX_LISTS:
             self._lists.popitem(last=False)

@@ -57,7 +57,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
 
     def endpoints(account: Account) -> TokenEndpoints:
         origin = origins.pick(account.id, time.time()) or ""
-        return TokenEndpoints(settings.oauth_url, origin, profile)
+        return TokenEndpoints(settings.oauth_url, origin, profile, settings.oauth_client_id)
 
     def connection(account: Account) -> ConnectionKey:
         # Guests share their connections to the login server: it may never accept them, and a lane of one's own stays.
@@ -71,6 +71,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         limit=settings.account_limit,
         shared=bool(settings.redis_url) or settings.workers > 1,
         patience=min(settings.first_byte_timeout, 30.0),
+        renewal=settings.first_byte_timeout,
     )
     place = f"{socket.gethostname()}:{os.getppid()}"  # workers have their main process in common
     return AccountPool(

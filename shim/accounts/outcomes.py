@@ -61,6 +61,7 @@ _POLICIES = {
     About.UPSTREAM: Policy(Retry.ANYWHERE),
     About.POOL: Policy(Retry.NEVER),  # every account has been asked
     About.POOL_BUSY: Policy(Retry.NEVER),
+    About.PROOF: Policy(Retry.NEVER),  # another account would wait for the same solver
     About.GATEWAY: Policy(Retry.ANYWHERE),
 }
 
@@ -143,9 +144,10 @@ class Tries:
         return self.failure is not None and may_pass(self.failure)
 
     def pause(self) -> float:
-        """Seconds to wait before the same way is tried again; longer each time."""
+        """Seconds to wait before the same way is tried again; longer each time, and no shorter than it was said."""
         self._pauses += 1
-        return min(_BACKOFF_SECONDS * 2.0 ** (self._pauses - 1), _MAX_BACKOFF_SECONDS)
+        said = self.failure.retry_after if self.failure is not None else None
+        return max(min(_BACKOFF_SECONDS * 2.0 ** (self._pauses - 1), _MAX_BACKOFF_SECONDS), said or 0.0)
 
 
 def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own: bool = False) -> TurnEvent:

@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
-from shim.accounts.account import Account, Condition, account_of, read_lines
+from shim.accounts.account import Account, Condition, Quota, account_of, read_lines
 from shim.accounts.pool_state import PoolState, Slot
-from shim.accounts.renewal import ExchangeTokens, Renewals
+from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
 from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
@@ -42,11 +42,13 @@ _LINES_AT_ONCE = 200
 
 class PoolOptions(msgspec.Struct, frozen=True):
     """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
-    wait for an account that is busy, `claim` until a claim in the store ends that its holder does not prolong."""
+    wait for an account that is busy, `renewal` for one that is being renewed, `claim` until a claim in the store ends
+    that its holder does not prolong."""
 
     limit: int = 4
     shared: bool = False
     patience: float = 30.0
+    renewal: float = 75.0
     claim: float = 16.0
 
 
@@ -100,6 +102,7 @@ class AccountPool:
             holder=holder,
             clock=clock,
             jitter=random.random,
+            times=RenewalTimes(wait=options.renewal),
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
@@ -187,6 +190,10 @@ class AccountPool:
             raise DeadCredentialError("account_removed")
         return await self._good(account)
 
+    def account(self, id: str) -> Account | None:
+        """One account as it is, whatever its token is worth; None where it is not there."""
+        return self._pool.account(id)
+
     async def beside(self, id: str) -> Account | None:
         """An account with a good access token for a call that is no turn, beside its turns and its limits; None where
         it is not there. Raises GatewayError."""
@@ -212,6 +219,10 @@ class AccountPool:
     def learn(self, id: str, slugs: Iterable[str]) -> None:
         """Tell which models an account has."""
         self._pool.learn(id, slugs)
+
+    def note_quotas(self, id: str, quotas: tuple[Quota, ...]) -> None:
+        """Tell what upstream said of an account's quotas."""
+        self._pool.note_quotas(id, quotas, self._clock())
 
     # --- for people -------------------------------------------------------------------------------------------------
 

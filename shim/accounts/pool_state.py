@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from shim.accounts.account import Account, Condition
+from shim.accounts.account import Account, Condition, Quota
 from shim.accounts.selection import Entry, NoAccountError, Shortage, choose
 from shim.accounts.states import (
     AccountEvent,
@@ -211,6 +211,13 @@ class PoolState:
         return None
 
     # --- what is to be stored ---------------------------------------------------------------------------------------
+
+    def note_quotas(self, id: str, quotas: tuple[Quota, ...], now: float) -> None:
+        """Upstream said what is left of an account's quotas."""
+        entry = self._entries.get(id)
+        if entry is not None and entry.condition.quotas != quotas:
+            entry.condition = replace(entry.condition, quotas=quotas, quotas_at=now)
+            self._dirty.add(id)
 
     def take_dirty(self) -> dict[str, Condition]:
         """The conditions that have changed since the last call. What can't be stored goes back with `mark_dirty`."""

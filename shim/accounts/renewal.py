@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -34,7 +35,13 @@ from shim.accounts.states import (
 from shim.accounts.stores.base import Store, StoreError
 from shim.errors import About, DeadlineError, GatewayError, Sent, UpstreamError
 from shim.protocol.commands import Handshake
-from shim.protocol.turn.renewal import DeadCredentialError, RenewedTokens, TokenEndpoints, renewal_of
+from shim.protocol.turn.renewal import (
+    DeadCredentialError,
+    RenewedTokens,
+    TokenEndpoints,
+    WrongAddressError,
+    renewal_of,
+)
 from shim.single_flight import SingleFlight
 from shim.transport.base import ConnectionKey
 
@@ -51,11 +58,13 @@ _OF_LIFETIME = 0.1  # a short-lived token is renewed in its last tenth
 class RenewalTimes(msgspec.Struct, frozen=True):
     """Seconds, and counts. `lease` must be longer than `exchange`, and `patience` longer than `lease`.
 
-    exchange: for one call. lease: of the lock. patience: for somebody else's renewal. poll, lag, max_save_delay: see
-    Rotations. tries, delay, max_delay: transient failures within one call; delay doubles. rest: after these, where
-    upstream does not say how long. closing: for exchanges under way at the end.
+    wait: for whoever asks; the renewal itself goes on. exchange: for one call. lease: of the lock. patience: for
+    somebody else's renewal. poll, lag, max_save_delay: see Rotations. tries, delay, max_delay: transient failures
+    within one call; delay doubles. rest: after these, where upstream does not say how long. closing: for exchanges
+    under way at the end.
     """
 
+    wait: float = 75.0
     exchange: float = 45.0
     lease: float = 60.0
     patience: float = 75.0
@@ -86,7 +95,22 @@ def exchange_by(
     """The exchange over a driver: where an account is renewed, and over which connections."""
 
     async def exchange(account: Account) -> RenewedTokens:
-        return await driver.run(renewal_of(account, places(account), clock()), connection(account))
+        where = places(account)
+        try:
+            return await driver.run(renewal_of(account, where, clock()), connection(account))
+        except UpstreamError as error:
+            if error.about is About.TOKEN:
+                raise
+            # Whoever makes a turn knows one upstream only, and would think it was the one that failed.
+            kind = DeadlineError if isinstance(error, DeadlineError) else UpstreamError
+            server = urlsplit(where.oauth_url if account.refresh_token else where.origin).netloc.rpartition("@")[2]
+            raise kind(
+                f"The log-in server {server} could not renew the access token: {error.message}",
+                code=error.code,
+                retry_after=error.retry_after,
+                about=About.TOKEN,
+                sent=error.sent,
+            ) from error
 
     return exchange
 
@@ -126,6 +150,7 @@ class Renewals:
         )
         self._flights: SingleFlight[str, Account] = SingleFlight()
         self._committed: set[str] = set()
+        self._misled = False  # OAUTH_URL leads to something that renews no tokens
         self._closed = False
 
     @property
@@ -148,7 +173,12 @@ class Renewals:
         if not newest.renewable:
             raise DeadCredentialError("not_renewable" if newest.is_fresh(self._clock()) else "token_expired")
         try:
-            return await self._flights.run(account.id, lambda: self._renewal(newest))
+            async with asyncio.timeout(self._times.wait):
+                return await self._flights.run(account.id, lambda: self._renewal(newest))
+        except TimeoutError as error:
+            raise DeadlineError(
+                f"The log-in server has not renewed the access token within {self._times.wait:g} s", about=About.TOKEN
+            ) from error
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if self._closed and caller is not None and not caller.cancelling():  # the flight was, not the caller
@@ -194,6 +224,8 @@ class Renewals:
     def _is_due(self, account: Account, now: float, ahead: float) -> bool:
         if account.access_token is None or not account.renewable:
             return False
+        if self._misled and account.refresh_token is not None:
+            return False  # somebody who needs it finds out whether that has changed
         ahead *= 1 + _share(account.id)
         return not account.is_fresh(now, ahead) and not account.is_fresh(now, min(ahead, _margin(account)))
 
@@ -216,7 +248,7 @@ class Renewals:
             self._report(id, RenewalRefused(error.reason))
             raise
         except GatewayError as error:
-            log.warning("account %s: not renewed (%s)", id, error.code)
+            log.warning("account %s: not renewed (%s)", id, error.message)
             now = self._clock()
             retry_at = now + (error.retry_in(now) or self._times.rest)
             self._report(id, RenewalFailed(error.code or "failed", retry_at))
@@ -225,6 +257,7 @@ class Renewals:
             self._report(id, RenewalDropped())
             raise
         log.info("account %s: renewed", id)
+        self._misled = False
         # What the store does not have yet must not become the pool's newest: it would count as saved. Whoever asks for
         # this account gets it from `_newest` meanwhile.
         is_stored = self._rotations.unsaved_account(id) is None
@@ -235,13 +268,16 @@ class Renewals:
         self._report(account.id, Supplied(account))
 
     async def _try(self, account: Account) -> Account:
-        """A few tries. What upstream limits is not tried again: the limit is honoured. Nor is what another process is
-        at: it has been waited for already."""
+        """A few tries. What upstream limits is not tried again: the limit is honoured. Nor is what has taken its time
+        already (a log-in server that hangs, another process at it), nor a wrong address."""
         for attempt in range(1, self._times.tries + 1):
             try:
                 return await self._once(account)
             except UpstreamError as error:
-                if attempt == self._times.tries or self._closed or error.about is About.ACCOUNT:
+                if isinstance(error, WrongAddressError):
+                    self._misled = account.refresh_token is not None
+                is_over = error.about is About.ACCOUNT or isinstance(error, DeadlineError | WrongAddressError)
+                if attempt == self._times.tries or self._closed or is_over:
                     raise
             whole = min(self._times.max_delay, self._times.delay * 2.0 ** (attempt - 1))
             await asyncio.sleep(whole * (1 + self._jitter()) / 2)
@@ -308,7 +344,10 @@ class Renewals:
             async with asyncio.timeout(self._times.exchange):
                 return await self._exchange(account)
         except TimeoutError as error:
-            raise DeadlineError(f"No new access token within {self._times.exchange:g} s") from error
+            raise DeadlineError(
+                f"The log-in server has not renewed the access token within {self._times.exchange:g} s",
+                about=About.TOKEN,
+            ) from error
 
     async def _newer_than(self, account: Account) -> Account | None:
         """A process that could not store its exchange may do so only now: look once more before the account is dead."""

@@ -16,8 +16,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from shim.accounts.account import EVERY_MODEL, Account, Condition
-from shim.accounts.states import State, state_of, usable_from
+from shim.accounts.states import RENEWAL, State, state_of, usable_from
 from shim.protocol.models import AUTO
+
+_NOT_RENEWED = "not renewed"
 
 
 class Shortage(enum.Enum):
@@ -29,12 +31,13 @@ class Shortage(enum.Enum):
     BUSY = "every account that could serve is at its limit of concurrent turns"
     TRIED = "every account that could serve has been tried"
     LATER = "every account that could serve has to wait"
+    NOT_RENEWED = "no account that could serve has a good access token, and none could be renewed"
     NEVER = "no account that could serve is good any more"
 
 
 class NoAccountError(Exception):
-    """No account. `retry_after` is the seconds until one is usable by time alone (LATER only). `counts`: suitable
-    accounts per reason; empty for BUSY, which is asked often and explains itself."""
+    """No account. `retry_after` is the seconds until one is usable by time alone (LATER), or until one is renewed again
+    (NOT_RENEWED). `counts`: suitable accounts per reason; empty for BUSY, which is asked often and explains itself."""
 
     def __init__(
         self, shortage: Shortage, retry_after: float | None = None, counts: Mapping[str, int] | None = None
@@ -89,7 +92,11 @@ class Entry:
         if self.condition.parked is not None:
             return "parked"
         cooling = self.condition.cooling
-        return "cooling" if max(cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) > now else "expired"
+        if max(cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) > now:
+            return "cooling"
+        if self.condition.retry_at <= now:
+            return "expired"
+        return f"{_NOT_RENEWED}: {self.condition.reasons.get(RENEWAL, 'failed')}"
 
 
 def choose(
@@ -134,4 +141,4 @@ def _shortage(
         return NoAccountError(Shortage.TRIED, None, counts)
     if soonest == math.inf:
         return NoAccountError(Shortage.NEVER, None, counts)
-    return NoAccountError(Shortage.LATER, soonest - now, counts)
+    return NoAccountError(Shortage.LATER if counts["cooling"] else Shortage.NOT_RENEWED, soonest - now, counts)

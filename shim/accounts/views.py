@@ -2,7 +2,7 @@
 
 import msgspec
 
-from shim.accounts.account import EVERY_MODEL, Account, Condition
+from shim.accounts.account import EVERY_MODEL, Account, Condition, Quota
 from shim.accounts.states import RENEWAL, State, state_of
 
 _EXPIRED = "the access token has expired"
@@ -31,6 +31,8 @@ class AccountView(msgspec.Struct, frozen=True):
     active: int
     cooling: tuple[ModelCooling, ...]
     renewable: bool
+    quotas: tuple[Quota, ...] = ()
+    quotas_at: float = 0.0
 
 
 def view_of(account: Account, condition: Condition, renewing: bool, active: int, now: float) -> AccountView:
@@ -48,6 +50,8 @@ def view_of(account: Account, condition: Condition, renewing: bool, active: int,
         active=active,
         cooling=_cooling(condition, now),
         renewable=account.renewable,
+        quotas=condition.quotas,
+        quotas_at=condition.quotas_at,
     )
 
 

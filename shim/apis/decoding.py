@@ -1,6 +1,8 @@
 """Request bytes to structs, and msgspec's complaints to errors that name the field as the OpenAI APIs do."""
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -8,21 +10,35 @@ import msgspec
 from shim.errors import RequestError
 
 T = TypeVar("T")
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
 _HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = "?"
 _MAX_IGNORED = 32
+_NO_PUBLISHED: Mapping[str, "msgspec.json.Decoder[Any]"] = {}
+# In JSON's own escapes: a backslash and what it escapes, half surrogates alone, and pairs of them.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD](?P<half>[89a-fA-F])[0-9a-fA-F]{2}|.)", re.S
+)
+_WHOLE_NUMBER_EXPECTED = re.compile(r"Expected `int\b.*got `float`", re.S)
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 
 
 def ignored_fields(
-    body: bytes, known: frozenset[str], neutral: dict[str, tuple[object, ...]], *, strict: bool
+    body: bytes,
+    known: frozenset[str],
+    neutral: dict[str, tuple[object, ...]],
+    *,
+    strict: bool,
+    published: Mapping[str, "msgspec.json.Decoder[Any]"] = _NO_PUBLISHED,
 ) -> list[str]:
     """The names of the fields that are ignored (they become a header: what can't be one is "?"). A field that asks for
     what happens anyway (null, or one of its `neutral` values) is not among them. Raises RequestError with `strict`
-    where there are any."""
+    where there are any, and for a value that its `published` schema does not allow."""
     fields = decode(_fields, body)
     unknown = [name for name in fields if name not in known]  # most requests have none, or few
+    for name in unknown:
+        if name in published:
+            decode(published[name], bytes(fields[name]), name)
     ignored = [name for name in unknown if not _is_neutral(fields[name], neutral.get(name, ()))]
     names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
     if strict and names:
@@ -34,20 +50,29 @@ def ignored_fields(
     return names
 
 
-def decode(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
-    """`decoder.decode`, with its errors as the client's mistake."""
+def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") -> T:
+    """`decoder.decode`, with its errors as the client's mistake; `within` is the field that `body` stands in.
+
+    Two things are JSON that msgspec does not take: half a surrogate pair (of clients that cut texts in UTF-16), which
+    becomes U+FFFD, and a whole number that is written `1.0`.
+    """
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise mistyped(str(error)) from None
+        if _WHOLE_NUMBER_EXPECTED.search(str(error)) and (mended := _with_whole_numbers(body)) != body:
+            return decode(decoder, mended, within)
+        raise mistyped(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if (mended := _ESCAPE.sub(_mend_half, body)) != body:
+            return decode(decoder, mended, within)
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
 
 
-def mistyped(complaint: str) -> RequestError:
+def mistyped(complaint: str, within: str = "") -> RequestError:
     """msgspec's ``Expected `str`, got `int` - at `$.messages[0].content` `` as an error naming the parameter."""
     match = _PLACE.match(complaint)
     what, path = (match["what"], match["path"] or "") if match else (complaint, "")
+    path = f"{within}{'.' if within and path and not path.startswith('[') else ''}{path}"
     missing = _MISSING.search(what)
     if missing:
         param = f"{path}.{missing['field']}".lstrip(".")
@@ -55,6 +80,23 @@ def mistyped(complaint: str) -> RequestError:
     place = path.replace("[...]", "[]") or None
     named = f" for '{place}'" if place else ""
     return RequestError(f"Invalid value{named}: {what}.", param=place, code="invalid_type")
+
+
+def _mend_half(found: re.Match[bytes]) -> bytes:
+    return found[0] if found["half"] is None else b"\\ufffd"
+
+
+def _with_whole_numbers(body: bytes) -> bytes:
+    """The same with every whole number written as one; what can't be read as it is."""
+    try:
+        return msgspec.json.encode(json.loads(body, parse_float=_number))
+    except (ValueError, RecursionError):
+        return body
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _is_neutral(value: msgspec.Raw, neutral: tuple[object, ...]) -> bool:

@@ -1,9 +1,11 @@
 """OpenAI's error envelope, which all of its APIs share: `{"error": {"message", "type", "param", "code"}}`."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from shim.apis.data_lines import data_line
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.http.openapi import ErrorForm
 
 
@@ -22,19 +24,25 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
     error: ErrorBody
 
 
-def envelope(error: GatewayError) -> bytes:
+Fields = Mapping[Field, str]
+"""What an API calls the fields that the core knows; those it has no name for go by the core's own."""
+_OWN_NAMES: Fields = {field: field.value for field in Field}
+
+
+def envelope(error: GatewayError, fields: Fields = _OWN_NAMES) -> bytes:
     """The JSON body for an error."""
-    return _encode(ErrorEnvelope(ErrorBody(error.message, error.error_type, error.param, error.code)))
+    param = fields[error.param] if isinstance(error.param, Field) else error.param
+    return _encode(ErrorEnvelope(ErrorBody(error.message, error.error_type, param, error.code)))
 
 
-def refuse(error: GatewayError) -> tuple[dict[str, str], bytes]:
+def refuse(error: GatewayError, fields: Fields = _OWN_NAMES) -> tuple[dict[str, str], bytes]:
     """Headers and body of an answer that is an error."""
-    return {"content-type": "application/json"} | error.headers(), envelope(error)
+    return {"content-type": "application/json"} | error.headers(), envelope(error, fields)
 
 
-def error_line(error: GatewayError) -> bytes:
+def error_line(error: GatewayError, fields: Fields = _OWN_NAMES) -> bytes:
     """The last line of a stream that failed."""
-    return data_line(envelope(error))
+    return data_line(envelope(error, fields))
 
 
 ERROR_FORM = ErrorForm(

@@ -12,6 +12,7 @@ from shim.cassettes.recording import CapturedCall, Recording
 
 log = logging.getLogger(__name__)
 
+# Calls, each with bodies of up to `MAX_BODY_BYTES`: what a slow disk may cost in memory.
 _WAITING = 64
 
 
@@ -21,6 +22,7 @@ class BackgroundWriter:
     def __init__(self, path: Path, *, redact: bool = False) -> None:
         self._recording = Recording(redact=redact)
         self._writer = CassetteWriter(path, redacted=redact)
+        # One thread: the pseudonyms are numbered in the order of the calls, and the file has one end to write at.
         self._thread = ThreadPoolExecutor(1, "cassette-writer")
         self._waiting: set[Future[None]] = set()
 
@@ -30,16 +32,13 @@ class BackgroundWriter:
         if len(self._waiting) >= _WAITING:
             log.warning("recording falls behind: one call was left out")
             return
-        future = self._thread.submit(self._write, call)
+        future = self._thread.submit(lambda: self._writer.add(self._recording.interaction(call)))
         self._waiting.add(future)
         future.add_done_callback(_log_failure)
 
     def close(self) -> None:
         """Finish writing and end the thread."""
         self._thread.shutdown()
-
-    def _write(self, call: CapturedCall) -> None:
-        self._writer.add(self._recording.interaction(call))
 
 
 def _log_failure(future: "Future[None]") -> None:

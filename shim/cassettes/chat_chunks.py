@@ -10,15 +10,16 @@ from typing import Any
 import msgspec
 
 from shim.errors import UpstreamError
-from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
+from shim.protocol.answer.sse import SSEDecoder
 from shim.protocol.events import Called, Event, Failed, Finished, ReasoningDelta, TextDelta
 
 _BROKEN = "chunk that can't be read"
 
 
 class ChatReader:
-    """Feed it with `receive` as an `Answer`; `complete` reads a whole body of JSON. It never goes elsewhere."""
+    """Feed it with `receive` as an `Answer`; `complete` reads a whole body of JSON."""
 
+    # An `Answer` may go on elsewhere, and whoever reads either asks for it; what we send never does.
     follow = None
 
     def __init__(self) -> None:
@@ -34,10 +35,10 @@ class ChatReader:
         """The events that `chunk` completes. `b""` is the end of input: before the end of the answer, it is a cut."""
         try:
             arrived = self._sse.decode(chunk)
-        except OverflowError:
+        except OverflowError:  # an event longer than the decoder takes
             self.ignored[_BROKEN] += 1
             return []
-        events = [event for sse in arrived for event in self._on_sse(sse)]
+        events = [event for sse in arrived if sse.data != b"[DONE]" for event in self._read(_json(sse.data))]
         if not chunk and not self._ended:
             events.append(Failed(UpstreamError("The answer was cut off before its end", code="cut")))
         return events
@@ -46,10 +47,6 @@ class ChatReader:
         """The events of a completion, or of an error, in one body."""
         return list(self._read(_json(body)))
 
-    def _on_sse(self, sse: ServerSentEvent) -> Iterator[Event]:
-        if sse.data != b"[DONE]":
-            yield from self._read(_json(sse.data))
-
     def _read(self, chunk: Any) -> Iterator[Event]:
         match chunk:
             case {"error": {"message": str(message), **rest}}:
@@ -57,51 +54,37 @@ class ChatReader:
                 code = rest.get("code")
                 yield Failed(UpstreamError(message, code=code if isinstance(code, str) else "error"))
             case {"choices": list(choices)}:
-                self._note(chunk)
+                for name in ("model", "conversation_id", "message_id"):
+                    if isinstance(chunk.get(name), str):
+                        setattr(self, name, chunk[name])
                 for choice in choices:
                     yield from self._on_choice(choice)
             case _:
                 self.ignored[_BROKEN] += 1
-
-    def _note(self, chunk: dict[str, Any]) -> None:
-        for name in ("model", "conversation_id", "message_id"):
-            if isinstance(chunk.get(name), str):
-                setattr(self, name, chunk[name])
 
     def _on_choice(self, choice: Any) -> Iterator[Event]:
         match choice:
             case {"index": int(index)} if index:
                 self.ignored[f"choice {index}"] += 1
             case {"delta": dict(said)} | {"message": dict(said)}:
-                yield from self._on_delta(said)
-                if isinstance(choice.get("finish_reason"), str):
-                    yield from self._on_finish(choice["finish_reason"])
+                for kind, name in ((ReasoningDelta, "reasoning_content"), (TextDelta, "content")):
+                    if isinstance(text := said.get(name), str) and text:
+                        yield kind(text)
+                if isinstance(calls := said.get("tool_calls"), list):
+                    self._add_calls(calls)
+                if isinstance(reason := choice.get("finish_reason"), str):
+                    self._ended = True
+                    yield from (Called(*parts) for parts in self._calls.values())
+                    yield Finished(reason)  # type: ignore[arg-type]  # as somebody else wrote it
 
-    def _on_delta(self, said: dict[str, Any]) -> Iterator[Event]:
-        match said.get("reasoning_content"):
-            case str(text) if text:
-                yield ReasoningDelta(text)
-        match said.get("content"):
-            case str(text) if text:
-                yield TextDelta(text)
-        match said.get("tool_calls"):
-            case list(calls):
-                for place, call in enumerate(calls):
-                    self._on_call(place, call)
-
-    def _on_call(self, place: int, call: Any) -> None:
-        """A piece of a call, or all of it: then it has no index."""
-        match call:
-            case {"function": dict(function)}:
-                whole = self._calls.setdefault(call.get("index", place), ["", "", ""])
-                for at, piece in enumerate((call.get("id"), function.get("name"), function.get("arguments"))):
-                    whole[at] += piece if isinstance(piece, str) else ""
-
-    def _on_finish(self, reason: str) -> Iterator[Event]:
-        self._ended = True
-        for id, name, arguments in self._calls.values():
-            yield Called(id, name, arguments)
-        yield Finished(reason)  # type: ignore[arg-type]  # as somebody else wrote it
+    def _add_calls(self, calls: list[Any]) -> None:
+        for place, call in enumerate(calls):
+            match call:
+                case {"function": dict(function)}:
+                    # A piece of a call says which call it belongs to; a whole one, in a completion, has no index.
+                    whole = self._calls.setdefault(call.get("index", place), ["", "", ""])
+                    for at, piece in enumerate((call.get("id"), function.get("name"), function.get("arguments"))):
+                        whole[at] += piece if isinstance(piece, str) else ""
 
 
 def _json(body: bytes) -> Any:

@@ -15,6 +15,7 @@ from shim.cassettes.matching import flat
 from shim.cassettes.pseudonyms import without_numbers
 from shim.protocol.answer.sse import SSEDecoder
 
+# Besides times, what is drawn anew in every handshake: the seed of the proof and the requirement (protocol.md 2.1).
 TIMES = frozenset(
     {"create_time", "update_time", "expire_at", "expires_at", "expires", "exp", "iat", "nbf", "seed", "p"}
 )
@@ -32,20 +33,16 @@ class Difference(msgspec.Struct, frozen=True):
 def compare(old: Cassette, new: Cassette) -> Iterator[Difference]:
     """Every difference, in order. Calls are paired by method and path."""
     first, second = ([without_numbers(one.title) for one in one.interactions] for one in (old, new))
+    # autojunk would leave out what comes often, and the same few calls are all that a cassette has.
     for kind, start, end, begin, stop in SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
         if kind == "equal":
             for before, after in zip(old.interactions[start:end], new.interactions[begin:stop], strict=True):
-                yield from _inside(before, after)
+                was, now = dict(_fields(before)), dict(_fields(after))
+                names = [name for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
+                yield from (Difference(before.title, name, was.get(name), now.get(name)) for name in names)
         else:
             yield from (Difference(title, "call", title, None) for title in first[start:end])
             yield from (Difference(title, "call", None, title) for title in second[begin:stop])
-
-
-def _inside(old: Interaction, new: Interaction) -> Iterator[Difference]:
-    before, after = dict(_fields(old)), dict(_fields(new))
-    for name in dict.fromkeys([*before, *after]):
-        if before.get(name) != after.get(name):
-            yield Difference(old.title, name, before.get(name), after.get(name))
 
 
 def _fields(one: Interaction) -> Iterator[tuple[str, str]]:
@@ -60,6 +57,7 @@ def _fields(one: Interaction) -> Iterator[tuple[str, str]]:
     events = SSEDecoder()
     if response.headers.get("content-type", "").startswith("text/event-stream"):
         for place, event in enumerate(events.decode(response.body()) + events.flush()):
+            # An event without a name differs from one that is not there.
             yield f"event[{place}]", event.name.decode(errors="replace")
             yield from _values(_parsed(event.data), f"event[{place}]")
     else:

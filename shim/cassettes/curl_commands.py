@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shim.cassettes import rules
-from shim.cassettes.format import RecordedRequest
 from shim.cassettes.pseudonyms import PSEUDONYM, without_numbers
 from shim.cassettes.recording import CapturedCall, Recording
 
+# Names that a person looks for; every other secret is called after its header, cookie or field.
 _NAMES = {"authorization": "ACCESS_TOKEN", "chatgpt-account-id": "ACCOUNT_ID"}
 _BREAK = " \\\n  "
 
@@ -60,50 +60,44 @@ def curl_command(call: CapturedCall) -> str:
     """The command that makes this call again, on several lines."""
     request = Recording().request(call)
     variables = _Variables()
+    # Headers first: a secret that stands in several places is called after its header.
     headers = [_header(name, value, variables) for name, value in request.headers.items()]
-    words = [f"curl -N {_quoted(variables.within(_address(call.url, request)))}"]
+    parts = urlsplit(call.url)
+    query = f"?{request.query}" if request.query else ""
+    # Whoever is named before the @ of the address is left out, and with them their password.
+    address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{request.path}{query}"
+    # -N, or curl holds a stream back; -X only where curl does not choose the method by whether there is a body.
+    words = [f"curl -N {_quoted(variables.within(address))}"]
     words += [f"-X {request.method}"] if request.method not in {"GET", "POST"} else []
     words += [f"-H {_quoted(header)}" for header in headers]
+    # The header itself is not kept, and with it alone curl would print the answer undecoded.
     if any(name.lower() == "accept-encoding" for name, _ in call.headers):
         words.append("--compressed")
-    words += _body(request, variables)
+    if request.kept == "none":
+        words.append('--data-raw "$BODY"')
+    elif request.body is not None:
+        for field, text in _strings("", request.body):
+            if PSEUDONYM.fullmatch(text):
+                variables.of(text, field)  # called after its field, before the text as a whole is looked at
+        text = request.body if isinstance(request.body, str) else msgspec.json.encode(request.body).decode()
+        words.append(f"--data-raw {_quoted(variables.within(text))}")
+    elif request.method == "POST":
+        words.append("--data-raw ''")  # without it curl would send a GET
     return _BREAK.join(words)
-
-
-def _address(url: str, request: RecordedRequest) -> str:
-    parts = urlsplit(url)
-    query = f"?{request.query}" if request.query else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{request.path}{query}"
 
 
 def _header(name: str, value: str, variables: _Variables) -> _Pieces:
     if name in rules.COOKIE_HEADERS:
-        return [f"{name}: ", *_cookies(value, variables)]
+        pieces: _Pieces = [f"{name}: "]
+        # Several lines of cookies are one header again.
+        for place, cookie in enumerate(value.replace("\n", "; ").split("; ")):
+            key, _, content = cookie.partition("=")
+            pieces += [f"{'; ' if place else ''}{key}=", variables.of(content, key)]
+        return pieces
     if name in rules.CREDENTIAL_HEADERS:
         scheme, space, token = value.rpartition(" ")
         return [f"{name}: {scheme}{space}", variables.of(token, _NAMES.get(name, name))]
     return [f"{name}: ", *variables.within(value)]
-
-
-def _cookies(value: str, variables: _Variables) -> Iterator[str | _Variable]:
-    """Several lines of cookies are one header again."""
-    for place, cookie in enumerate(value.replace("\n", "; ").split("; ")):
-        name, _, content = cookie.partition("=")
-        yield f"{'; ' if place else ''}{name}="
-        yield variables.of(content, name)
-
-
-def _body(request: RecordedRequest, variables: _Variables) -> Iterator[str]:
-    if request.kept == "none":
-        yield '--data-raw "$BODY"'
-    elif request.body is not None:
-        for field, text in _strings("", request.body):
-            if PSEUDONYM.fullmatch(text):
-                variables.of(text, field)
-        text = request.body if isinstance(request.body, str) else msgspec.json.encode(request.body).decode()
-        yield f"--data-raw {_quoted(variables.within(text))}"
-    elif request.method == "POST":
-        yield "--data-raw ''"
 
 
 def _strings(field: str, content: Any) -> Iterator[tuple[str, str]]:

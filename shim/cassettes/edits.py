@@ -5,7 +5,7 @@ pieces' results, joined, are the result of the whole: this is what keeps chunk b
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -40,6 +40,7 @@ def within(edits: Sequence[Edit], start: int, end: int) -> list[Edit]:
         edit = edits[place]
         if edit.start >= end:
             break
+        # Each piece gets as much of the new text as it loses of the old, and the last piece whatever is left of it.
         new = edit.new if edit.end <= end else edit.new[: end - edit.start]
         new = new[max(0, start - edit.start) :]
         found.append(Edit(max(edit.start, start) - start, min(edit.end, end) - start, new))
@@ -53,7 +54,14 @@ def split_edited(body: bytes, edits: Iterable[Edit], sizes: Sequence[int]) -> li
     translated to bytes, because a chunk may end inside a character.
     """
     # As Latin-1 each byte is one character, so that an edit can be shared out at any byte.
-    in_bytes = list(_in_bytes(body, edits))
+    in_bytes = []
+    text = decoded(body)
+    at = size = 0
+    for edit in edits:
+        start = size + len(encoded(text[at : edit.start]))
+        size = start + len(encoded(text[edit.start : edit.end]))
+        at = edit.end
+        in_bytes.append(Edit(start, size, encoded(edit.new).decode("latin-1")))
     bounds = accumulate(sizes, initial=0)
     return [
         edited(body[start:end].decode("latin-1"), within(in_bytes, start, end)).encode("latin-1")
@@ -69,14 +77,3 @@ def decoded(body: bytes) -> str:
 def encoded(text: str) -> bytes:
     """The bytes of a text from `decoded`."""
     return text.encode(errors="surrogateescape")
-
-
-def _in_bytes(body: bytes, edits: Iterable[Edit]) -> Iterator[Edit]:
-    """The edits with places in bytes, and `new` as Latin-1."""
-    text = decoded(body)
-    at = size = 0
-    for edit in edits:
-        start = size + len(encoded(text[at : edit.start]))
-        size = start + len(encoded(text[edit.start : edit.end]))
-        at = edit.end
-        yield Edit(start, size, encoded(edit.new).decode("latin-1"))

@@ -20,6 +20,7 @@ HOW_TO_INSTALL = "mitmproxy is not installed: run `scripts/setup mitmproxy`, or 
 
 def call_of_flow(flow: Any, capture: BodyCapture, *, cut: bool = False) -> CapturedCall:
     """A flow that has an answer, whose body is on `capture`."""
+    # Not strict: a body that can't be decoded is better kept as it came than not at all.
     body = flow.request.get_content(strict=False)
     return CapturedCall(
         method=flow.request.method,
@@ -45,6 +46,7 @@ def read_flows(path: Path) -> Iterator[CapturedCall]:
     Raises MissingError without mitmproxy, CassetteError where the file is none of its.
     """
     try:
+        # mitmproxy is an extra, so it is imported where a file of its own has to be read, and only there.
         from mitmproxy import exceptions, http, io  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
     except ImportError as error:
         raise MissingError(HOW_TO_INSTALL) from error
@@ -64,6 +66,7 @@ def _capture_of(flow: Any) -> BodyCapture:
     if response.raw_content is None:
         capture.kept = "none"
     else:
+        # A flow file has two times for an answer, either of which may be missing.
         took = (response.timestamp_end or 0.0) - (response.timestamp_start or 0.0)
         capture.receive(max(0.0, took), response.raw_content)
     return capture

@@ -8,7 +8,7 @@ Rule: a cassette holds no credential. What is written here has been scrubbed bef
 """
 
 import base64
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,26 +126,26 @@ class CassetteWriter:
 
     def __init__(self, path: Path, *, redacted: bool = False) -> None:
         self._path = path
+        # What stands around the empty list; interactions are written between the two.
         head, tail = dump_cassette(Cassette([], redacted=redacted)).split(b"[]")
         self._head, self._tail = head + b"[", b"\n ]" + tail
         self._began = False
 
     def add(self, interaction: Interaction) -> None:
         """Write one more. A file of this name is replaced by the first. Raises OSError."""
-        indented = b"".join(b"\n  " + line for line in _lines(interaction))
+        lines = msgspec.json.format(_encode(interaction), indent=1).split(b"\n")
+        indented = b"".join(b"\n  " + line for line in lines)
         if self._began:
             with self._path.open("r+b") as file:
-                file.seek(-len(self._tail), 2)
+                # Over the closing brackets, which are written again behind it.
+                file.seek(-len(self._tail), os.SEEK_END)
                 file.write(b"," + indented + self._tail)
         else:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            # Before anything is in it: message text is nobody else's, even where secrets are scrubbed.
             self._path.touch(mode=0o600)
             self._path.write_bytes(self._head + indented + self._tail)
             self._began = True
-
-
-def _lines(interaction: Interaction) -> Iterator[bytes]:
-    yield from msgspec.json.format(_encode(interaction), indent=1).split(b"\n")
 
 
 _decoder = msgspec.json.Decoder(Cassette)

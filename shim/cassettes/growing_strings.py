@@ -35,6 +35,7 @@ class GrowingString:
 
     def goes_on_with(self, text: str) -> bool:
         """Whether `text` is this string again, as it was or grown."""
+        # Names and ids don't grow: a longer one at the same place is another.
         return rules.rule_of(self.path) == "text" and (text.startswith(self.text) or self.text.startswith(text))
 
     def repeat(self, literal: Literal) -> None:
@@ -72,7 +73,7 @@ class _Delta:
                 case ("o",):
                     self.o = one.value or ""
                 case ("c",):
-                    self.c = one.source
+                    self.c = one.source  # a number, which has no text
                 case ("v", int(place), "p" | "o" as name) if not one.is_key:
                     p, o = batch.get(place, ("", _APPEND))
                     batch[place] = (one.value or "", o) if name == "p" else (p, one.value or "")
@@ -85,38 +86,29 @@ def growing_strings(events: Sequence[list[Literal]]) -> list[GrowingString]:
     running: dict[Position, GrowingString] = {}
     delta = _Delta()
     for event in events:
-        is_delta = any(one.path == ("v",) or one.path[:1] == ("v",) for one in event)
+        # Events that are no deltas have no `v`, and no channel: whole messages are snapshots of one text.
+        is_delta = any(one.path[:1] == ("v",) for one in event)
         batch = delta.read(event) if is_delta else {}
         channel = delta.c if is_delta else ""
         for one in event:
             if one.is_key or one.value is None:
                 continue
             path, grows = _place(one.path, delta, batch) if is_delta else (one.path, False)
-            _add(one, (channel, path), grows=grows, found=found, running=running)
+            place = (channel, path)
+            # What is appended to a list comes without its index: then the newest string of that name is the one that
+            # grows.
+            unnumbered = (channel, tuple(step for step in path if isinstance(step, str) and not step.isdecimal()))
+            string = running.get(place) or (running.get(unnumbered) if grows else None)
+            if string is not None and grows:
+                string.append(one)
+            elif string is not None and string.goes_on_with(one.value):
+                string.repeat(one)
+            else:
+                string = GrowingString(path)
+                string.append(one)
+                found.append(string)
+            running[place] = running[unnumbered] = string
     return found
-
-
-def _add(
-    literal: Literal,
-    place: Position,
-    *,
-    grows: bool,
-    found: list[GrowingString],
-    running: dict[Position, GrowingString],
-) -> None:
-    channel, path = place
-    # What is appended to a list comes without its index: then the newest string of that name is the one that grows.
-    unnumbered = (channel, tuple(step for step in path if isinstance(step, str) and not step.isdecimal()))
-    string = running.get(place) or (running.get(unnumbered) if grows else None)
-    if string is not None and grows:
-        string.append(literal)
-    elif string is not None and string.goes_on_with(literal.value or ""):
-        string.repeat(literal)
-    else:
-        string = GrowingString(path)
-        string.append(literal)
-        found.append(string)
-    running[place] = running[unnumbered] = string
 
 
 def _place(path: Path, delta: _Delta, batch: dict[int, tuple[str, str]]) -> tuple[Path, bool]:
@@ -128,5 +120,6 @@ def _place(path: Path, delta: _Delta, batch: dict[int, tuple[str, str]]) -> tupl
             p, o = delta.p, delta.o
         case _:
             return path, False
-    steps = (int(step) if step.isdecimal() else step for step in p.split("/")[1:])  # of a JSON Pointer
+    # `p` is a JSON Pointer (RFC 6901): what stands before its first slash is empty.
+    steps = (int(step) if step.isdecimal() else step for step in p.split("/")[1:])
     return (*steps, *rest), o == _APPEND and not rest

@@ -13,6 +13,7 @@ import msgspec
 from shim.cassettes.format import CassetteError
 from shim.cassettes.recording import CapturedCall
 
+# Pages, scripts and telemetry of the same origin are no calls of the API.
 _API = re.compile(r"\w+://[^/]+/(?:backend-(?:api|anon)|public-api|api/auth|oauth)/")
 
 
@@ -69,31 +70,28 @@ def read_har(path: Path) -> Iterator[CapturedCall]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CassetteError(f"{path.name} is not a HAR file: {error}") from error
     for entry in entries:
-        if _API.match(entry.request.url) and entry.response.status:
-            yield _heard(entry)
-
-
-def _heard(entry: _HarEntry) -> CapturedCall:
-    request, response = entry.request, entry.response
-    content = response.content
-    headers = _pairs(response.headers)
-    if content.mime_type and not any(name == "content-type" for name, _ in headers):
-        headers.append(("content-type", content.mime_type))
-    return CapturedCall(
-        method=request.method,
-        url=request.url,
-        headers=_pairs(request.headers),
-        body=(request.post_data.text if request.post_data else "").encode(),
-        status=response.status,
-        answer_headers=headers,
-        chunks=[(max(0.0, entry.timings.receive) / 1000, _bytes(content))],
-        kept="none" if content.text is None else "all",
-    )
-
-
-def _bytes(content: _HarContent) -> bytes:
-    text = content.text or ""
-    return base64.b64decode(text) if content.encoding == "base64" else text.encode()
+        request, response = entry.request, entry.response
+        # Status 0 is a call that was blocked or broken off.
+        if not (_API.match(request.url) and response.status):
+            continue
+        content = response.content
+        headers = _pairs(response.headers)
+        if content.mime_type and not any(name == "content-type" for name, _ in headers):
+            headers.append(("content-type", content.mime_type))
+        text = content.text or ""
+        body = base64.b64decode(text) if content.encoding == "base64" else text.encode()
+        yield CapturedCall(
+            method=request.method,
+            url=request.url,
+            headers=_pairs(request.headers),
+            body=(request.post_data.text if request.post_data else "").encode(),
+            status=response.status,
+            answer_headers=headers,
+            # Times of a HAR are in milliseconds, and -1 where nothing was measured.
+            chunks=[(max(0.0, entry.timings.receive) / 1000, body)],
+            # Browsers leave out the text of streams and of bodies that they have let go of.
+            kept="none" if content.text is None else "all",
+        )
 
 
 def _pairs(headers: list[_HarHeader]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from shim.cassettes.edits import Edit
 
 Path = tuple[str | int, ...]
 
+# A string may end with the text instead of a quote; commas and colons are skipped without judging their order.
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>\"(?:[^\"\\]|\\.)*(?:\"|\\?\Z))|(?P<number>-?\d[\d.eE+-]*)"
     r"|(?P<word>true|false|null)|(?P<mark>[{}\[\],:]))",
@@ -37,23 +38,24 @@ class Literal(NamedTuple):
         """Edits of the value as edits of the text the literal stands in, escaped as the literal is."""
         if not edits:
             return
-        places = self._places()
+        inside = _inside(self.source)
+        # Where each character of the value begins in `source`, and where the last one ends.
+        places: Sequence[int]
+        if len(inside) == len(self.value or ""):
+            places = range(1, len(inside) + 2)
+        else:
+            places = [1, *(1 + unit.end() for unit in _UNIT.finditer(inside))]
         for edit in edits:
+            # Whoever wrote the literal escaped everything beyond ASCII, or nothing.
             new = json.dumps(edit.new, ensure_ascii=self.source.isascii())[1:-1]
             start, end = places[edit.start], places[edit.end]
             if new != self.source[start:end]:
                 yield Edit(self.start + start, self.start + end, new)
 
-    def _places(self) -> Sequence[int]:
-        """Where each character of the value begins in `source`, and where the last one ends."""
-        inside = _inside(self.source)
-        if len(inside) == len(self.value or ""):
-            return range(1, len(inside) + 2)
-        return [1, *(1 + unit.end() for unit in _UNIT.finditer(inside))]
-
 
 def literals(text: str) -> Iterator[Literal]:
     """All strings (keys included) and numbers, in order; then, if there is any, the rest that is no JSON."""
+    # Where we are: the key in each object and the index in each list around the next value.
     path: list[str | int] = []
     expects_key = False
     at = 0
@@ -61,7 +63,11 @@ def literals(text: str) -> Iterator[Literal]:
         at = found.end()
         place = tuple(path)
         if source := found["string"]:
-            value = _value(source)
+            inside = _inside(source)
+            try:
+                value: str = json.loads(f'"{inside}"', strict=False)
+            except ValueError:  # an escape that does not exist, or half of one where the text breaks off
+                value = inside
             is_key = expects_key and bool(path) and isinstance(path[-1], str)
             if is_key:
                 path[-1] = value
@@ -88,18 +94,8 @@ def _step(path: list[str | int], mark: str) -> bool:
     return mark in "{," and bool(path) and isinstance(path[-1], str)
 
 
-def _value(source: str) -> str:
-    try:
-        value: str = json.loads(source if source == f'"{_inside(source)}"' else f'"{_inside(source)}"', strict=False)
-    except ValueError:
-        return _inside(source)
-    return value
-
-
 def _inside(source: str) -> str:
     """Without the quotes, of which a string that breaks off has but one."""
-    return source[1:-1] if _is_closed(source) else source[1:]
-
-
-def _is_closed(source: str) -> bool:
-    return len(source) > 1 and source.endswith('"') and (len(source) - len(source[:-1].rstrip("\\"))) % 2 == 1
+    # A quote at the end that an odd number of backslashes precedes is escaped, and closes nothing.
+    is_closed = len(source) > 1 and source.endswith('"') and (len(source) - len(source[:-1].rstrip("\\"))) % 2 == 1
+    return source[1:-1] if is_closed else source[1:]

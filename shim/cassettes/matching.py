@@ -19,7 +19,7 @@ VOLATILE = frozenset({
     "websocket_request_id", "partial_query", "client_contextual_info", "timezone", "timezone_offset_min",
     "refresh_token",
 })  # fmt: skip
-_SHOWN = 60
+_SHOWN = 60  # characters of a value: a miss is one line of a log
 
 
 class Miss(msgspec.Struct, frozen=True):
@@ -77,6 +77,7 @@ class Player:
 
     def play(self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes) -> Interaction | Miss:
         """The recording for a call; a miss is noted."""
+        # Scrubbed as the recordings were, because that is what it is compared with; some may be redacted, some not.
         call = CapturedCall(method, url, list(headers), body, 0, [], [])
         asked = {
             redact: Recording(redact=redact).request(call) for redact in {recorded.redacted for recorded in self._left}
@@ -86,18 +87,15 @@ class Player:
             if next(differences(recorded.fields, fields[recorded.redacted]), None) is None:
                 del self._left[place]
                 return recorded.interaction
-        miss = self._miss(method, url, fields)
+        if self._left:
+            nearest = min(self._left, key=lambda recorded: _distance(recorded.fields, fields[recorded.redacted]))
+            title = "{method} {path}".format_map(fields[nearest.redacted])
+            field, wanted, got = next(differences(nearest.fields, fields[nearest.redacted]))
+            miss = Miss(title, nearest.interaction.title, field, _short(wanted), _short(got), len(self._left))
+        else:
+            miss = Miss(f"{method} {url.partition('?')[0]}", None, "", "", "", 0)
         self.misses.append(miss)
         return miss
-
-    def _miss(self, method: str, url: str, fields: dict[bool, dict[str, str]]) -> Miss:
-        asked = f"{method} {url.partition('?')[0]}"
-        if not self._left:
-            return Miss(asked, None, "", "", "", 0)
-        nearest = min(self._left, key=lambda recorded: _distance(recorded.fields, fields[recorded.redacted]))
-        asked = "{method} {path}".format_map(fields[nearest.redacted])
-        field, wanted, got = next(differences(nearest.fields, fields[nearest.redacted]))
-        return Miss(asked, nearest.interaction.title, field, _short(wanted), _short(got), len(self._left))
 
 
 def fields_of(request: RecordedRequest) -> dict[str, str]:
@@ -128,6 +126,7 @@ def flat(value: Any, name: str, left_out: frozenset[str] = frozenset()) -> Itera
 def differences(recorded: dict[str, str], asked: dict[str, str]) -> Iterator[tuple[str, str, str]]:
     """(field, recorded, asked) where two differ; "nothing" stands for a field that is absent."""
     names = [*recorded, *(name for name in asked if name not in recorded)]
+    # A recording whose body was not kept answers whatever was sent.
     if not any(name.startswith("body") for name in recorded):
         names = [name for name in names if not name.startswith("body")]
     for name in names:

@@ -9,12 +9,13 @@ import re
 _UUID = "00000000-0000-4000-8000-{:012d}"
 _FORMS = {
     "uuid": _UUID,
-    "email": "person-{}@example.invalid",
+    "email": "person-{}@example.invalid",  # RFC 2606: nobody's, for ever
     "token": "token-{}",
     "value": "value-{}",
-    "address": "192.0.2.{}",
+    "address": "192.0.2.{}",  # RFC 5737: for documentation
     "number": "1{:010d}",
 }
+# So many zeros in front that no id of upstream's looks like one.
 _PREFIXED = "{}{:024d}"
 # Every form, with its number: as `_FORMS` and `_PREFIXED` write them.
 _KNOWN = re.compile(

@@ -24,6 +24,7 @@ from shim.cassettes.format import (
 from shim.cassettes.scrub import Scrubber
 from shim.transport.codings import CodingError, decoder_of
 
+# Of each body, because all of it stays in memory until its call ends; what is longer is mostly a file.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 _EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 Pairs = Sequence[tuple[str, str]]
@@ -41,7 +42,7 @@ class BodyCapture:
         try:
             self._decode = decoder_of(coding)
         except CodingError:
-            self.kept = "none"
+            self.kept = "none"  # encoded in a way that we can't read, so it can't be scrubbed either
 
     def receive(self, at: float, piece: bytes) -> None:
         """One more piece as it came off the wire."""
@@ -63,6 +64,7 @@ class BodyCapture:
         if self.kept == "all":
             return self.chunks
         body = b"".join(piece for _, piece in self.chunks)
+        # Half an event would be scrubbed as text that is not JSON, and replayed it would end in an error.
         left = max(body.rfind(end) + len(end) if end in body else 0 for end in _EVENT_ENDS)
         kept = []
         for at, piece in self.chunks:
@@ -98,7 +100,16 @@ class Recording:
 
     def interaction(self, call: CapturedCall) -> Interaction:
         """The call and its answer, scrubbed."""
-        return Interaction(self.request(call), self._response(call))
+        # The request first, because pseudonyms are numbered in the order in which they appear in the file.
+        request = self.request(call)
+        content_type = _content_type(call.answer_headers)
+        pieces = self._scrubber.chunks([piece for _, piece in call.chunks], content_type, call.status)
+        # Milliseconds are enough for a pace, and keep the file readable.
+        times = [round(at, 3) for at, _ in call.chunks]
+        chunks = [chunk_of(piece, at) for at, piece in zip(times, pieces or [], strict=False) if piece]
+        kept: Kept = "none" if pieces is None else call.kept
+        headers = self._scrubber.headers(call.answer_headers, rules.RESPONSE_HEADERS)
+        return Interaction(request, RecordedResponse(call.status, headers, chunks, kept, call.cut))
 
     def request(self, call: CapturedCall) -> RecordedRequest:
         """The request alone, scrubbed."""
@@ -111,23 +122,10 @@ class Recording:
             call.method,
             path,
             self._scrubber.headers(call.headers, rules.REQUEST_HEADERS),
+            # Nothing was sent, or nothing of it was kept; `kept` tells one from the other.
             _readable(b"".join(body or ())) or None,
             query,
             "none" if body is None else "all",
-        )
-
-    def _response(self, call: CapturedCall) -> RecordedResponse:
-        content_type = _content_type(call.answer_headers)
-        pieces = self._scrubber.chunks([piece for _, piece in call.chunks], content_type, call.status)
-        times = [round(at, 3) for at, _ in call.chunks]
-        chunks = [chunk_of(piece, at) for at, piece in zip(times, pieces or [], strict=False) if piece]
-        kept: Kept = "none" if pieces is None else call.kept
-        return RecordedResponse(
-            call.status,
-            self._scrubber.headers(call.answer_headers, rules.RESPONSE_HEADERS),
-            chunks,
-            kept,
-            call.cut,
         )
 
 
@@ -139,6 +137,7 @@ def cassette_of(calls: Iterable[CapturedCall], *, redact: bool = False) -> Casse
 
 def scrubbed_again(cassette: Cassette, *, redact: bool = False) -> Cassette:
     """The cassette scrubbed by the current rules. Scrubbing what has been scrubbed changes nothing."""
+    # What is redacted once can't be brought back, so the mark stays.
     redact = redact or cassette.redacted
     recording = Recording(redact=redact)
     recording.reserve(dump_cassette(cassette))
@@ -175,6 +174,7 @@ def _readable(body: bytes) -> Any:
             return msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
+    # What is not UTF-8 becomes question marks here: JSON has no way to hold it.
     return decoded(body).encode(errors="replace").decode()
 
 

@@ -5,21 +5,26 @@ private-use markers of citations and their keys (protocol.md 5.4), because a rea
 """
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 from shim.cassettes.edits import Edit
 
 _MARKERS = re.compile(r"[\ue200-\ue20f](?:cite|filecite|navlist|i|video|products|entity|genui)?|turn\d+[a-z]+\d+")
 _WORDS = re.compile(r"[^\W_]+")
-_BY_SIZE = {2: "ä", 3: "字", 4: "\U00020000"}  # a letter of each length that UTF-8 has
+# A letter of each length that UTF-8 has, so that chunks keep their sizes and their cuts within characters.
+_BY_SIZE = {2: "ä", 3: "字", 4: "\U00020000"}
 
 
 def redactions(text: str, spared: list[Edit]) -> list[Edit]:
     """Edits that redact all of the text but its markers and the places of `spared`; those are among the result."""
-    fixed = list(_merged(spared, [Edit(found.start(), found.end(), found[0]) for found in _MARKERS.finditer(text)]))
-    edits, at = [], 0
+    markers = [Edit(found.start(), found.end(), found[0]) for found in _MARKERS.finditer(text)]
+    # Of two that begin in one place the longer comes first, and the other lies in it.
+    fixed = sorted([*spared, *markers], key=lambda edit: (edit.start, -edit.end))
+    edits: list[Edit] = []
+    at = 0
     for edit in [*fixed, Edit(len(text), len(text), "")]:
+        if edit.start < at:
+            continue
         edits += [
             Edit(found.start(), found.end(), same_shape(found[0])) for found in _WORDS.finditer(text, at, edit.start)
         ]
@@ -33,6 +38,7 @@ def same_shape(text: str) -> str:
     return "".join(map(_shape, text))
 
 
+# The characters of a text are few and come often; 4096 hold an alphabet and most of the Chinese in use.
 @lru_cache(4096)
 def _shape(character: str) -> str:
     if character.isdigit() and character.isascii():
@@ -42,12 +48,3 @@ def _shape(character: str) -> str:
     if character.isascii():
         return "X" if character.isupper() else "x"
     return _BY_SIZE[len(character.encode())]
-
-
-def _merged(spared: list[Edit], markers: list[Edit]) -> Iterator[Edit]:
-    """Both in order, without the markers that lie in what is spared."""
-    ends = 0
-    for edit in sorted([*spared, *markers], key=lambda edit: (edit.start, -edit.end)):
-        if edit.start >= ends:
-            yield edit
-            ends = edit.end

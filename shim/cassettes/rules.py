@@ -67,6 +67,7 @@ CREDENTIAL_HEADERS = _words("""
     openai-sentinel-proof-token openai-sentinel-so-token openai-sentinel-turnstile-token x-conduit-token
     x-oai-turn-trace-id x-request-id
 """)
+# Of cookies those that say who somebody is or that they passed a check; the protocol needs no others.
 COOKIE_HEADERS = _words("cookie set-cookie")
 COOKIES = re.compile(r"__Secure-next-auth\.session-token(?:\.\d+)?|cf_clearance|_puid|oai-did|oai-device-id|__cf_bm")
 COOKIE_ATTRIBUTES = _words("path secure httponly samesite max-age")
@@ -84,18 +85,23 @@ PATH = _words("""
     resume sentinel session settings share stop_conversation stream_status synthesize textdocs token transcribe
     uploaded user user_system_messages v1 v4-2023-04-27 ws
 """)
+# Their paths are of upstream's own words; a stand-in or a gateway listens on loopback.
 UPSTREAM_HOSTS = re.compile(
     r"(?:[\w-]+\.)*(?:chatgpt\.com|openai\.com|oaiusercontent\.com|oaistatic\.com)|localhost|127\.0\.0\.1|\[::1\]"
 )
 
+# Lines of an event stream that are no JSON. `v1` is the announcement of the delta encoding (protocol.md 5.2); comments
+# are pings, with or without a time.
 EVENT_NAMES = re.compile(r"[a-z][a-z_.]{0,40}")
 STREAM_WORDS = frozenset({"", "[DONE]", "v1"})
 COMMENT = re.compile(r" ?ping[ -]*[\d :.+TZ-]*")
+# 80 characters, because keys can be ids or texts of somebody's, and names that programmers give are shorter.
 _NAME = re.compile(r"[A-Za-z$_][\w.:/#@-]{0,80}")
 
 
 def rule_of(path: tuple[str | int, ...]) -> Rule | None:
     """The rule for a value at this place of a document, or None where its name is not known."""
+    # The last four steps hold the two names that count, with list indexes between and behind them.
     names = [step for step in path[-4:] if isinstance(step, str)]
     if not names:
         return None

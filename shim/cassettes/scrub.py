@@ -17,7 +17,8 @@ from shim.cassettes.strings import Strings
 
 _LINE = re.compile(r"[^\r\n]+")
 _STREAM = re.compile(r"\s*(?:event|data): ")
-_LARGE = re.compile(r"-?(?!10{4}\d{6}$)\d{11,}")  # a telephone number, an account's; but not a pseudonym for one
+# A telephone number, an account's; times in seconds have ten digits. A pseudonym for one is left as it is.
+_LARGE = re.compile(r"-?(?!10{4}\d{6}$)\d{11,}")
 _EVENTS, _JSON, _HTML, _TEXT = "text/event-stream", "json", "text/html", "text/"
 
 
@@ -32,8 +33,20 @@ class Scrubber:
     def chunks(self, chunks: Sequence[bytes], content_type: str, status: int = 200) -> list[bytes] | None:
         """The same number of chunks, scrubbed. None for a body of a kind that is not kept (a file, a page)."""
         body = b"".join(chunks)
-        edits = self._body(decoded(body), content_type, status)
-        return None if edits is None else split_edited(body, edits, [len(chunk) for chunk in chunks])
+        text = decoded(body)
+        kind = content_type.lower()
+        # What a body looks like counts as much as its type, since types are missing and wrong.
+        if kind.startswith(_EVENTS) or _STREAM.match(text):
+            edits = self._document(text)
+        elif _JSON in kind or text.lstrip()[:1] in {"{", "["}:
+            edits = self._json(text)
+        elif kind.startswith(_HTML) and status < 400:
+            return None  # a page shows whose account it is; an error page only says what went wrong
+        elif not text or kind.startswith(_TEXT):
+            edits = self._strings.patterns(text)
+        else:
+            return None
+        return split_edited(body, edits, [len(chunk) for chunk in chunks])
 
     def url(self, path: str, query: str) -> tuple[str, str]:
         """Path and query of a call."""
@@ -47,21 +60,21 @@ class Scrubber:
                 lines = (self._cookies(name, line) for line in value.split("\n"))
                 value = "\n".join(filter(None, lines))  # noqa: PLW2901
             elif name in rules.CREDENTIAL_HEADERS:
-                value = self._credential(value)  # noqa: PLW2901
+                # The scheme stays where there is one: `Bearer token-1`.
+                scheme, space, token = value.partition(" ")
+                value = scheme + space + self._strings.secret(token) if token else self._strings.secret(value)  # noqa: PLW2901
             elif name in allowed:
                 value = self._strings.plain(value)  # noqa: PLW2901
             else:
                 continue
             if value:
-                kept[name] = _joined(name, kept.get(name), value)
+                # Commas stand within cookies (their dates), so those are kept apart by lines.
+                between = "\n" if name in rules.COOKIE_HEADERS else ", "
+                kept[name] = f"{kept[name]}{between}{value}" if name in kept else value
         return kept
 
-    def _credential(self, value: str) -> str:
-        scheme, space, token = value.partition(" ")
-        return scheme + space + self._strings.secret(token) if token else self._strings.secret(value)
-
     def _cookies(self, name: str, line: str) -> str:
-        """`a=1; b=2` of a request, or a cookie and its attributes."""
+        """`a=1; b=2` of a request, or a cookie and its attributes; nothing where no cookie may stay."""
         pairs = [pair.strip().partition("=") for pair in line.split(";")]
         attributes = [one for one in pairs if name == "set-cookie" and one[0].lower() in rules.COOKIE_ATTRIBUTES]
         cookies = [
@@ -69,36 +82,11 @@ class Scrubber:
         ]
         return "; ".join("".join(one) for one in cookies + attributes) if cookies else ""
 
-    def _body(self, text: str, content_type: str, status: int) -> list[Edit] | None:
-        kind = content_type.lower()
-        if kind.startswith(_EVENTS) or _STREAM.match(text):
-            return self._document(text)
-        if _JSON in kind or (kind.startswith((_TEXT, "")) and text.lstrip()[:1] in {"{", "["}):
-            return self._json(text)
-        if kind.startswith(_HTML) and status < 400:
-            return None  # a page shows whose account it is; an error page only says what went wrong
-        if not text or kind.startswith(_TEXT):
-            return self._strings.patterns(text)
-        return None
-
     # --- documents --------------------------------------------------------------------------------------------------
 
     def _document(self, text: str, otherwise: rules.Rule = "secret") -> list[Edit]:
-        return list(self._stream(text)) if _STREAM.match(text) else self._json(text, otherwise)
-
-    def _json(self, text: str, otherwise: rules.Rule = "secret") -> list[Edit]:
-        edits: list[Edit] = []
-        for literal in literals(text):
-            if literal.is_key:
-                edits += self._key(literal)
-            elif literal.value is None:
-                edits += self._bare(literal, otherwise)
-            else:
-                edits += literal.rewritten(self._string(literal.path, literal.value, otherwise))
-        return edits
-
-    def _stream(self, text: str) -> Iterator[Edit]:
-        """An event stream. A string that grows over several events is judged as a whole (`growing_strings`)."""
+        if not _STREAM.match(text):
+            return self._json(text, otherwise)
         edits: list[Edit] = []
         occurrences: list[Occurrence] = []
         events: list[list[Literal]] = []
@@ -112,12 +100,25 @@ class Scrubber:
         for event in events:
             edits += [edit for one in event if one.is_key for edit in self._key(one)]
             edits += [edit for one in event if one.value is None for edit in self._bare(one, "secret")]
+        # A string that grows over several events is judged as a whole, and only when all of it is known.
         for whole in growing_strings(events):
             found = self._string(whole.path, whole.text, "secret")
             occurrences += [occurrence for occurrence in whole.occurrences(found) if occurrence.edits]
         for occurrence in occurrences:
             edits += occurrence.literal.rewritten(occurrence.edits)
-        yield from sorted(edits)
+        # Found string by string, so their order is not that of the text.
+        return sorted(edits)
+
+    def _json(self, text: str, otherwise: rules.Rule = "secret") -> list[Edit]:
+        edits: list[Edit] = []
+        for literal in literals(text):
+            if literal.is_key:
+                edits += self._key(literal)
+            elif literal.value is None:
+                edits += self._bare(literal, otherwise)
+            else:
+                edits += literal.rewritten(self._string(literal.path, literal.value, otherwise))
+        return edits
 
     def _field(self, field: str, value: str) -> list[Edit]:
         """A line of an event stream that carries no data."""
@@ -138,6 +139,7 @@ class Scrubber:
             return _change(text, self._strings.secret(text))
         if rule == "text" and self.redact:
             return redactions(text, self._strings.patterns(text))
+        # A plain value may be a document, whose own names are not promised anything by the name around it.
         return self._strings.edits(text, rule if rule == "text" else "secret")
 
     def _key(self, literal: Literal) -> Iterator[Edit]:
@@ -157,8 +159,3 @@ class Scrubber:
 
 def _change(text: str, new: str, start: int = 0) -> list[Edit]:
     return [Edit(start, start + len(text), new)] if new != text else []
-
-
-def _joined(name: str, before: str | None, value: str) -> str:
-    between = "\n" if name in rules.COOKIE_HEADERS else ", "
-    return value if before is None else f"{before}{between}{value}"

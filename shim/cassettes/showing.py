@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shim.cassettes.comparing import Difference
-from shim.cassettes.format import Cassette, Interaction
+from shim.cassettes.format import Cassette
 
-_SHORT = 400  # characters of a body that are shown unless all is asked for
+_SHORT = 400  # characters of a body that are shown unless all is asked for: some five lines of a terminal
 
 
 def show(cassette: Cassette, console: Console, *, full: bool = False) -> None:
@@ -22,7 +22,13 @@ def show(cassette: Cassette, console: Console, *, full: bool = False) -> None:
     for name in ("#", "call", "status", "chunks", "bytes", "seconds", "remarks"):
         table.add_column(name, justify="right" if name in {"#", "chunks", "bytes", "seconds"} else "left")
     for place, one in enumerate(cassette.interactions, 1):
-        table.add_row(str(place), *_cells(one))
+        response = one.response
+        seconds = response.chunks[-1].at if response.chunks else 0.0
+        remarks = [f"body kept: {response.kept}"] if response.kept != "all" else []
+        remarks += ["cut off"] if response.cut else []
+        cells = (place, one.title, response.status, len(response.chunks), len(response.body()), f"{seconds:.2f}")
+        # As Text, because rich reads square brackets in plain strings as markup.
+        table.add_row(*(Text(str(cell)) for cell in (*cells, ", ".join(remarks))))
     console.print(table)
     for place, one in enumerate(cassette.interactions, 1):
         console.print(Text(f"\n{place} {one.title}", style="bold"))
@@ -41,15 +47,6 @@ def show_differences(differences: list[Difference], console: Console) -> None:
         for sign, value, style in (("-", one.old, "red"), ("+", one.new, "green")):
             if value is not None:
                 console.print(Text(f"    {sign} {_cut(value)}", style=style))
-
-
-def _cells(one: Interaction) -> list[Text]:
-    response = one.response
-    seconds = response.chunks[-1].at if response.chunks else 0.0
-    remarks = [f"body kept: {response.kept}"] if response.kept != "all" else []
-    remarks += ["cut off"] if response.cut else []
-    texts = one.title, response.status, len(response.chunks), len(response.body()), f"{seconds:.2f}", ", ".join(remarks)
-    return [Text(str(text)) for text in texts]
 
 
 def _pretty(body: Any) -> str:

@@ -15,14 +15,19 @@ from shim.cassettes.edits import Edit, edited
 from shim.cassettes.pseudonyms import PSEUDONYM, Pseudonyms
 from shim.cassettes.redact import same_shape
 
-_MAX_DEPTH = 8  # documents within strings within documents; a deeper one is replaced as a whole
+# Documents within strings within documents; a deeper one is replaced as a whole, so that nesting costs no more.
+_MAX_DEPTH = 8
 # No secret begins or ends within a word, so that what takes its place is found again.
 _START, _END = r"(?<![A-Za-z0-9])", r"(?![A-Za-z0-9])"
-_UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+# Signed tokens have three parts, encrypted ones five (RFC 7516), and one that was cut short is still half a token.
 _JWT = r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}"
+# Requirement tokens and proofs begin with it (protocol.md 2.1, 2.3).
 _SENTINEL = r"gAAAA[A-Za-z0-9_+/=.~-]{4,}"
+# With a digit, or every sentence about a bearer of something would lose a word.
 _BEARER = r"(?i:bearer)[ ]+(?=[A-Za-z0-9_.~+/=-]*\d)[A-Za-z0-9_.~+/=-]{7,}"
-_REFRESH = r"(?:v1\.|rt_)[A-Za-z0-9_.-]{16,}"
+_REFRESH = r"(?:v1\.|rt_)[A-Za-z0-9_.-]{16,}"  # protocol.md 8.1
+_UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+# Up to what ends an address in prose, Markdown and JSON, and up to the marks of citations (protocol.md 5.4).
 _URL_IN_TEXT = r"(?:https?|wss?)://[^\s\"'<>\\)\]}`\ue200-\ue20f]+"
 _EMAIL = rf"{_START}\w[\w.%+-]*@[\w-]+(?:\.[\w-]+)+"  # rather too much than too little
 _PREFIXES = (
@@ -33,12 +38,16 @@ _PREFIXED = (
     rf"(?P<prefix>(?:{'|'.join(sorted(_PREFIXES.split(), key=len, reverse=True))})[-_]|auth0\|)"
     r"(?=[A-Za-z]*(?:\d|[a-z][A-Z]))[A-Za-z0-9]{8,}"
 )
+# 24 characters, or long words would be decoded; and not what stands before `://`, which is a scheme.
 _BASE64 = r"(?<![\w+/=-])[A-Za-z0-9+_-][A-Za-z0-9+/_-]{23,}={0,2}(?![\w+/=-]|://)"
+# Letters and digits mixed, or both cases and digits: so random characters look, and words and hyphenated names don't.
 _OPAQUE = (
     rf"{_START}(?:(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{{20,}}"
     rf"|(?=[A-Za-z_-]*\d)(?=[A-Z0-9_-]*[a-z])(?=[a-z0-9_-]*[A-Z])[A-Za-z0-9_-]{{23,}}[A-Za-z0-9]){_END}(?!://)"
 )
+# Loopback and the unspecified address are everybody's.
 _ADDRESS = r"(?<![\w.-])(?!127\.|0+\.)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])"
+# The first that matches at a place is taken, so what is surer stands before what is vaguer.
 _EITHER = (
     rf"(?P<pseudonym>{PSEUDONYM.pattern.replace('?P<', '?P<known_')})"
     rf"|{_START}(?:(?P<jwt>{_JWT})|(?P<sentinel>{_SENTINEL})|(?P<bearer>{_BEARER})|(?P<refresh>{_REFRESH})){_END}"
@@ -46,9 +55,8 @@ _EITHER = (
     rf"|(?P<base64>BASE64)|(?P<opaque>{_OPAQUE})|(?P<address>{_ADDRESS})"
 )
 _FOUND = re.compile(_EITHER.replace("BASE64", _BASE64))
-_FOUND_IN_RUN = re.compile(
-    _EITHER.replace("BASE64", "(?!)")
-)  # for what only looked like base64: everything else, but never base64
+# For what only looked like base64: everything else, but never base64.
+_FOUND_IN_RUN = re.compile(_EITHER.replace("BASE64", "(?!)"))
 _URL = re.compile(r"(\w+://)(?:([^/?#@]*)@)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _PORT = re.compile(r":\d*$")
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0e-\x1f\x7f\ufffd]+")
@@ -77,6 +85,7 @@ class Strings:
             "bearer": self._bearer,
             "refresh": lambda found: names.of("token", found[0]),
             "url": lambda found: self.url(found[0]),
+            # Written either way it is one person, and one id.
             "email": lambda found: names.of("email", found[0].lower()),
             "uuid": lambda found: names.of("uuid", found[0].lower()),
             "id": lambda found: names.of(found["prefix"], found[0]),
@@ -150,7 +159,9 @@ class Strings:
     def path(self, path: str) -> str:
         """A path of upstream: its own words stay, the rest are ids."""
         return "/".join(
-            step if step in rules.PATH else quote(self.secret(unquote(step)), safe="|@") for step in path.split("/")
+            # `|` and `@` are part of ids and addresses, and a pseudonym with them escaped would not be found again.
+            step if step in rules.PATH else quote(self.secret(unquote(step)), safe="|@")
+            for step in path.split("/")
         )
 
     def query(self, query: str) -> str:
@@ -177,12 +188,14 @@ class Strings:
         if len(parts) != 3 or not all(one and one.startswith("{") for one in inside):
             return self._names.of("token", token)
         claims = [_base64(self._inside(one or ""), urlsafe=True, padded=False) for one in inside]
+        # What has been scrubbed before must come out as it went in.
         signature = parts[2] if PSEUDONYM.fullmatch(parts[2]) else self._names.of("token", token)
         return ".".join([*claims, signature])
 
     def _base64(self, text: str) -> str | None:
         """Text in base64 with the secrets inside replaced; None where it is not text."""
         inside = _unbase64(text)
+        # Redacted text of the same shape would not be the same text in base64, so all of it goes.
         if inside is None or self._redact:
             return inside and self._names.of("token", text)
         new = self._inside(inside)
@@ -192,7 +205,18 @@ class Strings:
         return next(name for name in self._by_group if match[name] is not None)
 
     def _is_document(self, text: str) -> bool:
-        return self._depth < _MAX_DEPTH and _is_structured(text)
+        """Whether a string is a document to its end, not a sentence that begins like one."""
+        if self._depth >= _MAX_DEPTH:
+            return False
+        if _STREAM.match(text):
+            return True
+        if not _CONTAINER.fullmatch(text):
+            return False
+        try:
+            json.loads(text, strict=False)
+        except (ValueError, RecursionError):
+            return False
+        return True
 
     def _inside(self, text: str) -> str:
         """A text that was encoded in another, scrubbed by its own rules; below `_MAX_DEPTH` it is replaced unread."""
@@ -212,19 +236,6 @@ class Strings:
 def _is_ours(url: str) -> bool:
     match = _URL.fullmatch(url)
     return match is not None and rules.UPSTREAM_HOSTS.fullmatch(_PORT.sub("", match[3])) is not None
-
-
-def _is_structured(text: str) -> bool:
-    """Whether a string is a document to its end, not a sentence that begins like one."""
-    if _STREAM.match(text):
-        return True
-    if not _CONTAINER.fullmatch(text):
-        return False
-    try:
-        json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 def _unbase64(text: str) -> str | None:

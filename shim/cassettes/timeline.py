@@ -20,7 +20,6 @@ from shim.protocol.events import (
     CodeDelta,
     Event,
     Failed,
-    FileRef,
     Picture,
     Started,
     TextDelta,
@@ -33,7 +32,9 @@ from shim.protocol.transcript import Transcript
 _CONVERSATION = re.compile(r"/backend-(?:api|anon)/(?:f/)?conversation(?:/resume)?$")  # protocol.md 4.1, 5.6
 _CHAT = re.compile(r"/v1/chat/completions$")
 _EVENTS = "text/event-stream"
+# A code or a slug, as upstream writes them. Tokens are longer or have capitals, sentences have blanks.
 _WORD = re.compile(r"[a-z0-9_.:/-]{1,40}")
+# Besides text: what has no text of its own or is shown in a frame of its own.
 _SEEN = (CodeDelta, ToolOutput, Picture, Called)
 
 
@@ -70,17 +71,20 @@ def timeline_of(heard: CapturedCall, *, over: bool = True, waited: float = 0.0) 
     Status 0 is no answer at all.
     """
     reader = ChatReader() if _CHAT.search(urlsplit(heard.url).path) else Answer()
+    # Times are kept since the head, because that is when the body can be read; a person waits from the request on.
     events = [(waited + at, event) for at, event in _events(heard, reader, over=over)]
     said = Transcript()
-    for event in Markdown(_target).receive([event for _, event in events]):
+    # Files have no address here, so they are shown by their names.
+    for event in Markdown(lambda file: file.sandbox_path or file.file_id or "").receive([event for _, event in events]):
         said.add(event)
     times = [waited + at for at, _ in heard.chunks]
+    slugs = (event.slug for _, event in events if isinstance(event, Started))
     return Timeline(
         events=events,
         said=said,
         ignored=reader.ignored,
         outcome=_outcome(heard, said, reader, over=over),
-        slug=_slug(events, reader),
+        slug=reader.model if isinstance(reader, ChatReader) else next(slugs, None),
         conversation_id=reader.conversation_id,
         message_id=reader.message_id,
         chunks=len(heard.chunks),
@@ -103,20 +107,24 @@ def word(text: Any) -> str:
 def _events(heard: CapturedCall, reader: Answer | ChatReader, *, over: bool) -> list[tuple[float, Event]]:
     end = heard.chunks[-1][0] if heard.chunks else 0.0
     body = b"".join(piece for _, piece in heard.chunks)
-    if heard.status != 200 or not _is_stream(heard):
-        return [(end, event) for event in _whole(heard, reader, body)] if over and heard.status else []
+    content_type = next((value for name, value in heard.answer_headers if name.lower() == "content-type"), "")
+    if heard.status != 200 or not content_type.lower().startswith(_EVENTS):
+        # No stream: a completion of ours, a refusal, or what nobody can read. Half of it says nothing.
+        if not over or not heard.status:
+            return []
+        if isinstance(reader, ChatReader):
+            whole = reader.complete(body)
+        elif heard.status != 200:
+            headers = {name.lower(): value for name, value in heard.answer_headers}
+            whole = [Failed(refusal_of(heard.status, headers, body))]
+        else:
+            whole = reader.receive(b"")
+        return [(end, event) for event in whole]
     told = [(at, event) for at, piece in heard.chunks for event in _receive(reader, piece)]
+    # The recorder's cut is no cut of the answer's.
     if over and heard.kept == "all":
         told += [(end, event) for event in _receive(reader, b"")]
     return told
-
-
-def _whole(heard: CapturedCall, reader: Answer | ChatReader, body: bytes) -> list[Event]:
-    """An answer that is no stream: a completion of ours, or a refusal."""
-    if isinstance(reader, ChatReader):
-        return reader.complete(body)
-    headers = {name.lower(): value for name, value in heard.answer_headers}
-    return [Failed(refusal_of(heard.status, headers, body))] if heard.status != 200 else reader.receive(b"")
 
 
 def _receive(reader: Answer | ChatReader, piece: bytes) -> list[Event]:
@@ -129,35 +137,16 @@ def _outcome(heard: CapturedCall, said: Transcript, reader: Answer | ChatReader,
         return f"failed {word(said.error.code or said.error.error_type)}"
     if said.finish_reason is not None:
         return word(said.finish_reason)
-    return "goes on elsewhere" if reader.follow is not None else _why_not(heard, over=over)
-
-
-def _why_not(heard: CapturedCall, *, over: bool) -> str:
-    """Why an answer has no end."""
-    if not heard.status:
+    if reader.follow is not None:
+        return "goes on elsewhere"
+    # From here on there is no end, and this says why.
+    if heard.status == 0:
         return "no answer" if over else "no answer yet"
-    if heard.status != 200:
-        return f"status {heard.status}"
-    if heard.kept != "all":
-        return "not kept whole"
+    if heard.status != 200 or heard.kept != "all":
+        return "not kept whole" if heard.status == 200 else f"status {heard.status}"
     return "unreadable" if over else "still streaming"
-
-
-def _slug(events: list[tuple[float, Event]], reader: Answer | ChatReader) -> str | None:
-    if isinstance(reader, ChatReader):
-        return reader.model
-    return next((event.slug for _, event in events if isinstance(event, Started)), None)
 
 
 def _says(event: Event) -> bool:
     """Whether a person sees something by it."""
     return bool(event.text) if isinstance(event, TextDelta | Citation) else isinstance(event, _SEEN)
-
-
-def _target(file: FileRef) -> str:
-    return file.sandbox_path or file.file_id or ""
-
-
-def _is_stream(heard: CapturedCall) -> bool:
-    kinds = [value for name, value in heard.answer_headers if name.lower() == "content-type"]
-    return bool(kinds) and kinds[0].lower().startswith(_EVENTS)

@@ -27,9 +27,11 @@ from shim.protocol.events import (
     ToolOutput,
 )
 
-_SHORT = 400  # characters of a message sent that are shown
-_MANY = 30  # messages sent that are shown, the newest
-_EMPTY = " "  # a line without anything in it has no height in mitmweb
+# Characters of a message sent, and the newest messages sent, that are shown: the page is about the answer.
+_SHORT = 400
+_MANY = 30
+# A line without anything in it has no height in mitmweb.
+_EMPTY = " "
 _DELTAS: dict[type[Event], str] = {
     TextDelta: "text",
     ReasoningDelta: "reasoning",
@@ -53,24 +55,26 @@ def headline(heard: CapturedCall, timeline: Timeline) -> str:
 def transcript(heard: CapturedCall, timeline: Timeline) -> str:
     """The page."""
     asked = _asked(heard.body)
-    blocks = (
+    timings: list[str] = []
+    if timeline.total is not None:
+        times = (("head", timeline.head), *_times(timeline), ("longest pause", timeline.pause))
+        timings.append("  ".join(f"{name} {at:.3f} s" for name, at in times if at is not None))
+        timings.append(f"{_count(timeline.chunks, 'chunk')}, {_count(timeline.size, 'byte')}")
+    blocks: tuple[tuple[str, Iterable[str]], ...] = (
         ("", _facts(asked, timeline)),
         ("sent", _sent(asked)),
-        ("timings", _timings(timeline)),
+        ("timings", timings),
         ("events", _events(timeline.events)),
         ("ignored", (f"{kind} ×{times}" for kind, times in timeline.ignored.most_common())),
         ("reasoning", timeline.said.reasoning.splitlines()),
         ("answer so far" if timeline.outcome == "still streaming" else "answer", timeline.said.text.splitlines()),
     )
-    return f"\n{_EMPTY}\n".join(filter(None, (_block(title, lines) for title, lines in blocks))) + "\n"
-
-
-def _block(title: str, lines: Iterable[str]) -> str:
-    """Its lines, indented below a title; nothing where there are none."""
-    lines = list(lines)
-    if not title or not lines:
-        return "\n".join(lines)
-    return "\n".join([f"── {title} ──", *(f"  {line}" for line in lines)])
+    shown = []
+    for title, lines in blocks:
+        block = [f"  {line}" for line in lines] if title else list(lines)
+        if block:
+            shown.append("\n".join([f"── {title} ──", *block] if title else block))
+    return f"\n{_EMPTY}\n".join(shown) + "\n"
 
 
 def _asked(body: bytes | None) -> dict[str, Any]:
@@ -94,6 +98,7 @@ def _facts(asked: dict[str, Any], timeline: Timeline) -> Iterator[str]:
         "effort": asked.get("thinking_effort") or asked.get("reasoning_effort"),
         "temporary": "yes" if asked.get("history_and_training_disabled") is True else None,
     }
+    # Whatever the client sent in these places: only what is text is shown.
     yield from (f"{name:<14}{value}" for name, value in known.items() if isinstance(value, str) and value)
 
 
@@ -107,19 +112,16 @@ def _sent(asked: dict[str, Any]) -> Iterator[str]:
     if len(messages) > _MANY:
         yield f"… {len(messages) - _MANY} messages before"
     for message in messages[-_MANY:]:
-        if isinstance(message, dict):
-            yield from _short(f"{_role(message)}: {_content(message.get('content'))}").splitlines()
-
-
-def _role(message: dict[str, Any]) -> str:
-    match message:
-        case {"author": {"role": str(role)}} | {"role": str(role)}:
-            return role
-    return "?"
+        match message:
+            # Upstream's form (protocol.md 4.1), and OpenAI's.
+            case {"author": {"role": str(role)}} | {"role": str(role)}:
+                yield from _short(f"{role}: {_content(message.get('content'))}").splitlines()
+            case dict():
+                yield from _short(f"?: {_content(message.get('content'))}").splitlines()
 
 
 def _content(content: Any) -> str:
-    """Upstream's content (4.2), or OpenAI's: a text, or a list of parts."""
+    """Upstream's content (protocol.md 4.2), or OpenAI's: a text, or a list of parts."""
     match content:
         case str():
             return content
@@ -144,14 +146,6 @@ def _part(part: Any) -> str:
 # --- what came --------------------------------------------------------------------------------------------------------
 
 
-def _timings(timeline: Timeline) -> Iterator[str]:
-    if timeline.total is None:
-        return
-    times = (("head", timeline.head), *_times(timeline), ("longest pause", timeline.pause))
-    yield "  ".join(f"{name} {at:.3f} s" for name, at in times if at is not None)
-    yield f"{_count(timeline.chunks, 'chunk')}, {_count(timeline.size, 'byte')}"
-
-
 def _times(timeline: Timeline) -> Iterator[tuple[str, float | None]]:
     yield "first", timeline.first
     yield "total", timeline.total
@@ -170,6 +164,7 @@ def _events(events: list[tuple[float, Event]]) -> Iterator[str]:
 
 
 def _line(at: float, name: str, what: str) -> str:
+    # Wide enough for answers of an hour and for the longest kinds.
     return f"{at:8.3f} s  {name:<10} {what}".rstrip()
 
 

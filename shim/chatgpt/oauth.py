@@ -1,22 +1,42 @@
-"""Renewing an access token on the wire: the token endpoint and the session endpoint (protocol.md 8)."""
+"""Renewing an access token on the wire: the token endpoint and the session endpoint (protocol.md 8, 8.1)."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 
-from shim.chatgpt.token import Guarded
+from shim.chatgpt.token import OLD_MOBILE, Guarded
 
-CLIENT_ID = "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh"
+# The applications a refresh token may have been issued to: it is good with its own one only.
+MOBILE = "app_LlGpXReQgckcGGUo2JrYvtJK"
+CODEX = "app_EMoamEEZ73f0CkXaXp7hrann"
+PLATFORM = "app_2SKx67EdpoN0G6j64rFvigXD"
+WEB = "app_X8zY6vW2pQ9tR3dE7nK1jL5gH"  # only sessions: no refresh token is ever issued to it
 SESSION_COOKIE = "__Secure-next-auth.session-token"
 
 
 class RefreshRequest(Guarded, frozen=True):
-    """POST OAUTH_URL."""
+    """POST OAUTH_URL, as the mobile applications send it."""
 
     grant_type: str
     client_id: str
     redirect_uri: str
     refresh_token: str
+
+
+def clients_of_form(refresh_token: str) -> tuple[str, ...]:
+    """Whose it may be, by its form alone; the likeliest first."""
+    return (MOBILE, CODEX) if refresh_token.startswith("rt_") else (OLD_MOBILE, MOBILE, CODEX)
+
+
+def refresh_body(refresh_token: str, client_id: str) -> tuple[str, bytes]:
+    """(content type, body) as the application itself sends it."""
+    if client_id in {MOBILE, OLD_MOBILE}:
+        # The old host's name is part of an address the applications registered, wherever the endpoint is today.
+        redirect = "com.openai.chat://auth0.openai.com/ios/com.openai.chat/callback"
+        return "application/json", _encode(RefreshRequest("refresh_token", client_id, redirect, refresh_token))
+    fields = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": refresh_token}
+    return "application/x-www-form-urlencoded", urlencode(fields | {"scope": "openid profile email"}).encode()
 
 
 class RefreshAnswer(Guarded, frozen=True):
@@ -49,7 +69,7 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: Any = None
 
 
-refresh_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 # Not strict: a number in quotes is a number.
 refresh_decoder = msgspec.json.Decoder(RefreshAnswer, strict=False)
 session_decoder = msgspec.json.Decoder(SessionAnswer)

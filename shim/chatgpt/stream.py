@@ -58,6 +58,12 @@ class Metadata(msgspec.Struct, frozen=True):
     image_gen_task_id: Any = None
     image_gen_async: Any = None
     async_task_type: Any = None
+    reasoning_status: Any = None
+    thinking_effort: Any = None
+    poll_interval_ms: Any = None
+    ask_user_input: Any = None
+    codex_request_user_input: Any = None
+    chatgpt_sdk: Any = None
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -66,6 +72,7 @@ class Message(msgspec.Struct, frozen=True):
     id: Any = None
     maybe_author: Author | None = msgspec.field(default=None, name="author")
     maybe_content: Content | None = msgspec.field(default=None, name="content")
+    create_time: Any = None
     status: Any = None
     end_turn: Any = None
     weight: Any = None
@@ -103,7 +110,10 @@ class StreamItem(msgspec.Struct, frozen=True):
     metadata: Any = None
     token: Any = None
     options: Any = None
+    turn_exchange_id: Any = None
     async_status: Any = None
+    limits_progress: Any = None
+    v: Any = UNSET
 
 
 def decode_tolerantly(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:

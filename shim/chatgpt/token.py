@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 AUTH_CLAIM = "https://api.openai.com/auth"
+OLD_MOBILE = "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh"
+"""The one application whose id does not begin with `app_`."""
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -29,12 +31,18 @@ class Guarded(msgspec.Struct, frozen=True):
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What is read of an access token (protocol.md 8). Times are in seconds since 1970."""
+    """What is read of an access token (protocol.md 8). Times are in seconds since 1970.
+
+    `client` is the application it was issued to. `is_openai` tells that it names OpenAI as who made it or whom it is
+    for; a JWT that does not is some other service's.
+    """
 
     user: str | None = None
     expires: float | None = None
     plan: str | None = None
     issued: float | None = None
+    client: str | None = None
+    is_openai: bool = False
 
 
 def read_claims(access_token: str) -> Claims:
@@ -52,7 +60,17 @@ def read_claims(access_token: str) -> Claims:
     auth = claims.auth if isinstance(claims.auth, dict) else {}
     user = _text(auth.get("chatgpt_user_id")) or _text(auth.get("user_id")) or _text(claims.sub)
     plan = _text(auth.get("chatgpt_plan_type")) or _text(claims.plan)
-    return Claims(user, _seconds(claims.exp), plan, _seconds(claims.iat))
+    audience = claims.aud if isinstance(claims.aud, list) else [claims.aud]
+    named = [name for name in (claims.iss, *audience) if isinstance(name, str)]
+    is_openai = isinstance(claims.auth, dict) or any(map(_OPENAI.match, named))
+    # An id_token names the application as its audience.
+    client = next((name for name in (claims.client, *audience) if isinstance(name, str) and is_client_id(name)), None)
+    return Claims(user, _seconds(claims.exp), plan, _seconds(claims.iat), client, is_openai)
+
+
+def is_client_id(text: str) -> bool:
+    """Whether it names an application that tokens are issued to (protocol.md 8.1)."""
+    return text == OLD_MOBILE or _APP.fullmatch(text) is not None
 
 
 def fingerprint(secret: str) -> str:
@@ -79,10 +97,15 @@ class _TokenBody(msgspec.Struct, frozen=True):
     sub: Any = None
     exp: Any = None
     iat: Any = None
+    iss: Any = None
+    aud: Any = None
+    client: Any = msgspec.field(name="client_id", default=None)
     plan: Any = msgspec.field(name="chatgpt_plan_type", default=None)
     auth: Any = msgspec.field(name=AUTH_CLAIM, default=None)
 
 
 _END_OF_TIME = 1e12
+_APP = re.compile(r"app_[A-Za-z0-9]{8,64}")
+_OPENAI = re.compile(r"https?://(?:[\w-]+\.)*openai\.com(?:[:/]|$)", re.ASCII | re.I)
 _JWT = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
 _decode = msgspec.json.Decoder(_TokenBody).decode

@@ -1,4 +1,5 @@
-"""A conversation as upstream keeps it: `GET conversation/{id}`, a tree of messages (protocol.md 7.5).
+"""A conversation as upstream keeps it, in both its forms (protocol.md 5.8, 7.5): `GET conversation/{id}`, a tree of
+messages, and `GET conversations/{id}`, the messages of the branch that is being looked at.
 
 Rule: tolerant, like the stream. A node that can't be read is skipped, and a tree that goes in circles still ends.
 """
@@ -11,10 +12,13 @@ from shim.chatgpt.stream import Message, decode_tolerantly
 
 
 class Tree(msgspec.Struct, frozen=True):
-    """The tree: nodes by id, and the newest one of the branch that is being looked at."""
+    """The conversation: nodes by id and the newest one of the branch (`current_node`), or the branch itself
+    (`messages`, oldest first)."""
 
-    mapping: dict[str, Any]
+    mapping: dict[str, Any] | None = None
     current_node: Any = None
+    messages: list[Any] | None = None
+    async_status: Any = None
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -25,32 +29,43 @@ class Node(msgspec.Struct, frozen=True):
 
 
 def decode_tree(body: bytes) -> Tree | None:
-    """The tree in an answer's body, or None where there is none."""
+    """The conversation in an answer's body, or None where there is none."""
     try:
-        return decode_tolerantly(_decoder, body)
+        tree = decode_tolerantly(_decoder, body)
     except (ValueError, RecursionError):
         return None
+    return tree if tree is not None and (tree.mapping is not None or tree.messages is not None) else None
 
 
 def newest_turn(tree: Tree) -> list[Message]:
-    """What was said since the user last spoke, oldest first: the walk from the newest node up to the user's message."""
+    """What was said since the user last spoke, oldest first."""
     messages: list[Message] = []
-    place, seen = tree.current_node, set[str]()
-    while isinstance(place, str) and place not in seen and place in tree.mapping:
-        seen.add(place)
-        raw = tree.mapping[place]
-        message = _message(raw)
+    for message in _branch(tree):
         if message is not None and _is_question(message):
             break
         if message is not None:
             messages.append(message)
-        place = raw.get("parent") if isinstance(raw, dict) else None
     return messages[::-1]
 
 
-def _message(raw: Any) -> Message | None:
+def _branch(tree: Tree) -> list[Message | None]:
+    """The branch that is being looked at, newest first."""
+    if tree.mapping is None:
+        return [_read(raw, Message) for raw in reversed(tree.messages or [])]
+    branch: list[Message | None] = []
+    place, seen = tree.current_node, set[str]()
+    while isinstance(place, str) and place not in seen and place in tree.mapping:
+        seen.add(place)
+        raw = tree.mapping[place]
+        node = _read(raw, Node)
+        branch.append(node.message if node is not None else None)
+        place = raw.get("parent") if isinstance(raw, dict) else None
+    return branch
+
+
+def _read(raw: Any, kind: type[Any]) -> Any:
     try:
-        return msgspec.convert(raw, Node).message
+        return msgspec.convert(raw, kind)
     except msgspec.ValidationError:
         return None
 

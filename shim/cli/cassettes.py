@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shim.cassettes.format import Cassette
 
+# Where the addons are: in a checkout beside `shim`, installed too.
 PROJECT = Path(__file__).parents[2]
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _PLACE = click.Path(exists=True, path_type=Path)
@@ -41,8 +42,15 @@ def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...
         "record_name": name,
         "record_redact_text": str(redact_text).lower(),
     }
+    from shim.cassettes.flows import HOW_TO_INSTALL  # noqa: PLC0415
+
+    # The mitmdump of this environment, else that of `scripts/setup mitmproxy`.
+    places = (Path(sys.executable).parent, PROJECT / ".venv-mitmproxy" / "bin")
+    program = next((place / "mitmdump" for place in places if (place / "mitmdump").exists()), None)
+    if program is None:
+        raise click.ClickException(HOW_TO_INSTALL)
     settings = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
-    program = _mitmdump()
+    # In this process's place, so that signals and the exit code are mitmdump's own.
     os.execv(program, [str(program), "-s", str(PROJECT / "addons" / "recorder.py"), *settings, *arguments])  # noqa: S606
 
 
@@ -63,7 +71,14 @@ def replay(*, place: Path, port: int, pace: "Literal['fast', 'bytes'] | None") -
 
     with _explained():
         cassettes = [cassette for _, cassette in _load(place)]
-        player = asyncio.run(run(cassettes, port=port, pace=pace or "recorded", listening=_show_address))
+        player = asyncio.run(
+            run(
+                cassettes,
+                port=port,
+                pace=pace or "recorded",
+                listening=lambda url: click.echo(f"replay listening on {url}"),
+            )
+        )
     outcome = report(player)
     click.echo(f"{outcome['played']} played, {len(outcome['left'])} left, {len(outcome['misses'])} missed")
     for title in outcome["left"]:
@@ -141,20 +156,6 @@ def from_flows(*, file: Path, out: Path, redact_text: bool) -> None:
         _write(cassette_of(read_flows(file), redact=redact_text), out)
 
 
-def _show_address(url: str) -> None:
-    click.echo(f"replay listening on {url}")
-
-
-def _mitmdump() -> Path:
-    """The mitmdump of this environment, else that of `scripts/setup mitmproxy`."""
-    from shim.cassettes.flows import HOW_TO_INSTALL  # noqa: PLC0415
-
-    for program in (Path(sys.executable).parent / "mitmdump", PROJECT / ".venv-mitmproxy" / "bin" / "mitmdump"):
-        if program.exists():
-            return program
-    raise click.ClickException(HOW_TO_INSTALL)
-
-
 def _load(place: Path) -> "list[tuple[str, Cassette]]":
     from shim.cassettes.format import load_cassettes  # noqa: PLC0415
 
@@ -172,6 +173,7 @@ def _write(made: "Cassette", path: Path) -> None:
 def _console() -> "Console":
     from rich.console import Console  # noqa: PLC0415
 
+    # What is shown was said by others: brackets in it are no markup. In a pipe lines stay whole, for `grep`.
     return Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
 
 

@@ -20,8 +20,11 @@ from shim.standin import StandinOptions, serve_standin
 from shim.standin.server import claimed_port, serve_app
 
 _HOST = "127.0.0.1"
+# From the first one asked for: somebody may have a gateway or another demo running.
 _TRIED_PORTS = 50
-_CHUNK_SECONDS = 0.02  # slow enough to be seen
+# Slow enough to be seen.
+_CHUNK_SECONDS = 0.02
+# The stand-in answers at once; a minute is for machines under load.
 _SILENCE_SECONDS = 60.0
 _QUESTION = "What happens to a request on its way through chat2api?"
 _MODEL = "auto"
@@ -34,7 +37,10 @@ def run(*, port: int, once: bool) -> int:
 
 
 async def _demo(port: int, data_dir: Path, *, once: bool) -> int:
-    stop = _stop_on_signal()
+    # Before anything is started, so that a signal never leaves the data folder behind.
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serve_standin(StandinOptions(delay=_CHUNK_SECONDS)) as upstream:
         port = _free_port(port)
         settings = Settings(port=port, chatgpt_base_url=(upstream.base_url,), data_dir=str(data_dir))
@@ -46,13 +52,6 @@ async def _demo(port: int, data_dir: Path, *, once: bool) -> int:
             _say(_PASTE.format(port=port, model=_MODEL))
             await stop.wait()
     return 0
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 def _free_port(first: int) -> int:
@@ -82,6 +81,7 @@ async def _call(port: int) -> bool:
             return False
         rest = b""
         async for piece in response.aiter_stream():
+            # Chunks of the network end anywhere; what comes after the last line break waits for the next one.
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 if line == b"data: [DONE]":

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 from rich.console import Console
 
+from pow import LANES
 from shim import __version__
 from shim.accounts.opening import open_pool
 from shim.accounts.states import State
@@ -75,6 +76,7 @@ def _findings() -> Iterator[Finding]:
             yield Finding(subject, "in order")
     yield _upstream(settings)
     yield _arkose(settings)
+    yield _proofs(settings)
     if not failed:
         yield from _accounts(settings)
 
@@ -131,6 +133,17 @@ def _arkose(settings: Settings) -> Finding:
     if settings.arkose_token_url:
         return Finding("arkose", "a token service is set")
     return Finding("arkose", "no token service (only needed where upstream asks for one)")
+
+
+def _proofs(settings: Settings) -> Finding:
+    if LANES:
+        return Finding("proofs of work", f"solved by the compiled solver, {LANES} attempts at a time")
+    # No advice: it works as it is, and many never meet a hard one.
+    return Finding(
+        "proofs of work",
+        "solved in Python, hard ones several times slower than they could be: the compiled solver is made when "
+        "chat2api is installed where there are a C compiler and Python's headers",
+    )
 
 
 _NO_START = "The server does not start with this."

@@ -35,6 +35,7 @@ class SettingsCommand(click.Command):
             word = flag.name.replace("_", "-")
             form = f"--{word}/--no-{word}" if flag.is_switch else f"--{word}"
             metavar = None if flag.is_switch else "FILE" if word.endswith("-file") else "VALUE"
+            # None tells a flag that was not given from one that was given the default, and only the latter beats .env.
             made.append(click.Option([form], default=None, help=flag.help, metavar=metavar))
         return [*made, *super().get_params(ctx)]
 

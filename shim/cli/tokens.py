@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("ready", "cooling", "parked", "expired", "refreshing")
 _UNKNOWN = "there is no account {}"
 
@@ -50,6 +51,7 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 
 
 @tokens.command()
+# Editors on Windows put a byte order mark before the text, which would become a part of the first token.
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 def add(file: TextIO) -> None:
     """Add the tokens in FILE (`-`: standard input), one a line; `#` begins a comment.
@@ -156,6 +158,7 @@ def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     async def run() -> T:
+        # What is due in the background (renewals, model lists) is the server's to do; this lasts a moment.
         async with open_pool(load_settings(), background=False) as roster:
             return await work(roster)
 
@@ -175,32 +178,32 @@ def _state(roster: "AccountPool", id: str) -> str:
 def _print_table(views: "list[AccountView]") -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False)
     if not views:
         console.print("no accounts")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
+    # The id is what the other commands take, so it stays in one piece to be copied.
     table.add_column("account", no_wrap=True)
     for name in ("plan", "state", "why", "until", "last used"):
         table.add_column(name, overflow="fold")
     table.add_column("turns", justify="right")
     for view in views:
-        table.add_row(*_cells(view))
+        why = [view.why] if view.why else []
+        why += [f"{model.slug} until {_moment(model.until)}" for model in view.cooling]
+        table.add_row(
+            Text(view.id),
+            Text(view.plan or ""),
+            Text(view.state.value, style=_STYLES[view.state.value]),
+            Text("; ".join(why)),
+            Text(_moment(view.until) if view.until else ""),
+            Text(_moment(view.last_used) if view.last_used else "never"),
+            Text(str(view.turns)),
+        )
     console.print(table)
     console.print(f"{len(views)} in all")
-
-
-def _cells(view: "AccountView") -> tuple[Any, ...]:
-    from rich.text import Text  # noqa: PLC0415
-
-    why = [view.why] if view.why else []
-    why += [f"{model.slug} until {_moment(model.until)}" for model in view.cooling]
-    state = Text(view.state.value, style=_STYLES[view.state.value])
-    used = _moment(view.last_used) if view.last_used else "never"
-    until = _moment(view.until) if view.until else ""
-    texts = [Text(text) for text in (view.plan or "", "; ".join(why), until, used, str(view.turns))]
-    return (Text(view.id), texts[0], state, *texts[1:])
 
 
 def _moment(seconds: float) -> str:

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 
 from shim.databases import DatabaseError
 
+# Somebody's request may be waiting: a server that takes longer is as good as away.
 CONNECT_SECONDS = 1.0
 CALL_SECONDS = 2.0
 WAIT_SECONDS = 5.0
@@ -30,6 +31,7 @@ def client_of(url: str) -> Redis:
             timeout=WAIT_SECONDS,
             socket_connect_timeout=CONNECT_SECONDS,
             socket_timeout=CALL_SECONDS,
+            # By default the library tries again by itself, and so makes the caller wait several times as long.
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
@@ -58,10 +60,12 @@ def complaint(error: Exception) -> str:
     for kind, complaint in _COMPLAINTS:
         if isinstance(error, kind):
             return complaint
+    # Replies begin with a code in capitals (`NOSCRIPT ...`); what comes after it may quote the call.
     code = str(error).partition(" ")[0]
     return f"refused the call ({code if code.isupper() else type(error).__name__})"
 
 
+# The first that fits: the library's classes inherit from one another.
 _COMPLAINTS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AuthenticationError, "refuses the user or password"),
     (exceptions.NoPermissionError, "does not allow the user what is needed"),

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+# Our own transactions take milliseconds; only a stranger's (a backup's, a shell's) take longer than this.
 BUSY_SECONDS = 5.0
 
 
@@ -19,10 +20,12 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection for the thread that calls; the file is made where there is none. Raises sqlite3.Error and OSError,
     of which `complaint` says what a person can do."""
     _make_private(path)
+    # No isolation level, because the module would begin and end transactions of its own between ours.
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         _use_wal(connection)
-        connection.execute("PRAGMA secure_delete = ON")  # no removed or since sealed secret stays in free pages
+        # Otherwise secrets that were removed, or sealed since, stay in the free pages of the file.
+        connection.execute("PRAGMA secure_delete = ON")
     except BaseException:
         connection.close()
         raise
@@ -73,15 +76,14 @@ def complaint(error: sqlite3.Error | OSError) -> str:
     """What is wrong and what to do, after the file's name."""
     if isinstance(error, OSError):
         return f"can't be used: {error.strerror}"
-    return _COMPLAINTS.get(_code(error), f"can't be used ({_name(error)})")
+    # The module's own errors have no name of SQLite's.
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return _COMPLAINTS.get(_code(error), f"can't be used ({name})")
 
 
 def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
-
-
-def _name(error: sqlite3.Error) -> Any:
-    return getattr(error, "sqlite_errorname", type(error).__name__)
+    # The low byte is the primary code, the rest says which of its cases it is.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 _DAMAGED = (

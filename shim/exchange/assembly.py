@@ -35,7 +35,6 @@ async def open_gateway(
     solver = Solver(workers=settings.pow_workers)
     arkose = ArkoseClient(settings.arkose_token_url or None, timeout=settings.arkose_timeout)
     tokenizer.load()
-    await solver.start()
     try:
         driver = Driver(transport or network, solver, arkose)
         async with (
@@ -44,7 +43,7 @@ async def open_gateway(
             open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
         ):
             installation = installation_id(Path(settings.data_dir))
-            yield Gateway(
+            gateway = Gateway(
                 settings,
                 driver,
                 pool=pool,
@@ -54,6 +53,8 @@ async def open_gateway(
                 notes=notes,
                 link_secret=await _link_secret(settings, notes),
             )
+            yield gateway
+            await gateway.turns.settled()
     finally:
         await solver.close()
         await arkose.close()

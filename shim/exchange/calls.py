@@ -46,7 +46,7 @@ class Calls:
         self.driver = driver
         self.options = HandshakeOptions(
             profile=ClientProfile(user_agent=settings.user_agent),
-            two_step=settings.sentinel == "two-step",
+            sentinel=settings.sentinel,
             conversation_only=settings.conversation_only,
             turnstile=settings.turnstile,
             pow_floor=settings.pow_difficulty,

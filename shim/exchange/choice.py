@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from shim.errors import GatewayError
+from shim.errors import GatewayError, UpstreamError
 from shim.exchange.turns import LiveTurn
 from shim.protocol.answer.follow_up import FollowUp
-from shim.protocol.events import Event, Failed, FileRef, Finished, Picture, Unusable
+from shim.protocol.events import Citation, Delta, Event, Failed, FileRef, Finished, Picture, Unusable
 from shim.protocol.shaping.filter import Filter
 from shim.protocol.shaping.stop import StopSequences
 from shim.protocol.shaping.token_limit import TokenLimit
@@ -45,12 +45,13 @@ Link = Callable[[FileRef, LiveTurn], str]
 
 class Choice:
     """One choice. `inline`: pictures are wanted as data. `link` is asked for all other files, and for pictures that
-    can't be fetched."""
+    can't be fetched. An answer of more than `max_bytes` fails: an upstream that never ends would fill the memory."""
 
-    def __init__(self, turn: LiveTurn, link: Link, *, inline: bool = False) -> None:
+    def __init__(self, turn: LiveTurn, link: Link, *, max_bytes: int, inline: bool = False) -> None:
         self.turn = turn
         self.transcript = Transcript()
         self._link, self._inline = link, inline
+        self._room = max_bytes
         self._filters: Sequence[Filter] = ()
         self._data: dict[FileRef, str] = {}  # pictures that were fetched, as data URLs
         self._waiting: deque[Event] = deque()  # what comes from the picture on that is being fetched
@@ -102,6 +103,7 @@ class Choice:
         file, self._need = self._need.file, None
         if data is not None:
             self._data[file] = data
+            self._room -= len(data)
         picture, rest = self._waiting.popleft(), list(self._waiting)
         self._waiting.clear()
         return self._shape([picture]) + self.take(rest)
@@ -143,6 +145,12 @@ class Choice:
     # --- through ------------------------------------------------------------------------------------------------------
 
     def _shape(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            if isinstance(event, Delta | Citation):
+                self._room -= len(event.text) if event.text.isascii() else len(event.text.encode())
+        if self._room < 0 and events and not isinstance(events[-1], Finished | Failed):
+            text = "The answer is longer than MAX_ANSWER_BYTES allows"
+            events = [*events, Failed(UpstreamError(text, code="upstream_too_large"))]
         if events and isinstance(events[-1], Finished):
             shaped = self._filtered(events[:-1])
             cut_off = any(one.decided for one in self._filters)  # before upstream's own end

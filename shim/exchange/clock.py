@@ -1,5 +1,6 @@
 """Where time and ids come from."""
 
+import random
 import time
 import uuid
 from collections.abc import Callable
@@ -8,7 +9,9 @@ import msgspec
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """The real ones; tests put their own in. `now` is in seconds since 1970, `new_id` makes a UUID v4."""
+    """The real ones; tests put their own in. `now` is in seconds since 1970, `new_id` makes a UUID v4, `chance` a
+    number from 0 to 1 that decides nothing but how long to wait."""
 
     now: Callable[[], float] = time.time
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+    chance: Callable[[], float] = random.random

@@ -131,7 +131,7 @@ class Continuations:
     """Made once per worker."""
 
     def __init__(self, settings: Settings, leases: Leases, turns: Turns, notes: Notes) -> None:
-        self._enabled = settings.continue_chats and turns.kept
+        self._enabled = settings.continue_chats and not settings.history_disabled
         self._limit = settings.account_limit
         self._pool = leases.pool
         self.turns = turns

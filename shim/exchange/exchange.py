@@ -11,20 +11,20 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import Attempted, Wanted
-from shim.protocol.api import AnswerPlace, Api, Asked, Writer
+from shim.protocol.api import AnsweredBy, AnswerPlace, Api, Asked, Writer
 from shim.protocol.counting.usage import Count, Usage, answer_tokens, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
 from shim.protocol.transcript import Transcript
-from shim.protocol.turn.conversation import effort_for
 
 _LARGE = 20_000  # characters, about half a millisecond's counting
 
@@ -54,7 +54,6 @@ class Exchange:
         services: AnswerServices,
         *,
         clock: Clock,
-        kept: bool,
         chat: KnownChat | None = None,
     ) -> None:
         self.prompt = wanted.prompt
@@ -63,7 +62,7 @@ class Exchange:
         self.id = clock.new_id().replace("-", "")
         self.created = int(clock.now())
         self._api, self._options = call.api, call.asked.options
-        self._services, self._chat, self._kept = services, chat, kept
+        self._services, self._chat = services, chat
         self._images = wanted.files.tokens
         self._usage: Usage | None = None  # counted, once everything has been said
         self._writer: Writer | None = None
@@ -82,9 +81,13 @@ class Exchange:
         (`run`); a driver that pushes has it counted here."""
         return self._usage or usage_of(self._prompt_tokens(tokenizer.count), self.transcripts, tokenizer.count)
 
+    def answered_by(self, choice: int) -> AnsweredBy:
+        """What really answers a choice."""
+        return self.choices[choice].turn.answered_by()
+
     def place(self, choice: int) -> AnswerPlace | None:
         """What a client continues with, where chats are kept."""
-        return self.choices[choice].turn.place() if self._kept else None
+        return self.choices[choice].turn.place()
 
     def link(self, file: FileRef, choice: int) -> str:
         """The address under which the client can have a file of the answer."""
@@ -105,9 +108,8 @@ class Exchange:
     @property
     def ignored(self) -> list[str]:
         """Fields of the request that turned out to have no effect on this answer."""
-        slug = self.choices[0].turn.lease.slug
-        unheard = self.prompt.effort is not None and effort_for(self.prompt, slug) is None
-        return [self._api.effort_field] if unheard else []
+        unheard = self.prompt.effort is not None and self.choices[0].turn.conversation.thinking_effort is UNSET
+        return [self._api.fields[Field.EFFORT]] if unheard else []
 
     @property
     def counted(self) -> Usage | None:

@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Sequence
 from functools import partial
 
+import msgspec
+
 from shim import tokenizer
 from shim.accounts.credentials import Caller, caller_of
 from shim.accounts.leases import Leases
@@ -24,9 +26,11 @@ from shim.exchange.continuations import Continuations, KnownChat
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
+from shim.exchange.sockets import Sockets
 from shim.exchange.turns import Attempted, LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
+from shim.protocol.catalog import Catalog
 from shim.protocol.events import FileRef
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt
@@ -37,11 +41,13 @@ from shim.protocol.turn.renewal import DeadCredentialError
 from shim.protocol.upstream import Identity
 from shim.schemas import check_parameters, check_schema, validate
 from shim.settings import Settings
-from shim.transport.base import Response
+from shim.transport.base import ConnectionKey, Response
 from shim.transport.driver import Driver
+from shim.transport.websocket import CurlWebSocket, FrameSocket
 
 # What a probe that went well proves wrong. Limits are not among it: those end when upstream has said.
 _DISPROVED = frozenset({State.PARKED, State.EXPIRED})
+_MARK_KEY_LENGTH = 8  # hexadecimal digits of a UUID: too many to guess, few enough for a model to repeat
 
 
 class Gateway:
@@ -74,7 +80,8 @@ class Gateway:
         )
         self._links = Links(link_secret)
         self._files = Files(settings, driver, clock=clock.now)
-        self.turns = Turns(settings, self.calls, self.leases, self._files, clock)
+        sockets = Sockets(self.calls, partial(_open_socket, settings))
+        self.turns = Turns(settings, self.calls, self.leases, self._files, clock=clock, sockets=sockets)
         self._continuations = Continuations(settings, self.leases, self.turns, notes)
         self._filter_needs = FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate)
 
@@ -98,9 +105,12 @@ class Gateway:
         self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None, *, is_large: bool = False
     ) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
-        kept = not self.settings.history_disabled
+        wished = prompt.wishes.temporary
+        kept = not (self.settings.history_disabled if wished is None else wished)
         check = partial(check_prompt, prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
         await asyncio.to_thread(check) if is_large else check()
+        if prompt.has_marks:
+            prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
         before = partial(self._accepted, caller) if caller.own is not None else None
         return Wanted(prompt, await self._files.gather(prompt, before), caller, attempted or Attempted())
 
@@ -118,17 +128,18 @@ class Gateway:
         """The exchange whose choices are answered by these turns."""
         services = AnswerServices(
             wanted,
-            self.settings.public_base_url.rstrip("/") or call.address,
+            call.address,
             turns=self.turns,
             calls=self.calls,
             links=self._links,
             max_bytes=self.settings.max_file_bytes,
         )
         inline = wanted.prompt.pictures == "data"
-        choices = [Choice(turn, services.link, inline=inline) for turn in turns]
+        most = self.settings.max_answer_bytes
+        choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
-        return Exchange(call, wanted, choices, services, clock=self.clock, kept=self.turns.kept, chat=chat)
+        return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat)
 
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""
@@ -145,7 +156,7 @@ class Gateway:
             if account is None:
                 return None
             identity = self.leases.identity_of(account)
-            pool.learn(id, await self._fetch_models(identity))
+            pool.learn(id, (await self._fetch_models(identity)).slugs)
             view = pool.view(id)
             if view is not None and view.state in _DISPROVED:
                 await pool.reset(id)
@@ -170,5 +181,15 @@ class Gateway:
                     opened.close()
             raise
 
-    async def _fetch_models(self, identity: Identity, lane: str | None = None) -> tuple[str, ...]:
+    async def _fetch_models(self, identity: Identity, lane: str | None = None) -> Catalog:
         return await self.calls.run(identity, list_models, lane)
+
+
+async def _open_socket(settings: Settings, url: str, headers: dict[str, str], connection: ConnectionKey) -> FrameSocket:
+    return await CurlWebSocket.open(
+        url,
+        headers,
+        proxy=connection.proxy,
+        ca_file=settings.ca_file or None,
+        connect_timeout=settings.connect_timeout,
+    )

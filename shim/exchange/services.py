@@ -56,7 +56,7 @@ class AnswerServices:
 
     async def _repair(self, unusable: Unusable, turn: LiveTurn) -> LiveTurn:
         """Another turn, told what was wrong with the last. Raises GatewayError."""
-        place = turn.place() if self._turns.kept else None
+        place = turn.place()
         complaint = PromptMessage("user", (Text(unusable.complaint),))
         prompt = self._wanted.prompt
         if place is not None:  # upstream knows the answer: only the complaint is new

@@ -7,30 +7,35 @@ only before upstream has accepted anything. Whoever opened a turn closes it, and
 the client is gone.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from shim.accounts.credentials import Caller
 from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
 from shim.chatgpt.conversation import Conversation
-from shim.errors import DeadlineError, GatewayError, UpstreamError
+from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
 from shim.exchange.next_account import next_lease
+from shim.exchange.sockets import Sockets
 from shim.files import Files, Gathered
-from shim.protocol.answer.follow_up import Continue, Poll, Resume, continuation, poll, resume
+from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
-from shim.protocol.api import AnswerPlace
+from shim.protocol.api import AnsweredBy, AnswerPlace
 from shim.protocol.commands import Handshake, HttpRequest
 from shim.protocol.events import Event, Failed, Finished, Started
-from shim.protocol.models import answered_model
+from shim.protocol.models import answered_model, hands_over, works
 from shim.protocol.owners import named
 from shim.protocol.prompt import Prompt
-from shim.protocol.turn.conversation import conversation_for, owner_of
+from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
+from shim.protocol.turn.conversation import Chosen, conversation_for, owner_of
 from shim.protocol.turn.handshake import OpeningCall, open_turn
 from shim.settings import Settings
 from shim.transport.base import Response, read_reply
@@ -38,7 +43,9 @@ from shim.transport.base import Response, read_reply
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
 
-
+# What may still follow an `end_turn` (a title, a verdict, [DONE]) follows at once. An upstream that hangs there would
+# keep a client waiting for IDLE_TIMEOUT with the whole answer in its hands.
+_AFTER_END_SECONDS = 3.0
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -66,18 +73,32 @@ class PreparedTurn(msgspec.Struct, frozen=True):
     route: Route
     conversation: Conversation
     call: OpeningCall
+    passing: bool = False  # the chat is kept for this turn alone, and deleted afterwards
+    research: bool = False
+    forgetful: bool = False  # the kept chat is to stay out of the account's memory
 
 
 class LiveTurn:
     """One turn upstream: whose account it uses, the response that is being read, and the machine that reads it. It does
     no I/O of its own but to let go of the response."""
 
-    def __init__(self, prepared: PreparedTurn, response: Response, answer: Answer, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        prepared: PreparedTurn,
+        response: Response,
+        answer: Answer,
+        now: Callable[[], float],
+        clear_up: "Callable[[LiveTurn], None]",
+    ) -> None:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
         self.model, self.slug = prepared.lease.model, prepared.lease.slug
+        self.passing, self.forgetful = prepared.passing, prepared.forgetful
+        self._clear_up = clear_up
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
+        self.whole_since: float | None = None  # when upstream said that the answer is complete, by `time.monotonic`
+        self.reopened = False  # whether `response` is not the first any more
         self._now = now
         self._last: Event | None = None
 
@@ -88,14 +109,33 @@ class LiveTurn:
     def note(self, events: list[Event]) -> list[Event]:
         """The same events, after what they say of the turn has been learnt."""
         if events:
+            self.whole_since = None  # it was not all
             if isinstance(first := events[0], Started):
                 self.slug = first.slug or self.slug
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]
         return events
 
+    def answered_by(self) -> AnsweredBy:
+        """What really answers."""
+        observed, id = self.answer.observed, self.answer.conversation_id
+        effort = observed.effort or self.conversation.thinking_effort or None
+        return AnsweredBy(
+            observed.slug,
+            effort,
+            observed.switched,
+            named(id, self.lease.account_id) if id is not None and self.kept else None,
+        )
+
+    @property
+    def kept(self) -> bool:
+        """Whether upstream keeps the chat, so that it can be continued."""
+        return not (self.conversation.history_and_training_disabled or self.passing)
+
     def place(self) -> AnswerPlace | None:
-        """Where the answer stands, as far as upstream has said."""
+        """Where the answer stands, as far as upstream has said; None where the chat is not kept."""
+        if not self.kept:
+            return None
         conversation, message = self.answer.conversation_id, self.answer.message_id
         if conversation is None or message is None:
             return None
@@ -103,7 +143,8 @@ class LiveTurn:
 
     def close(self) -> None:
         """Let go of upstream, at once where the answer is still under way, else so that the connection lives on; and
-        then of the account, for upstream counts its turns."""
+        then of the account, for upstream counts its turns. What goes on elsewhere is stopped."""
+        self._clear_up(self)
         if self.answer.done:
             self.response.release(self._leave)
         else:
@@ -111,6 +152,8 @@ class LiveTurn:
             self._leave()
 
     def _leave(self) -> None:
+        if (limits := self.answer.observed.limits) is not None:
+            self.lease.note_quotas(limits)
         match self._last:
             case Finished():
                 self.lease.succeeded()
@@ -123,14 +166,17 @@ class LiveTurn:
 class Turns:
     """Opens turns. One for each worker."""
 
-    def __init__(self, settings: Settings, calls: Calls, leases: Leases, files: Files, clock: Clock) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: Settings, calls: Calls, leases: Leases, files: Files, *, clock: Clock, sockets: Sockets
+    ) -> None:
+        self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
+        self._aftermath: set[asyncio.Task[None]] = set()
 
-    @property
-    def kept(self) -> bool:
-        """Whether upstream keeps the chats, so that they can be continued."""
-        return not self._settings.history_disabled
+    async def settled(self, seconds: float = 5.0) -> None:
+        """Wait until upstream has been told all there is to tell of turns that are over, but no longer than that."""
+        if self._aftermath:
+            await asyncio.wait(self._aftermath, timeout=seconds)
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -218,16 +264,38 @@ class Turns:
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
         key = list_key(lease.identity)
+        temporary, passing = self._temporary(wanted.prompt, lease)
         placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.connection, key)
         conversation = conversation_for(
             wanted.prompt,
-            lease.slug,
+            Chosen(lease.slug, lease.known, lease.preset),
             placed,
-            temporary=self._settings.history_disabled,
+            temporary=temporary,
             now=self.now(),
             new_id=self._clock.new_id,
         )
-        return PreparedTurn(lease, route, conversation, await self._shake_hands(lease, route, conversation))
+        call = await self._shake_hands(lease, route, conversation)
+        wishes = wanted.prompt.wishes
+        forgetful = wishes.memory is False and not temporary
+        return PreparedTurn(lease, route, conversation, call, passing, "research" in wishes.hints, forgetful)
+
+    def _temporary(self, prompt: Prompt, lease: AccountLease) -> tuple[bool, bool]:
+        """(whether the chat is a temporary one, whether it is kept for this turn alone). Raises RequestError where the
+        model works in kept chats only, and none may be made."""
+        wished = prompt.wishes.temporary
+        if not (self._settings.history_disabled if wished is None else wished):
+            return False, False
+        needs_kept = works(lease.slug) or "research" in prompt.wishes.hints
+        if self._settings.kept_for_handoff and (needs_kept or hands_over(lease.slug)):
+            return False, True
+        if needs_kept:
+            raise RequestError(
+                "This is answered in kept chats only, and chats are temporary here: ask for a kept one "
+                '("chatgpt": {"temporary": false}); KEPT_FOR_HANDOFF=true allows ones that are deleted afterwards.',
+                param="chatgpt.temporary",
+                code="needs_kept_chat",
+            )
+        return True, False
 
     async def _send(self, prepared: PreparedTurn, attempt: Attempt) -> LiveTurn:
         attempt.sent = True
@@ -238,14 +306,22 @@ class Turns:
             attempt.accepted = True
             await self.begin(live)
         except BaseException:
+            self._clear_up(live)
             live.response.close()  # the lease is ended by whoever took it
             raise
         self._calls.worked(prepared.route)
         return live
 
     def _live(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
-        answer = Answer(continue_times=self._settings.continue_times, resumable=self.kept)
-        return LiveTurn(prepared, response, answer, self.now)
+        conversation = prepared.conversation
+        answer = Answer(
+            continue_times=self._settings.continue_times,
+            kept=not conversation.history_and_training_disabled,
+            named=conversation.conversation_id is not UNSET,
+            token=response.headers.get("x-conduit-token"),
+            research=prepared.research,
+        )
+        return LiveTurn(prepared, response, answer, self.now, self._clear_up)
 
     # --- for turns under way ------------------------------------------------------------------------------------------
 
@@ -254,32 +330,98 @@ class Turns:
         where there is nothing to say yet."""
         answer = live.answer
         try:
-            match answer.follow:
-                case None:
-                    return live.receive(await live.response.chunk())
-                case _ if self.now() > live.opened_at + self._settings.total_timeout:
-                    late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
-                    return live.note(answer.abort(late, final=True))
-                case Poll() as follow:
-                    body = await self._run(poll(live.route.upstream, follow), live)
-                    return live.note(answer.read_conversation(body))
-                case Resume() as follow:
-                    return await self._reopen(live, await self._run(resume(live.route.upstream, follow), live))
-                case Continue() as follow:
-                    conversation = continuation(live.conversation, follow, self._clock.new_id())
-                    call = await self._shake_hands(live.lease, live.route, conversation)
-                    return await self._reopen(live, call.request)
+            if answer.follow is None:
+                events = live.receive(await self._chunk(live))
+                if live.forgetful and answer.conversation_id is not None:
+                    live.forgetful = False
+                    self._soon(self._tell(live, keep_out_of_memory(live.route.upstream, answer.conversation_id)))
+                return events
+            return await self._go_after(live)
         except GatewayError as error:
             return live.note(answer.abort(error))
+
+    async def _go_after(self, live: LiveTurn) -> list[Event]:
+        """Do what the machine says that it can't go on without. Raises GatewayError."""
+        answer = live.answer
+        match answer.follow:
+            case _ if self.now() > live.opened_at + self._settings.total_timeout:
+                late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
+                return live.note(answer.abort(late, final=True))
+            case Poll() as follow:
+                return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
+            case Resume() as follow:
+                opening = resume(live.route.upstream, follow, self._clock.chance())
+                return await self._reopen(live, await self._run(opening, live))
+            case Socket() as follow:
+                return await self._onto_socket(live, follow)
+            case Continue() as follow:
+                conversation = continuation(live.conversation, follow, self._clock.new_id())
+                call = await self._shake_hands(live.lease, live.route, conversation)
+                return await self._reopen(live, call.request)
+            case None:
+                return []
+
+    async def _onto_socket(self, live: LiveTurn, follow: Socket) -> list[Event]:
+        """Read on from the account's socket. Whatever is in the way of that says nothing about the answer."""
+        live.response.close()
+        try:
+            live.response = await self._sockets.open(follow, live.route)
+        except GatewayError as error:
+            log.info("the account's socket can't be had (%s)", error.code)
+            return live.note(live.answer.abort(UpstreamError(error.message, code="stream_handoff")))
+        live.answer.reopen()
+        return []
+
+    async def _chunk(self, live: LiveTurn) -> bytes:
+        """The stream's next chunk. After the answer's own end it is waited for only a moment, and then it is as if the
+        stream had ended. A stream that was opened again is lost sooner than the first, which IDLE_TIMEOUT ends: there,
+        silence may be long thinking."""
+        whole = live.answer.seems_whole
+        if not whole and not live.reopened:
+            return await live.response.chunk()
+        now = time.monotonic()
+        if whole:
+            live.whole_since = live.whole_since or now
+        patience = live.whole_since + _AFTER_END_SECONDS - now if live.whole_since is not None and whole else SILENCE
+        try:
+            async with asyncio.timeout(max(0.0, patience)):
+                return await live.response.chunk()
+        except TimeoutError as error:
+            if whole:
+                return b""
+            live.response.close()
+            raise DeadlineError("Upstream was silent for a minute after its stream was opened again") from error
 
     async def _reopen(self, live: LiveTurn, request: HttpRequest) -> list[Event]:
         """Read on from another stream."""
         live.response.close()
         live.response = await self._calls.send(request, live.route)
         if is_event_stream(live.response.status, live.response.headers):
+            live.answer.learn_token(live.response.headers.get("x-conduit-token"))
             live.answer.reopen()
+            live.reopened = True
             return []
         return live.note(live.answer.refused(await read_reply(live.response)))
+
+    def _clear_up(self, live: LiveTurn) -> None:
+        """Tell upstream what is left to tell of a turn that is let go of, while nobody waits for it."""
+        if live.answer.conversation_id is None or not (live.answer.is_elsewhere or live.passing):
+            return
+        upstream, id = live.route.upstream, live.answer.conversation_id
+        told = [stop(upstream, id)] if live.answer.is_elsewhere else []
+        self._soon(self._tell(live, *told, *([delete(upstream, id)] if live.passing else [])))
+
+    def _soon(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(telling)
+        self._aftermath.add(task)
+        task.add_done_callback(self._aftermath.discard)
+
+    async def _tell(self, live: LiveTurn, *told: Handshake[None]) -> None:
+        for one in told:
+            try:
+                await self._run(one, live)
+            except GatewayError as error:
+                log.warning("upstream was not told what is left of a turn (%s)", error.code)
 
     async def _run(self, handshake: Handshake[T], live: LiveTurn) -> T:
         return await self._calls.driver.run(handshake, live.route.connection)

@@ -28,10 +28,14 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 Before = Callable[[], Awaitable[None]]
 
 _MAX_REDIRECTS = 5
+# Not 300 and 304, which name no place to go on to.
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_ADDRESSES = 3  # of one name, tried one after the other
-_CONNECT_SECONDS = 5.0  # for TCP, and again for TLS; then the next address is tried
-_AT_ONCE = 16  # fetches of one worker, which bounds the memory they hold together
+# Of one name, tried one after the other: with the seconds below, three are what FILE_TIMEOUT has room for by default.
+_MAX_ADDRESSES = 3
+# For TCP, and again for TLS; then the next address is tried.
+_CONNECT_SECONDS = 5.0
+# Fetches of one worker, which bounds the memory they hold together.
+_AT_ONCE = 16
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -89,7 +93,10 @@ class Fetcher:
         self._timeout = timeout
         self._user_agent = user_agent
         self._resolve = resolve or resolve_name
-        self._tls = _trusting(ca_file)
+        # CA_FILE adds to the usual authorities, and does not replace them.
+        self._tls = ssl.create_default_context(cafile=certifi.where())
+        if ca_file:
+            self._tls.load_verify_locations(ca_file)
         self._gate = asyncio.Semaphore(_AT_ONCE)
         # With LOG_LEVEL=debug the library would log the headers of every answer, signed redirects and cookies included.
         logging.getLogger("httpcore").setLevel(logging.INFO)
@@ -98,28 +105,40 @@ class Fetcher:
         """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or
         file_too_large; and whatever `before` raises, which is asked as soon as anybody else would hear of this."""
         try:
-            async with asyncio.timeout(self._timeout), self._gate:  # waiting for others' files is waiting, too
-                return await self._follow(url, before)
+            # Waiting for others' files counts: a client waits no longer for its own than FILE_TIMEOUT says.
+            async with asyncio.timeout(self._timeout), self._gate:
+                for _ in range(_MAX_REDIRECTS + 1):
+                    got = await self._get(target_of(url), before)
+                    if isinstance(got, Fetched):
+                        return got
+                    url = redirected(url, got)
         except TimeoutError as error:
             raise _unreachable(f"it did not arrive within {self._timeout:g} s") from error
-
-    async def _follow(self, url: str, before: Before | None) -> Fetched:
-        for _ in range(_MAX_REDIRECTS + 1):
-            target = target_of(url)
-            got = await self._get(target, before)
-            if isinstance(got, Fetched):
-                return got
-            url = redirected(url, got)
         raise _unreachable(f"there are more than {_MAX_REDIRECTS} redirects")
 
     async def _get(self, target: Target, before: Before | None) -> Fetched | str:
         """The file, or where a redirect leads."""
-        addresses = await self._addresses(target, before)
+        if target.numeric:
+            addresses = [target.host]
+        else:
+            if before is not None:
+                await before()
+            try:
+                addresses = await self._resolve(target.host, target.port)
+            except (OSError, UnicodeError) as error:
+                raise _unreachable("its host name can't be resolved") from error
+            if not addresses:
+                raise _unreachable("its host name can't be resolved")
+        # Every one has to be public: a name that also has a private one is an attack.
+        if not self._allowed.allows(target) and not all(map(is_public, addresses)):
+            raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
+        if target.numeric and before is not None:
+            await before()
         for address in addresses[:_MAX_ADDRESSES]:
             try:
                 return await self._get_from(address, target)
-            except (httpcore.NetworkError, httpcore.TimeoutException):  # not reached, or broke: the next one may do
-                continue
+            except (httpcore.NetworkError, httpcore.TimeoutException):
+                continue  # not reached, or broke: the next one may do
             except httpcore.ProtocolError as error:
                 raise _unreachable("its server's answer can't be read") from error
         raise _unreachable("its server can't be reached")
@@ -132,7 +151,7 @@ class Fetcher:
             "host": target.authority,
             "user-agent": self._user_agent,
             "accept": "*/*",
-            "accept-encoding": "identity",  # a server that compresses all the same is read: see `inflate`
+            "accept-encoding": "identity",  # a server that compresses all the same is read
             "connection": "close",
         }
         timeouts = {"timeout": {"connect": _CONNECT_SECONDS}}  # `fetch` bounds the rest
@@ -150,61 +169,31 @@ class Fetcher:
                 return headers["location"].strip()
             if response.status != 200:
                 raise _unreachable(f"its server answered {response.status}")
-            content = await self._read(response, headers)
-            media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-            return Fetched(content, media_type or None, target.name)
-
-    async def _read(self, response: httpcore.Response, headers: dict[str, str]) -> bytes:
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._limit:
-            raise too_large(self._limit)
-        try:
-            # A compressed file may be larger than what arrives, so that the length above says little.
-            decoder = Decoder(headers.get("content-encoding", ""), self._limit)
+            length = headers.get("content-length", "")
+            if length.isdecimal() and int(length) > self._limit:
+                raise too_large(self._limit)
             content = bytearray()
-            async for chunk in response.aiter_stream():
-                for block in decoder.blocks(chunk):
-                    content += block
-            decoder.finish()
-            return bytes(content)
-        except TooLargeError:
-            raise too_large(self._limit) from None
-        except CodingError as error:
-            raise _unreachable(str(error)) from error
-
-    async def _addresses(self, target: Target, before: Before | None) -> list[str]:
-        """The addresses of the target. Every one has to be public: a name that also has a private one is an attack."""
-        if target.numeric:
-            addresses = [target.host]
-        else:
-            if before is not None:
-                await before()
             try:
-                addresses = await self._resolve(target.host, target.port)
-            except (OSError, UnicodeError) as error:
-                raise _unreachable("its host name can't be resolved") from error
-            if not addresses:
-                raise _unreachable("its host name can't be resolved")
-        if not self._allowed.allows(target) and not all(map(is_public, addresses)):
-            raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
-        if target.numeric and before is not None:
-            await before()
-        return addresses
+                # A compressed file may be larger than what arrives, so that the length above says little.
+                decoder = Decoder(headers.get("content-encoding", ""), self._limit)
+                async for chunk in response.aiter_stream():
+                    for block in decoder.blocks(chunk):
+                        content += block
+                decoder.finish()
+            except TooLargeError:
+                raise too_large(self._limit) from None
+            except CodingError as error:
+                raise _unreachable(str(error)) from error
+            media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+            return Fetched(bytes(content), media_type or None, target.name)
 
 
 async def resolve_name(host: str, port: int) -> list[str]:
     """The addresses of a name, by the system's resolver and in its order."""
     loop = asyncio.get_running_loop()
+    # One socket type is asked for, because otherwise every address comes once for each type.
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-
-
-def _trusting(ca_file: str | None) -> ssl.SSLContext:
-    """TLS that trusts the usual authorities and those in CA_FILE."""
-    context = ssl.create_default_context(cafile=certifi.where())
-    if ca_file:
-        context.load_verify_locations(ca_file)
-    return context
 
 
 def _unreachable(why: str) -> RequestError:

@@ -28,10 +28,13 @@ from shim.settings import Settings
 from shim.transport.base import ConnectionKey
 from shim.transport.driver import Driver
 
-_FETCHES_AT_ONCE = 4  # of one request
+# Of one request, so that none takes all the fetches of a worker.
+_FETCHES_AT_ONCE = 4
 _UPLOADS_AT_ONCE = 4
-_WHOLE_REQUEST = 4  # all files of a request together may be this many times the largest allowed
-_SMALL = 64 * 1024  # bytes that are looked at on the event loop
+# All files of a request together may be this many times the largest allowed: all of them are held in memory.
+_WHOLE_REQUEST = 4
+# Bytes that are looked at on the event loop; going to a thread and back costs more than looking at so few.
+_SMALL = 64 * 1024
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -79,7 +82,24 @@ class Files:
         budget = _Budget(self._limit * _WHOLE_REQUEST)
         jobs = [partial(self._take, part, budget, before) for part in sources.values()]
         taken = dict(zip(sources, await together(jobs, at_once=_FETCHES_AT_ONCE), strict=True))
-        return Gathered({part: await _recognised(part, taken[part.form, part.source]) for part in parts})
+        files: dict[Attached, LocalFile] = {}
+        for part in parts:
+            fetched = taken[part.form, part.source]
+            if not fetched.content:
+                raise RequestError("The file is empty.", param=part.param, code="unsupported_file_type")
+            declared = Declared(part.name or fetched.name or None, fetched.mime_type)
+            if len(fetched.content) <= _SMALL:
+                file = recognise(fetched.content, declared)
+            else:
+                file = await asyncio.to_thread(recognise, fetched.content, declared)
+            if file is None or (isinstance(part, Image) and file.mime_type not in IMAGE_TYPES):
+                raise RequestError(
+                    "Pictures must be PNG, JPEG, WebP or GIF, and whole.",
+                    param=part.param,
+                    code="unsupported_file_type",
+                )
+            files[part] = file
+        return Gathered(files)
 
     async def upload(
         self, prompt: Prompt, gathered: Gathered, upstream: Upstream, connection: ConnectionKey, key: str
@@ -94,31 +114,27 @@ class Files:
 
     async def _take(self, part: Attached, budget: "_Budget", before: Before | None) -> Fetched:
         if part.form == "url":
-            fetched = await self._fetched(part, before)
+            try:
+                fetched = await self._fetcher.fetch(part.source, before)
+            except RequestError as error:
+                raise _about(part, error) from error
         else:
             inline = decode_inline(part, self._limit)
             fetched = Fetched(inline.content, inline.mime_type, "")
         budget.spend(len(fetched.content), part)
         return fetched
 
-    async def _fetched(self, part: Attached, before: Before | None) -> Fetched:
-        try:
-            return await self._fetcher.fetch(part.source, before)
-        except RequestError as error:
-            raise _about(part, error) from error
-
     async def _placed(
         self, part: Attached, file: LocalFile, upstream: Upstream, connection: ConnectionKey, key: str
     ) -> UploadedFile:
-        run = partial(self._upload, upstream, file, connection)
         try:
-            id = await self._cache.get(UploadKey(key, file.digest, file.mime_type), run)
+            id = await self._cache.get(
+                UploadKey(key, file.digest, file.mime_type),
+                lambda: self._driver.run(upload_file(upstream, file), connection),
+            )
         except RequestError as error:
             raise _about(part, error) from error
         return uploaded(file, id)
-
-    async def _upload(self, upstream: Upstream, file: LocalFile, connection: ConnectionKey) -> str:
-        return await self._driver.run(upload_file(upstream, file), connection)
 
 
 class _Budget:
@@ -136,22 +152,6 @@ class _Budget:
                 param=part.param,
                 code="file_too_large",
             )
-
-
-async def _recognised(part: Attached, fetched: Fetched) -> LocalFile:
-    """The file behind a part. Raises RequestError where it can't be sent, or is not the picture it should be."""
-    if not fetched.content:
-        raise RequestError("The file is empty.", param=part.param, code="unsupported_file_type")
-    declared = Declared(part.name or fetched.name or None, fetched.mime_type)
-    if len(fetched.content) <= _SMALL:
-        file = recognise(fetched.content, declared)
-    else:
-        file = await asyncio.to_thread(recognise, fetched.content, declared)
-    if file is None or (isinstance(part, Image) and file.mime_type not in IMAGE_TYPES):
-        raise RequestError(
-            "Pictures must be PNG, JPEG, WebP or GIF, and whole.", param=part.param, code="unsupported_file_type"
-        )
-    return file
 
 
 def _about(part: Attached, error: RequestError) -> RequestError:

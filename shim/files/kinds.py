@@ -23,10 +23,15 @@ _TEXT = "text/plain"
 _BINARY = "application/octet-stream"
 _ZIP = "application/zip"
 _OFFICE = "application/vnd.openxmlformats-officedocument."
-_SURE = 0.3  # what puremagic gives three bytes of a signature; with less, any text is something
-_HEAD_BYTES = 2 * 1024 * 1024  # a picture's size stands before this
+# What puremagic gives three bytes of a signature; with less, any text is something.
+_SURE = 0.3
+# A picture's size stands before this, even behind a JPEG's colour profile and thumbnail.
+_HEAD_BYTES = 2 * 1024 * 1024
+# Characters. File systems take 255 bytes, which 120 letters are not always, but mostly, within.
 _MAX_NAME = 120
+# With the dot. What is longer is the end of a sentence and no suffix.
 _MAX_SUFFIX = 12
+# What Windows does not take in a name; the slashes are cut off before.
 _RESERVED = re.compile(r'[<>:"|?*]')
 
 # Formats whose bytes are all text, so that they are looked for before text is.
@@ -100,10 +105,13 @@ def recognise(content: bytes, declared: Declared) -> LocalFile | None:
     mime_type = type_of(content, declared)
     width = height = None
     if mime_type in IMAGE_TYPES:
-        size = _pixels(content)
-        if size is None:
+        try:
+            # From the header alone: nothing is decoded.
+            width, height = map(int, imagesize.get(BytesIO(content[:_HEAD_BYTES])))
+        except (ValueError, OSError, LookupError, struct.error):
             return None
-        width, height = size
+        if width <= 0 or height <= 0:  # -1 is what the library says of a header it does not understand
+            return None
     name = safe_name(declared.name, mime_type)
     return LocalFile(name, mime_type, content, sha256(content).hexdigest(), width, height)
 
@@ -114,7 +122,8 @@ def type_of(content: bytes, declared: Declared) -> str:
         if content.startswith(signature):
             return mime_type
     said = (_plain(declared.mime_type), _by_suffix(declared.name))
-    hints = [hint for hint in said if hint not in {None, _TEXT}]  # servers say "text" for what they do not know
+    # Servers say "text" for what they do not know.
+    hints = [hint for hint in said if hint not in {None, _TEXT}]
     if _is_text(content):
         return next(filter(_is_textual, hints), _TEXT)
     possible = _possible(content)
@@ -127,28 +136,20 @@ def safe_name(name: str | None, mime_type: str) -> str:
     """A file name without path, control characters or tricks of direction, whose suffix fits the type."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     plain = "".join(letter for letter in last if not unicodedata.category(letter).startswith("C"))
-    stem, suffix = _split(_RESERVED.sub("_", plain).strip(" ."))
-    if not _fits(suffix, mime_type):
-        known = _by_suffix(f"x{suffix}") is not None
-        stem, suffix = stem if known else stem + suffix, _suffix_of(mime_type)
+    cleaned = _RESERVED.sub("_", plain).strip(" .")
+    suffix = PurePosixPath(cleaned).suffix
+    if len(suffix) > _MAX_SUFFIX:
+        suffix = ""
+    stem = cleaned.removesuffix(suffix)
+    of_suffix = _by_suffix(f"x{suffix}")
+    # Plain text and unknown bytes may have any suffix but a picture's.
+    fits = bool(suffix) and of_suffix not in IMAGE_TYPES if mime_type in {_TEXT, _BINARY} else of_suffix == mime_type
+    if not fits:
+        # A suffix that nobody knows may be part of the name: `report.v2` stays whole.
+        if of_suffix is None:
+            stem += suffix
+        suffix = _SUFFIX_OF.get(mime_type) or _types.guess_extension(mime_type) or ".bin"
     return (stem.strip(" .") or "file")[: _MAX_NAME - len(suffix)] + suffix
-
-
-def _split(name: str) -> tuple[str, str]:
-    path = PurePosixPath(name)
-    suffix = path.suffix if len(path.suffix) <= _MAX_SUFFIX else ""
-    return name.removesuffix(suffix), suffix
-
-
-def _fits(suffix: str, mime_type: str) -> bool:
-    """Whether a suffix suits a type. Plain text and unknown bytes may have any suffix but a picture's."""
-    if mime_type in {_TEXT, _BINARY}:
-        return bool(suffix) and _by_suffix(f"x{suffix}") not in IMAGE_TYPES
-    return _by_suffix(f"x{suffix}") == mime_type
-
-
-def _suffix_of(mime_type: str) -> str:
-    return _SUFFIX_OF.get(mime_type) or _types.guess_extension(mime_type) or ".bin"
 
 
 def _by_suffix(name: str | None) -> str | None:
@@ -178,28 +179,21 @@ def _is_text(content: bytes) -> bool:
 
 
 def _possible(content: bytes) -> list[str]:
-    """The types these bytes may have, the likeliest first. puremagic gets no file name: it would open that
-    file on this machine."""
+    """The types these bytes may have, the likeliest first."""
     try:
+        # Without a file name, because puremagic would open a file of that name on this machine.
         matches = puremagic.magic_string(content)
     except (puremagic.PureError, ValueError):
         return []
     found = [match.mime_type for match in matches if match.confidence >= _SURE]
     possible = [word for word in map(_plain, found) if word]
     if _ZIP in possible:
+        # Names of members stand in the file as they are, whatever is compressed; an archive of office files is a zip.
         inner = next((mime_type for member, mime_type in _ZIP_MEMBERS.items() if member in content), None)
         return [inner] if inner else [_ZIP, *(word for word in possible if not word.startswith(_OFFICE))]
     return possible
 
 
-def _pixels(content: bytes) -> tuple[int, int] | None:
-    """Width and height, from the header alone: nothing is decoded."""
-    try:
-        width, height = imagesize.get(BytesIO(content[:_HEAD_BYTES]))
-    except (ValueError, OSError, LookupError, struct.error):
-        return None
-    return (int(width), int(height)) if width > 0 and height > 0 else None
-
-
 _TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,99}")
-_types = mimetypes.MimeTypes()  # the library's own table, not this machine's
+# The library's own table, not this machine's, which differs from one to the next.
+_types = mimetypes.MimeTypes()

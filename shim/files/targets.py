@@ -7,7 +7,7 @@ parser might read differently (numbers in disguise, backslashes, control charact
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import idna
 import msgspec
@@ -15,13 +15,16 @@ import msgspec
 from shim.errors import ConfigurationError, RequestError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+# What most servers take of a request line, and what the DNS takes of a name (RFC 1035).
 _MAX_URL = 8192
 _MAX_HOST = 253
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a last label that makes other readers take the whole for an address
+# A last label that makes other readers take the whole for an address (the WHATWG's URL standard, "ends in a number").
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _BRACKETED = re.compile(r"\[[0-9a-f:.%]+\](?::\d*)?", re.IGNORECASE | re.ASCII)
+# What a path may have unescaped (RFC 3986); `%` among it, because what was escaped stays so.
 _PLAIN = "/%:@!$&'()*+,;=~"
 _ALLOWED = re.compile(r"(?P<host>\[[^\]]+\]|[^\[\]:]+)(?::(?P<port>\d{1,5}))?")
 
@@ -58,7 +61,16 @@ class AllowList:
     a numeric address) is compared as a whole; an entry without a port allows the default port of the scheme only."""
 
     def __init__(self, entries: Iterable[str]) -> None:
-        self._entries = frozenset(map(_entry_of, entries))
+        self._entries: set[tuple[str, int | None]] = set()
+        for entry in entries:
+            found = _ALLOWED.fullmatch(entry.strip())
+            try:
+                if found is None:
+                    raise not_allowed("its host is malformed")
+                host, _ = _host_of(found["host"].strip("[]"), bracketed=found["host"].startswith("["))
+            except RequestError as error:
+                raise ConfigurationError(f"ALLOW_PRIVATE_URLS has {entry!r}: allowed are host and host:port") from error
+            self._entries.add((host, int(found["port"]) if found["port"] else None))
 
     def allows(self, target: Target) -> bool:
         """Whether the operator has allowed this target."""
@@ -86,7 +98,11 @@ def target_of(url: str) -> Target:
     host, numeric = _host_of(parts.hostname or "", bracketed=bracketed)
     if port == 0:
         raise not_allowed("it has no usable port")
-    return Target(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], _path_of(parts), numeric)
+    # Other characters are percent-encoded; what was encoded stays as it is. The fragment is never sent.
+    path = quote(parts.path or "/", safe=_PLAIN)
+    if parts.query:
+        path += f"?{quote(parts.query, safe=_PLAIN + '?')}"
+    return Target(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], path, numeric)
 
 
 def redirected(url: str, location: str) -> str:
@@ -105,7 +121,15 @@ def not_allowed(why: str) -> RequestError:
 def _host_of(host: str, *, bracketed: bool) -> tuple[str, bool]:
     """(the host in its one spelling, whether it is a numeric address)."""
     if bracketed:
-        return _numeric_v6(host), True
+        try:
+            address = IPv6Address(host)
+        except ValueError as error:
+            raise not_allowed("its host is malformed") from error
+        # A zone names an interface of this machine (RFC 4007).
+        if address.scope_id is not None:
+            raise not_allowed("its address has a zone")
+        return str(address), True
+    # The dot of the root makes it no other host.
     name = _ascii(host).removesuffix(".")
     if len(name) > _MAX_HOST or not _NAME.fullmatch(name):
         raise not_allowed("its host is malformed")
@@ -117,40 +141,14 @@ def _host_of(host: str, *, bracketed: bool) -> tuple[str, bool]:
         raise not_allowed("its host is an address in an unusual spelling") from error
 
 
-def _numeric_v6(host: str) -> str:
-    try:
-        address = IPv6Address(host)
-    except ValueError as error:
-        raise not_allowed("its host is malformed") from error
-    if address.scope_id is not None:
-        raise not_allowed("its address has a zone")
-    return str(address)
-
-
 def _ascii(host: str) -> str:
     """A host name as the DNS knows it. UTS 46 maps international names, and digits in disguise to digits."""
     if host.isascii():
         return host.lower()
+    # Before it is mapped, which takes its time for a long text, only to be refused afterwards.
     if len(host) > _MAX_HOST:
         raise not_allowed("its host is malformed")
     try:
         return idna.encode(host, uts46=True, std3_rules=True).decode().lower()
     except idna.IDNAError as error:
         raise not_allowed("its host is malformed") from error
-
-
-def _path_of(parts: SplitResult) -> str:
-    """The path and query of the request line. Other characters are percent-encoded; what was encoded stays as it is."""
-    path = quote(parts.path or "/", safe=_PLAIN)
-    return f"{path}?{quote(parts.query, safe=_PLAIN + '?')}" if parts.query else path
-
-
-def _entry_of(entry: str) -> tuple[str, int | None]:
-    found = _ALLOWED.fullmatch(entry.strip())
-    try:
-        if found is None:
-            raise not_allowed("its host is malformed")
-        host, _ = _host_of(found["host"].strip("[]"), bracketed=found["host"].startswith("["))
-    except RequestError as error:
-        raise ConfigurationError(f"ALLOW_PRIVATE_URLS has {entry!r}: allowed are host and host:port") from error
-    return host, int(found["port"]) if found["port"] else None

@@ -13,7 +13,9 @@ from shim.single_flight import SingleFlight
 
 Upload = Callable[[], Awaitable[str]]
 
-_KEPT_SECONDS = 3600.0  # upstream forgets files too, later than this
+# Upstream forgets files too, later than this.
+_KEPT_SECONDS = 3600.0
+# A few megabytes of ids and digests at most, whatever an account uploads within the hour.
 _MAX_FILES = 4096
 
 
@@ -46,12 +48,13 @@ class UploadCache:
         if known is not None and self._clock() < known.expires:
             self._files.move_to_end(key)
             return known.file_id
-        return await self._uploads.run(key, lambda: self._upload(key, upload))
 
-    async def _upload(self, key: UploadKey, upload: Upload) -> str:
-        file_id = await upload()
-        self._files[key] = _Kept(file_id, self._clock() + self._kept)
-        self._files.move_to_end(key)
-        while len(self._files) > self._most:
-            self._files.popitem(last=False)
-        return file_id
+        async def upload_and_keep() -> str:
+            file_id = await upload()
+            self._files[key] = _Kept(file_id, self._clock() + self._kept)
+            self._files.move_to_end(key)
+            while len(self._files) > self._most:
+                self._files.popitem(last=False)
+            return file_id
+
+        return await self._uploads.run(key, upload_and_keep)

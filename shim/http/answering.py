@@ -136,7 +136,7 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
     """The answer to one request of `api`. Who calls is known before the body is read, and the body is read here, so
     that from then on all the client can still say is that it is gone."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    address = f"{request.url.scheme}://{request.url.netloc}{gateway.settings.root_path}"
+    address = gateway.settings.address(f"{request.url.scheme}://{request.url.netloc}")
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     request.scope["state"][LOGGED] = True
     try:

@@ -67,6 +67,7 @@ class RedisNotes:
     async def _run(self, script: str, shelf: str, values: Sequence[str | float | bytes]) -> Any:
         base = f"{self._prefix}{shelf}:"
         try:
+            # Not before the first call: a gateway whose server is away must start all the same.
             if self._client is None:
                 self._client = client_of(self._url)
                 self._scripts = {name: self._client.register_script(_BEGIN + text) for name, text in _SCRIPTS.items()}
@@ -78,9 +79,11 @@ class RedisNotes:
 
 
 def _milliseconds(seconds: float) -> int:
+    # Redis refuses a life of 0.
     return max(1, round(seconds * 1000))
 
 
+# What `unpack(KEYS)` below expects, in its order.
 _KEYS = ("order", "ends", "keys", "sequence")
 
 _BEGIN = """

@@ -8,10 +8,13 @@ from shim.databases import DatabaseError
 from shim.databases.keys import Box, box_of
 from shim.notes.base import Note, NotesError, NoteStore, NoteTooLargeError
 
+# Of a shelf whose user names no bounds of its own: at most 1.3 GB, were every note as long as may be.
 MAX_NOTES = 20_000
 MAX_NOTE_BYTES = 64 * 1024
+# Of a page, which is held in memory as a whole and, with Redis, read by one script that the others wait for.
 MAX_PAGE = 1000
-_PLAIN, _SEALED = b"p", b"s"  # the first byte of what is kept
+# The first byte of what is kept, so that STORE_KEY can be set later on.
+_PLAIN, _SEALED = b"p", b"s"
 
 
 class Shelf:

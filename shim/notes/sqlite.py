@@ -77,6 +77,7 @@ class SqliteNotes:
 
     async def _run(self, step: "Callable[Concatenate[_NotesFile, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
         if self._thread is None:
+            # One thread, because a connection belongs to the thread that made it.
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="notes")
         work = partial(step, self._file, *args, **kwargs)
         try:
@@ -135,6 +136,7 @@ class _NotesFile:
         if self._connection is None:
             connection = connect(self._path)
             try:
+                # A loss of power may take the last notes with it (see `base`); in return no write waits for the disk.
                 connection.execute("PRAGMA synchronous = NORMAL")
                 self._make_tables(connection)
             except BaseException:

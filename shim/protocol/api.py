@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.protocol.counting.usage import Usage
 from shim.protocol.events import Event, FileRef
 from shim.protocol.prompt import Prompt
@@ -42,6 +42,16 @@ class AnswerPlace(msgspec.Struct, frozen=True):
     message_id: str
 
 
+class AnsweredBy(msgspec.Struct, frozen=True):
+    """What really answered, in upstream's words: its slug, the effort, whether `auto` turned to a model that thinks,
+    and the conversation's name where the chat is kept. None where upstream did not say."""
+
+    slug: str | None = None
+    effort: str | None = None
+    auto_switched: bool | None = None
+    conversation_id: str | None = None
+
+
 class AnswerInfo(Protocol):
     """What a writer may ask about the answer it writes. `id` is 32 hex digits without a prefix, `created` whole
     seconds since 1970, `model` the public name of the model that answers."""
@@ -58,6 +68,10 @@ class AnswerInfo(Protocol):
     @property
     def usage(self) -> Usage:
         """Token counts of everything said so far."""
+        ...
+
+    def answered_by(self, choice: int) -> AnsweredBy:
+        """What really answers a choice, as far as upstream has said by now."""
         ...
 
     def place(self, choice: int) -> AnswerPlace | None:
@@ -83,10 +97,10 @@ class Writer(Protocol):
 
 
 class Api(Protocol):
-    """One API. `effort_field` is what its clients call the effort, for when the model takes none."""
+    """One API. `fields` is what its clients call the fields that the core knows."""
 
     name: str
-    effort_field: str
+    fields: Mapping[Field, str]
 
     def credential(self, headers: Mapping[str, str]) -> str | None:
         """What the client proves with who it is; header names are lower case. None where it sent nothing."""

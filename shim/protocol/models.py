@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from shim.errors import About, RequestError
+from shim.errors import About, Field, RequestError
 
 AUTO = "auto"
 
@@ -43,8 +43,10 @@ TABLE = (
 _GIZMO = re.compile(r"(?:gpt-4(?:o)?-gizmo-)?(?P<id>g-[A-Za-z0-9_-]{2,128})")
 # What a GPT runs on, best first. `auto` is always there.
 _UNDER_A_GIZMO = ("gpt-4o", AUTO)
-# Slugs that think and so take an effort (4.1); others refuse the field. `auto` may be anything, so it is not sent one.
-_THINKING = re.compile(r"o\d.*|research|gpt-\d.*-(thinking|pro|t-mini)\b.*|gpt-[5-9](-\d)?")
+# Names of the page's presets (`shim.protocol.catalog`): which slug each means only the account's list says.
+_PRESET = re.compile(r"(latest|\d+(\.\d+)?)-(instant|light|medium|high|extra-high|pro)")
+# Models whose answers upstream finishes elsewhere as a rule (5.6), so that a temporary chat may lose them.
+_HANDS_OVER = re.compile(r"(?:.*-)?pro|research|.*-wm")
 _DOTTED = re.compile(r"\bgpt-(\d+)-(\d)(?=-|$)")
 
 
@@ -54,15 +56,24 @@ def gizmo_of(model: str) -> str | None:
     return match["id"] if match else None
 
 
-def thinks(slug: str) -> bool:
-    """Whether a slug takes a thinking effort."""
-    return _THINKING.fullmatch(slug) is not None
+def works(slug: str) -> bool:
+    """Whether a slug is a Work model's, as far as its name tells. Such names keep their dots (4.3)."""
+    return slug.endswith("-wm")
+
+
+def hands_over(slug: str) -> bool:
+    """Whether a model's answers are handed over as a rule."""
+    return _HANDS_OVER.fullmatch(slug) is not None
 
 
 def slug_candidates(model: str) -> list[str]:
     """The slugs `model` could mean, best first: by the table, by dots to dashes, as it stands."""
     if gizmo_of(model):
         return list(_UNDER_A_GIZMO)
+    if works(model):
+        return [model]
+    if _PRESET.fullmatch(model):
+        return [AUTO]  # which every account has; the one that is taken says what the preset means
     candidates = []
     for row in TABLE:
         match = row.pattern.fullmatch(model)
@@ -77,8 +88,10 @@ def slug_for(model: str, listed: Collection[str]) -> str | None:
 
     An empty `listed` means that the list could not be had: then the best guess is taken and upstream decides.
     """
-    if model == AUTO:
-        return AUTO
+    if model == AUTO or works(model):
+        return model  # a Work model is asked for by name, list or no list
+    if _PRESET.fullmatch(model):
+        return None  # not without knowing what it means
     candidates = slug_candidates(model)
     if not listed:
         return candidates[0]
@@ -120,7 +133,7 @@ def model_not_found(model: str, about: About | None = None) -> RequestError:
         f"The model `{model[:100]}` does not exist or you do not have access to it.",
         status=404,
         code="model_not_found",
-        param="model",
+        param=Field.MODEL,
         about=about,
     )
 

@@ -13,6 +13,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 SourceForm = Literal["url", "data_url", "base64"]
 """How a file came: a URL to fetch, a data URL, or bare base64"""
+Hint = Literal["search", "picture", "research"]
 Builtin = Literal["web_search", "image_generation"]
 
 
@@ -142,8 +143,20 @@ class Continues(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
+class Wishes(msgspec.Struct, frozen=True):
+    """What only the web backend can do. `temporary` and `memory` are None where the operator's settings decide, and the
+    account's; `project` is the id of one of its projects, `tier` upstream's name of a service tier."""
+
+    temporary: bool | None = None
+    memory: bool | None = None
+    project: str | None = None
+    hints: frozenset[Hint] = frozenset()
+    tier: str | None = None
+
+
 class Prompt(msgspec.Struct, frozen=True):
-    """One request. `pictures` says whether pictures of the answer are wanted as links or as data."""
+    """One request. `pictures` says whether pictures of the answer are wanted as links or as data. `mark_key` is the
+    random part of the marks around calls and results (docs/tools.md); the gateway gives each request one."""
 
     model: str
     messages: tuple[PromptMessage, ...]
@@ -155,13 +168,20 @@ class Prompt(msgspec.Struct, frozen=True):
     effort: Effort | None = None
     continues: Continues | None = None
     builtins: frozenset[Builtin] = frozenset()
+    wishes: Wishes = Wishes()
     pictures: Literal["links", "data"] = "links"
     stream: bool = False
+    mark_key: str = ""
 
     @property
     def attached(self) -> list[Attached]:
         """Every picture and file, in order."""
         return [part for message in self.messages for part in message.attached]
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether calls are taught, or calls and results are in the history."""
+        return bool(self.callable_functions) or any(one.role == "tool" or one.calls for one in self.messages)
 
     @property
     def callable_functions(self) -> tuple[Function, ...]:

@@ -16,6 +16,7 @@ from shim.errors import (
     MAX_WAIT_SECONDS,
     About,
     CredentialError,
+    Field,
     GatewayError,
     LimitError,
     RefusedError,
@@ -36,6 +37,8 @@ _NEVER = 1e15  # an integer of any size is a number in JSON, and not every one f
 # An account that is closed for good, whatever token it comes with.
 _CLOSED = "account_deactivated"
 _EXPIRED = "token_expired"
+_OVERLOADED = "server_is_overloaded"
+_WAVE_SECONDS = 6.0  # three of them, as often as RETRY_TIMES tries again, outlast a wave
 _MODEL_CAP = "model_cap_exceeded"
 _ONE_TURN = "one message at a time"  # of the account; the other turn is soon over
 # Statuses that say the origin, or what stands in front of it, is not well.
@@ -174,7 +177,7 @@ def _too_long(refusal: RefusalDetail) -> GatewayError:
         _sentence("The conversation is too long for upstream", refusal),
         status=413,
         code="context_length_exceeded",
-        param="messages",
+        param=Field.PROMPT,
     )
 
 
@@ -182,14 +185,17 @@ def _policy(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
         _sentence("Upstream's content policy refused this", refusal),
         code="content_policy_violation",
-        param="messages",
+        param=Field.PROMPT,
         about=About.CONTENT,
     )
 
 
 def _no_model(refusal: RefusalDetail) -> GatewayError:
     return RequestError(
-        _sentence("Upstream does not offer this model here", refusal), status=404, code="model_not_found", param="model"
+        _sentence("Upstream does not offer this model here", refusal),
+        status=404,
+        code="model_not_found",
+        param=Field.MODEL,
     )
 
 
@@ -208,6 +214,14 @@ def _credential(refusal: RefusalDetail) -> GatewayError:
     )
 
 
+def login_free_refused(error: GatewayError) -> GatewayError:
+    """What a refusal of a turn without an account means (2.8): upstream's own decision, whoever asks again."""
+    return RefusedError(
+        f"{error.message.rstrip('.')}. Upstream answers chats without an account only to browsers: use an account",
+        about=error.about,
+    )
+
+
 def _forbidden(refusal: RefusalDetail) -> GatewayError:
     return RefusedError(_sentence("Upstream refused this request", refusal))
 
@@ -220,20 +234,39 @@ def _broken(refusal: RefusalDetail) -> GatewayError:
     """A 5xx is upstream's word that it did nothing; any other status says nothing certain about that."""
     return UpstreamError(
         _sentence(f"Upstream answered {refusal.status}", refusal),
-        code=f"upstream_{refusal.status}",
+        code=(refusal.code if refusal.status >= 500 else None) or f"upstream_{refusal.status}",
         about=About.ORIGIN if refusal.status in _UNWELL else About.UPSTREAM,
         sent=Sent.DECLINED if 500 <= refusal.status < 600 else Sent.MAYBE_TAKEN,
     )
 
 
+def _overloaded(refusal: RefusalDetail) -> GatewayError:
+    """Waves of overload pass in some 17 seconds (9.1). They are no limit of the account's, and no other origin has less
+    of them."""
+    return UpstreamError(
+        _sentence("Upstream is overloaded", refusal),
+        code=_OVERLOADED,
+        about=About.UPSTREAM,
+        sent=Sent.DECLINED,
+        retry_after=_WAVE_SECONDS,
+    )
+
+
 # A word that decides whatever the status (found in the code or in the sentence), and what it means.
 _BY_SENTENCE = (
+    (re.compile(r"server_is_overloaded"), _overloaded),
     (re.compile(r"content_policy", re.I), _policy),
     (re.compile(r"conversation_too_large|message_length_exceeds_limit", re.I), _too_long),
     (re.compile(r"model_cap_exceeded|work_usage_limit_exceeded|too many|only one message at a time", re.I), _limit),
     (re.compile(r"rate.?limit|usage limit|reached .{0,40}limit", re.I), _limit),
     (re.compile(r"model_not_found|gizmo not found", re.I), _no_model),
-    (re.compile(r"conversation_not_found|conversation not found|can't load conversation", re.I), _no_conversation),
+    (
+        re.compile(
+            r"conversation_(not_found|expired|deleted|inaccessible)|conversation not found|can't load conversation",
+            re.I,
+        ),
+        _no_conversation,
+    ),
     (re.compile(r"token_(expired|invalidated|revoked)|invalid_jwt|account_deactivated", re.I), _credential),
 )
 

@@ -47,6 +47,10 @@ class Upstream(msgspec.Struct, frozen=True):
         headers["content-type"] = _JSON
         return HttpRequest("POST", self._url(path), headers | (extra or {}), body)
 
+    def patch(self, path: str, body: bytes) -> HttpRequest:
+        """A PATCH of JSON below the prefix."""
+        return HttpRequest("PATCH", self._url(path), self._headers(_JSON) | {"content-type": _JSON}, body)
+
     def _url(self, path: str) -> str:
         return f"{self.base_url}{self.prefix}/{path}"
 

@@ -21,8 +21,8 @@ from shim.settings import SettingError, Settings
 
 def listening_address(settings: Settings) -> str:
     """The numeric address of HOST, for servers that know no names. Raises SettingError."""
-    if settings.address is not None:
-        return str(settings.address)
+    if settings.numeric_host is not None:
+        return str(settings.numeric_host)
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -35,10 +35,12 @@ def most_connections() -> int:
 
 
 @asynccontextmanager
-async def serve_app(app: Any, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[int]:
+async def serve_app(
+    app: Any, port: int = 0, host: str = "127.0.0.1", *, websockets: bool = False
+) -> AsyncIterator[int]:
     """Serve any application in the running loop until the block is left; yields the port it listens on."""
     with claimed_port(host, port) as claimed:
-        server = _server(app, host, claimed)
+        server = _server(app, host, claimed, websockets=websockets)
         serving = asyncio.create_task(server.serve())
         try:
             await _accepting(host, claimed, serving)
@@ -77,13 +79,13 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
         yield port
 
 
-def _server(app: Any, host: str, port: int) -> Server:
+def _server(app: Any, host: str, port: int, *, websockets: bool) -> Server:
     return Server(
         app,
         address=host,
         port=port,
         interface=Interfaces.ASGI,
-        websockets=False,
+        websockets=websockets,
         log_enabled=False,
         http=HTTPModes.http1,
         http1_settings=HTTP1,

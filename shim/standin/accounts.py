@@ -19,6 +19,13 @@ ISSUER = "https://auth.openai.com"
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 ANONYMOUS = "anonymous"
+# The applications a log-in may belong to (protocol.md 8.1): the web page, and those that are given refresh tokens.
+WEB_CLIENT = "app_X8zY6vW2pQ9tR3dE7nK1jL5gH"
+OLD_MOBILE_CLIENT = "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh"
+MOBILE_CLIENT = "app_LlGpXReQgckcGGUo2JrYvtJK"
+CODEX_CLIENT = "app_EMoamEEZ73f0CkXaXp7hrann"
+PLATFORM_CLIENT = "app_2SKx67EdpoN0G6j64rFvigXD"
+REFRESH_CLIENTS = (OLD_MOBILE_CLIENT, MOBILE_CLIENT, CODEX_CLIENT, PLATFORM_CLIENT)
 
 Clock = Callable[[], float]
 Plan = Literal["anonymous", "free", "plus", "pro", "team"]
@@ -51,6 +58,26 @@ PAID_MODELS = (
     "research",
 )
 MODELS: dict[str, tuple[str, ...]] = {"anonymous": ANONYMOUS_MODELS, "free": FREE_MODELS}
+ALL_EFFORTS = ("min", "standard", "extended", "max")
+WORK = ("reasoning", 262144, ALL_EFFORTS)
+# The list of a paid account, recorded in 2026-09 (protocol.md 4.3): slug -> reasoning_type, context, efforts.
+PICKER: dict[str, tuple[str, int, tuple[str, ...]]] = {
+    "gpt-5-6": ("auto", 52815, ()),
+    "gpt-5-5": ("auto", 52815, ()),
+    "gpt-5-6-instant": ("none", 52815, ()),
+    "gpt-5-5-instant": ("none", 52815, ()),
+    "gpt-5-3-mini": ("none", 52815, ()),
+    "gpt-5-6-mini": ("none", 137000, ()),
+    "gpt-5-6-t-mini": ("reasoning", 262144, ()),
+    "gpt-5-6-thinking": WORK,
+    "gpt-5-5-thinking": WORK,
+    "gpt-5.5-wm": WORK,
+    "gpt-5.6-sol-wm": WORK,
+    "gpt-5-5-pro": ("pro", 410000, ("standard", "extended")),
+    "gpt-5-6-pro": ("pro", 410000, ("standard",)),
+    "gpt-6-pro": ("pro", 410000, ("standard",)),
+    "research": ("none", 34815, ()),
+}
 # What `auto` turns into.
 AUTO_SLUG: dict[str, str] = {"anonymous": "gpt-5-mini"}
 PAID_AUTO_SLUG = "gpt-5-2"
@@ -68,6 +95,8 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     that find it pending; index: what they find then. sediment: new files get ids of the newer form.
     downloads: the links handed out; newer_downloads: only files/download/{id} is there. sandbox: what asking for a file
     of the sandbox says. gizmos: the GPTs that exist. speech: bytes or a link to them. transcript: JSON or bare text.
+    reads: which spelling of reading a conversation is there. sentinel: which flow is there. refused: the
+    turn is, after a good handshake (login-free chat of 2026). listing: the list of models as it was, or that of 2026.
     """
 
     name: str
@@ -95,6 +124,10 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     gizmos: tuple[str, ...] = ("g-abc", "g-demo")
     speech: Literal["bytes", "link"] = "bytes"
     transcript: Literal["json", "text"] = "json"
+    reads: Literal["both", "singular", "plural"] = "both"
+    sentinel: Literal["both", "one-step", "two-step"] = "both"
+    refused: bool = False
+    listing: Literal["classic", "presets"] = "classic"
     failures: list[PlannedFailure] = []
 
     @property
@@ -105,7 +138,15 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
     @property
     def slugs(self) -> tuple[str, ...]:
         """The slugs this account may ask for."""
+        if self.listing == "presets":
+            return self.models or tuple(PICKER)
         return self.models or MODELS.get(self.plan, PAID_MODELS)
+
+    def efforts(self, slug: str) -> tuple[str, ...]:
+        """The efforts a slug takes, by the list that is served (protocol.md 4.1)."""
+        if self.listing == "presets":
+            return PICKER[slug][2] if slug in PICKER else ()
+        return ALL_EFFORTS if slug.endswith("-thinking") else ()
 
     @property
     def account_id(self) -> str:
@@ -119,8 +160,10 @@ class Account(msgspec.Struct, forbid_unknown_fields=True):
 
     def resolve_slug(self, slug: str) -> str:
         """The model that answers when `slug` is asked for; refuses what the account cannot use (404)."""
-        if slug not in self.slugs:
+        if slug not in (*self.slugs, "auto"):
             raise refused("model_not_found")
+        if self.listing == "presets" and slug == "auto":
+            return self.slugs[0]
         return AUTO_SLUG.get(self.plan, PAID_AUTO_SLUG) if slug == "auto" else slug
 
     def take_failure(self, where: str) -> RefusedError | None:
@@ -145,7 +188,13 @@ class Caller(msgspec.Struct, frozen=True):
     identity: str
 
 
-def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 4102444800, lifetime: float = 864_000) -> str:
+def make_access_token(
+    name: str,
+    plan: Plan = "plus",
+    expires_at: float = 4102444800,
+    lifetime: float = 864_000,
+    client_id: str = WEB_CLIENT,
+) -> str:
     """An unsigned JWT with the claims of protocol.md 8 for `name`; expires_at in Unix seconds (default: 2100)."""
     account = Account(name, plan)
     claims = {
@@ -154,6 +203,7 @@ def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 410244
         "sub": f"auth0|{name}",
         "iat": int(expires_at - lifetime),
         "exp": int(expires_at),
+        "client_id": client_id,
         "scp": ["openid", "email", "profile", "offline_access", "model.request", "model.read"],
         PROFILE_CLAIM: {"email": f"{name}@example.test", "email_verified": True},
         AUTH_CLAIM: {
@@ -168,10 +218,13 @@ def make_access_token(name: str, plan: Plan = "plus", expires_at: float = 410244
     return ".".join((*(_base64url(msgspec.json.encode(part)) for part in (head, claims)), "unsigned"))
 
 
-def make_refresh_token(name: str, generation: int = 0) -> str:
-    """A refresh token of account `name`: 45 characters (protocol.md 8, bearer forms). Generation 0 is the first one."""
+def make_refresh_token(name: str, generation: int = 0, client_id: str = OLD_MOBILE_CLIENT) -> str:
+    """A refresh token of account `name`, good with one client id: of the old one 45 characters, of the others `rt_…`
+    (protocol.md 8, bearer forms; 8.1). Generation 0 is the first one."""
     later = f":{generation}" if generation else ""
-    return ("v1." + hashlib.sha256(f"refresh:{name}{later}".encode()).hexdigest())[:45]
+    if client_id == OLD_MOBILE_CLIENT:
+        return ("v1." + hashlib.sha256(f"refresh:{name}{later}".encode()).hexdigest())[:45]
+    return "rt_" + hashlib.sha256(f"refresh:{client_id}:{name}{later}".encode()).hexdigest()
 
 
 def make_session_token(name: str, generation: int = 0, length: int = 400) -> str:
@@ -207,9 +260,10 @@ class Accounts:
         """The account of this name; the anonymous one has none."""
         return self._by_name.get(name) if name != ANONYMOUS else None
 
-    def by_first_refresh_token(self, token: str) -> Account | None:
-        """The account whose refresh token this is, never exchanged."""
-        return next((account for name, account in self._by_name.items() if make_refresh_token(name) == token), None)
+    def by_first_refresh_token(self, token: str) -> tuple[str, str] | None:
+        """(whose refresh token this is, never exchanged; with which client id it is good)."""
+        every = ((name, client_id) for name in self._by_name for client_id in REFRESH_CLIENTS)
+        return next((one for one in every if make_refresh_token(one[0], client_id=one[1]) == token), None)
 
     def logged_in(self, authorization: str | None, workspace: str | None = None) -> Caller:
         """The caller behind an `authorization` header; refuses with the 401 rows of protocol.md 9.1.

@@ -18,17 +18,18 @@ from litestar.types import Receive, Send
 from . import listings, scripts
 from .asking import ANON, API, AnyRequest, TheCaller, TheUpstream, at_sentinel, identify
 from .control import control_routes
-from .failures import FAILURES, Failure, RefusedError
+from .failures import FAILURES, Failure, RefusedError, refused
 from .incoming import (
     ArkoseRequest,
     FinalizeRequest,
     PrepareRequest,
-    RefreshRequest,
+    StopRequest,
     read_body,
+    read_refresh,
     read_requirements,
 )
 from .options import StandinOptions
-from .routes import files, gizmos, history, speech
+from .routes import files, gizmos, history, socket, speech
 from .steps import Json
 from .upstream import Told, Upstream
 
@@ -44,7 +45,7 @@ class Answer(ASGIStreamingResponse):
     """A streamed answer whose generator is closed at once when the client is gone, wherever it stands."""
 
     def __init__(self, told: Told) -> None:
-        headers = {"content-encoding": "gzip"} if told.gzip else {}
+        headers = {"cache-control": "no-store"} | ({"content-encoding": "gzip"} if told.gzip else {}) | told.headers
         super().__init__(iterator=told.parts, media_type="text/event-stream", status_code=200, headers=headers)
 
     async def send_body(self, send: Send, receive: Receive) -> None:
@@ -103,6 +104,14 @@ async def resume(request: AnyRequest, upstream: TheUpstream, caller: TheCaller) 
     return Answer(upstream.resume(caller, request.headers, await request.body()))
 
 
+@post("/stop_conversation", status_code=200)
+async def stop(request: AnyRequest, upstream: TheUpstream, caller: TheCaller) -> Json:
+    """End what a turn does, in its stream or elsewhere (protocol.md 4.5)."""
+    asked = read_body(await request.body(), StopRequest)
+    upstream.stop(caller, asked.conversation_id)
+    return {"status": "ok", "last_message_id": None}
+
+
 @post("/conversation/init", status_code=200)
 async def conversation_init(caller: TheCaller) -> Json:
     """Limits and default model before a conversation (protocol.md 7.6)."""
@@ -137,7 +146,10 @@ async def session(request: AnyRequest, upstream: TheUpstream) -> Response[Json]:
 @post("/oauth/token", status_code=200)
 async def oauth_token(request: AnyRequest, upstream: TheUpstream) -> Json:
     """Refresh token to access token (protocol.md 8)."""
-    return upstream.logins.refresh(read_body(await request.body(), RefreshRequest).refresh_token)
+    if upstream.options.oauth_gone:
+        raise refused("not_found")
+    asked = read_refresh(await request.body(), request.headers.get("content-type", ""))
+    return upstream.logins.refresh(asked.refresh_token, asked.client_id)
 
 
 @post("/arkose/token", status_code=200)
@@ -148,10 +160,18 @@ async def arkose_token(request: AnyRequest, upstream: TheUpstream) -> Json:
 
 
 ON_BOTH = (
-    requirements, prepare, finalize, ping, conversation, conduit, resume, conversation_init, models,
+    requirements, prepare, finalize, ping, conversation, conduit, resume, stop, conversation_init, models,
 )  # fmt: skip
-LOGGED_IN_ONLY = (me, accounts_check, *files.LOGGED_IN, *history.LOGGED_IN, *gizmos.LOGGED_IN, *speech.LOGGED_IN)
-WITHOUT_PREFIX = (home, session, oauth_token, arkose_token, *files.WITHOUT_PREFIX, *gizmos.WITHOUT_PREFIX)
+LOGGED_IN_ONLY = (
+    me,
+    accounts_check,
+    *files.LOGGED_IN,
+    *history.LOGGED_IN,
+    *gizmos.LOGGED_IN,
+    *speech.LOGGED_IN,
+    socket.address,
+)
+WITHOUT_PREFIX = (home, socket.serve, session, oauth_token, arkose_token, *files.WITHOUT_PREFIX, *gizmos.WITHOUT_PREFIX)
 
 
 def create_standin(options: StandinOptions | None = None) -> Litestar:
@@ -210,4 +230,5 @@ def _broken(_: AnyRequest, error: Exception) -> Response[bytes]:
 
 def _respond(upstream: Upstream, failure: Failure) -> Response[bytes]:
     upstream.stats.refusals[str(failure.status)] += 1
-    return Response(failure.content(), status_code=failure.status, media_type=failure.media_type)
+    headers = {} if failure.retry_after is None else {"retry-after": str(failure.retry_after)}
+    return Response(failure.content(), status_code=failure.status, media_type=failure.media_type, headers=headers)

@@ -12,7 +12,7 @@ from .accounts import Clock
 from .memory import remember
 from .stats import Stats
 
-LIFETIME = 60.0  # seconds
+LIFETIME = 7200.0  # seconds
 NO_TOKEN = frozenset({"", "no-token"})
 
 

@@ -9,17 +9,17 @@ from typing import Literal
 
 import msgspec
 
-from .directives import Directives
+from .conduits import NO_TOKEN
 from .failures import RefusedError, coded, refused
 from .memory import remember
-from .scripts import Promise
-from .steps import Cut, Json, Made, Start, Step, Turn
+from .moved import Handoff
+from .steps import Json, Made, Start, Step, Turn, Typed
 from .tree import Recorder, Tree
 
 MAX_CONVERSATIONS = 1000
 MAX_REMEMBERED = 1000
 
-StreamStatus = Literal["IS_STREAMING", "COMPLETE"]
+StreamStatus = Literal["IS_STREAMING", "COMPLETE", "FAILURE"]
 
 
 class Pending(msgspec.Struct):
@@ -37,7 +37,8 @@ class Pending(msgspec.Struct):
 class Conversation(msgspec.Struct):
     """Whose it is, its newest message, the pieces a max_tokens answer kept back, and what can be fetched of it.
 
-    tree: None for a temporary one. answers: ids of the assistant's messages. sandbox: path -> file id.
+    tree: None for a temporary one. status, async_status: what a directive or a script makes it say.
+    answers: ids of the assistant's messages. sandbox: path -> file id.
     """
 
     id: str
@@ -55,6 +56,10 @@ class Conversation(msgspec.Struct):
     sandbox: dict[str, str] = {}
     textdocs: list[Json] = []
     pending: list[Pending] = []
+    status: StreamStatus | None = None
+    async_status: int | None = None
+    is_starred: bool | None = None
+    is_do_not_remember: bool = False
     ratings: dict[str, str] = {}
 
     @property
@@ -95,32 +100,13 @@ class Conversation(msgspec.Struct):
             remember(self.answers, step.message["id"], value=True, limit=MAX_REMEMBERED)
 
 
-class Handoff(msgspec.Struct):
-    """An answer promised in a stream: all its steps, how the promise is kept, and where the steps go when told."""
-
-    turn: Turn
-    steps: list[Step]
-    promise: Promise
-    directives: Directives
-    cuts: int
-
-    def told_from(self, offset: int) -> Iterator[Step]:
-        """The steps after the first `offset`; breaks off in the middle while cuts are left.
-
-        The event delta_encoding is not counted, because each resumed stream begins with a new one.
-        """
-        if not self.cuts:
-            return iter(self.steps[offset:])
-        self.cuts -= 1
-        return iter([*self.steps[offset : max(offset + 1, len(self.steps) // 2)], Cut()])
-
-
 class Conversations:
     """Conversations by id (protocol.md 4.1: conversation_id, parent_message_id, action continue)."""
 
     def __init__(self, deposit: Callable[[str, Made], None]) -> None:
         self._known: dict[str, Conversation] = {}
         self._handoffs: dict[str, Handoff] = {}
+        self._newest: dict[str, Handoff] = {}  # by conversation
         self._deposit = deposit
 
     def find(self, conversation_id: str, identity: str) -> Conversation:
@@ -182,12 +168,15 @@ class Conversations:
             for step in steps:
                 self._collect(conversation, turn)
                 conversation.note(step)
+                if isinstance(step, Typed) and step.event.get("type") == "conversation_async_status":
+                    conversation.async_status = step.event["async_status"]
                 if recorder:
                     recorder.record(step)
                 yield step
             self._collect(conversation, turn)
             if recorder:
-                conversation.wait_for(turn, turn.later, recorder)
+                for later in [[step] for step in turn.later] if turn.one_by_one else [turn.later]:
+                    conversation.wait_for(turn, later, recorder)
         finally:
             conversation.last_message_id, conversation.rest = turn.parent_id, turn.rest
             conversation.title = (recorder and recorder.title) or conversation.title
@@ -200,38 +189,82 @@ class Conversations:
         conversation.textdocs += turn.textdocs
         turn.textdocs = []
 
-    def hand_off(self, conversation: Conversation, token: str, handoff: Handoff) -> None:
-        """Keep an answer that is to be fetched with the resume token, or looked for (protocol.md 5.6).
+    def hand_off(self, conversation: Conversation, token: str, handoff: Handoff, steps: list[Step]) -> None:
+        """Keep an answer that is to be fetched with the resume token, on the socket, or looked for (protocol.md 5.6).
 
         Half of it is in the tree at once, as an answer that is being told would be.
         """
         self._collect(conversation, handoff.turn)
-        remember(self._handoffs, token, handoff, MAX_CONVERSATIONS)
-        for step in handoff.steps:
+        self.resumable(conversation, token, handoff)
+        for step in steps:
             conversation.note(step)
         if conversation.tree is None:
             return
-        recorder, half = Recorder(conversation.tree), len(handoff.steps) // 2
-        for step in handoff.steps[:half]:
+        recorder, half = Recorder(conversation.tree), len(steps) // 2
+        for step in steps[:half]:
             recorder.record(step)
-        conversation.wait_for(handoff.turn, handoff.steps[half:], recorder, streaming=True)
+        conversation.wait_for(handoff.turn, steps[half:], recorder, streaming=True)
         conversation.wait_for(handoff.turn, handoff.turn.later, recorder)
 
-    def handed_off(self, token: str, conversation_id: str) -> Handoff:
-        """The answer a resume token belongs to; 404 when there is nothing to resume, 410 when it must be looked for."""
-        handoff = self._handoffs.get(token)
+    def resumable(self, conversation: Conversation, token: str, handoff: Handoff) -> None:
+        """Keep an answer whose stream can be opened again."""
+        handoff.temporary = conversation.tree is None
+        remember(self._handoffs, token, handoff, MAX_CONVERSATIONS)
+        remember(self._newest, conversation.id, handoff, MAX_CONVERSATIONS)
+
+    def handed_off(self, token: str, conversation_id: str, offset: int) -> Handoff:
+        """The answer a resume belongs to; 404 when there is nothing to resume, 410 when it must be looked for. Without
+        a token only its beginning can be had."""
+        handoff = self._newest.get(conversation_id) if token in NO_TOKEN else self._handoffs.get(token)
         if handoff is None or handoff.turn.conversation_id != conversation_id:
             raise refused("not_found")
+        directives = handoff.directives
         if not handoff.promise.resumable:
-            raise refused("not_found" if handoff.directives.gone == 404 else "persisted_final_available")
+            raise refused("not_found" if directives.gone == 404 else "persisted_final_available")
+        if directives.resume is not None:
+            raise refused(directives.resume)
+        handoff.resumed += 1
+        if directives.resumes is not None and handoff.resumed > directives.resumes:
+            raise refused("not_found")
+        if handoff.temporary and directives.temporary_resume == "404":
+            raise refused("not_found")
+        if token in NO_TOKEN and offset:
+            raise refused("tokenless_resume_unavailable")
         return handoff
 
-    def resumed(self, identity: str, handoff: Handoff, offset: int) -> Iterator[Step]:
-        """The steps of a resumed stream; told to the end, the whole answer is in the tree."""
+    def resumed(self, identity: str, handoff: Handoff, offset: int) -> Iterator[bytes]:
+        """The events of a resumed stream; told to the end, the whole answer is in the tree."""
         conversation = self.find(handoff.turn.conversation_id, identity)
-        for step in handoff.told_from(offset):
-            yield step
-            if isinstance(step, Cut):
-                return
+        for frame in handoff.told_from(offset):
+            yield frame
+            if frame == handoff.frames[-1]:
+                self.over(conversation)
+
+    def over(self, conversation: Conversation) -> None:
+        """An answer has been told to its end somewhere."""
         if conversation.streaming:
             conversation.happen()
+
+    def find_of(self, handoff: Handoff) -> Conversation:
+        """The conversation of an answer."""
+        return self._known[handoff.turn.conversation_id]
+
+    def on_topic(self, topic_id: str, identity: str) -> tuple[Conversation, Handoff] | None:
+        """The caller's own answer that a topic of the socket tells."""
+        for handoff in self._newest.values():
+            if handoff.topic_id == topic_id:
+                found = self._known.get(handoff.turn.conversation_id)
+                return (found, handoff) if found is not None and found.identity == identity else None
+        return None
+
+    def stop(self, conversation: Conversation) -> None:
+        """POST stop_conversation (protocol.md 4.5): what is told elsewhere ends, what was said stays."""
+        handoff = self._newest.get(conversation.id)
+        if handoff is not None:
+            handoff.stopped = True
+        if conversation.tree is not None:
+            newest = conversation.tree.message(conversation.tree.current)
+            if conversation.streaming and newest is not None and newest["author"]["role"] == "assistant":
+                newest["status"] = "finished_partial_completion"
+                newest["metadata"]["finish_details"] = {"type": "interrupted"}
+        conversation.pending.clear()

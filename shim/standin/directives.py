@@ -18,9 +18,17 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     """What may be asked of one turn; None means "as the options say".
 
     status, html, failure, clears_in: refuse with a row of protocol.md 9.1. delay: seconds after each event.
-    say: the exact answer text. words: length of script long. stall: seconds of silence in script stall.
+    say: the exact answer text, its <tool_call> marks as they were taught. words: length of script long.
+    stall: seconds of silence in script stall.
     parts: pieces of script max_tokens. then: the script a handoff promises. polls: looks until something that happens
     later has happened. gone: status of a resume with script handoff_poll. gzip: compress the stream where accepted.
+    options: what a handoff offers. token: where its resume token is. resume: the failure every resume gets.
+    temporary_resume: what one of a temporary chat gets. breaks: how often the turn's streams break off in the middle.
+    repeat: what is handed off begins with the preamble and the handoff again. announce: a resume announces the encoding
+    again. state: what stream_status says. socket: how the topic is told (`plain`; or with `noise`: catch-ups,
+    duplicates, foreign frames; `silent`; `lost`: nothing is kept; `undone`: no [DONE]; `endless`: no `done`).
+    pictures: how many a script makes. resumes: how many
+    resumes are answered before there is nothing to resume.
     """
 
     script: str | None = None
@@ -41,6 +49,17 @@ class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     polls: int | None = None
     gone: Literal[404, 410] | None = None
     gzip: bool | None = None
+    options: Literal["both", "resume", "socket", "none"] | None = None
+    token: Literal["event", "header", "both", "neither"] | None = None
+    resume: Literal["not_found", "tokenless_resume_unavailable", "conduit_miss", "internal"] | None = None
+    temporary_resume: Literal["ok", "404"] | None = None
+    breaks: int | None = None
+    repeat: bool | None = None
+    announce: bool | None = None
+    state: Literal["IS_STREAMING", "COMPLETE", "FAILURE"] | None = None
+    socket: Literal["plain", "noise", "silent", "lost", "undone", "endless"] | None = None
+    pictures: int | None = None
+    resumes: int | None = None
 
     def __post_init__(self) -> None:
         for script in (self.script, self.then):

@@ -25,13 +25,14 @@ JSON = "application/json"
 class Failure(msgspec.Struct, frozen=True):
     """One way of saying no: a status and the `detail` value, or the text of a page when it is not JSON.
 
-    `bare`: the value is all of the body, as where one logs in, which knows no `detail`.
+    `bare`: the value is all of the body, as where one logs in, which knows no `detail`. `retry_after`: the header.
     """
 
     status: int
     detail: Any
     media_type: str = JSON
     bare: bool = False
+    retry_after: int | None = None
 
     def content(self) -> bytes:
         """The response body; `<uuid>` in a sentence becomes a fresh one, as in the sentinel refusal."""
@@ -89,6 +90,20 @@ FAILURES: dict[str, Failure] = {
     "gizmo_not_found": Failure(404, "Gizmo not found"),
     "file_not_found": coded(404, "file_not_found", "The file was not found."),
     "message_not_found": Failure(404, "Message not found"),
+    "tokenless_resume_unavailable": coded(
+        404,
+        "tokenless_resume_unavailable",
+        "A network error occurred. Please check your connection and try again.",
+    ),
+    "conduit_miss": coded(404, "conduit_miss", "Not found"),
+    "history_disabled_conversation_not_found": coded(
+        404, "history_disabled_conversation_not_found", "Conversation not found"
+    ),
+    "history_disabled_conversation_expired": coded(
+        404, "history_disabled_conversation_expired", "Conversation expired"
+    ),
+    "conversation_deleted": coded(404, "conversation_deleted", "Conversation deleted"),
+    "conversation_inaccessible": coded(404, "conversation_inaccessible", "Conversation inaccessible"),
     "persisted_final_available": coded(410, "persisted_final_available", "The answer has been saved."),
     "method_not_allowed": Failure(405, "Method Not Allowed"),
     "not_acceptable": Failure(406, "Not Acceptable"),
@@ -121,6 +136,7 @@ FAILURES: dict[str, Failure] = {
     "internal": Failure(500, "Internal server error"),
     "bad_gateway": Failure(502, "Bad gateway"),
     "unavailable": Failure(503, "Service unavailable"),
+    "server_is_overloaded": Failure(503, {"code": "server_is_overloaded"}),
     "gateway_timeout": Failure(504, "Gateway timeout"),
     **{f"edge_{status}": Failure(status, ERROR_PAGE.format(status=status), HTML) for status in range(520, 525)},
 }
@@ -130,9 +146,9 @@ def _oauth(status: int, error: str, description: str) -> Failure:
     return Failure(status, {"error": error, "error_description": description}, bare=True)
 
 
-def _newer_oauth(code: str, message: str) -> Failure:
-    body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-    return Failure(401, body, bare=True)
+def _newer_oauth(code: str, message: str, status: int = 401, param: str | None = None) -> Failure:
+    body = {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+    return Failure(status, body, bare=True)
 
 
 # What the token endpoint and the session endpoint say (protocol.md 8); the session's are no HTTP errors.
@@ -145,6 +161,7 @@ LOGIN_FAILURES: dict[str, Failure] = {
     "refresh_token_expired": _newer_oauth("refresh_token_expired", "Your refresh token has expired."),
     "refresh_token_invalidated": _newer_oauth("refresh_token_invalidated", "Your session has ended."),
     "refresh_request_expired": _newer_oauth("token_expired", "Could not validate your token."),
+    "missing_client_id": _newer_oauth("missing_required_parameter", "Missing 'client_id'", 400, "client_id"),
     "logged_out": Failure(200, {}, bare=True),
     "session_failed": Failure(200, {"error": "RefreshAccessTokenError"}, bare=True),
 }
@@ -181,22 +198,25 @@ class PlannedFailure(msgspec.Struct, forbid_unknown_fields=True):
     `where` is the step that refuses: "sentinel" (requirements, prepare, finalize), "turn", "refresh" (the token
     endpoint), "session" (the session endpoint), "upload" (files), "blob" (the PUT), "confirm" (uploaded and
     process_upload_stream), "download" (every link to a file that is asked for), "speech" (synthesize), "transcript" or
-    "history" (GET conversation/{id} and its stream_status).
+    "history" (reading a conversation, and its stream_status), "status" (that alone) or "socket" (celsius/ws/user).
     """
 
     where: Literal[
         "sentinel", "turn", "refresh", "session", "upload", "blob", "confirm", "download", "speech", "transcript",
-        "history",
+        "history", "status", "socket",
     ] = "turn"  # fmt: skip
     failure: str = ""
     status: int = 500
     html: bool = False
     clears_in: int | None = None
     detail: Any = msgspec.UNSET
+    retry_after: int | None = None
     times: int = 1
 
     def resolve(self) -> Failure:
         """The refusal this plan stands for; `clears_in` and `detail` override what the row says."""
+        if self.retry_after is not None:
+            return Failure(self.status, "Too many requests", retry_after=self.retry_after)
         if self.detail is not msgspec.UNSET:
             return Failure(self.status, self.detail)
         if self.html:

@@ -46,14 +46,33 @@ def detail(conversation: Conversation) -> Json:
         "default_model_slug": conversation.slug,
         "gizmo_id": conversation.gizmo_id,
         "async_status": _async_status(conversation),
+        "is_do_not_remember": conversation.is_do_not_remember,
+        "is_starred": conversation.is_starred,
+        "memory_scope": "global_enabled",
     }
 
 
 def stream_status(conversation: Conversation) -> Json:
     """GET conversation/{id}/stream_status; it is a look, too."""
+    if conversation.status is not None:
+        return {"status": conversation.status}
     if conversation.streaming:
         conversation.look()
     return {"status": "IS_STREAMING" if conversation.streaming else "COMPLETE"}
+
+
+def branch(conversation: Conversation, *, limit: int = 1000) -> Json:
+    """GET conversations/{id}: the messages of the current branch, oldest first (protocol.md 5.8)."""
+    shown = detail(conversation)
+    messages, place = [], shown["current_node"]
+    while place is not None:
+        node = shown["mapping"][place]
+        messages += [node["message"]] if node["message"] else []
+        place = node["parent"]
+    more = len(messages) > limit
+    page = {"start_cursor": None, "end_cursor": None, "has_previous_page": more, "has_next_page": False}
+    rest = {key: value for key, value in shown.items() if key != "mapping"}
+    return rest | {"messages": messages[:limit][::-1], "page_info": page, "is_temporary_chat": False}
 
 
 def patch(conversations: Conversations, found: list[Conversation], changes: ConversationPatch) -> Json:
@@ -63,6 +82,11 @@ def patch(conversations: Conversations, found: list[Conversation], changes: Conv
             conversations.delete(conversation)
         if changes.is_archived is not None:
             conversation.is_archived = changes.is_archived
+        if changes.is_starred is not None:
+            conversation.is_starred = changes.is_starred
+        if changes.is_do_not_remember is not None:
+            conversation.is_do_not_remember = changes.is_do_not_remember
+        conversation.gizmo_id = changes.gizmo_id or conversation.gizmo_id
         conversation.title = changes.title or conversation.title
     return {"success": True}
 
@@ -114,7 +138,9 @@ def _row(conversation: Conversation) -> Json:
 
 
 def _async_status(conversation: Conversation) -> int | None:
-    return UNDER_WAY if conversation.pending and not conversation.streaming else None
+    if not conversation.pending or conversation.streaming:
+        return None
+    return conversation.async_status or UNDER_WAY
 
 
 def _iso(seconds: float) -> str:

@@ -4,6 +4,7 @@ Rule: strict in the fields that matter, blind to those it does not know. Malform
 """
 
 from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import msgspec
@@ -11,8 +12,6 @@ import msgspec
 from .failures import RefusedError, missing_field, refused
 
 CLIENT_CREATED_ROOT = "client-created-root"
-# Models that do not think refuse the field thinking_effort (protocol.md 4.1).
-PLAIN_MODEL_PREFIXES = ("gpt-4", "text-davinci")
 
 
 class IncomingAuthor(msgspec.Struct):
@@ -84,7 +83,9 @@ class ConversationRequest(msgspec.Struct):
     timezone_offset_min: int | None = None
     system_hints: list[str] = []
     supported_encodings: list[str] = []
-    thinking_effort: Literal["standard", "extended", "max", "min"] | None = None
+    force_use_search: bool = False
+    thinking_effort: str | None = None
+    service_tier: str | None = None
 
     def __post_init__(self) -> None:
         if self.parent_message_id != CLIENT_CREATED_ROOT:
@@ -94,8 +95,6 @@ class ConversationRequest(msgspec.Struct):
                 raise ValueError("continue takes a conversation and no messages")
         elif self.messages is not None and not self.messages:
             raise ValueError("messages must not be empty")
-        if self.thinking_effort and self.model.startswith(PLAIN_MODEL_PREFIXES):
-            raise ValueError("this model takes no thinking_effort")
 
     @property
     def gizmo_id(self) -> str | None:
@@ -132,6 +131,13 @@ class ResumeRequest(msgspec.Struct):
     offset: int = 0
 
 
+class StopRequest(msgspec.Struct):
+    """Body of stop_conversation (protocol.md 4.5)."""
+
+    conversation_id: str
+    exclude_async_types: list[str] = []
+
+
 class FileRequest(msgspec.Struct):
     """Body of POST files (protocol.md 6.1); file_size in bytes."""
 
@@ -162,6 +168,9 @@ class ConversationPatch(msgspec.Struct, forbid_unknown_fields=True):
     is_visible: bool | None = None
     is_archived: bool | None = None
     title: str | None = None
+    is_starred: bool | None = None
+    is_do_not_remember: bool | None = None
+    gizmo_id: str | None = None
 
 
 class TitleRequest(msgspec.Struct):
@@ -193,12 +202,11 @@ class ArkoseRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RefreshRequest(msgspec.Struct):
-    """Body of POST /oauth/token (protocol.md 8)."""
+    """Body of POST /oauth/token (protocol.md 8, 8.1)."""
 
     grant_type: Literal["refresh_token"]
     refresh_token: str
-    client_id: str
-    redirect_uri: str
+    client_id: str = ""
 
 
 Body = TypeVar("Body")
@@ -222,6 +230,19 @@ def read_body(body: bytes, kind: type[Body]) -> Body:
         raise RefusedError(missing_field(_missing(error))) if _missing(error) else refused("invalid_body") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise refused("bad_request") from error
+
+
+def read_refresh(body: bytes, content_type: str) -> RefreshRequest:
+    """The body of a renewal, JSON or a form by its content type (protocol.md 8.1)."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/x-www-form-urlencoded":
+        body = msgspec.json.encode(dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True)))
+    elif kind != "application/json":
+        raise refused("bad_request")
+    asked = read_body(body, RefreshRequest)
+    if not asked.client_id:
+        raise refused("missing_client_id")
+    return asked
 
 
 def read_requirements(body: bytes) -> RequirementsRequest:

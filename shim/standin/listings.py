@@ -5,7 +5,7 @@ Rule: the objects hold the keys the reference lists and nothing a client could m
 
 from datetime import UTC, datetime
 
-from .accounts import Account, make_access_token
+from .accounts import PICKER, Account, make_access_token
 from .steps import Json
 
 TITLES = {"auto": "Auto", "text-davinci-002-render-sha": "Default (GPT-3.5)", "research": "Research"}
@@ -26,6 +26,8 @@ def models(account: Account) -> Json:
         "subscription_level": account.plan,
         "default_model": "auto",
     }
+    if account.listing == "presets":
+        return _picker(account)
     rows = [_model(slug) for slug in account.slugs]
     return {"models": rows, "categories": [category], "default_model_slug": "auto"}
 
@@ -47,6 +49,45 @@ def _model(slug: str) -> Json:
         "product_features": {"attachments": files},
         "enabled_tools": ["tools"],
     }
+
+
+def _picker(account: Account) -> Json:
+    """The same as it is since 2026: efforts for each model, and the page's presets, titled in somebody's language."""
+    rows = []
+    for slug in account.slugs:
+        kind, context, efforts = PICKER.get(slug, ("none", 8192, ()))
+        known = {
+            "max_tokens": context,
+            "reasoning_type": kind,
+            "configurable_thinking_effort": bool(efforts),
+            "thinking_efforts": [{"thinking_effort": effort, "full_label": effort} for effort in efforts],
+            "is_work_mode_model": slug.endswith("-wm"),
+            "enabled_tools": ["tools", "tools2", "search", "canvas", "image_gen_tool_enabled"],
+            "service_tier_options": ["priority"] if slug.endswith("-thinking") else [],
+        }
+        rows.append(_model(slug) | known)
+    presets = [
+        {"id": place, "title": title, "model_slug": slug, "lane": lane, "preset_type": "available"}
+        | ({"thinking_effort": effort} if effort else {})
+        for place, (title, slug, lane, effort) in enumerate(PRESETS)
+    ]
+    version = {"id": "latest", "display_text": "Latest", "slugs": list(account.slugs), "intelligence_presets": presets}
+    return {
+        "models": rows,
+        "categories": [],
+        "versions": [version],
+        "default_model_slug": account.slugs[0],
+        "model_picker_version": 2,
+    }
+
+
+PRESETS = (
+    ("Sofort", "gpt-5-6-instant", "instant", None),
+    ("Mittel", "gpt-5-6-thinking", "thinking", "standard"),
+    ("Hoch", "gpt-5-6-thinking", "thinking", "extended"),
+    ("Sehr hoch", "gpt-5-6-thinking", "thinking", "max"),
+    ("Pro", "gpt-6-pro", "pro", None),
+)
 
 
 def is_thinking(slug: str) -> bool:
@@ -129,12 +170,15 @@ def session(account: Account, now: float) -> Json:
         "intercom_hash": "",
     }
     expires = datetime.fromtimestamp(now + account.lifetime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return {"user": user, "expires": expires, "accessToken": _access_token(account, now), "authProvider": "auth0"}
+    team = account.plan == "team"
+    place = {"id": account.account_id, "planType": account.plan, "structure": "workspace" if team else "personal"}
+    token = make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime)
+    return {"user": user, "expires": expires, "account": place, "accessToken": token, "authProvider": "auth0"}
 
 
-def refreshed(account: Account, now: float, refresh_token: str) -> Json:
+def refreshed(account: Account, now: float, refresh_token: str, client_id: str) -> Json:
     """The 200 of POST /oauth/token (protocol.md 8)."""
-    token = _access_token(account, now)
+    token = make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime, client_id)
     return {
         "access_token": token,
         "refresh_token": refresh_token,
@@ -143,7 +187,3 @@ def refreshed(account: Account, now: float, refresh_token: str) -> Json:
         "expires_in": account.lifetime,
         "scope": "openid email profile offline_access model.request model.read",
     }
-
-
-def _access_token(account: Account, now: float) -> str:
-    return make_access_token(account.name, account.plan, now + account.lifetime, account.lifetime)

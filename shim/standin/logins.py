@@ -1,7 +1,10 @@
 """Where one logs in again: refresh tokens and session cookies, and what becomes of them (protocol.md 8).
 
-Rule: each token has a generation. A session cookie is renewed with every answer, a refresh token only for accounts that
-rotate; there the older ones are refused, which is how a client that uses one twice is found out.
+Rules:
+* each token has a generation. A session cookie is renewed with every answer, a refresh token only for accounts that
+  rotate; there the older ones are refused, which is how a client that uses one twice is found out;
+* a refresh token is good with one client id (8.1). Asking with another one is refused and costs it nothing;
+* whoever uses a refresh token twice ends all those that descend from the same log-in.
 """
 
 from collections.abc import Mapping
@@ -25,22 +28,34 @@ class Logins:
         self._accounts = accounts
         self._stats = stats
         self._clock = clock
-        self._refresh_tokens: dict[str, tuple[str, int]] = {}
+        self._refresh_tokens: dict[str, tuple[str, str, int]] = {}
         self._newest: dict[str, int] = {}
+        self._ended: dict[str, bool] = {}
 
-    def refresh(self, token: str) -> Json:
+    def refresh(self, token: str, client_id: str) -> Json:
         """An access token for a refresh token; refuses with the rows of LOGIN_FAILURES."""
-        account, generation = self._whose(token)
+        name, client, generation = self._refresh_tokens.get(token, ("", "", 0))
+        if not name:
+            name, client = self._accounts.by_first_refresh_token(token) or ("", "")
+        account = self._accounts.get(name)
+        if account is None:
+            raise refused("refresh_request_expired" if token.startswith("rt_") else "invalid_grant")
+        if client_id != client:
+            raise refused("invalid_grant")
         if failure := account.take_failure("refresh"):
             raise failure
-        if generation != self._newest.get(f"refresh:{account.name}", 0):
+        family = f"refresh:{client}:{name}"
+        if family in self._ended:
+            raise refused("refresh_token_invalidated")
+        if generation != self._newest.get(family, 0):
+            remember(self._ended, family, True)
             raise refused("refresh_token_reused")
         self._count("refresh", account, generation)
         following = generation + account.rotates
-        new = make_refresh_token(account.name, following)
-        remember(self._newest, f"refresh:{account.name}", following)
-        remember(self._refresh_tokens, new, (account.name, following))
-        return listings.refreshed(account, self._clock(), new)
+        new = make_refresh_token(name, following, client)
+        remember(self._newest, family, following)
+        remember(self._refresh_tokens, new, (name, client, following))
+        return listings.refreshed(account, self._clock(), new, client)
 
     def session(self, cookies: Mapping[str, str]) -> tuple[Json, dict[str, str]]:
         """(body, cookies to set); nobody is `{}` and no cookies."""
@@ -58,13 +73,6 @@ class Logins:
         new = make_session_token(name, newest + 1, account.session_length)
         callback = {CALLBACK_COOKIE: "https%3A%2F%2Fchatgpt.com%2F"}
         return listings.session(account, self._clock()), callback | cut(new)
-
-    def _whose(self, token: str) -> tuple[Account, int]:
-        name, generation = self._refresh_tokens.get(token, ("", 0))
-        account = self._accounts.get(name) or self._accounts.by_first_refresh_token(token)
-        if account is None:
-            raise refused("invalid_grant")
-        return account, generation
 
     def _count(self, kind: str, account: Account, generation: int) -> None:
         self._stats.exchanges[f"{kind}:{account.name}:{generation}"] += 1

@@ -18,6 +18,7 @@ class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
     expire_after: life of a requirement token in seconds. seed None = different every time.
     reuse: make the stream of equal turns only once, ids included, so that a bench pays for sending alone.
     gzip: compress every answer where the caller accepts it.
+    oauth_gone: /oauth/token answers 404, as the old host does (protocol.md 8).
     check_p: whether a `p` is checked (protocol.md 2.4). control: directives and /standin/* are honoured.
     """
 
@@ -26,6 +27,7 @@ class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
     expire_after: int = 540
     require_sentinel: bool = True
     check_p: bool = True
+    oauth_gone: bool = False
     script: str = "auto"
     words: int = 3000
     delay: float = 0.0

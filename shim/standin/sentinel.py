@@ -76,6 +76,8 @@ class Sentinel:
 
     def requirements(self, caller: Caller, p: str | None) -> dict[str, Any]:
         """The answer of one-step chat-requirements (protocol.md 2.1)."""
+        if caller.account.sentinel == "two-step":
+            raise refused("internal")
         self._check_requirements_token(p)
         issued = self._ask(caller)
         return {
@@ -88,6 +90,8 @@ class Sentinel:
 
     def prepare(self, caller: Caller, p: str | None) -> dict[str, Any]:
         """The answer of the first of two steps (protocol.md 2.2)."""
+        if caller.account.sentinel == "one-step":
+            raise refused("not_found")
         self._check_requirements_token(p)
         issued = self._ask(caller)
         issued.prepare_token = _new_token()
@@ -95,7 +99,11 @@ class Sentinel:
         return {
             "persona": caller.account.persona,
             "prepare_token": issued.prepare_token,
-            **self._demands(issued),
+            **{
+                name: asked
+                for name, asked in self._demands(issued).items()
+                if issued.challenge or name != "proofofwork"
+            },
             "so": {"required": caller.account.so != "off", "dx": None},
         }
 

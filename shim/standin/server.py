@@ -33,7 +33,7 @@ async def serve_standin(
     """Serve until the block is left; port 0 = any free one. Raises OSError when the port is taken."""
     app = create_standin(options)
     upstream: Upstream = app.state.upstream
-    async with serve_app(app, port, host) as claimed:
+    async with serve_app(app, port, host, websockets=True) as claimed:
         try:
             yield RunningStandin(f"http://{host}:{claimed}", host, claimed, upstream)
         finally:

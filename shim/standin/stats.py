@@ -49,6 +49,8 @@ class Stats:
         self.exchanges: Counter[str] = Counter()  # by "refresh:NAME:GENERATION" or "session:NAME:GENERATION"
         self.conduits: Counter[str] = Counter(issued=0, presented=0, unknown=0)
         self.files: Counter[str] = Counter(announced=0, stored=0, stored_bytes=0, confirmed=0, attached=0, fetched=0)
+        self.stops: Counter[str] = Counter()  # stop_conversation, by conversation
+        self.sockets: Counter[str] = Counter(opened=0, refused=0)
         self.arkose: Counter[str] = Counter(issued=0, accepted=0)
         self.open: list[OpenStream] = []
         self.ended: deque[EndedStream] = deque(maxlen=1000)

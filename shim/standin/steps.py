@@ -76,7 +76,9 @@ class Turn(msgspec.Struct):
 
     parts: into how many pieces script max_tokens cuts; rest: those not told yet. made: files made on the way.
     sandbox: paths and their file ids. later: what happens after the stream has ended, once it was looked for `polls`
-    times (-1 = never). tool, use_case: what server_ste_metadata says.
+    times (-1 = never). one_by_one: one of them each time. pictures: how many a script makes. options: what a handoff
+    offers. forgetful: the chat is not to be remembered. asked_slug, effort: what the turn asked for.
+    tool, use_case: what server_ste_metadata says.
     """
 
     question: str
@@ -92,6 +94,12 @@ class Turn(msgspec.Struct):
     stall: float = 3600.0
     parts: int = 2
     polls: int = 2
+    pictures: int = 4
+    options: str = "both"
+    forgetful: bool = False
+    asked_slug: str = "auto"
+    effort: str | None = None
+    one_by_one: bool = False
     tool: str | None = None
     use_case: str = "text"
     gizmo_id: str | None = None
@@ -148,9 +156,11 @@ class Turn(msgspec.Struct):
             "content_references": [],
             "message_type": "next",
             "model_slug": self.slug,
-            "default_model_slug": "auto",
+            "default_model_slug": self.asked_slug,
             "model_switcher_deny": [],
         }
+        if self.effort:
+            metadata["thinking_effort"] = self.effort
         if self.gizmo_id:
             metadata["gizmo_id"] = self.gizmo_id
         return self.message("assistant", content, metadata=metadata | fields.pop("metadata", {}), **fields)

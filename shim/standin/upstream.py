@@ -4,8 +4,9 @@ Rule: nothing here knows HTTP beyond headers and bytes; a refusal is a RefusedEr
 """
 
 import asyncio
+import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from random import Random
 
 import msgspec
@@ -14,7 +15,7 @@ from . import scripts
 from .accounts import Accounts, Caller
 from .chunks import CHUNKINGS, compressed, emit, with_pace
 from .conduits import Conduits
-from .conversations import Conversation, Conversations, Handoff
+from .conversations import Conversation, Conversations
 from .directives import Directives, read_directives
 from .encode import Deltas, Encoder, Encoding, Snapshots, encode
 from .failures import RefusedError, refused
@@ -23,13 +24,21 @@ from .incoming import ConversationRequest, ResumeRequest, read_body, read_conver
 from .listings import is_thinking
 from .logins import Logins
 from .memory import remember
+from .moved import Handoff
 from .options import StandinOptions
+from .scripts.lately import RESEARCH
 from .sentinel import Sentinel
+from .socket import Sockets
 from .stats import Stats, StreamEnd, TurnRecord
-from .steps import Json, Pause, Step, Turn
+from .steps import Json, Pause, Step, Turn, Typed
 
+WORK_FALLBACK = "gpt-5-6"
 # Never kept, not even for a test to look at.
 CREDENTIALS = frozenset({"authorization", "cookie"})
+
+# The mark around a function call as a prompt teaches it, and as a test writes it (also where a gateway escaped it).
+_TAUGHT_MARK = re.compile(r"^<tool_call(_\w+)>$", re.MULTILINE)
+_WRITTEN_MARK = re.compile(r"<\\?(/?)tool_call>")
 
 # Streams kept with options.reuse.
 MAX_MADE = 32
@@ -48,6 +57,7 @@ class Told(msgspec.Struct):
 
     parts: AsyncIterator[bytes]
     gzip: bool
+    headers: dict[str, str] = {}
 
 
 class Upstream:
@@ -68,6 +78,7 @@ class Upstream:
         self.files = Files(self.accounts, self.stats, self.options.clock)
         self.conduits = Conduits(self.options.clock, self.stats)
         self.conversations = Conversations(self.files.deposit)
+        self.sockets = Sockets(self.options.clock)
         self.plans: deque[Plan] = deque()
         self._made: dict[str, list[bytes | Pause]] = {}
 
@@ -80,28 +91,73 @@ class Upstream:
             raise refused("too_long")
         if self.options.require_sentinel:
             self.sentinel.admit(caller, headers)
+        if caller.account.refused:
+            raise refused("sentinel")
         slug = caller.account.resolve_slug(conversation.model)
+        if conversation.thinking_effort and conversation.thinking_effort not in caller.account.efforts(slug):
+            raise refused("invalid_body")
+        if RESEARCH in conversation.system_hints and conversation.history_and_training_disabled:
+            raise refused("bad_request")
+        if slug.endswith("-wm") and conversation.history_and_training_disabled:
+            slug = WORK_FALLBACK  # silently (protocol.md 4.3)
         self.conduits.present(headers.get("x-conduit-token", ""))
         self._check_limits(caller)
         self.files.check(caller.account, conversation.messages or [])
         directives, question = self._directives(caller, conversation)
         turn = self._begin(caller, conversation, slug, question, directives)
         steps = self._steps(caller, conversation, turn, directives)
+        token = scripts.resume_token(turn)
+        shown = {"x-conduit-token": token} if directives.token in {"header", "both"} else {}
+        if directives.token in {"header", "neither"}:
+            steps = (step for step in steps if not _is_token(step))
         wanted: Encoding = "v1" if "v1" in conversation.supported_encodings else "snapshot"
         gzip = self._compresses(headers, directives)
+        if directives.breaks and (directives.script or "") not in scripts.HANDOFFS:
+            return Told(
+                self._stream(caller, self._breaking(caller, turn, steps, directives, token)), gzip=False, headers=shown
+            )
         made = self._made_once if self.options.reuse else self._parts
-        return Told(self._stream(caller, made(turn, steps, directives, wanted, gzip=gzip)), gzip)
+        return Told(self._stream(caller, made(turn, steps, directives, wanted, gzip=gzip)), gzip, shown)
 
     def resume(self, caller: Caller, headers: Mapping[str, str], body: bytes) -> Told:
-        """The answer that a stream_handoff promised (protocol.md 5.6)."""
+        """The answer that a stream_handoff promised, or whose stream broke (protocol.md 5.6)."""
         asked = read_body(body, ResumeRequest)
         self.conversations.find(asked.conversation_id, caller.identity)
-        handoff = self.conversations.handed_off(headers.get("x-conduit-token", ""), asked.conversation_id)
-        steps = self.conversations.resumed(caller.identity, handoff, asked.offset)
-        # An offset counts operations, so there is nothing else to resume in.
-        directives = msgspec.structs.replace(handoff.directives, encoding="v1")
-        gzip = self._compresses(headers, directives)
-        return Told(self._stream(caller, self._parts(handoff.turn, steps, directives, "v1", gzip=gzip)), gzip)
+        token = headers.get("x-conduit-token", "")
+        handoff = self.conversations.handed_off(token, asked.conversation_id, asked.offset)
+        frames = self.conversations.resumed(caller.identity, handoff, asked.offset)
+        gzip = self._compresses(headers, handoff.directives)
+        parts = self._paced(frames, handoff.turn, handoff.directives, gzip=gzip)
+        return Told(self._stream(caller, _until_stopped(parts, handoff)), gzip)
+
+    def stop(self, caller: Caller, conversation_id: str) -> None:
+        """POST stop_conversation: it is counted, and whatever goes on elsewhere ends (protocol.md 4.5)."""
+        self.stats.stops[conversation_id] += 1
+        self.conversations.stop(self.conversations.find(conversation_id, caller.identity))
+
+    def _breaking(
+        self, caller: Caller, turn: Turn, steps: Iterator[Step], directives: Directives, token: str
+    ) -> Iterator[bytes | Pause]:
+        """A turn whose own stream breaks off, to be opened again."""
+        frames = self._frames(turn, steps, directives)
+        handoff = Handoff(turn, frames, scripts.Promise(), directives, directives.breaks or 1)
+        self.conversations.resumable(self.conversations.find(turn.conversation_id, caller.identity), token, handoff)
+        return self._paced(handoff.told_from(0), turn, directives, gzip=False)
+
+    def _frames(self, turn: Turn, steps: Iterable[Step], directives: Directives) -> list[bytes]:
+        escapes = directives.escapes or self.options.escapes
+        events = encode(
+            steps, Deltas(turn.conversation_id, turn.rng), turn.rng, escapes=escapes, noise=self.options.noise
+        )
+        return [event for event in events if isinstance(event, bytes)]
+
+    def _paced(
+        self, events: Iterable[bytes | Pause], turn: Turn, directives: Directives, *, gzip: bool
+    ) -> Iterator[bytes | Pause]:
+        delay = self.options.delay if directives.delay is None else directives.delay
+        events = compressed(events) if gzip else events
+        paced = with_pace(events, delay) if delay > 0 else events
+        return CHUNKINGS[directives.chunks or self.options.chunks](paced, turn.rng)
 
     def _compresses(self, headers: Mapping[str, str], directives: Directives) -> bool:
         wanted = self.options.gzip if directives.gzip is None else directives.gzip
@@ -162,13 +218,19 @@ class Upstream:
             rng=rng,
             now=self.options.clock(),
             words=self.options.words if directives.words is None else directives.words,
-            say=directives.say,
+            say=directives.say and _as_taught(directives.say, conversation),
             stall=3600.0 if directives.stall is None else directives.stall,
             parts=directives.parts or 2,
             polls=2 if directives.polls is None else directives.polls,
+            pictures=directives.pictures or 4,
+            asked_slug=conversation.model,
+            effort=conversation.thinking_effort,
             gizmo_id=conversation.gizmo_id,
         )
         turn.conversation_id = conversation_id or turn.new_id()
+        turn.forgetful = (
+            bool(conversation_id) and self.conversations.find(conversation_id, caller.identity).is_do_not_remember
+        )
         self.stats.turns[caller.account.name] += 1
         return turn
 
@@ -199,11 +261,16 @@ class Upstream:
         """The steps of a handoff; what it promises is made at once and told elsewhere."""
         begun = self._begun(caller, conversation, turn)
         then = directives.then or _fitting_script(conversation, turn, directives)
-        steps: list[Step] = [step for step in scripts.play(then, turn) if not isinstance(step, Pause)]
         promise = scripts.HANDOFFS[name]
-        handoff = Handoff(turn, steps, promise, directives, promise.cuts)
-        self.conversations.hand_off(begun, scripts.resume_token(turn), handoff)
-        yield from self.conversations.told(begun, turn, scripts.play(name, turn), kept=False)
+        turn.options = directives.options or "both"
+        opening: list[Step] = list(scripts.play(name, turn))
+        steps: list[Step] = [step for step in scripts.play(then, turn) if not isinstance(step, Pause)]
+        whole = [*(opening if directives.repeat else ()), *steps]
+        breaks = promise.cuts if directives.breaks is None else directives.breaks
+        handoff = Handoff(turn, self._frames(turn, whole, directives), promise, directives, breaks)
+        begun.status = directives.state
+        self.conversations.hand_off(begun, scripts.resume_token(turn), handoff, steps)
+        yield from self.conversations.told(begun, turn, iter(opening), kept=False)
 
     def _begun(self, caller: Caller, conversation: ConversationRequest, turn: Turn) -> Conversation:
         newest = conversation.last_user_message
@@ -247,10 +314,7 @@ class Upstream:
         )
         escapes = directives.escapes or options.escapes
         events = encode(steps, encoder, turn.rng, escapes=escapes, noise=options.noise)
-        delay = options.delay if directives.delay is None else directives.delay
-        events = compressed(events) if gzip else events
-        paced = with_pace(events, delay) if delay > 0 else events
-        return CHUNKINGS[directives.chunks or options.chunks](paced, turn.rng)
+        return self._paced(events, turn, directives, gzip=gzip)
 
 
 def _fitting_script(conversation: ConversationRequest, turn: Turn, directives: Directives) -> str:
@@ -259,9 +323,27 @@ def _fitting_script(conversation: ConversationRequest, turn: Turn, directives: D
         return "long"
     if directives.stall is not None:
         return "stall"
-    if "search" in conversation.system_hints:
+    newest = conversation.last_user_message
+    hints = {*conversation.system_hints, *((newest.metadata.get("system_hints") or []) if newest else [])}
+    if RESEARCH in hints:
+        return "research"
+    if "picture_v2" in hints:
+        return "image_gen"
+    if "search" in hints or conversation.force_use_search:
         return "citations"
     return "reasoning" if is_thinking(turn.slug) else "text"
+
+
+def _is_token(step: Step) -> bool:
+    return isinstance(step, Typed) and step.event.get("type") == "resume_conversation_token"
+
+
+def _until_stopped(parts: Iterator[bytes | Pause], handoff: Handoff) -> Iterator[bytes | Pause]:
+    """What is told elsewhere ends where it was stopped (protocol.md 4.5)."""
+    for part in parts:
+        if handoff.stopped:
+            return
+        yield part
 
 
 def _check_accept(headers: Mapping[str, str]) -> None:
@@ -269,3 +351,10 @@ def _check_accept(headers: Mapping[str, str]) -> None:
     accept = headers.get("accept", "*/*")
     if "text/event-stream" not in accept and "*/*" not in accept:
         raise refused("not_acceptable")
+
+
+def _as_taught(say: str, conversation: ConversationRequest) -> str:
+    """What is to be said, with its `<tool_call>` marks as the conversation teaches them, as a model would."""
+    told = [message.content.text for message in conversation.messages or () if message.author.role == "system"]
+    taught = _TAUGHT_MARK.findall("\n".join(told))
+    return _WRITTEN_MARK.sub(rf"<\1tool_call{taught[-1]}>", say) if taught else say

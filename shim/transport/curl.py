@@ -12,14 +12,14 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from curl_cffi import AsyncCurl, Curl, CurlError, ffi, lib
+from curl_cffi import AsyncCurl, Curl, CurlError, CurlInfo, ffi, lib
 from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
 from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
-from shim.transport.failures import failure_of_curl
+from shim.transport.failures import ProxyState, failure_of_curl, refused_by_proxy
 from shim.transport.outgoing import OutgoingBody
 
 _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the faster side has to wait
@@ -82,7 +82,7 @@ class _Session:
         self._multi = AsyncCurl()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
-        self._proxy = proxy
+        self.proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
         self._spare: deque[Curl] = deque(maxlen=_MAX_SPARE_HANDLES)
@@ -123,7 +123,8 @@ class _Session:
         easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
         easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
         easy.setopt(CurlOpt.NOSIGNAL, 1)
-        easy.setopt(CurlOpt.PROXY, self._proxy or "")
+        easy.setopt(CurlOpt.PROXY, self.proxy or "")
+        easy.setopt(CurlOpt.NOPROXY, "")  # else NO_PROXY of the environment would send calls past PROXY_URL, silently
         return easy
 
 
@@ -172,6 +173,7 @@ class CurlResponse:
         self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
         self.easy.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
         self.easy.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        self._is_secure = request.url.startswith("https:")
         self.outgoing: OutgoingBody | None = None
         if isinstance(request.body, StreamedBody):
             self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
@@ -196,6 +198,8 @@ class CurlResponse:
                     "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
                 )
             await self._wait()
+        if self.status == 407 and self._session.proxy is not None:
+            raise refused_by_proxy()
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""
@@ -315,7 +319,7 @@ class CurlResponse:
             self.outgoing.close()  # upstream may have answered before it had all
         error = None if call.cancelled() else call.exception()
         if isinstance(error, CurlError) and self._error is None:
-            self._error = failure_of_curl(error)
+            self._error = failure_of_curl(error, self._proxy_state())
         elif error is not None and self._error is None:
             self._error = UpstreamError(
                 "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
@@ -324,6 +328,18 @@ class CurlResponse:
         if self._then is not None:
             self.close()
         self._wake()
+
+    def _proxy_state(self) -> ProxyState | None:
+        proxy = self._session.proxy
+        if proxy is None:
+            return None
+        scheme, easy = proxy.partition("://")[0], self.easy
+        return ProxyState(
+            scheme,
+            tunnels=self._is_secure and scheme in {"http", "https"},
+            fresh=easy.getinfo(CurlInfo.NUM_CONNECTS) != 0,
+            status=int(str(easy.getinfo(CurlInfo.HTTP_CONNECTCODE))),
+        )
 
     # --- deadlines --------------------------------------------------------------------------------------------------
 

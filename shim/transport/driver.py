@@ -8,8 +8,8 @@ import asyncio
 from typing import Literal, Protocol, TypeVar
 
 from arkose import ArkoseError
-from pow import Challenge, PowError, ProofNotSolvedError
-from shim.errors import About, RefusedError, Sent, UpstreamError
+from pow import Challenge, PowError, ProofNotSolvedError, SolverBusyError
+from shim.errors import About, RefusedError, Sent, UnavailableError
 from shim.protocol.commands import Command, FetchArkose, Handshake, Reply, Send, SolvePow, Wait
 from shim.transport.base import ConnectionKey, Transport, read_reply
 
@@ -69,16 +69,19 @@ class Driver:
             return await self._solver.solve(challenge, config)
         except ProofNotSolvedError:
             return None
-        except PowError as error:
-            raise UpstreamError(
-                "The gateway is busy with proofs of work",
-                code="proof_of_work_busy",
-                about=About.GATEWAY,
-                sent=Sent.NEVER,
+        except SolverBusyError as error:
+            raise _unavailable(
+                "The gateway is busy with proofs of work", "proof_of_work_busy", error.retry_after
             ) from error
+        except PowError as error:
+            raise _unavailable(f"No proof of work could be made: {error}", "proof_of_work_failed", 1.0) from error
 
     async def _fetch(self, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
         try:
             return await self._arkose.fetch(blob=blob, method=method)
         except ArkoseError as error:
             raise RefusedError(str(error), code="arkose_failed", about=About.CHECK) from error
+
+
+def _unavailable(message: str, code: str, retry_after: float) -> UnavailableError:
+    return UnavailableError(message, code=code, retry_after=retry_after, about=About.PROOF, sent=Sent.NEVER)

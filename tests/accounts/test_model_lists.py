@@ -6,6 +6,7 @@ import pytest
 
 from shim.accounts.model_lists import ModelLists
 from shim.errors import CredentialError, UpstreamError
+from shim.protocol.catalog import Catalog, KnownModel
 
 
 class Clock:
@@ -21,7 +22,7 @@ def fetcher(result):
         await asyncio.sleep(0)
         if isinstance(result, Exception):
             raise result
-        return result
+        return Catalog(tuple(map(KnownModel, result)))
 
     fetch.calls = 0
     return fetch
@@ -66,7 +67,7 @@ async def test_one_waiting_client_that_leaves_does_not_take_the_fetch_with_it():
 
     async def fetch():
         await go.wait()
-        return ("x",)
+        return Catalog((KnownModel("x"),))
 
     leaving = asyncio.create_task(lists.get("a", fetch))
     staying = asyncio.create_task(lists.get("a", fetch))
@@ -75,3 +76,13 @@ async def test_one_waiting_client_that_leaves_does_not_take_the_fetch_with_it():
     await asyncio.sleep(0)
     go.set()
     assert (await staying).slugs == ("x",)
+
+
+async def test_a_list_that_was_had_once_outlasts_a_failure_to_fetch_it():
+    clock = Clock()
+    lists = ModelLists(clock)
+    await lists.get("a", fetcher(("x",)))
+    clock.now += 3601
+    assert lists.is_due("a")
+    assert (await lists.get("a", fetcher(UpstreamError("no")))).slugs == ("x",)
+    assert lists.last("a").slugs == ("x",)

@@ -14,6 +14,7 @@ from shim.errors import (
     LimitError,
     RefusedError,
     RequestError,
+    Sent,
     UnavailableError,
     UpstreamError,
 )
@@ -54,6 +55,7 @@ def said(error, *, renewable=False, own=False):
         (RefusedError("x", code="cf-please-wait", about=About.ADDRESS), False, Limited(1030, None, "cf-please-wait")),
         (RefusedError("x", code="proof_of_work_too_hard", about=About.CHECK), False, Released()),
         (turnstile_required(), False, Released()),
+        (UnavailableError("x", retry_after=5, about=About.PROOF), False, Released()),
         (UpstreamError("x"), False, Released()),
         (DeadlineError("x"), False, Released()),
         (RequestError("x", status=413), False, Released()),
@@ -110,6 +112,7 @@ def test_for_a_callers_own_account_only_upstreams_word_is_kept():
         (UpstreamError("x"), True, False),
         (UpstreamError("x", about=About.POOL), False, False),
         (LimitError("x", about=About.POOL_BUSY), False, False),
+        (UnavailableError("x", retry_after=5, about=About.PROOF, sent=Sent.NEVER), False, False),
         (DeadlineError("x"), False, False),
         (failure_of_curl(CurlError("x", CurlECode.OPERATION_TIMEDOUT)), True, True),
     ],

@@ -202,7 +202,8 @@ def test_an_account_whose_renewal_failed_waits_for_its_time():
     pool.report("a", RenewalFailed("timeout", 50.0), 21.0)
     pool.end(waits, Unused(), 21.0)
     error = shortage(pool, 22.0)
-    assert (error.retry_after, error.counts) == (28.0, {"expired": 1})
+    assert (error.shortage, error.retry_after) == (Shortage.NOT_RENEWED, 28.0)
+    assert error.counts == {"not renewed: timeout": 1}
     assert pool.view("a", 22.0).why == "timeout"
     assert lend(pool, 50.0).needs_renewal
 
@@ -690,6 +691,11 @@ class Known:
         waits = self.renewing is not None
         return fresh or waits or (self.of.refresh_token is not None and condition.retry_at <= now)
 
+    def limited(self, asked: tuple[str, ...], now: float) -> bool:
+        condition = self.condition
+        over = (condition.cooling.get(key, 0.0) <= now for key in (self.slug(asked), EVERY_MODEL))
+        return condition.parked is None and not all(over)
+
     def usable_again(self, asked: tuple[str, ...], now: float) -> float:
         """By trying every moment at which anything ends."""
         moments = {*self.condition.cooling.values(), self.condition.retry_at}
@@ -768,8 +774,12 @@ class PoolAgainstScan(RuleBasedStateMachine):
             error = shortage(self.pool, self.now, asked, exclude=exclude, owner=owner)
             again = min((each.usable_again(asked, self.now) for each in able.values()), default=math.inf)
             asked_of = len(self.known) if owner is None else 1
-            assert error.shortage is self.shortage(able, usable, exclude, owner, again, asked_of)
-            assert error.retry_after == (again - self.now if error.shortage is Shortage.LATER else None)
+            expected = self.shortage(able, usable, exclude, owner, again, asked_of)
+            if expected is Shortage.LATER and not any(each.limited(asked, self.now) for each in able.values()):
+                expected = Shortage.NOT_RENEWED
+            assert error.shortage is expected
+            waits = error.shortage in {Shortage.LATER, Shortage.NOT_RENEWED}
+            assert error.retry_after == (again - self.now if waits else None)
             return
         lease = lend(self.pool, self.now, asked, exclude=exclude, owner=owner)
         chosen = self.known[lease.account.id]

@@ -13,10 +13,10 @@ import pytest
 from pow import ClientProfile
 from shim.accounts.account import Account, Condition
 from shim.accounts.renewal import Renewals, RenewalTimes, exchange_by
-from shim.accounts.states import RenewalBegan, RenewalDropped, RenewalRefused, Renewed, Supplied
+from shim.accounts.states import RenewalBegan, RenewalDropped, RenewalFailed, RenewalRefused, Renewed, Supplied
 from shim.accounts.stores.base import Change, StoreError
 from shim.errors import DeadlineError, GatewayError, LimitError, UpstreamError
-from shim.protocol.turn.renewal import DeadCredentialError, TokenEndpoints
+from shim.protocol.turn.renewal import DeadCredentialError, TokenEndpoints, WrongAddressError
 from shim.standin import Account as User
 from shim.standin import (
     StandinOptions,
@@ -25,6 +25,7 @@ from shim.standin import (
     make_session_token,
     serve_standin,
 )
+from shim.standin.accounts import CODEX_CLIENT, MOBILE_CLIENT, OLD_MOBILE_CLIENT, PLATFORM_CLIENT, WEB_CLIENT
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
@@ -580,6 +581,7 @@ async def test_what_is_not_stored_yet_is_not_exchanged_either(world):
     [
         "invalid_grant",
         "access_denied",
+        "refresh_request_expired",
         "refresh_token_reused",
         "refresh_token_expired",
         "refresh_token_invalidated",
@@ -587,22 +589,114 @@ async def test_what_is_not_stored_yet_is_not_exchanged_either(world):
     ],
 )
 async def test_dead_is_dead_and_asked_once(world, reason):
-    account = world.put(by_refresh(**ending_in(-5)))
+    account = world.put(by_refresh(**ending_in(-5), client_id=OLD_MOBILE_CLIENT, client_sure=True))
     process = world.start()
     world.fail("refresh", reason, times=-1)
     outcomes = await asyncio.gather(*(process.renewals.renew(account) for _ in range(10)), return_exceptions=True)
-    assert {outcome.reason for outcome in outcomes} == {reason}
+    assert {outcome.reason for outcome in outcomes} == {reason.replace("refresh_request_expired", "token_expired")}
     assert world.asked == 1
     assert not world.shelf.locks
 
 
 async def test_a_token_nobody_knows(world):
-    account = world.put(Account("a", refresh_token="x" * 45))
-    with pytest.raises(DeadCredentialError, match="invalid_grant"):
-        await world.start().renewals.renew(account)
+    for number, (token, asked) in enumerate((("x" * 45, 3), ("rt_" + "x" * 45, 2))):
+        before, account = world.asked, world.put(Account(f"a{number}", refresh_token=token))
+        with pytest.raises(DeadCredentialError):
+            await world.start().renewals.renew(account)
+        assert world.asked - before == asked  # each client id it may have, once
 
 
-@pytest.mark.parametrize("failure", ["internal", "edge_520", "unauthorized", "refresh_request_expired"])
+# --- client ids -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client_id", "given", "asked"),
+    [
+        (OLD_MOBILE_CLIENT, {}, 1),
+        (MOBILE_CLIENT, {}, 1),
+        (CODEX_CLIENT, {}, 2),  # by its form it may as well be the mobile one's
+        (CODEX_CLIENT, {"client_id": CODEX_CLIENT}, 1),
+        (PLATFORM_CLIENT, {"client_id": PLATFORM_CLIENT}, 1),
+        (MOBILE_CLIENT, {"client_id": CODEX_CLIENT}, 2),  # what was told is wrong
+        (OLD_MOBILE_CLIENT, {"client_id": PLATFORM_CLIENT}, 2),
+        (MOBILE_CLIENT, {"client_id": WEB_CLIENT}, 1),  # the claim of an access token that a session brought
+    ],
+)
+async def test_each_client_id_is_found_and_kept(world, client_id, given, asked):
+    account = world.put(Account("a", refresh_token=make_refresh_token(ALICE, client_id=client_id), **given))
+    process = world.start()
+    fresh = await process.renewals.renew(account)
+    assert (world.asked, world.exchanges) == (asked, {FIRST: 1})
+    assert fresh.refresh_token == make_refresh_token(ALICE, 1, client_id)
+    assert (fresh.client_id, fresh.client_sure) == (client_id, True)
+    assert world.stored == fresh
+    again = await process.renewals.renew(fresh)
+    assert again.refresh_token == make_refresh_token(ALICE, 2, client_id)
+    assert world.asked == asked + 1  # it is known now
+
+
+async def test_two_processes_look_for_the_client_id_once(world):
+    account = world.put(Account("a", refresh_token=make_refresh_token(ALICE, client_id=CODEX_CLIENT)))
+    processes = [world.start() for _ in range(2)]
+    fresh = await asyncio.gather(*(process.renewals.renew(account) for process in processes for _ in range(5)))
+    assert {one.refresh_token for one in fresh} == {make_refresh_token(ALICE, 1, CODEX_CLIENT)}
+    assert (world.asked, world.exchanges) == (2, {FIRST: 1})
+
+
+async def test_a_token_that_another_program_renews_too(world):
+    """Whoever comes second is told so; what the first one got is ended with it."""
+    ours, theirs = (world.put(Account(id, refresh_token=make_refresh_token(ALICE))) for id in "ab")
+    process = world.start()
+    await process.renewals.renew(theirs)
+    with pytest.raises(DeadCredentialError) as reused:
+        await process.renewals.renew(ours)
+    with pytest.raises(DeadCredentialError) as ended:
+        await process.renewals.renew(world.shelf.accounts["b"])
+    assert (reused.value.reason, ended.value.reason) == ("refresh_token_reused", "refresh_token_invalidated")
+    assert [event.reason for event in process.events if isinstance(event, RenewalRefused)] == [
+        "refresh_token_reused",
+        "refresh_token_invalidated",
+    ]
+
+
+async def test_where_no_log_in_server_is_nobody_is_parked_and_nothing_tried_again():
+    async with a_world() as world:
+        world.fail("refresh", "not_found", times=-1)
+        account = world.put(by_refresh(**ending_in(100)))
+        process = world.start()
+        with pytest.raises(WrongAddressError, match="OAUTH_URL"):
+            await process.renewals.renew(account)
+        assert isinstance(process.events[-1], RenewalFailed)
+        for _ in range(3):
+            await process.renewals.keep_fresh([account])
+        assert world.asked == 1
+        world.fail("refresh", times=0)
+        await process.renewals.renew(account)  # somebody needs it
+        assert world.exchanges == {FIRST: 1}
+
+
+async def test_who_asks_waits_for_so_long_and_the_exchange_goes_on(world):
+    account = world.put(by_refresh())
+    process = world.start(msgspec.structs.replace(TIMES, wait=0.1))
+    hold = asyncio.Event()
+    process.after = hold.wait
+    with pytest.raises(DeadlineError, match="log-in server"):
+        await process.renewals.renew(account)
+    hold.set()
+    assert (await process.renewals.renew(account)).refresh_token == make_refresh_token(ALICE, 1)
+    assert world.exchanges == {FIRST: 1}
+
+
+async def test_a_log_in_server_that_hangs_is_asked_once(world):
+    account = world.put(by_refresh())
+    process = world.start(msgspec.structs.replace(TIMES, exchange=0.1))
+    process.after = asyncio.Event().wait
+    with pytest.raises(DeadlineError, match="log-in server"):
+        await process.renewals.renew(account)
+    assert process.log.count("exchange") == 1
+
+
+@pytest.mark.parametrize("failure", ["internal", "edge_520", "unauthorized", "missing_client_id"])
 async def test_what_passes_is_tried_again(world, failure):
     account = world.put(by_refresh())
     world.fail("refresh", failure, times=2)
@@ -668,6 +762,7 @@ async def test_nobody_there():
     with pytest.raises(UpstreamError) as caught:
         await process.renewals.renew(account)
     assert caught.value.code == "upstream_unreachable"
+    assert "log-in server 127.0.0.1:9 " in caught.value.message
     await process.close()
 
 

@@ -132,6 +132,7 @@ def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenHouse:
     @asynccontextmanager
     async def make(accounts: int = 2, **more: Any) -> AsyncIterator[House]:
         settings = Settings(
+            sentinel="one-step",
             data_dir=str(tmp_path / str(next(numbers))),
             authorization=(KEY,),
             conversation_only=True,

@@ -1,5 +1,6 @@
 """Exchanges: which accounts are tried and when no more, how choices share a stream, that everything is let go of."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -186,3 +187,96 @@ async def test_an_answer_that_is_no_json_is_asked_for_once_more(open_house: Any,
         assert json.loads(choice["message"]["content"]) == {"a": 1}
         assert first.is_over
         assert len(house.conversations) == 2
+
+
+# --- how long an answer may be ----------------------------------------------------------------------------------------
+
+PIECE = append("0123456789" * 100)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"response_format": {"type": "json_object"}},  # held until it is whole
+        {"tools": [{"type": "function", "function": {"name": "look"}}]},
+    ],
+)
+async def test_an_answer_that_never_ends_fails_at_its_limit(
+    open_house: Any, said: Any, stream: bool, more: Any
+) -> None:
+    async with open_house(max_answer_bytes=5000) as house:
+        first = append('{"a": "' if "response_format" in more else "Well: ")
+        house.upstream.will_say(endless := said(V1, added(), first, *[PIECE] * 1000))
+        exchange = await house.open(stream=stream, **more)
+        if stream:
+            sent = await streamed(exchange)
+            assert 4000 < len(text(sent)) < 7000
+            *_, last = sent.rstrip().split(b"\n\n")
+            assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_too_large"
+        else:
+            with pytest.raises(GatewayError, match="MAX_ANSWER_BYTES"):
+                await exchange.whole()
+            exchange.close()
+        assert endless.closed
+
+
+async def test_an_answer_as_long_as_it_may_be_is_whole(open_house: Any, said: Any) -> None:
+    async with open_house(max_answer_bytes=5000) as house:
+        house.upstream.will_say(said(V1, added(), *[PIECE] * 5, ENDED, DONE))
+        exchange = await house.open()
+        assert json.loads(await exchange.whole())["choices"][0]["message"]["content"] == "0123456789" * 500
+        exchange.close()
+
+
+# --- an end without an end --------------------------------------------------------------------------------------------
+
+
+class Hanging:
+    """An answer whose stream stays open behind its end, silent or with pings."""
+
+    def __init__(self, said: Any, *, pings: bool) -> None:
+        self._said, self._pings = said, pings
+        self.status, self.headers = said.status, said.headers
+
+    async def chunk(self) -> bytes:
+        piece: bytes = await self._said.chunk()
+        if not piece:
+            await asyncio.sleep(0.02 if self._pings else 60)
+        return piece or b"event: ping\ndata: 1\n\n"
+
+    def close(self) -> None:
+        self._said.close()
+
+    def release(self, then: Any) -> None:
+        self._said.release(then)
+
+
+@pytest.mark.parametrize("pings", [False, True])
+async def test_an_upstream_that_hangs_behind_the_end_of_its_answer_is_not_waited_for(
+    open_house: Any, said: Any, monkeypatch: Any, pings: bool
+) -> None:
+    monkeypatch.setattr("shim.exchange.turns._AFTER_END_SECONDS", 0.1)
+    async with open_house() as house:
+        house.upstream.will_say(Hanging(answer := said(*ANSWER[:-1]), pings=pings))
+        async with asyncio.timeout(5):
+            sent = await streamed(await house.open(stream=True))
+        assert text(sent) == "Hello there."
+        assert sent.endswith(b"data: [DONE]\n\n")
+        assert answer.closed
+
+
+async def test_more_text_behind_an_end_is_waited_for(open_house: Any, said: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("shim.exchange.turns._AFTER_END_SECONDS", 0.2)
+
+    class Slow(Hanging):
+        async def chunk(self) -> bytes:
+            await asyncio.sleep(0.15)
+            piece: bytes = await self._said.chunk()
+            return piece
+
+    async with open_house() as house:
+        more = [added(str(number), id=f"a{number + 2}", c=number + 2, end_turn=True) for number in range(3)]
+        house.upstream.will_say(Slow(said(V1, added("Hi", end_turn=True), *more, DONE), pings=False))
+        assert text(await streamed(await house.open(stream=True))).endswith("2")

@@ -12,7 +12,7 @@ from shim.apis.chat.read import read
 from shim.apis.openai_errors import envelope
 from shim.errors import RequestError
 from shim.protocol.turn.checks import check_prompt
-from shim.protocol.turn.conversation import conversation_for
+from shim.protocol.turn.conversation import Chosen, conversation_for
 from shim.schemas import check_parameters, check_schema
 
 PIXEL = (
@@ -72,7 +72,7 @@ def taken(body: bytes) -> RequestError | None:
     try:
         asked = read(body)
         check_prompt(asked.prompt, kept=True, check_parameters=check_parameters, check_schema=check_schema)
-        conversation_for(asked.prompt, "auto", {}, temporary=True, now=0.0, new_id=lambda: "id")
+        conversation_for(asked.prompt, Chosen("auto"), {}, temporary=True, now=0.0, new_id=lambda: "id")
     except RequestError as error:
         return error
     assert all(name.isascii() and name.isprintable() for name in asked.ignored)

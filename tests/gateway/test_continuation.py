@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -158,9 +159,14 @@ def test_a_system_message_and_instructions_stand_where_they_stood(alone, sent):
     texts = [shape(one)[0] for one in sent()]
     assert [texts[0][0], texts[0][2], texts[1][1]] == ["Be brief.", "one", "two"]
     assert "look_up" in texts[0][1]
-    assert texts[1][0] == texts[0][1]
+    assert unkeyed(texts[1][0]) == unkeyed(texts[0][1])
     assert texts[2][:3] == ["Be brief.", "one", first], "other tools, another conversation"
     assert [shape(one)[1] for one in sent()] == [False, True, False]
+
+
+def unkeyed(text):
+    """Instructions without what is new with every request: the key of their marks."""
+    return re.sub(r"(</?tool_(?:call|result))_\w+", r"\1", text)
 
 
 CALLING = '<tool_call>{"name": "look_up", "arguments": {"word": "tree"}}</tool_call>'

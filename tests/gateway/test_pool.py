@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from shim.standin import make_access_token, make_refresh_token
+from shim.standin.accounts import PLATFORM_CLIENT, REFRESH_CLIENTS
 
 CHAT = "/v1/chat/completions"
 KEY = {"Authorization": "Bearer pool-key"}
@@ -33,10 +34,9 @@ def pool(start_gateway, shared_standin, upstream):
     def make(*lines, **settings):
         gateway = start_gateway(
             CHATGPT_BASE_URL=shared_standin.base_url,
-            OAUTH_URL=f"{shared_standin.base_url}/oauth/token",
             AUTHORIZATION="pool-key",
             ADMIN_KEY="admin-key",
-            **settings,
+            **{"OAUTH_URL": f"{shared_standin.base_url}/oauth/token"} | settings,
         )
         upload(gateway, lines)
         return gateway
@@ -187,6 +187,51 @@ def test_a_dead_refresh_token_is_parked_with_the_reason(pool, upstream):
     parked = [account for account in accounts(gateway) if account["state"] == "parked"]
     assert [account["why"] for account in parked] == ["invalid_grant"]
     assert sum(upstream.get("/standin/stats").json()["exchanges"].values()) <= 1
+
+
+@pytest.mark.parametrize("client_id", REFRESH_CLIENTS[:3])
+def test_two_gateways_exchange_a_token_of_any_client_id_once(pool, upstream, tmp_path, client_id):
+    """They share a store; the platform's id is the one that no form tells."""
+    tell(upstream, "two", rotates=True)
+    told = f",{client_id}" if client_id == PLATFORM_CLIENT else ""
+    first = pool(make_refresh_token("two", client_id=client_id) + told, DATA_DIR=str(tmp_path), WORKERS="2")
+    second = pool(DATA_DIR=str(tmp_path), WORKERS="2")
+    assert many([first, second], 20, 20) == {200: 20}
+    assert upstream.get("/standin/stats").json()["exchanges"] == {"refresh:two:0": 1}
+
+
+def test_a_log_in_server_that_is_away_is_no_limit(pool, upstream):
+    """R17: the first answer, and those while it is not asked again, name it."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        gateway = pool(make_refresh_token("away"), OAUTH_URL=f"http://{address}/oauth/token")
+        for _ in range(2):
+            answer = gateway.post(CHAT, ask(), **KEY)
+            assert answer.status_code == 502, answer.text
+            assert "log-in server" in answer.json()["error"]["message"]
+    assert states(gateway) == {"expired": 1}
+
+
+def test_an_address_without_a_log_in_server_is_told_and_parks_nobody(pool, upstream):
+    gateway = pool(make_refresh_token("lost"), OAUTH_URL=f"{upstream.base_url}/nothing/here")
+    answer = gateway.post(CHAT, ask(), **KEY)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "not_renewed")
+    assert "renewal_address" in answer.json()["error"]["message"]
+    assert states(gateway) == {"expired": 1}
+
+
+def test_a_log_in_server_that_says_nothing_ends_at_the_first_byte_deadline(pool, upstream):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/oauth/token"
+        gateway = pool(make_refresh_token("silent"), OAUTH_URL=url, FIRST_BYTE_TIMEOUT="1")
+        began = time.monotonic()
+        answer = gateway.post(CHAT, ask(), **KEY)
+        assert time.monotonic() - began < 3
+    assert answer.status_code == 504, answer.text
+    assert "log-in server" in answer.json()["error"]["message"]
 
 
 def test_never_tried_again_400_404_413_422(pool, upstream):

@@ -3,6 +3,7 @@
 Every stream here is heard whole and one byte at a time, and must sound the same (`hear`).
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -203,6 +204,12 @@ RECORDED = {
         1467,
         "gpt-4o",
     ),
+    "delta-v1-text-2026-01-gpt52-free.sse": (
+        "Here’s a list of 10 famous people from different fields:",
+        "ar field or person you're interested in learning more about?",
+        915,
+        "gpt-5-2",
+    ),
     "snapshot-text-2023-gpt35.sse": (
         "Hello! It seems like your message got cut off.",
         "How can I assist you today?",
@@ -255,6 +262,166 @@ def test_the_recorded_handoff_is_not_an_empty_answer(capture: Any) -> None:
     heard = hear(capture("delta-v1-handoff-2026-06-gpt55-thinking.sse"))
     assert heard.end == "stream_handoff"
     assert heard.error.http_status == 502
+
+
+def test_the_recorded_handoff_of_a_pro_turn_comes_after_its_first_message(capture: Any) -> None:
+    heard = hear(capture("delta-v1-pro-handoff-2026-07-gpt56-pro.reduced.sse"))
+    assert (heard.text, heard.end) == ("", "stream_handoff")
+    assert "HTTP_OK" not in str(heard.events)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "never"),
+    [
+        pytest.param(
+            "conversation-nodes-python-2025-10.excerpt.json",
+            [CodeDelta, ToolOutput],
+            "aggregate_result",
+            id="python",
+        ),
+        pytest.param(
+            "conversation-nodes-container-exec-2026-03.excerpt.json",
+            [CodeDelta, ToolOutput],
+            "tether",
+            id="container.exec",
+        ),
+    ],
+)
+def test_recorded_messages_of_tools_are_shown_as_code_and_output(
+    name: str, shown: list[type[Event]], never: str, capture: Any
+) -> None:
+    nodes = json.loads(capture(name)).values()
+    messages = sorted((node["message"] for node in nodes), key=lambda one: one["create_time"])
+    heard = hear(*(frame({"message": one, "conversation_id": "c1"}) for one in messages))
+    assert {type(event) for event in heard.events} - {Started, Failed} <= {*shown, ReasoningDelta}
+    assert shown[0] in {type(event) for event in heard.events}
+    assert not any(isinstance(event, TextDelta) for event in heard.events)
+    assert "bash -lc" not in str(heard.events)
+    assert never not in str(heard.events)
+
+
+@pytest.mark.parametrize(
+    ("written", "command"),
+    [
+        ("bash -lc pdfinfo x.pdf | head", "pdfinfo x.pdf | head"),
+        ('{"cmd":["bash","-lc","ls -la"],"timeout":10000}', "ls -la"),
+        ('{"cmd":["git","status"]}', "git status"),
+        ('{"cmd":7}', ""),
+        ('{"cmd":', ""),
+    ],
+)
+def test_a_command_for_the_container_is_shown_as_shell_code(written: str, command: str) -> None:
+    call = message(content={"content_type": "code", "language": "unknown", "text": ""}, recipient="container.exec")
+    path = "/message/content/text"
+    frames = [V1, root(call), *(op(path, piece) for piece in (written[:3], written[3:12], written[12:]) if piece)]
+    heard = hear(*frames, WHOLE_NEXT, DONE)
+    code = [event for event in heard.events if isinstance(event, CodeDelta)]
+    assert "".join(event.text for event in code) == command
+    assert all(event.language == "bash" for event in code if event.opens)
+
+
+@pytest.mark.parametrize(
+    ("author", "content", "output"),
+    [
+        ("container.exec", {"content_type": "execution_output", "text": "3 files"}, "3 files"),
+        ("container.exec", {"content_type": "text", "parts": ["3 files"]}, "3 files"),
+        ("python", {"content_type": "execution_output", "text": "3"}, "3"),
+        ("functions.exec", {"content_type": "execution_output", "text": "SECRET"}, ""),
+        ("api_tool.call_tool", {"content_type": "text", "parts": ["SECRET"]}, ""),
+    ],
+)
+def test_only_what_the_interpreter_and_the_container_print_is_shown(
+    author: str, content: dict[str, Any], output: str
+) -> None:
+    result = message(content=content, author={"role": "tool", "name": author}, channel="commentary", id="t1")
+    heard = hear(frame({"message": result}), WHOLE_NEXT, DONE)
+    assert "".join(event.text for event in heard.events if isinstance(event, ToolOutput)) == output
+    assert "SECRET" not in str(heard.events)
+
+
+def thoughts(*thoughts: tuple[str, str, bool]) -> dict[str, Any]:
+    listed = [{"summary": summary, "content": content, "finished": over} for summary, content, over in thoughts]
+    return message(content={"content_type": "thoughts", "thoughts": listed}, id="t0")
+
+
+SUMMARY = "/message/content/thoughts/0/summary"
+
+
+@pytest.mark.parametrize(
+    ("frames", "reasoning"),
+    [
+        pytest.param([("replace", SUMMARY, "Reading the page")], "Reading the page", id="replaced"),
+        pytest.param(
+            [("replace", SUMMARY, "Reading the page"), ("replace", SUMMARY, "Reading the figures")],
+            "Reading the page\n\nReading the figures",
+            id="a new paragraph",
+        ),
+        pytest.param(
+            [("replace", SUMMARY, "Reading"), ("append", SUMMARY, " on"), ("replace", SUMMARY, "Writing")],
+            "Reading on\n\nWriting",
+            id="grows, then is replaced",
+        ),
+        pytest.param([("append", SUMMARY, " about it")], "Thinking about it", id="grows"),
+        pytest.param([("replace", "/message/content/thoughts/0/finished", True)], "Thinking", id="finishes"),
+        pytest.param([], "Thinking", id="another message begins"),
+    ],
+)
+def test_a_lone_thinking_is_held_back_and_a_replaced_summary_is_a_paragraph(
+    frames: list[tuple[str, str, Any]], reasoning: str
+) -> None:
+    heard = hear(V1, root(thoughts(("Thinking", "", False))), *(op(p, v, o) for o, p, v in frames), WHOLE_NEXT, DONE)
+    assert "".join(event.text for event in heard.events if isinstance(event, ReasoningDelta)) == reasoning
+    assert heard.text == "Hello"
+
+
+def test_a_delta_without_its_name_is_one_all_the_same() -> None:
+    heard = hear(V1, root(message()), op(PART, "Hel"), frame({"v": "lo"}), DONE)
+    assert heard.text == "Hello"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        typed("safety_review_update", active=True, message="wait", protection_type="bio"),
+        typed("main_stream_complete"),
+        typed("content_references_patch", v=[1]),
+        typed("writing_blocks_metadata_patch"),
+        typed("streaming_parent_patch", revision=1, updates=[]),
+        *(typed(kind) for kind in ("toast", "perf_stats", "beacons", "ads", "stop", "done", "heartbeat")),
+    ],
+)
+def test_events_beside_an_answer_do_not_touch_what_operations_inherit(event: bytes) -> None:
+    heard = hear(V1, root(message()), op(PART, "Hel"), event, delta("lo"), DONE)
+    assert (heard.text, heard.end) == ("Hello", "stop")
+
+
+def test_what_upstream_says_beside_the_answer_is_observed() -> None:
+    limits = [{"feature_name": "deep_research", "remaining": 21, "reset_after": "2026-12-01T00:00:00Z"}]
+    metadata = {"resolved_model_slug": "gpt-5-6-auto-thinking", "model_slug": "gpt-5-6", "thinking_effort": "max"}
+    heard = hear(
+        snapshot_of(message("Hello", metadata=metadata)),
+        typed("server_ste_metadata", metadata={"did_auto_switch_to_reasoning": True}),
+        typed("conversation_detail_metadata", limits_progress=limits),
+        DONE,
+    )
+    observed = heard.answer.observed
+    assert (observed.slug, observed.effort, observed.switched) == ("gpt-5-6-thinking", "max", True)
+    assert observed.limits == limits
+
+
+def snapshot_of(one: dict[str, Any]) -> bytes:
+    return frame({"message": one, "conversation_id": "c1"})
+
+
+def root(one: dict[str, Any]) -> bytes:
+    return delta({"message": one, "conversation_id": "c1"}, p="", o="add", c=0)
+
+
+def op(path: str, value: Any, kind: str = "append") -> bytes:
+    return delta(value, p=path, o=kind)
+
+
+WHOLE_NEXT = delta({"message": message("Hello", id="a9", **END)}, p="", o="add", c=9)
 
 
 @pytest.mark.parametrize(
@@ -769,7 +936,7 @@ def test_a_verdict_of_another_shape_is_nothing(verdict: Any) -> None:
     [
         (typed("resume_conversation_token", kind="topic"), "resume_conversation_token"),
         (typed("input_message", input_message=message("SECRET")), "input_message"),
-        (typed("server_ste_metadata", metadata={"model_slug": "x"}), "server_ste_metadata"),
+        (typed("server_ste_metadata"), "server_ste_metadata"),
         (typed("conversation_detail_metadata", banner_info=None), "conversation_detail_metadata"),
         (typed("url_moderation", url_moderation_result={"is_safe": True}), "url_moderation"),
         (typed("something_of_the_future", message=message("SECRET")), "something_of_the_future"),
@@ -813,7 +980,7 @@ LATE = DeadlineError("too late")
 
 
 def test_abort_is_the_end() -> None:
-    answer = Answer()
+    answer = Answer(kept=False)
     answer.receive(HELLO)
     assert answer.abort(LATE) == [Failed(LATE)]
     assert answer.ended

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shim.apis.chat.read import read
+from shim.protocol.catalog import KnownModel, Preset
 from shim.protocol.prompt import Prompt
-from shim.protocol.turn.conversation import conversation_for, encode_conversation
+from shim.protocol.turn.conversation import Chosen, conversation_for, encode_conversation
 from shim.protocol.turn.uploads import UploadedFile
 
 NOW = 1780661199.386
@@ -23,6 +24,8 @@ def sent(
     slug: str = "gpt-4o",
     temporary: bool = True,
     placed: Mapping[tuple[int, int], UploadedFile] | None = None,
+    known: KnownModel | None = None,
+    preset: Preset | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
     """The body that goes upstream; ids are 1, 2, 3 in the order they are made. `placed` names parts by the places of
@@ -31,7 +34,7 @@ def sent(
     prompt = prompt_of(*messages, **fields)
     conversation = conversation_for(
         prompt,
-        slug,
+        Chosen(slug, known, preset),
         {prompt.messages[message].parts[part]: file for (message, part), file in (placed or {}).items()},
         temporary=temporary,
         now=NOW,
@@ -234,21 +237,18 @@ def test_a_gpt_is_a_mode_of_the_conversation() -> None:
     assert body["model"] == "gpt-4o"
 
 
-@pytest.mark.parametrize(
-    ("effort", "goes_up"),
-    [
-        ("none", "standard"),
-        ("minimal", "standard"),
-        ("low", "standard"),
-        ("medium", "extended"),
-        ("high", "max"),
-        ("xhigh", "max"),
-        (None, None),
-    ],
-)
-def test_efforts_by_upstreams_names(effort: str | None, goes_up: str | None) -> None:
+@pytest.mark.parametrize(("effort", "goes_up"), [("low", "min"), ("xhigh", "max"), (None, None)])
+def test_an_effort_goes_up_in_upstreams_word(effort: str | None, goes_up: str | None) -> None:
     body = sent(user("x"), slug="gpt-5-thinking", reasoning_effort=effort)
     assert body.get("thinking_effort") == goes_up
+
+
+def test_a_preset_brings_its_effort_unless_the_request_has_one() -> None:
+    preset = Preset("latest-extra-high", "gpt-5-thinking", "max")
+    known = KnownModel("gpt-5-thinking", efforts=("min", "max"))
+    assert sent(user("x"), slug="gpt-5-thinking", preset=preset, known=known)["thinking_effort"] == "max"
+    body = sent(user("x"), slug="gpt-5-thinking", preset=preset, known=known, reasoning_effort="high")
+    assert body["thinking_effort"] == "min"
 
 
 def test_a_slug_that_does_not_think_is_not_told_an_effort() -> None:

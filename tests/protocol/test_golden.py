@@ -452,7 +452,7 @@ def test_no_mutation_breaks_the_reader(frames: list[bytes], data: st.DataObject)
 @given(ANY_STORY, st.integers(0, 20000))
 def test_a_cut_stream_ends_with_an_error_that_can_be_told(frames: list[bytes], place: int) -> None:
     stream = b"".join(frames)
-    answer = Answer(continue_times=1, resumable=True)
+    answer = Answer(continue_times=1)
     cut = stream[: place % len(stream)]
     events = answer.receive(cut) if cut else []
     while not answer.ended:

@@ -25,7 +25,7 @@ ORIGIN = "https://upstream.test"
 ANONYMOUS = Identity(DEVICE)
 LOGGED_IN = Identity(DEVICE, TOKEN)
 PROFILE = ClientProfile(user_agent="Test/1.0", language="de-DE", languages="de-DE,de")
-OPTIONS = HandshakeOptions(PROFILE)
+OPTIONS = HandshakeOptions(PROFILE, sentinel="one-step")
 MOMENT = Moment(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), 1234.5, DEVICE)
 CONFIG = proof_config(PROFILE, now=MOMENT.now, performance_ms=MOMENT.performance_ms, session_id=DEVICE)
 
@@ -109,7 +109,7 @@ class Playbook:
 
 
 def opening(identity: Identity = ANONYMOUS, slug: str = "auto", **options: Any) -> Playbook:
-    chosen = HandshakeOptions(PROFILE, **options)
+    chosen = HandshakeOptions(PROFILE, **{"sentinel": "one-step"} | options)
     return Playbook(open_turn(Upstream(ORIGIN, identity, PROFILE), conversation(slug), chosen, MOMENT))
 
 
@@ -184,7 +184,7 @@ def prepared(**checks: Any) -> HttpReply:
 
 
 def test_two_steps() -> None:
-    play = opening(LOGGED_IN, two_step=True).sends_requirements(PREPARE)
+    play = opening(LOGGED_IN, sentinel="two-step").sends_requirements(PREPARE)
     play.told(prepared(proofofwork=EASY, turnstile={"required": False}, so={"required": False}))
     play.asks(SolvePow(Challenge("0.42", "0fffff"), CONFIG)).told("gAAAAABproof")
     play.sends(FINALIZE, {"prepare_token": "prep1", "proofofwork": "gAAAAABproof"})
@@ -199,35 +199,35 @@ def test_two_steps() -> None:
 
 def test_two_steps_without_a_proof() -> None:
     """The key `proofofwork` is there only when it was asked for."""
-    play = opening(LOGGED_IN, two_step=True).told(prepared()).sends(FINALIZE, {"prepare_token": "prep1"})
+    play = opening(LOGGED_IN, sentinel="two-step").told(prepared()).sends(FINALIZE, {"prepare_token": "prep1"})
     turn = play.told(reply(body={"token": "req1"})).then_turn()
     assert "proof-token" not in sentinel_headers(turn.request)
 
 
 def test_two_steps_bring_arkose_as_prepare_asked_for_it() -> None:
-    play = opening(LOGGED_IN, two_step=True).told(prepared(arkose={"required": True, "dx": "blob"}))
+    play = opening(LOGGED_IN, sentinel="two-step").told(prepared(arkose={"required": True, "dx": "blob"}))
     play.sends(FINALIZE).told(reply(body={"token": "req1", "persona": None}))
     play.asks(FetchArkose("blob", "chat4")).told("ark1")
     assert sentinel_headers(play.then_turn().request)["arkose-token"] == "ark1"
 
 
 def test_two_steps_without_a_prepare_token() -> None:
-    play = opening(LOGGED_IN, two_step=True).told(reply(body={"persona": "chatgpt-paid"}))
+    play = opening(LOGGED_IN, sentinel="two-step").told(reply(body={"persona": "chatgpt-paid"}))
     play.then_fails(UpstreamError, "upstream_sentinel", 502)
 
 
 def test_two_steps_without_a_token_at_the_end() -> None:
-    play = opening(LOGGED_IN, two_step=True).told(prepared()).told(reply(body={"persona": "chatgpt-paid"}))
+    play = opening(LOGGED_IN, sentinel="two-step").told(prepared()).told(reply(body={"persona": "chatgpt-paid"}))
     play.then_fails(UpstreamError, "upstream_sentinel", 502)
 
 
 def test_a_403_at_the_second_step_is_the_challenge_where_one_was_asked_for() -> None:
-    play = opening(LOGGED_IN, two_step=True).told(prepared(turnstile={"required": True}))
+    play = opening(LOGGED_IN, sentinel="two-step").told(prepared(turnstile={"required": True}))
     play.told(reply(403, {"detail": "Unusual activity"})).then_fails(RefusedError, "turnstile_required", 403)
 
 
 def test_a_403_at_the_second_step_is_a_refusal_where_none_was() -> None:
-    play = opening(LOGGED_IN, two_step=True).told(prepared())
+    play = opening(LOGGED_IN, sentinel="two-step").told(prepared())
     play.told(reply(403, {"detail": "Unusual activity"})).then_fails(RefusedError, "upstream_forbidden", 403)
 
 
@@ -285,7 +285,9 @@ def test_the_second_challenge_may_ask_for_nothing() -> None:
 
 
 def test_two_steps_ask_anew_from_the_first() -> None:
-    play = opening(LOGGED_IN, two_step=True).told(prepared(proofofwork=EASY)).told(None).sends_requirements(PREPARE)
+    play = (
+        opening(LOGGED_IN, sentinel="two-step").told(prepared(proofofwork=EASY)).told(None).sends_requirements(PREPARE)
+    )
     play.told(prepared(proofofwork=EASY)).told(None).then_fails(RefusedError, "proof_of_work_not_solved")
 
 
@@ -396,7 +398,9 @@ def test_a_200_without_a_token_is_a_failure(token: str | None) -> None:
 )
 @pytest.mark.parametrize("two_step", [False, True])
 def test_requirements_nobody_can_read(body: bytes, two_step: bool) -> None:
-    opening(two_step=two_step).told(reply(200, body)).then_fails(UpstreamError, "upstream_sentinel", 502)
+    opening(sentinel="two-step" if two_step else "one-step").told(reply(200, body)).then_fails(
+        UpstreamError, "upstream_sentinel", 502
+    )
 
 
 @pytest.mark.parametrize(
@@ -418,7 +422,7 @@ def test_requirements_nobody_can_read(body: bytes, two_step: bool) -> None:
 @pytest.mark.parametrize("step", [0, 1, 2])
 def test_a_refusal_at_any_step(status: int, body: Any, told: int, step: int) -> None:
     """One-step requirements, prepare, finalize: no further command after a refusal."""
-    play = opening(LOGGED_IN, two_step=step > 0)
+    play = opening(LOGGED_IN, sentinel="two-step" if step > 0 else "one-step")
     if step == 2:
         play.told(prepared())
     play.told(reply(status, body))
@@ -481,11 +485,12 @@ def listing(identity: Identity = LOGGED_IN) -> Playbook:
 def test_the_slugs_in_upstreams_order() -> None:
     play = listing()
     assert play._command.request.method == "GET"
-    assert play._command.request.url == ORIGIN + "/backend-api/models?history_and_training_disabled=false"
+    query = "iim=false&is_gizmo=false&supports_model_picker_upgrade_presets=true"
+    assert play._command.request.url == f"{ORIGIN}/backend-api/models?{query}"
     assert play._command.request.body == b""
     assert "content-type" not in play._command.request.headers
     play.told(reply(body={"models": [{"slug": "gpt-4o", "tags": ["x"]}, {"slug": "auto"}], "categories": []}))
-    assert play._result == ("gpt-4o", "auto")
+    assert play._result.slugs == ("gpt-4o", "auto")
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"models": null}', b'{"models": [{}]}', b"[" * 9000, b"\xff"])

@@ -9,11 +9,12 @@ from shim.protocol.models import (
     AUTO,
     answered_model,
     gizmo_of,
+    hands_over,
     public_name,
     resolve,
     slug_candidates,
     slug_for,
-    thinks,
+    works,
 )
 
 # Every slug that protocol.md 4.3 names, each with the name it is listed under.
@@ -252,14 +253,25 @@ def test_a_gpt_runs_on_what_the_account_has_and_keeps_its_name() -> None:
     assert answered_model("g-abc123", "gpt-4o", "gpt-4o-mini") == "g-abc123"
 
 
-@pytest.mark.parametrize(
-    "slug",
-    ["o1", "o3", "o4-mini-high", "gpt-5", "gpt-5-2", "gpt-5-thinking", "gpt-5-5-pro", "gpt-5-6-t-mini", "research"],
-)
-def test_slugs_that_think(slug: str) -> None:
-    assert thinks(slug)
+# --- names of 2026 ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slug", ["auto", "gpt-4", "gpt-4o", "gpt-4-1", "gpt-5-instant", "gpt-5-3-mini", "gpt-4o-mini"])
-def test_slugs_that_do_not(slug: str) -> None:
-    assert not thinks(slug)
+@pytest.mark.parametrize("listed", [(), ("gpt-5-6",), ("gpt-5.6-sol-wm",)])
+def test_a_work_model_keeps_its_dots_list_or_no_list(listed: tuple[str, ...]) -> None:
+    assert slug_candidates("gpt-5.6-sol-wm") == ["gpt-5.6-sol-wm"]
+    assert slug_for("gpt-5.6-sol-wm", listed) == "gpt-5.6-sol-wm"
+    assert public_name("gpt-5.6-sol-wm") == "gpt-5.6-sol-wm"
+    assert works("gpt-5.6-sol-wm")
+    assert not works("gpt-5-6-thinking")
+
+
+@pytest.mark.parametrize("name", ["latest-high", "5.6-extra-high", "latest-pro", "latest-instant"])
+def test_what_a_preset_means_only_the_accounts_list_says(name: str) -> None:
+    assert slug_candidates(name) == [AUTO]
+    assert slug_for(name, LISTED) is None
+    assert slug_for(name, ()) is None
+
+
+def test_models_that_hand_over() -> None:
+    slugs = ("gpt-5-6-pro", "gpt-6-pro", "o1-pro", "research", "gpt-5.5-wm", "gpt-5-6-thinking", "gpt-5-6", "auto")
+    assert [hands_over(slug) for slug in slugs] == [True] * 5 + [False] * 3

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -14,14 +15,20 @@ from shim.protocol.turn.renewal import (
     DeadCredentialError,
     RenewedTokens,
     TokenEndpoints,
+    WrongAddressError,
+    clients_of,
     renew_by_refresh,
     renew_by_session,
     renewal_of,
 )
 
 PROFILE = ClientProfile(user_agent="Test/1.0")
-AUTH0 = "https://auth0.openai.com/oauth/token"
-NEWER = "https://auth.openai.com/oauth/token"
+AUTH = "https://auth.openai.com/oauth/token"
+MOBILE = "app_LlGpXReQgckcGGUo2JrYvtJK"
+CODEX = "app_EMoamEEZ73f0CkXaXp7hrann"
+PLATFORM = "app_2SKx67EdpoN0G6j64rFvigXD"
+OLD = "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh"
+WEB = "app_X8zY6vW2pQ9tR3dE7nK1jL5gH"
 ORIGIN = "https://chatgpt.com"
 COOKIE = "__Secure-next-auth.session-token"
 NOW = 1_800_000_000.0
@@ -64,8 +71,15 @@ def reply(body, status=200, **headers):
     return HttpReply(status, {"content-type": "application/json"} | named, encoded)
 
 
-def by_refresh(url=AUTH0):
-    return Playbook(renew_by_refresh(SECRET, url, PROFILE, NOW))
+def by_refresh(*clients, token=SECRET):
+    return Playbook(renew_by_refresh(token, clients or (OLD,), AUTH, PROFILE, NOW))
+
+
+def client_in(request):
+    """The client id that a renewal was asked with, in whichever form."""
+    if request.headers["content-type"] == "application/json":
+        return json.loads(request.body)["client_id"]
+    return dict(parse_qsl(request.body.decode()))["client_id"]
 
 
 def by_session(session=SESSION):
@@ -75,23 +89,14 @@ def by_session(session=SESSION):
 # --- refresh token ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        (AUTH0, "auth0.openai.com"),
-        (NEWER, "auth.openai.com"),
-        ("https://auth.openai.com:443/oauth/token", "auth.openai.com"),
-        ("http://127.0.0.1:9/oauth/token", "auth0.openai.com"),
-        ("https://evil.example/auth.openai.com/oauth/token", "auth0.openai.com"),
-    ],
-)
-def test_the_refresh_request(url, host):
-    request = by_refresh(url).request
-    assert (request.method, request.url) == ("POST", url)
+@pytest.mark.parametrize("client", [MOBILE, OLD])
+def test_the_request_of_the_mobile_applications(client):
+    request = by_refresh(client).request
+    assert (request.method, request.url) == ("POST", AUTH)
     assert json.loads(request.body) == {
         "grant_type": "refresh_token",
-        "client_id": "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh",
-        "redirect_uri": f"com.openai.chat://{host}/ios/com.openai.chat/callback",
+        "client_id": client,
+        "redirect_uri": "com.openai.chat://auth0.openai.com/ios/com.openai.chat/callback",
         "refresh_token": SECRET,
     }
     assert request.headers["content-type"] == request.headers["accept"] == "application/json"
@@ -99,9 +104,99 @@ def test_the_refresh_request(url, host):
     assert not {"authorization", "cookie"} & set(request.headers)
 
 
+@pytest.mark.parametrize("client", [CODEX, PLATFORM, "app_ofsomebodyelse"])
+def test_the_request_of_the_others_is_a_form(client):
+    request = by_refresh(client, token="rt_a+b/c=&d").request
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert dict(parse_qsl(request.body.decode(), strict_parsing=True)) == {
+        "grant_type": "refresh_token",
+        "client_id": client,
+        "refresh_token": "rt_a+b/c=&d",
+        "scope": "openid profile email",
+    }
+
+
+# --- which client id --------------------------------------------------------------------------------------------------
+
+RT = "rt_" + "n" * 60
+
+
+@pytest.mark.parametrize(
+    ("account", "expected", "clients"),
+    [
+        (Account("a", refresh_token=RT), "", (MOBILE, CODEX)),
+        (Account("a", refresh_token="n" * 45), "", (OLD, MOBILE, CODEX)),
+        (Account("a", refresh_token=SECRET), "", (OLD, MOBILE, CODEX)),
+        (Account("a", refresh_token=RT), PLATFORM, (PLATFORM, MOBILE, CODEX)),
+        (Account("a", refresh_token=RT), CODEX, (CODEX, MOBILE)),
+        (Account("a", refresh_token=RT, client_id=CODEX), PLATFORM, (CODEX, PLATFORM, MOBILE)),
+        (Account("a", refresh_token=RT, client_id=WEB), "", (MOBILE, CODEX)),
+        (Account("a", refresh_token=RT, client_id=CODEX, client_sure=True), PLATFORM, (CODEX,)),
+    ],
+)
+def test_the_first_that_is_known_then_the_form(account, expected, clients):
+    assert clients_of(account, expected) == clients
+
+
+NOT_THIS_CLIENT = [
+    reply({"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}, 403),
+    reply({"error": "access_denied"}, 401),
+    reply({"error": {"message": "m", "code": "token_expired"}}, 401),
+]
+
+
+@pytest.mark.parametrize("no", NOT_THIS_CLIENT)
+def test_a_wrong_client_id_is_followed_by_the_next_and_what_worked_is_told(no):
+    book = by_refresh(OLD, MOBILE, CODEX)
+    assert client_in(book.request) == OLD
+    assert client_in((book << no).request) == MOBILE
+    assert client_in((book << no).request) == CODEX
+    assert (book << reply({"access_token": JWT})).result.client_id == CODEX
+
+
+@pytest.mark.parametrize("no", NOT_THIS_CLIENT)
+def test_dead_is_what_every_client_id_refuses(no):
+    book = by_refresh(MOBILE, CODEX) << no
+    with pytest.raises(DeadCredentialError):
+        book << no
+
+
+@pytest.mark.parametrize("code", ["refresh_token_reused", "refresh_token_expired", "refresh_token_invalidated"])
+def test_what_speaks_of_the_token_itself_ends_the_search(code):
+    with pytest.raises(DeadCredentialError) as caught:
+        by_refresh(MOBILE, CODEX) << reply({"error": {"code": code}}, 401)
+    assert caught.value.reason == code
+    assert f"({code}: it" in caught.value.message  # reuse and revocation are told apart, in words
+
+
+def test_an_outage_ends_the_search_too():
+    book = by_refresh(MOBILE, CODEX) << NOT_THIS_CLIENT[0]
+    with pytest.raises(UpstreamError):
+        book << reply(b"", 503)
+
+
+PAGE = {"content_type": "text/html; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(b"", 404), reply({"detail": "Not Found"}, 405), reply(b"<html>", **PAGE), reply(b"<html>", 403, **PAGE)],
+)
+def test_a_wrong_address_is_told_as_such(answer):
+    for book, setting, host in (
+        (by_refresh(MOBILE, CODEX), "OAUTH_URL", "auth.openai.com"),
+        (by_session(), "CHATGPT_BASE_URL", "chatgpt.com"),
+    ):
+        with pytest.raises(WrongAddressError) as caught:
+            book << answer
+        assert (caught.value.http_status, caught.value.transient) == (502, False)
+        assert setting in caught.value.message
+        assert host in caught.value.message
+
+
 def test_a_new_access_token_and_its_claims():
     book = by_refresh() << reply({"access_token": JWT, "id_token": "x", "token_type": "Bearer", "expires_in": 5})
-    assert book.result == RenewedTokens(JWT, expires=NOW + 864_000, user="auth0|x", plan="plus")
+    assert book.result == RenewedTokens(JWT, expires=NOW + 864_000, user="auth0|x", plan="plus", client_id=OLD)
 
 
 def test_a_rotated_refresh_token_comes_along():
@@ -128,6 +223,7 @@ def test_nobody_says_when_it_ends():
 DEAD_BODIES = [
     ({"error": "invalid_grant", "error_description": "Unknown or invalid refresh token."}, "invalid_grant"),
     ({"error": "access_denied", "error_description": "Unauthorized"}, "access_denied"),
+    ({"error": {"message": "m", "code": "token_expired"}}, "token_expired"),
     (
         {"error": {"message": "m", "type": "invalid_request_error", "code": "refresh_token_reused"}},
         "refresh_token_reused",
@@ -151,12 +247,11 @@ def test_what_is_dead(body, reason, status):
 @pytest.mark.parametrize(
     ("answer", "kind", "code"),
     [
-        (reply({"error": {"message": "m", "code": "token_expired"}}, 401), UpstreamError, "renewal_failed"),
         (reply({"error": {"message": "m", "code": "refresh_token_new_word"}}, 401), UpstreamError, "renewal_failed"),
         (reply({"error": "invalid_client"}, 401), UpstreamError, "renewal_failed"),
         (reply({"error": ["invalid_grant"]}, 400), UpstreamError, "renewal_failed"),
         (reply({"detail": "Unauthorized"}, 401), UpstreamError, "renewal_failed"),
-        (reply(b"", 404), UpstreamError, "renewal_failed"),
+        (reply({"error": {"code": "missing_required_parameter"}}, 400), UpstreamError, "renewal_failed"),
         (reply(b"<html>", 502), UpstreamError, "upstream_502"),
         (reply({"error": "invalid_grant"}, 503), UpstreamError, "upstream_503"),
         (reply({"error": "access_denied"}, 429), LimitError, "rate_limit_exceeded"),
@@ -264,17 +359,18 @@ def test_a_session_that_may_come_back(answer):
 
 # --- which of the two -------------------------------------------------------------------------------------------------
 
-PLACES = TokenEndpoints(AUTH0, ORIGIN, PROFILE)
+PLACES = TokenEndpoints(AUTH, ORIGIN, PROFILE)
+SURE = {"client_id": OLD, "client_sure": True}
 
 
 def test_the_refresh_token_comes_first():
     book = Playbook(renewal_of(Account("a", refresh_token=SECRET, session_token=SESSION), PLACES, NOW))
-    assert book.request.url == AUTH0
+    assert book.request.url == AUTH
     assert (book << reply({"access_token": JWT})).result.refused is None
 
 
 def test_a_dead_refresh_token_leaves_the_session():
-    book = Playbook(renewal_of(Account("a", refresh_token=SECRET, session_token=SESSION), PLACES, NOW))
+    book = Playbook(renewal_of(Account("a", refresh_token=SECRET, session_token=SESSION, **SURE), PLACES, NOW))
     book << reply({"error": "invalid_grant"}, 403)
     assert book.request.url == f"{ORIGIN}/api/auth/session"
     assert (book << reply(session_answer())).result.refused == "invalid_grant"
@@ -298,7 +394,7 @@ def test_an_account_that_can_not_be_renewed():
 
 
 def test_a_refresh_token_alone_that_is_dead():
-    book = Playbook(renewal_of(Account("a", refresh_token=SECRET), PLACES, NOW))
+    book = Playbook(renewal_of(Account("a", refresh_token=SECRET, **SURE), PLACES, NOW))
     with pytest.raises(DeadCredentialError):
         book << reply({"error": "invalid_grant"}, 403)
 

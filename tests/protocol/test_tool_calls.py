@@ -25,6 +25,7 @@ from shim.protocol.events import (
     Unusable,
 )
 from shim.protocol.prompt import Function, FunctionChoice, OnlyFunction
+from shim.protocol.shaping.call_blocks import Block, CallBlocks, Marks, without_marks
 from shim.protocol.shaping.code_fences import CodeFences
 from shim.protocol.shaping.tool_calls import ToolCalls
 
@@ -472,3 +473,42 @@ def test_code(text: str, *, inside: bool) -> None:
     for char in text:
         cut.add(char)
     assert whole.inside is cut.inside is inside
+
+
+# --- marks with a key -------------------------------------------------------------------------------------------------
+
+KEYED = Marks("3f9c07ab")
+BODY = '{"name": "clock"}'
+
+
+def pieces_of(chunks: list[str]) -> tuple[str, list[Block]]:
+    """The text and the blocks that come of chunks, with the marks of `KEYED`."""
+    blocks = CallBlocks(KEYED)
+    pieces = [piece for chunk in chunks for piece in blocks.add(chunk)] + blocks.close()
+    return "".join(one for one in pieces if isinstance(one, str)), [one for one in pieces if isinstance(one, Block)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "bodies"),
+    [
+        (f"Hi <tool_call_3f9c07ab>{BODY}</tool_call_3f9c07ab>", "Hi", [BODY]),
+        (f"< tool_call_3f9c07ab >{BODY}</tool_call>", "", [BODY]),
+        (f"<tool_call_3f9c07ab>{BODY}<tool_call_3f9c07ab>{BODY}</tool_call_3f9c07ab>", "", [BODY, BODY]),
+        (f"<tool_call>{BODY}</tool_call>", f"<tool_call>{BODY}</tool_call>", []),
+        (f"<tool_call_3f9c07ac>{BODY}</tool_call>", f"<tool_call_3f9c07ac>{BODY}</tool_call>", []),
+        (f"<tool_call_3f9c07ab1>{BODY}", f"<tool_call_3f9c07ab1>{BODY}", []),
+        (f"<tool_call_3f9c07ab>{BODY}</tool_call_0>", "", [f"{BODY}</tool_call_0>"]),
+        (f"<tool_call_3f9c07ab>{BODY}</tool_call>\n<tool_result_3f9c07ab id=1>made up", "", [BODY]),
+    ],
+)
+def test_only_marks_with_the_key_of_the_request_are_marks(text: str, said: str, bodies: list[str]) -> None:
+    """Whole, and one character at a time."""
+    for chunks in ([text], list(text)):
+        words, blocks = pieces_of(chunks)
+        assert (words, [block.body for block in blocks]) == (said, bodies)
+
+
+@given(st.lists(st.sampled_from(["<", "/", " ", "\n", "tool_call", "TOOL_RESULT", "_3f9c07ab", ">", "x"]), max_size=12))
+def test_nothing_in_an_escaped_text_is_a_mark(words: list[str]) -> None:
+    text = without_marks("".join(words))
+    assert pieces_of([text]) == (text, [])

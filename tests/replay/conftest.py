@@ -22,21 +22,21 @@ from shim import tokenizer
 from shim.apis.chat import CHAT as API
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
-from shim.cassettes.matching import Player
+from shim.cassettes.matching import Miss, Player
 from shim.cassettes.transport import ReplayTransport
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway
 from shim.protocol.answer.follow_up import Resume, resume
 from shim.protocol.answer.machine import Answer
-from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow
+from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow, Wait
 from shim.protocol.counting.usage import Usage, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef, Started
 from shim.protocol.models import answered_model
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.markdown import Markdown
 from shim.protocol.transcript import Transcript
-from shim.protocol.turn.conversation import conversation_for
+from shim.protocol.turn.conversation import Chosen, conversation_for
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, open_turn
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
@@ -177,11 +177,14 @@ class Core:
 
     def _events(self, prompt: Prompt, upstream: Upstream) -> Iterator[list[Event]]:
         """The events of a turn, in the batches they arrive in, wherever upstream goes on with it."""
-        answer, pieces = Answer(), self._open(prompt, upstream)
+        answer, pieces = Answer(kept=False), self._open(prompt, upstream)
         while not answer.ended:
             if isinstance(answer.follow, Resume):
-                call = self._run(resume(upstream, answer.follow))
-                pieces = _pieces(self._play(call))
+                response = self._play(self._run(resume(upstream, answer.follow)))
+                if response.status != 200:
+                    yield answer.refused(HttpReply(response.status, response.headers, response.body()))
+                    continue
+                pieces = _pieces(response)
                 answer.reopen()
             assert answer.follow is None, "no cassette has a conversation that is polled for"
             try:
@@ -190,9 +193,11 @@ class Core:
                 yield answer.abort(broken)
 
     def _open(self, prompt: Prompt, upstream: Upstream) -> Iterator[bytes]:
-        conversation = conversation_for(prompt, prompt.model, {}, temporary=True, now=NOW, new_id=self._ids.new)
+        conversation = conversation_for(prompt, Chosen(prompt.model), {}, temporary=True, now=NOW, new_id=self._ids.new)
         moment = Moment(datetime.fromtimestamp(NOW, UTC), 0.0, "session")
-        turn = self._run(open_turn(upstream, conversation, HandshakeOptions(ClientProfile()), moment))
+        turn = self._run(
+            open_turn(upstream, conversation, HandshakeOptions(ClientProfile(), sentinel="one-step"), moment)
+        )
         response = self._play(turn.request)
         if response.status != 200:
             raise turn.refused(HttpReply(response.status, response.headers, response.body()))
@@ -214,12 +219,16 @@ class Core:
                 return HttpReply(response.status, response.headers, response.body())
             case SolvePow(challenge=challenge, config=config):
                 return search(challenge, config)
+            case Wait():
+                return None  # time stands still
             case _:
                 raise AssertionError(f"no cassette asks for {command}")
 
     def _play(self, call: HttpRequest) -> RecordedResponse:
         path = call.url.removeprefix(UPSTREAM)
         found = self._player.play(call.method, path, call.headers.items(), call.body)
+        if isinstance(found, Miss) and path.endswith("/f/conversation/resume"):
+            return RecordedResponse(404, {}, [])  # as the replay transport has it
         assert isinstance(found, Interaction), str(found)
         return found.response
 

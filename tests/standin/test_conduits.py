@@ -35,6 +35,6 @@ def test_tokens_run_out():
     stats = Stats()
     conduits = Conduits(lambda: now[0], stats)
     token = conduits.issue()
-    for now[0] in (59.0, 60.0):
+    for now[0] in (7199.0, 7200.0):
         conduits.present(token)
     assert stats.conduits == {"issued": 1, "presented": 1, "unknown": 1}

@@ -34,7 +34,9 @@ async def test_resume_can_be_repeated_from_any_event(served, read):
     whole = (await resume(client, conversation_id, token)).content
     again = (await resume(client, conversation_id, token)).content
     assert read(again).messages == read(whole).messages
-    later = (await resume(client, conversation_id, token, 4)).content  # the token, two messages, input_message
+    # The announcement of the encoding, the token, two messages, input_message.
+    later = (await resume(client, conversation_id, token, 5)).content
+    assert b"delta_encoding" not in later
     assert read(later).typed == read(whole).typed[2:]
 
 
@@ -42,11 +44,13 @@ async def test_a_cut_resume_goes_on_at_its_offset(served, read):
     client = served.client()
     conversation_id, token = await promised(client, "[[script=handoff_cut say=one two three four five six seven]]")
     first = await resume(client, conversation_id, token)
-    broken = read(first.content)
+    told = first.content[: first.content.rindex(b"\n\n") + 2]  # it breaks off within an event
+    assert told != first.content
+    broken = read(told)
     assert not broken.done
-    events = len(broken.deltas) + len(broken.typed)
+    events = 1 + len(broken.deltas) + len(broken.typed)
     second = await resume(client, conversation_id, token, events)
-    assert read(first.content + second.content).answers == ["one two three four five six seven"]
+    assert read(told + second.content).answers == ["one two three four five six seven"]
     assert read((await resume(client, conversation_id, token)).content).done
 
 

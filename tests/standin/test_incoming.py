@@ -64,8 +64,6 @@ BAD = {
     "unknown content type": with_content("input_text", "Hello"),
     "unknown pointer": with_content("multimodal_text", IMAGE | {"asset_pointer": "https://example.test/x.png"}),
     "image_url part": with_content("multimodal_text", {"type": "image_url", "image_url": {"url": "data:"}}),
-    "effort of openai": with_fields(model="gpt-5-thinking", thinking_effort="high"),
-    "effort on a plain model": with_fields(model="gpt-4o", thinking_effort="standard"),
     "gizmo without id": with_fields(conversation_mode={"kind": "gizmo_interaction"}),
     "unknown mode": with_fields(conversation_mode={"kind": "chat"}),
     "continue with messages": with_fields(action="continue", conversation_id=str(uuid4())),

@@ -3,16 +3,15 @@
 import pytest
 
 from shim.standin import Account, make_refresh_token, make_session_token
+from shim.standin.accounts import CODEX_CLIENT, OLD_MOBILE_CLIENT, REFRESH_CLIENTS
 from shim.standin.failures import LOGIN_FAILURES
 
 COOKIE = "__Secure-next-auth.session-token"
 
 
-async def refresh(served, token):
-    return await served.http.post(
-        "/oauth/token",
-        json={"grant_type": "refresh_token", "refresh_token": token, "client_id": "c", "redirect_uri": "r"},
-    )
+async def refresh(served, token, client_id=OLD_MOBILE_CLIENT, *, as_form=False):
+    fields = {"grant_type": "refresh_token", "refresh_token": token} | ({"client_id": client_id} if client_id else {})
+    return await served.http.post("/oauth/token", **{"data" if as_form else "json": fields})
 
 
 async def session(served, **cookies):
@@ -28,8 +27,38 @@ async def test_a_rotated_refresh_token_serves_once(serving):
         assert answer["expires_in"] == 60
         again = await refresh(served, make_refresh_token("alice"))
         assert (again.status_code, again.json()["error"]["code"]) == (401, "refresh_token_reused")
-        assert (await refresh(served, make_refresh_token("alice", 1))).status_code == 200
-        assert (await served.stats())["exchanges"] == {"refresh:alice:0": 1, "refresh:alice:1": 1}
+        assert (await served.stats())["exchanges"] == {"refresh:alice:0": 1}
+
+
+async def test_one_that_is_used_twice_ends_its_family(serving):
+    async with serving(accounts=(Account("alice", rotates=True),)) as served:
+        for generation in (0, 1):
+            assert (await refresh(served, make_refresh_token("alice", generation))).status_code == 200
+        assert (await refresh(served, make_refresh_token("alice", 0))).json()["error"]["code"] == "refresh_token_reused"
+        for generation in (2, 1, 0):
+            ended = await refresh(served, make_refresh_token("alice", generation))
+            assert (ended.status_code, ended.json()["error"]["code"]) == (401, "refresh_token_invalidated")
+        other = make_refresh_token("alice", client_id=CODEX_CLIENT)  # another log-in of the same person
+        assert (await refresh(served, other, CODEX_CLIENT)).status_code == 200
+
+
+@pytest.mark.parametrize("as_form", [False, True])
+@pytest.mark.parametrize("client_id", REFRESH_CLIENTS)
+async def test_a_refresh_token_is_good_with_its_own_client_id_only(serving, client_id, as_form):
+    async with serving(accounts=(Account("alice", rotates=True),)) as served:
+        token = make_refresh_token("alice", client_id=client_id)
+        for other in (*(one for one in REFRESH_CLIENTS if one != client_id), "app_somethingelse"):
+            no = await refresh(served, token, other, as_form=as_form)
+            assert (no.status_code, no.json()["error"]) == (403, "invalid_grant")
+        none = await refresh(served, token, None, as_form=as_form)
+        assert (none.status_code, none.json()["error"]["code"]) == (400, "missing_required_parameter")
+        answer = (await refresh(served, token, client_id, as_form=as_form)).json()
+        assert answer["refresh_token"] == make_refresh_token("alice", 1, client_id)
+
+
+async def test_the_old_host_is_not_there(serving):
+    async with serving(accounts=(Account("alice"),), oauth_gone=True) as served:
+        assert (await refresh(served, make_refresh_token("alice"))).status_code == 404
 
 
 async def test_without_rotation_it_stays(serving):

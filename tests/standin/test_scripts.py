@@ -193,7 +193,10 @@ async def test_handoff_then_resume(served, read):
     asked = {"conversation_id": handoff["conversation_id"], "offset": 0}
     answer = await client.post("/f/conversation/resume", asked, **{"x-conduit-token": token["token"]})
     assert len(read(answer.content).answers) == 1
-    assert (await client.post("/f/conversation/resume", asked)).status_code == 404
+    for headers in ({}, {"x-conduit-token": "no-token"}):  # without a token the beginning can be had, and no more
+        assert (await client.post("/f/conversation/resume", asked, **headers)).status_code == 200
+        refused = await client.post("/f/conversation/resume", asked | {"offset": 2}, **headers)
+        assert (refused.status_code, refused.json()["detail"]["code"]) == (404, "tokenless_resume_unavailable")
 
 
 def test_long_answers_have_exactly_that_many_words():

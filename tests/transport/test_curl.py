@@ -1,6 +1,7 @@
 """The curl driver against real sockets: streaming, cancelling, deadlines, the bound, failures."""
 
 import asyncio
+import contextlib
 import gzip
 import socket
 import time
@@ -9,7 +10,7 @@ import pytest
 from curl_cffi.const import CurlECode
 from curl_cffi.requests.exceptions import CODE2ERROR
 
-from shim.errors import DeadlineError, UpstreamError
+from shim.errors import About, DeadlineError, Sent, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
@@ -371,6 +372,73 @@ async def test_a_dead_proxy(transport):
         with pytest.raises(UpstreamError) as caught:
             await transport.send(post("http://127.0.0.1:9/"), ConnectionKey("someone", proxy))
     assert "password" not in caught.value.message
+    assert (caught.value.code, caught.value.about, caught.value.sent) == ("upstream_proxy", About.PROXY, Sent.NEVER)
+    assert "PROXY_URL" in caught.value.message
+
+
+@contextlib.asynccontextmanager
+async def tcp(answer):
+    """A port that reads something and answers with these bytes; the address, and what it was told."""
+    heard = []
+
+    async def handle(reader, writer):
+        heard.append(await reader.read(65536))
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
+
+
+PROXY_ANSWERS = {
+    "407": b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
+    "502": b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
+    "SOCKS": b"\x05\xff",
+    "rubbish": b"\x05\xff rubbish\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "upstream", "scheme", "said", "sent"),
+    [
+        ("407", "https", "http", "other credentials (407)", Sent.NEVER),
+        ("407", "http", "http", "other credentials (407)", Sent.DECLINED),
+        ("502", "https", "http", "answered 502", Sent.NEVER),
+        ("SOCKS", "https", "http", "check PROXY_URL and its scheme", Sent.NEVER),
+        ("rubbish", "https", "http", "does not speak HTTP", Sent.NEVER),
+        ("SOCKS", "http", "http", "does not speak HTTP", Sent.MAYBE_TAKEN),
+        ("nothing", "https", "http", "closed the connection", Sent.NEVER),
+        ("407", "https", "https", "No TLS connection to the proxy", Sent.NEVER),
+        ("407", "https", "socks5", "The proxy refused the connection", Sent.NEVER),
+    ],
+)
+async def test_a_failing_proxy_is_blamed(transport, answer, upstream, scheme, said, sent):
+    async with tcp(PROXY_ANSWERS[answer]) as (address, _):
+        with pytest.raises(UpstreamError) as caught:
+            await transport.send(post(f"{upstream}://127.0.0.1:9/"), ConnectionKey("someone", f"{scheme}://{address}"))
+    assert said in caught.value.message
+    assert (caught.value.code, caught.value.about, caught.value.sent) == ("upstream_proxy", About.PROXY, sent)
+    assert "CHATGPT_BASE_URL" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+async def test_the_environment_sends_no_call_past_the_proxy(raw_upstream, transport, monkeypatch, name):
+    monkeypatch.setenv(name, "127.0.0.1,*")
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+    async with tcp(answer) as (proxy, heard), tcp(answer) as (upstream, directly):
+        await transport.send(post(f"http://{upstream}/"), ConnectionKey("someone", f"http://{proxy}"))
+    assert heard
+    assert not directly
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b"<html>HTTP/0.9</html>", b"\x00\x01rubbish\r\n\r\n"])
+async def test_an_upstream_that_does_not_speak_http_may_have_taken_the_call(transport, answer):
+    async with tcp(answer) as (address, _):
+        with pytest.raises(UpstreamError) as caught:
+            await transport.send(post(f"http://{address}/"), CONNECTION)
+    assert "did not speak HTTP" in caught.value.message
+    assert (caught.value.code, caught.value.sent) == ("upstream_connection", Sent.MAYBE_TAKEN)
 
 
 async def test_closing_the_transport_fails_what_is_under_way(raw_upstream):

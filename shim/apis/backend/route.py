@@ -36,7 +36,6 @@ from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
 from shim.logs import log_fields
-from shim.settings import Settings
 
 log = logging.getLogger("chat2api.relay")
 
@@ -88,7 +87,8 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     asked = await _asked(request, row, path, gateway.settings.max_request_bytes)
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
-    client = Client(caller, request.headers.get("oai-device-id", ""), _address(request, gateway.settings))
+    called = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
     return await _relayed(request, gateway, asked, client)
 
 
@@ -136,12 +136,6 @@ def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     if caller.own is None or caller.own.workspace_id is not None or not _WORKSPACE_ID.fullmatch(workspace_id):
         return caller
     return Caller(msgspec.structs.replace(caller.own, workspace_id=workspace_id))
-
-
-def _address(request: AnyRequest, settings: Settings) -> str:
-    """Our address as this client sees it, with the prefix and no slash at the end."""
-    base = settings.public_base_url.rstrip("/") or f"{request.url.scheme}://{request.headers.get('host', '')}"
-    return base.removesuffix(settings.root_path) + settings.root_path
 
 
 def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[str, str] | None = None) -> ASGIResponse:

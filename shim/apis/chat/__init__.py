@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from shim.apis import openai_errors
 from shim.apis.chat.read import ChatOptions, read
+from shim.apis.chat.wire import FIELDS
 from shim.apis.chat.write import ChunkWriter, completion
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.protocol.api import AnswerInfo, Asked, LinkTo
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.filter import Filter
@@ -18,7 +19,7 @@ class ChatApi:
     """See `shim.protocol.api.Api`."""
 
     name = "chat"
-    effort_field = "reasoning_effort"
+    fields: Mapping[Field, str] = FIELDS
 
     def credential(self, headers: Mapping[str, str]) -> str | None:
         """The bearer."""
@@ -36,9 +37,9 @@ class ChatApi:
         """Chunks."""
         return ChunkWriter(answer, options)
 
-    def whole(self, answer: AnswerInfo, _options: ChatOptions) -> bytes:
+    def whole(self, answer: AnswerInfo, options: ChatOptions) -> bytes:
         """One completion."""
-        return completion(answer)
+        return completion(answer, options)
 
     def break_off(self, error: GatewayError) -> bytes:
         """The in-band error."""
@@ -46,7 +47,7 @@ class ChatApi:
 
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """OpenAI's envelope."""
-        return openai_errors.refuse(error)
+        return openai_errors.refuse(error, FIELDS)
 
 
 CHAT = ChatApi()

@@ -3,6 +3,8 @@
 Rule: what is wrong with a field, alone or beside the others, is a 400 that names it.
 """
 
+from typing import Any
+
 import msgspec
 
 from shim.apis.chat import wire
@@ -15,6 +17,7 @@ from shim.protocol.prompt import (
     File,
     Function,
     FunctionChoice,
+    Hint,
     Image,
     JsonAnswer,
     Limits,
@@ -24,6 +27,7 @@ from shim.protocol.prompt import (
     Result,
     Role,
     Text,
+    Wishes,
 )
 from shim.protocol.turn.inline_files import form_of_data, form_of_url
 
@@ -46,25 +50,23 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "top_logprobs": (0,),
     "logit_bias": ({},),
     "modalities": (["text"],),
-    "service_tier": ("auto", "default"),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
-    "web_search_options": (),
     "verbosity": ("medium",),
 }
 
 
 class ChatOptions(msgspec.Struct, frozen=True):
-    """What only the writer has to know again."""
+    """What only the writer has to know again. `legacy`: calls are told as `function_call`."""
 
     include_usage: bool = False
+    legacy: bool = False
 
 
 def read(body: bytes, *, strict: bool = False) -> Asked:
     """The prompt of a request. Raises RequestError (400)."""
     request, ignored = chat_request(body, strict=strict)
     options = request.stream_options
-    return Asked(prompt_of(request), ignored, ChatOptions(include_usage=bool(options and options.include_usage)))
+    include_usage = bool(options and options.include_usage)
+    return Asked(prompt_of(request), ignored, ChatOptions(include_usage=include_usage, legacy=bool(request.functions)))
 
 
 def chat_request(body: bytes, *, strict: bool = False) -> tuple[wire.ChatRequest, list[str]]:
@@ -74,7 +76,7 @@ def chat_request(body: bytes, *, strict: bool = False) -> tuple[wire.ChatRequest
     `strict` also where a field is ignored.
     """
     request = decode(_decoder, body)
-    return request, ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict)
+    return request, ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
 
 
 def prompt_of(request: wire.ChatRequest) -> Prompt:
@@ -85,14 +87,13 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if "" in stop:
         raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
-    functions = _functions(request.tools or [])
-    choice = _choice(request.tool_choice or "auto", functions)
+    functions, choice = _legacy_functions(request) if request.functions else _tools(request)
     return Prompt(
-        model=request.model,
+        model=request.model.removeprefix(_PROVIDER),
         messages=tuple(_message(message, f"messages[{place}]") for place, message in enumerate(request.messages)),
         functions=functions,
         choice=choice,
-        parallel=request.parallel_tool_calls is not False,
+        parallel=request.parallel_tool_calls is not False and not request.functions,
         answer_form=_answer_form(request.response_format),
         limits=Limits(
             stop=tuple(dict.fromkeys(stop)),
@@ -101,12 +102,40 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
         ),
         effort=request.reasoning_effort,
         continues=continues,
+        wishes=_wishes(request),
         pictures="data" if request.image_response_format == "b64_json" else "links",
         stream=bool(request.stream),
     )
 
 
+def _wishes(request: wire.ChatRequest) -> Wishes:
+    """The extension object, and the fields of the API that mean the same."""
+    asked = request.chatgpt or wire.ChatgptWishes()
+    hints = set[Hint](asked.hints or ())
+    if request.web_search_options is not None:
+        hints.add("search")
+    stored = None if request.store is None else not request.store
+    temporary = stored if asked.temporary is None else asked.temporary
+    if asked.temporary and ("research" in hints or asked.memory is not None):
+        raise RequestError(
+            "Temporary chats have neither research nor a memory of their own.",
+            param="chatgpt.temporary",
+            code="invalid_value",
+        )
+    tier = None if request.service_tier in {None, "auto", "default"} else request.service_tier
+    return Wishes(temporary, asked.memory, asked.project, frozenset(hints), tier)
+
+
 def _continues(request: wire.ChatRequest) -> Continues | None:
+    asked = request.chatgpt
+    if asked is not None and asked.conversation_id:
+        if not asked.parent_message_id:
+            raise RequestError(
+                "Missing required parameter: 'chatgpt.parent_message_id'.",
+                param="chatgpt.parent_message_id",
+                code="missing_required_parameter",
+            )
+        return Continues(asked.conversation_id, asked.parent_message_id, "chatgpt.conversation_id")
     if not request.conversation_id:
         return None
     if not request.parent_message_id:
@@ -118,29 +147,96 @@ def _continues(request: wire.ChatRequest) -> Continues | None:
     return Continues(request.conversation_id, request.parent_message_id, "conversation_id")
 
 
-def _functions(tools: list[wire.Tool]) -> tuple[Function, ...]:
+# --- functions --------------------------------------------------------------------------------------------------------
+
+Functions = tuple[tuple[Function, ...], FunctionChoice]
+
+
+def _tools(request: wire.ChatRequest) -> Functions:
+    """The functions that may be called, and what is expected of the answer."""
+    if request.function_call not in {None, "none", "auto"}:
+        raise RequestError("'function_call' needs 'functions'.", param="function_call", code="invalid_value")
+    defined: list[tuple[str, wire.FunctionDefinition]] = []
+    for place, tool in enumerate(request.tools or []):
+        if tool.type != "function":
+            raise _no_such_tool(tool.type, f"tools[{place}].type")
+        if tool.function is None:
+            raise _missing(f"tools[{place}].function")
+        defined.append((f"tools[{place}].function", tool.function))
+    functions = _functions(defined)
+    match request.tool_choice or "auto":
+        case wire.NamedToolChoice() as named:
+            return _named_choice(named, functions)
+        case "required" if not functions:
+            raise _needs_tools()
+        case choice:
+            return functions, choice
+
+
+def _named_choice(named: wire.NamedToolChoice, functions: tuple[Function, ...]) -> Functions:
+    if named.type == "allowed_tools":
+        if (allowed := named.allowed_tools) is None:
+            raise _missing("tool_choice.allowed_tools")
+        names = set()
+        for place, tool in enumerate(allowed.tools):
+            param = f"tool_choice.allowed_tools.tools[{place}]"
+            if tool.type != "function":
+                raise _no_such_tool(tool.type, f"{param}.type")
+            names.add(_known_name(tool.function, functions, param))
+        return tuple(one for one in functions if one.name in names), allowed.mode
+    if named.type != "function":
+        raise _no_such_tool(named.type, "tool_choice.type")
+    return functions, OnlyFunction(_known_name(named.function, functions, "tool_choice"))
+
+
+def _legacy_functions(request: wire.ChatRequest) -> Functions:
+    for name in ("tools", "tool_choice"):
+        if getattr(request, name):
+            raise RequestError(f"'functions' and '{name}' do not go together.", param=name, code="invalid_value")
+    functions = _functions([(f"functions[{place}]", one) for place, one in enumerate(request.functions or [])])
+    match request.function_call or "auto":
+        case wire.NamedFunction(name=name):
+            if all(function.name != name for function in functions):
+                raise _unknown_name(name, "functions", "function_call.name")
+            return functions, OnlyFunction(name)
+        case choice:
+            return functions, choice
+
+
+def _functions(defined: list[tuple[str, wire.FunctionDefinition]]) -> tuple[Function, ...]:
     functions: dict[str, Function] = {}
-    for place, tool in enumerate(tools):
-        name, field = tool.function.name, f"tools[{place}].function"
-        if name in functions:
-            raise RequestError(f"There are two functions called '{name}'.", param=f"{field}.name", code="duplicate")
-        functions[name] = Function(name, f"{field}.parameters", tool.function.description, tool.function.parameters)
+    for field, one in defined:
+        if one.name in functions:
+            raise RequestError(f"There are two functions called '{one.name}'.", param=f"{field}.name", code="duplicate")
+        functions[one.name] = Function(one.name, f"{field}.parameters", one.description, one.parameters)
     return tuple(functions.values())
 
 
-def _choice(choice: wire.ToolChoice, functions: tuple[Function, ...]) -> FunctionChoice:
-    if choice in {"none", "auto"}:
-        return choice
+def _known_name(named: wire.NamedFunction | None, functions: tuple[Function, ...], param: str) -> str:
     if not functions:
-        raise RequestError("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
-    if not isinstance(choice, wire.NamedToolChoice):
-        return choice
-    name = choice.function.name
-    if all(function.name != name for function in functions):
-        raise RequestError(
-            f"There is no function called '{name}' in 'tools'.", param="tool_choice.function.name", code="invalid_value"
-        )
-    return OnlyFunction(name)
+        raise _needs_tools()
+    if named is None:
+        raise _missing(f"{param}.function")
+    if all(function.name != named.name for function in functions):
+        raise _unknown_name(named.name, "tools", f"{param}.function.name")
+    return named.name
+
+
+def _needs_tools() -> RequestError:
+    return RequestError("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
+
+
+def _unknown_name(name: str, field: str, param: str) -> RequestError:
+    return RequestError(f"There is no function called '{name}' in '{field}'.", param=param, code="invalid_value")
+
+
+def _no_such_tool(kind: str, param: str) -> RequestError:
+    text = f"Tools of the type '{kind[:64]}' are not supported here: only functions can be called."
+    return RequestError(text, param=param, code="unsupported_tool")
+
+
+def _missing(param: str) -> RequestError:
+    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def _answer_form(wanted: wire.ResponseFormat | None) -> JsonAnswer | None:
@@ -162,8 +258,25 @@ def _message(message: wire.ChatMessage, field: str) -> PromptMessage:
     content = tuple(_parts(message.content, f"{field}.content"))
     if _ROLES[message.role] == "tool":
         return PromptMessage("tool", (Result(message.tool_call_id, message.name, content),), message.name)
-    calls = tuple(Call(one.id, one.function.name, one.function.arguments) for one in message.tool_calls or ())
-    return PromptMessage(_ROLES[message.role], (*content, *calls), message.name)
+    said = [Text(message.refusal)] if message.refusal else []
+    if (audio := message.audio) is not None:
+        if audio.transcript is None and not message.content:
+            text = "Spoken answers are not kept here: send the words as 'content', or as the audio's 'transcript'."
+            raise _unsupported(text, f"{field}.audio")
+        said += [Text(audio.transcript)] if audio.transcript and not message.content else []
+    content = content if message.content or not said else ()
+    calls = [_call(one, f"{field}.tool_calls[{place}]") for place, one in enumerate(message.tool_calls or ())]
+    if (called := message.function_call) is not None:
+        calls.append(Call("", called.name, called.arguments))
+    return PromptMessage(_ROLES[message.role], (*content, *said, *calls), message.name)
+
+
+def _call(call: wire.EarlierCall, field: str) -> Call:
+    if call.type == "custom" and call.custom is not None:
+        return Call(call.id, call.custom.name, msgspec.json.encode(call.custom.input).decode())
+    if call.function is None:
+        raise _missing(f"{field}.{call.type}")
+    return Call(call.id, call.function.name, call.function.arguments)
 
 
 def _parts(content: str | list[wire.ContentPart] | None, field: str) -> list[Text | Image | File]:
@@ -174,11 +287,22 @@ def _parts(content: str | list[wire.ContentPart] | None, field: str) -> list[Tex
 
 def _part(part: wire.ContentPart, field: str) -> Text | Image | File:
     match part:
-        case wire.TextPart(text=text) | wire.RefusalPart(refusal=text):
+        case (
+            wire.TextPart(text=text)
+            | wire.InputTextPart(text=text)
+            | wire.OutputTextPart(text=text)
+            | wire.RefusalPart(refusal=text)
+        ):
             return Text(text)
         case wire.ImagePart(image_url=image, url=url, detail=detail):
             param = f"{field}.image_url" if isinstance(image, str) else f"{field}.image_url.url"
             return Image(url.strip(), form_of_url(url), param, detail)
+        case wire.InputImagePart(image_url=str() as url, detail=detail):
+            return Image(url.strip(), form_of_url(url), f"{field}.image_url", detail or "auto")
+        case wire.InputImagePart(file_id=file_id):
+            raise _not_kept(f"{field}.file_id") if file_id else _missing(f"{field}.image_url")
+        case wire.InputFilePart():
+            return _file(part, field)
         case wire.FilePart(file=file):
             return _file(file, f"{field}.file")
         case _:
@@ -191,15 +315,21 @@ def _file(file: wire.FileSource, field: str) -> File:
     if url := file.file_url:
         return File(url.strip(), form_of_url(url), f"{field}.file_url", file.filename)
     if file.file_id:
-        raise _unsupported(
-            "Files uploaded before are not kept here: send the file itself as 'file_data'.", f"{field}.file_id"
-        )
+        raise _not_kept(f"{field}.file_id")
     raise RequestError("A file needs 'file_data' or 'file_url'.", param=field, code="missing_required_parameter")
+
+
+def _not_kept(param: str) -> RequestError:
+    return _unsupported("Files uploaded before are not kept here: send the file itself as 'file_data'.", param)
 
 
 def _unsupported(sentence: str, param: str) -> RequestError:
     return RequestError(sentence, param=param, code="unsupported_content")
 
 
+_PROVIDER = "openai/"  # routers name models by their provider
+_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutEffect)
+}
 _FIELDS = frozenset(wire.ChatRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.ChatRequest)

@@ -9,7 +9,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+from shim.errors import Field
+
+FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "reasoning_effort"}
+"""What this API calls the fields that the core knows"""
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "function_call"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
@@ -18,6 +23,18 @@ FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
     """`{"type": "text", "text": ...}`"""
+
+    text: str
+
+
+class InputTextPart(msgspec.Struct, frozen=True, tag="input_text"):
+    """As `text`, in the spelling of the Responses API."""
+
+    text: str
+
+
+class OutputTextPart(msgspec.Struct, frozen=True, tag="output_text"):
+    """The same, of an answer."""
 
     text: str
 
@@ -73,7 +90,29 @@ class FilePart(msgspec.Struct, frozen=True, tag="file"):
     file: FileSource
 
 
-ContentPart = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
+class InputImagePart(msgspec.Struct, frozen=True, tag="input_image"):
+    """As `image_url`, in the spelling of the Responses API."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class InputFilePart(FileSource, frozen=True, tag="input_file"):
+    """As `file`, in the spelling of the Responses API."""
+
+
+ContentPart = (
+    TextPart
+    | InputTextPart
+    | OutputTextPart
+    | RefusalPart
+    | ImagePart
+    | InputImagePart
+    | AudioPart
+    | FilePart
+    | InputFilePart
+)
 
 
 class CalledFunction(msgspec.Struct, frozen=True):
@@ -91,14 +130,41 @@ class ToolCall(msgspec.Struct, frozen=True):
     type: Literal["function"] = "function"
 
 
+class CustomCall(msgspec.Struct, frozen=True):
+    """What a custom tool was given."""
+
+    name: str
+    input: str
+
+
+class EarlierCall(msgspec.Struct, frozen=True):
+    """One call in an assistant's message of the history, of a function or of a custom tool."""
+
+    id: str
+    type: Literal["function", "custom"] = "function"
+    function: CalledFunction | None = None
+    custom: CustomCall | None = None
+
+
+class EarlierAudio(msgspec.Struct, frozen=True):
+    """An answer that was spoken: its words, where the client has kept them."""
+
+    id: str
+    transcript: str | None = None
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One message of the history. `content` is text, a list of parts, null or missing. `tool_calls` belong to an
-    assistant's message, `tool_call_id` to a tool's."""
+    """One message of the history. `content` is text, a list of parts, null or missing. `tool_calls`, `refusal`, `audio`
+    and `function_call` (one call, as before there were tools) belong to an assistant's message, `tool_call_id` to a
+    tool's."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[ContentPart] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    refusal: str | None = None
+    audio: EarlierAudio | None = None
+    function_call: CalledFunction | None = None
+    tool_calls: list[EarlierCall] | None = None
     tool_call_id: str | None = None
 
 
@@ -112,10 +178,10 @@ class FunctionDefinition(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """`{"type": "function", "function": {...}}`"""
+    """`{"type": "function", "function": {...}}`; any other type is read in order to be refused by name."""
 
-    function: FunctionDefinition
-    type: Literal["function"] = "function"
+    function: FunctionDefinition | None = None
+    type: str = "function"
 
 
 class NamedFunction(msgspec.Struct, frozen=True):
@@ -124,14 +190,33 @@ class NamedFunction(msgspec.Struct, frozen=True):
     name: FunctionName
 
 
-class NamedToolChoice(msgspec.Struct, frozen=True):
-    """The one function that has to be called."""
+class AllowedTool(msgspec.Struct, frozen=True):
+    """One of those that may be called."""
 
-    function: NamedFunction
-    type: Literal["function"] = "function"
+    function: NamedFunction | None = None
+    type: str = "function"
+
+
+class AllowedTools(msgspec.Struct, frozen=True):
+    """The part of the tools that may be called now, and whether one of them has to be."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[AllowedTool], Meta(min_length=1)]
+
+
+class NamedToolChoice(msgspec.Struct, frozen=True):
+    """The one function that has to be called (`function`), or the ones that may be (`allowed_tools`)."""
+
+    function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
+    type: str = "function"
 
 
 ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
+LegacyChoice = Literal["none", "auto"] | NamedFunction
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 
 
 class TextFormat(msgspec.Struct, frozen=True, tag="text"):
@@ -166,6 +251,17 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class ChatgptWishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ours, the same in every API: what only the web backend can do (docs/parameters.md)."""
+
+    temporary: bool | None = None
+    memory: bool | None = None
+    project: Annotated[str, Meta(pattern=r"^g-p-[A-Za-z0-9_-]{2,128}$(?!\n)")] | None = None
+    hints: Annotated[list[Literal["search", "picture", "research"]], Meta(max_length=3)] | None = None
+    conversation_id: str | None = None
+    parent_message_id: str | None = None
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A chat completion request, as far as it is honoured."""
 
@@ -180,6 +276,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    # Tools and their choice as they were before: one call an answer, told as `function_call`.
+    functions: Annotated[list[FunctionDefinition], Meta(max_length=128)] | None = None
+    function_call: LegacyChoice | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: ReasoningEffort | None = None
     # Ours: pictures in the answer as links (default) or as data URLs.
@@ -187,10 +286,35 @@ class ChatRequest(msgspec.Struct, frozen=True):
     # Ours, where chats are kept: the ids an earlier answer gave, to go on with its conversation.
     conversation_id: str | None = None
     parent_message_id: str | None = None
+    chatgpt: ChatgptWishes | None = None
+    # Search, by the web backend's own: how much and from where can't be said to it.
+    web_search_options: dict[str, Any] | None = None
+    # One of the model's own tiers, where it has any.
+    service_tier: Annotated[str, Meta(max_length=32)] | None = None
+    # Whether the chat is kept, where `chatgpt.temporary` does not say.
+    store: bool | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
+    metadata: Metadata | None = None
+
+
+class WithoutEffect(msgspec.Struct, frozen=True):
+    """Fields of the published schema that have no effect here: what they may be."""
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    modalities: list[Literal["text", "audio"]] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    audio: dict[str, Any] | None = None
+    prediction: dict[str, Any] | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------
@@ -247,6 +371,16 @@ class AssistantMessage(msgspec.Struct, frozen=True):
     annotations: list[Annotation] = []
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: CalledFunction | UnsetType = UNSET
+
+
+class AnsweredByChatgpt(msgspec.Struct, frozen=True):
+    """Ours: what really answered, in the web backend's words. Only what it said is there."""
+
+    slug: str | UnsetType = UNSET
+    effort: str | UnsetType = UNSET
+    auto_switched: bool | UnsetType = UNSET
+    conversation_id: str | UnsetType = UNSET
 
 
 class CompletionChoice(msgspec.Struct, frozen=True):
@@ -266,6 +400,7 @@ class ChatCompletion(msgspec.Struct, frozen=True):
     model: str
     choices: list[CompletionChoice]
     usage: CompletionUsage
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET
     object: Literal["chat.completion"] = "chat.completion"
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET
@@ -295,6 +430,7 @@ class ChunkDelta(msgspec.Struct, frozen=True):
     reasoning_content: str | UnsetType = UNSET
     refusal: UnsetType | None = UNSET
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
+    function_call: FunctionDelta | UnsetType = UNSET
     annotations: list[Annotation] | UnsetType = UNSET
 
 
@@ -316,5 +452,6 @@ class ChatChunk(msgspec.Struct, frozen=True):
     choices: list[ChunkChoice]
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     usage: CompletionUsage | UnsetType | None = UNSET
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET
     conversation_id: str | UnsetType = UNSET
     message_id: str | UnsetType = UNSET

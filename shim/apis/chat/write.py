@@ -7,11 +7,13 @@ role first and one finish reason; usage comes last, then `[DONE]`; or one in-ban
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from shim.apis.chat.read import ChatOptions
 from shim.apis.chat.wire import (
+    FIELDS,
     Annotation,
+    AnsweredByChatgpt,
     AssistantMessage,
     CalledFunction,
     ChatChunk,
@@ -21,6 +23,7 @@ from shim.apis.chat.wire import (
     CompletionChoice,
     CompletionDetails,
     CompletionUsage,
+    FinishReason,
     FunctionDelta,
     ToolCall,
     ToolCallDelta,
@@ -41,7 +44,7 @@ class ChunkWriter:
 
     def __init__(self, answer: AnswerInfo, options: ChatOptions) -> None:
         self._answer = answer
-        self._include_usage = options.include_usage
+        self._include_usage, self._legacy = options.include_usage, options.legacy
         usage = None if options.include_usage else UNSET
         self._chunk = ChatChunk(f"chatcmpl-{answer.id}", answer.created, answer.model, [], usage=usage)
         # Only the text differs from chunk to chunk, so the bytes around it are made once.
@@ -78,12 +81,15 @@ class ChunkWriter:
                 case Finished():
                     lines.append(self._end(choice))
                 case Failed(error=error):
-                    lines.append(error_line(error))
+                    lines.append(error_line(error, FIELDS))
         return b"".join(lines)
 
     def _call(self, called: Called, choice: int) -> list[bytes]:
         """A call as the real API streams it: id, type and name first, then the arguments."""
         place, self._calls[choice] = self._calls[choice], self._calls[choice] + 1
+        if self._legacy:
+            named = FunctionDelta("", called.name), FunctionDelta(called.arguments)
+            return [self._line(ChunkDelta(function_call=delta), choice) for delta in named]
         first = ToolCallDelta(place, FunctionDelta("", called.name), called.id, "function")
         then = ToolCallDelta(place, FunctionDelta(called.arguments))
         return [self._line(ChunkDelta(tool_calls=[delta]), choice) for delta in (first, then)]
@@ -93,8 +99,9 @@ class ChunkWriter:
         lines = b""
         if transcript.cited:
             lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
-        finish = ChunkChoice(ChunkDelta(), transcript.finish_reason, choice)
-        lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **_ids(self._answer.place(choice))))
+        finish = ChunkChoice(ChunkDelta(), _reason(transcript, legacy=self._legacy), choice)
+        beside = {**_ids(self._answer.place(choice)), "chatgpt": _answered_by(self._answer, choice)}
+        lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **beside))
         self._unfinished -= 1
         if not self._unfinished:
             if self._include_usage:
@@ -111,19 +118,26 @@ class ChunkWriter:
         return before + hole, after
 
 
-def completion(answer: AnswerInfo) -> bytes:
+def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
     """The whole answer as one chat completion. Ids are given where there is one choice to continue."""
     transcripts = answer.transcripts
     choices = [
-        CompletionChoice(_message(transcript), transcript.finish_reason or "stop", place)
+        CompletionChoice(
+            _message(transcript, legacy=options.legacy), _reason(transcript, legacy=options.legacy) or "stop", place
+        )
         for place, transcript in enumerate(transcripts)
     ]
     ids = _ids(answer.place(0)) if len(choices) == 1 else {}
     body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, _usage(answer.usage))
-    return _encode(msgspec.structs.replace(body, **ids))
+    return _encode(msgspec.structs.replace(body, **ids, chatgpt=_answered_by(answer, 0)))
 
 
-def _message(transcript: Transcript) -> AssistantMessage:
+def _reason(transcript: Transcript, *, legacy: bool) -> FinishReason | None:
+    reason = transcript.finish_reason
+    return "function_call" if legacy and reason == "tool_calls" else reason
+
+
+def _message(transcript: Transcript, *, legacy: bool) -> AssistantMessage:
     """A message that only calls has no content, as in the real API."""
     text = transcript.text
     calls = [ToolCall(one.id, CalledFunction(one.name, one.arguments)) for one in transcript.calls]
@@ -131,7 +145,8 @@ def _message(transcript: Transcript) -> AssistantMessage:
         content=text if text or not calls else None,
         annotations=_annotations(transcript),
         reasoning_content=transcript.reasoning or UNSET,
-        tool_calls=calls or UNSET,
+        tool_calls=calls if calls and not legacy else UNSET,
+        function_call=calls[0].function if calls and legacy else UNSET,
     )
 
 
@@ -146,6 +161,13 @@ def _usage(usage: Usage) -> CompletionUsage:
         total_tokens=usage.total,
         completion_tokens_details=CompletionDetails(reasoning_tokens=usage.reasoning),
     )
+
+
+def _answered_by(answer: AnswerInfo, choice: int) -> AnsweredByChatgpt | UnsetType:
+    told = {
+        key: value for key, value in msgspec.structs.asdict(answer.answered_by(choice)).items() if value is not None
+    }
+    return AnsweredByChatgpt(**told) if told else UNSET
 
 
 def _ids(place: AnswerPlace | None) -> dict[str, str]:

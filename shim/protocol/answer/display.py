@@ -19,11 +19,11 @@ _find_special = SPECIAL.search
 class ShownMessage:
     """One message being shown: its raw text so far, and the text filter that makes events of it."""
 
-    __slots__ = ("canvas", "kind", "pieces", "sieve", "text")
+    __slots__ = ("canvas", "held", "kind", "pieces", "sieve", "text")
 
     def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
         self.kind, self.canvas = reading.kind, reading.canvas
-        self.text = ""
+        self.text = self.held = ""
         self.pieces: list[str] = []
         self.sieve = self._sieve(reading, file, joins=joins)
 
@@ -95,7 +95,9 @@ class Display:
             shown = self._shown[key] = ShownMessage(reading, file, joins=joins and reading.kind is TextDelta)
         before, new = shown.so_far(), ""
         if not before.startswith(reading.text):  # else it is old news, or text taken back, which can't be
-            new, shown.text = _after(before, reading.text), reading.text
+            new = _after(before, reading.text, paragraphs=reading.rewrites)
+            shown.text = reading.text
+        shown.held = reading.held and ("\n\n" if shown.text else "") + reading.held
         shown.sieve.learn(message.metadata)
         events += self._give(shown, shown.sieve.grow(new))
         grows = bool(reading.text) and len(shown.text) == len(reading.text)
@@ -115,6 +117,9 @@ class Display:
         events: list[Event] = []
         holding, self._holding = self._holding, {}
         for shown in holding:
+            if shown.held:  # nothing has taken its place
+                shown.text, held, shown.held = shown.so_far() + shown.held, shown.held, ""
+                events += shown.sieve.grow(held)
             events += shown.sieve.rest()
         self._note(events)
         return events
@@ -134,9 +139,16 @@ class Display:
             self.says_something = True
 
 
-def _after(before: str, now: str) -> str:
-    """The text of `now` that has not been given yet, where `before` has."""
+def _after(before: str, now: str, *, paragraphs: bool) -> str:
+    """The text of `now` that has not been given yet, where `before` has. With `paragraphs` one that was replaced is
+    given as a whole, apart from what it replaces (5.2)."""
     if now.startswith(before):
         return now[len(before) :]
     both = enumerate(zip(before, now, strict=False))
-    return now[next((place for place, (old, new) in both if old != new), len(now)) :]
+    differs = next((place for place, (old, new) in both if old != new), len(now))
+    begins = now.rfind("\n\n", 0, differs)
+    replaced = before[begins + 2 if begins >= 0 else 0 :].partition("\n\n")[0]
+    if not paragraphs or now[begins + 2 if begins >= 0 else 0 :].startswith(replaced):
+        return now[differs:]  # nothing was replaced, it grew in the middle
+    new = now[begins + 2 if begins >= 0 else 0 :].strip("\n")
+    return f"\n\n{new}" if new else ""

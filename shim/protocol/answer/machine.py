@@ -7,7 +7,7 @@
                                               └──────> ending: what is known of the end ──> Finished | Failed | follow
 
 Rules (protocol.md 5, 6.5 and 9.4):
-* `[DONE]` or an `end_turn` proves the answer whole; a body that just ends is a cut answer, and a failure;
+* `[DONE]` or the `end_turn` of an answer proves it whole; a body that just ends is a cut answer, and a failure;
 * an answer that shows nothing is a failure, never an empty success; a picture is something;
 * an answer that goes on elsewhere pauses: `follow` says where, and the room `follow_up` how;
 * after the end nothing counts any more.
@@ -17,15 +17,37 @@ import enum
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from shim.chatgpt.stream import Message, StreamItem
-from shim.chatgpt.tree import decode_tree, newest_turn
-from shim.errors import About, DeadlineError, GatewayError, UpstreamError
-from shim.protocol.answer.content_types import Reading, is_progress, read_message
+from shim.chatgpt.tree import Tree, decode_tree, newest_turn
+from shim.errors import About, DeadlineError, GatewayError, RequestError, UpstreamError
+from shim.protocol.answer.content_types import (
+    Reading,
+    asks_user,
+    before_recap,
+    final_answer,
+    is_answer,
+    is_progress,
+    read_message,
+)
 from shim.protocol.answer.display import Display
-from shim.protocol.answer.ending import Ending, left_behind
-from shim.protocol.answer.follow_up import Continue, FollowUp, Poll, Resume, after_refusal, again
+from shim.protocol.answer.ending import Ending, nothing_said
+from shim.protocol.answer.follow_up import (
+    LOOKS_APART,
+    POLLS,
+    Continue,
+    FollowUp,
+    Look,
+    Poll,
+    Resume,
+    Socket,
+    has_nothing_to_resume,
+    is_passing,
+)
 from shim.protocol.answer.pictures import Sight, is_maker, promise_in, sights_in
 from shim.protocol.answer.reader import Arrived, Broken, Done, Grown, Heard, Reader, Unread, view_of
+from shim.protocol.answer.research import FAILED, research_state
 from shim.protocol.commands import HttpReply
 from shim.protocol.events import EndReason, Event, Failed, Finished, ReasoningDelta, Started, TextDelta
 from shim.protocol.refusals import failure_of, refusal_of
@@ -34,6 +56,15 @@ from shim.protocol.refusals import failure_of, refusal_of
 _FINISH_REASONS: dict[str, EndReason] = {"max_tokens": "length"}
 _MAX_IGNORED_KINDS = 64
 _MAX_KIND_LENGTH = 64
+_STREAMING = 3  # an async_status (5.3); 4 says that nothing is under way any more
+_UNREAD = 4
+# Looks at a finished conversation that has no answer in it, until there is none.
+_EMPTY_LOOKS = 3
+_LONGEST_INTERVAL = 60.0  # seconds
+# Looks (two minutes of them) until words that follow a promise are taken for the tool's failure to keep it.
+_PATIENT_LOOKS = 14
+_RESEARCH_LOOKS = 5  # minutes until a research that shows no state has not begun
+_ASKED = "The model asked its user for input, which this API can't give. Answer it with another message."
 
 
 class Phase(enum.Enum):
@@ -44,14 +75,33 @@ class Phase(enum.Enum):
     ENDED = enum.auto()
 
 
+class Observed(msgspec.Struct):
+    """What upstream said of an answer beside it: the slug that really answers and its effort, whether `auto` turned to
+    a model that thinks, and how much of the account's quotas is left (as it came)."""
+
+    slug: str | None = None
+    effort: str | None = None
+    switched: bool | None = None
+    limits: list[Any] | None = None
+
+
 class Answer:
     """One answer. Feed it with `receive`; it is over when `ended`, and elsewhere while `follow` is not None.
 
-    `continue_times` is how often a message cut for its length is asked to go on. `resumable` says that upstream keeps
-    this conversation, so that a lost stream can be opened again.
+    `continue_times` is how often a message cut for its length is asked to go on. `kept` says that upstream keeps this
+    chat, so that it can be read; `named` that it is one the client itself named. `token` came with the response's head
+    and may open its stream again. `research`: what is said at first is progress, and the answer is the report.
     """
 
-    def __init__(self, *, continue_times: int = 0, resumable: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        continue_times: int = 0,
+        kept: bool = True,
+        named: bool = False,
+        token: str | None = None,
+        research: bool = False,
+    ) -> None:
         self.phase = Phase.WAITING
         self.ignored: Counter[str] = Counter()
         self.follow: FollowUp | None = None
@@ -59,7 +109,15 @@ class Answer:
         """Whether upstream itself said `[DONE]`, so that nothing but the end of the body can follow"""
         self._reader = Reader()
         self._display = Display()
-        self._ending = Ending(continue_times=continue_times, resumable=resumable)
+        self.observed = Observed()
+        self._ending = Ending(continue_times=continue_times, kept=kept, token=token, research=research)
+        self._steps: set[str] = set()  # those of a research that were told
+        self._named = named
+        self._opened_by: FollowUp | None = None  # what the open stream was asked for
+        self._furthest = 0  # how many events of it have ever been read
+        self._last_look: frozenset[str] | None = None  # the pictures that a conversation held when it was last read
+        self._empty_looks = 0
+        self._asked = ""  # the words of a question to the user that are not shown as an answer
         self._otherwise: GatewayError | None = None  # what a paused answer fails with where nobody follows
         self._failed_tools: set[Any] = set()  # messages of tools that failed; the same may be heard more than once
 
@@ -67,6 +125,19 @@ class Answer:
     def ended(self) -> bool:
         """Whether the last event has been given."""
         return self.phase is Phase.ENDED
+
+    @property
+    def seems_whole(self) -> bool:
+        """Whether upstream has said that the answer is complete, though its stream goes on (a title may follow)."""
+        return self._ending.reason is not None and self._known().is_whole
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether upstream goes on with it although nobody reads its stream."""
+        moved = self.follow is not None or self._opened_by is not None
+        return not self.ended and (
+            moved or self._ending.handed_off or self._ending.moved or self._display.gallery.waits
+        )
 
     @property
     def conversation_id(self) -> str | None:
@@ -98,6 +169,8 @@ class Answer:
             return events
         for event in arrived:
             heard = reader.read(event, unfinished=not chunk)
+            if reader.offset > self._furthest:
+                self._furthest, self._ending.failures = reader.offset, 0
             if heard is not None:
                 self._on_heard(heard, events)
                 if self.phase is Phase.ENDED or self.follow is not None:  # this stream has nothing more to say
@@ -113,14 +186,23 @@ class Answer:
         if self.ended:
             return events
         followed = isinstance(error, UpstreamError) and not final
-        follow = self._known().after_break(self.follow, self._reader.offset) if followed else None
+        follow = self._after_break() if followed else None
+        if follow is None and followed and self._ending.followed and isinstance(self._opened_by or self.follow, Socket):
+            error = self._ending.left_behind()  # how the socket failed is of no use to anybody
         self._go_on(follow, events, error)
         return events
+
+    def learn_token(self, token: str | None) -> None:
+        """The head of a response that was opened for this answer has the newest token (protocol.md 1)."""
+        self._ending.token = token or self._ending.token
 
     def reopen(self) -> None:
         """The stream that `follow` asked for is open: a new stream of the same answer begins."""
         follow, self.follow, self._otherwise = self.follow, None, None
-        self._reader.reopen(follow.offset if isinstance(follow, Resume) else 0)
+        self._opened_by = follow
+        offset = follow.offset if isinstance(follow, Resume) else 0
+        self._reader.reopen(offset)
+        self._furthest = max(self._furthest, offset)
         if isinstance(follow, Continue):
             self._ending.continue_times -= 1
             self._display.joins = True
@@ -130,36 +212,129 @@ class Answer:
     def refused(self, reply: HttpReply) -> list[Event]:
         """Upstream did not open the stream that `follow` asked for."""
         events: list[Event] = []
-        follow = after_refusal(self.follow, reply.status) if isinstance(self.follow, Resume) else None
-        error = (
-            UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
-            if reply.status == 200
-            else refusal_of(reply.status, reply.headers, reply.body)
-        )
+        follow: FollowUp | None = None
+        if isinstance(self.follow, Resume) and is_passing(reply.status):
+            follow = self._after_break()
+        elif isinstance(self.follow, Socket) or has_nothing_to_resume(reply.status):
+            follow = None if isinstance(self.follow, Continue) else self._ending.next_way()
+        if self._ending.followed and has_nothing_to_resume(reply.status):
+            error: GatewayError = self._ending.left_behind()
+        elif reply.status == 200:
+            error = UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
+        else:
+            error = refusal_of(reply.status, reply.headers, reply.body)
         if not self.ended:
             self._go_on(follow, events, error)
         return events
 
-    def read_conversation(self, body: bytes) -> list[Event]:
-        """What is new in the conversation that `follow` asked for (`b""` where there was nothing to read yet)."""
+    def read_conversation(self, look: Look) -> list[Event]:
+        """What is new in the conversation that `follow` asked for."""
         events: list[Event] = []
         follow = self.follow
         if not isinstance(follow, Poll):
             return events
-        tree = decode_tree(body)
+        if look.gone:
+            self._go_on(None, events, self._unknown())
+            return events
+        tree = decode_tree(look.body) if look.body else None
+        turn = newest_turn(tree) if tree is not None else []
+        if follow.what == "research":
+            self._read_research(turn, look, follow, events)
+            return events
         if tree is not None:
-            self._ending.reason = None
-            for message in newest_turn(tree):
-                self._on_message(message, events, None)
-                if self.ended:
-                    return events
-        if self._known().has_arrived(follow):
+            self._show_turn(turn, events)
+            if self.ended:
+                return events
+        self._empty_looks += look.state == "complete" and follow.what == "answer"
+        if tree is not None and self._has_arrived(turn, tree, follow):
+            self._display.gallery.forget()  # what was promised and has not come by now won't
             self.follow, self._otherwise = None, None
             self._finish(events)
+        elif look.state == "failed":
+            self._go_on(None, events, UpstreamError("Upstream failed to finish this answer", code="upstream_failed"))
+        elif self._empty_looks >= _EMPTY_LOOKS:
+            self._go_on(None, events, nothing_said())
         else:
+            wait = max([look.later, LOOKS_APART if self._last_look else 0.0, *map(_interval, turn)])
             late = DeadlineError(f"Upstream did not finish the {follow.what} in time")
-            self._go_on(again(follow), events, late)
+            self._go_on(_again(follow, wait), events, late)
         return events
+
+    def _read_research(self, turn: list[Message], look: Look, follow: Poll, events: list[Event]) -> None:
+        """Tell the steps of a research as reasoning, and its report as the answer."""
+        state = research_state(turn)
+        for id, text in state.begun if state is not None else ():
+            if id not in self._steps:
+                self._steps.add(id)
+                events.append(ReasoningDelta(text, opens=True))
+        if state is not None and state.report_message is not None:
+            self._ending.reported = True
+            self._on_message(state.report_message, events, None)
+            self._ending.reason = self._ending.reason or "stop"
+            self.follow, self._otherwise = None, None
+            self._finish(events)
+            return
+        failed = look.state == "failed" or (state is not None and state.status in FAILED)
+        if failed or (state is None and follow.attempt >= _RESEARCH_LOOKS):
+            error = UpstreamError("Upstream's research ended without a report", code="research_failed")
+            self._go_on(None, events, error)
+        else:
+            late = DeadlineError("Upstream did not finish the research in time")
+            self._go_on(_again(follow, look.later), events, late)
+
+    def _show_turn(self, turn: list[Message], events: list[Event]) -> None:
+        """What a conversation that was read holds of this turn. What was known of the end before is out of date."""
+        self._ending.reason = None
+        passed_over = before_recap(turn)
+        for message in turn:
+            if message not in passed_over:
+                self._on_message(message, events, None)
+            if self.ended:
+                return
+        if final_answer(turn) is None and self._ending.reason == "stop" and not self._ending.asks:
+            self._ending.reason = None
+
+    def _has_arrived(self, turn: list[Message], tree: Tree, follow: Poll) -> bool:
+        """Whether a conversation that was read holds what was polled for (5.8, 6.5)."""
+        known = self._known()
+        if tree.async_status == _STREAMING:
+            return False
+        if follow.what == "answer":
+            return known.reason is not None
+        if known.failure is not None:
+            return True
+        newest = turn[-1] if turn else None
+        over = newest is not None and newest.end_turn is True and promise_in(newest) is None
+        if known.pictures:
+            # There may be more of them than were promised, and under other names.
+            over = over or not known.promised or tree.async_status == _UNREAD
+        else:
+            over = over and known.reason is not None and (not known.promised or follow.attempt >= _PATIENT_LOOKS)
+        before, self._last_look = self._last_look, frozenset(self._display.gallery.files) if over else None
+        return over and before == self._last_look
+
+    def _after_break(self) -> FollowUp | None:
+        """Where to go on after a failure of the network, or a stream that just ended."""
+        ending = self._known()
+        match self.follow:
+            case Continue():
+                return None  # a turn of its own; what it had said so far can't be told from a second try
+            case Poll() as follow:
+                return _again(follow)
+            case Socket():
+                return ending.next_way()
+            case Resume(offset=offset):
+                return ending.resumption(offset)
+        if ending.reason is not None or ending.handed_off or ending.promised or ending.moved:
+            return ending.elsewhere()
+        # The socket has come back by itself as often as is worth it.
+        return ending.next_way() if isinstance(self._opened_by, Socket) else ending.resumption(self._reader.offset)
+
+    def _unknown(self) -> GatewayError:
+        """Upstream has no such conversation. Whoever named it is told so; who did not can't do anything with that."""
+        if self._named:
+            return RequestError("Upstream does not know this conversation", status=404, code="conversation_not_found")
+        return self._ending.left_behind()
 
     # --- what upstream said -----------------------------------------------------------------------------------------
 
@@ -195,19 +370,28 @@ class Answer:
         elif isinstance(item.message, Message) and item.type is None:
             self._on_message(item.message, events, root)
         else:
-            match item.type:
-                case "message_stream_complete":
-                    ending.reason = ending.reason or "stop"
-                case "resume_conversation_token" if isinstance(item.token, str):
-                    ending.token = item.token
-                case "stream_handoff":
-                    ending.hand_off(item.options)
-                case "conversation_async_status" if item.async_status is not None:
-                    ending.moved = True
-                case "error":
-                    self._break_off(events, failure_of(item.message if isinstance(item.message, str) else None))
-                case _:
-                    self._on_heard(Unread(item.type if isinstance(item.type, str) else "untyped"), events)
+            self._on_typed(item, events)
+
+    def _on_typed(self, item: StreamItem, events: list[Event]) -> None:
+        ending = self._ending
+        match item.type:
+            case "message_stream_complete":
+                ending.reason = ending.reason or "stop"
+            case "resume_conversation_token" if isinstance(item.token, str):
+                ending.token = item.token
+            case "stream_handoff":
+                ending.hand_off(item.options, item.turn_exchange_id)
+            case "conversation_async_status" if item.async_status is not None:
+                ending.moved = True
+            case "server_ste_metadata" if isinstance(item.metadata, dict):
+                switched = item.metadata.get("did_auto_switch_to_reasoning")
+                self.observed.switched = switched if isinstance(switched, bool) else None
+            case "conversation_detail_metadata" if isinstance(item.limits_progress, list):
+                self.observed.limits = item.limits_progress
+            case "error":
+                self._break_off(events, failure_of(item.message if isinstance(item.message, str) else None))
+            case _:
+                self._on_heard(Unread(item.type if isinstance(item.type, str) else "untyped"), events)
 
     def _on_moderation(self, verdict: Any, events: list[Event]) -> None:
         """Only `blocked` matters (protocol.md 10)."""
@@ -222,6 +406,8 @@ class Answer:
     def _on_message(self, message: Message, events: list[Event], root: Any) -> None:
         self._display.detach()
         reading, sights = read_message(message), sights_in(message, self.conversation_id)
+        if reading is not None and reading.kind is TextDelta and self._ending.research and not self._ending.reported:
+            reading = msgspec.structs.replace(reading, kind=ReasoningDelta)
         if self.phase is Phase.WAITING and (reading is not None or sights or is_progress(message)):
             self._start(message, events)
         if reading is not None:
@@ -229,19 +415,17 @@ class Answer:
         match message.author.role:
             case "assistant":
                 self._ending.draws = self._ending.draws or is_maker(message.recipient)
+                self.observed.slug = _slug_of(message) or self.observed.slug
+                effort = message.metadata.thinking_effort
+                self.observed.effort = effort if isinstance(effort, str) else self.observed.effort
                 self._note_finish(message, reading)
             case "tool":
                 self._on_tool(message, sights, events)
 
     def _start(self, message: Message, events: list[Event]) -> None:
         self.phase = Phase.ANSWERING
-        slug = message.metadata.resolved_model_slug or message.metadata.model_slug
         events.append(
-            Started(
-                self.conversation_id,
-                message.id if isinstance(message.id, str) else None,
-                slug if isinstance(slug, str) else None,
-            )
+            Started(self.conversation_id, message.id if isinstance(message.id, str) else None, _slug_of(message))
         )
 
     def _note_finish(self, message: Message, reading: Reading | None) -> None:
@@ -249,7 +433,13 @@ class Answer:
         kind = details.get("type") if isinstance(details, dict) else None
         reason = _FINISH_REASONS.get(kind) if isinstance(kind, str) else None
         ends_cut = reason is not None and reading is not None and reading.kind is TextDelta
-        if message.end_turn is True or ends_cut:
+        if asks_user(message):
+            self._ending.asks = True
+            if reading is None and message.content.content_type in ("text", "multimodal_text"):
+                parts = message.content.parts if isinstance(message.content.parts, list) else []
+                self._asked = "".join(part for part in parts if isinstance(part, str))
+            self._ending.reason = self._ending.reason or ("stop" if message.end_turn is True else None)
+        if (message.end_turn is True and is_answer(message)) or ends_cut:
             self._ending.reason = reason or "stop"
 
     def _on_tool(self, message: Message, sights: list[Sight], events: list[Event]) -> None:
@@ -296,7 +486,7 @@ class Answer:
         if self._ending.reason is not None:
             self._finish(events)
             return
-        follow = self._known().after_break(self.follow, self._reader.offset)
+        follow = self._after_break()
         if follow is None:
             self._say(self._display.rest(), events)
         self._go_on(follow, events, self._known().cut())
@@ -305,7 +495,9 @@ class Answer:
         """Upstream says that this is all, or that it goes on elsewhere."""
         follow = self._known().elsewhere()
         if follow is not None:
-            self._go_on(follow, events, left_behind())
+            self._go_on(follow, events, self._ending.left_behind())
+        elif self._ending.handed_off and not self._ending.is_whole:
+            self._break_off(events, self._ending.left_behind())
         else:
             self._conclude(events)
 
@@ -315,6 +507,7 @@ class Answer:
             self._break_off(events, error)
             return
         self.follow, self._otherwise = follow, error
+        self._ending.followed = self._ending.followed or self._ending.handed_off
         self._ending.handed_off = self._ending.moved = False  # said of the stream that is left now
 
     def _break_off(self, events: list[Event], error: GatewayError) -> None:
@@ -330,6 +523,9 @@ class Answer:
         display = self._display
         self._say(display.rest(), events)
         self._say(display.hang(display.gallery.leftovers()), events)
+        if self._ending.asks and not display.says_something:
+            display.says_something = True
+            self._say([TextDelta("\n\n".join(filter(None, (self._asked, _ASKED))), opens=True)], events)
         conclusion = self._known().conclusion()
         if isinstance(conclusion, GatewayError):
             self._fail(events, conclusion)
@@ -341,3 +537,23 @@ class Answer:
         self.phase = Phase.ENDED
         self.follow = None
         events.append(Failed(error))
+
+
+def _again(follow: Poll, wait: float = 0.0) -> Poll | None:
+    """The next look, if there is another."""
+    attempt = follow.attempt + 1
+    if attempt >= POLLS[follow.what].attempts:
+        return None
+    return msgspec.structs.replace(follow, attempt=attempt, wait=wait)
+
+
+def _slug_of(message: Message) -> str | None:
+    """The model that really answers. While `auto` decides, a name of its own stands in its place (4.3)."""
+    slug = message.metadata.resolved_model_slug or message.metadata.model_slug
+    return slug.replace("-auto-thinking", "-thinking") if isinstance(slug, str) else None
+
+
+def _interval(message: Message) -> float:
+    """How far apart upstream wants the looks at this conversation to be, in seconds."""
+    wanted = message.metadata.poll_interval_ms
+    return min(float(wanted) / 1000, _LONGEST_INTERVAL) if isinstance(wanted, int | float) else 0.0

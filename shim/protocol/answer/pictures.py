@@ -71,6 +71,7 @@ class Gallery:
         self._previews: dict[str, Picture] = {}
         self._promises: set[str] = set()
         self._kept: set[str] = set()  # promises that need no more waiting
+        self.files: set[str] = set()  # ids of the pictures that were shown
 
     @property
     def waits(self) -> bool:
@@ -97,6 +98,7 @@ class Gallery:
                 self._promises.discard(name)
                 self._kept.add(name)
         self.shown += len(pictures)
+        self.files |= {picture.file.file_id or "" for picture in pictures}
         return pictures
 
     def leftovers(self) -> list[Picture]:

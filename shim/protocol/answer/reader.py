@@ -6,6 +6,7 @@ Rule: it knows the wire and nothing of answers. What it can't read it says so (`
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from shim.chatgpt.stream import StreamItem, decode_item, decode_operation, item_of
 from shim.errors import GatewayError, UpstreamError
@@ -50,20 +51,22 @@ Heard = Grown | Arrived | Unread | Broken | Done
 
 
 class Reader:
-    """One stream. `offset` is how many of its events have been read, as a resume counts them: neither pings nor the
-    announcement of the encoding are among them (5.6)."""
+    """One stream. `offset` is how many of its events have been read, as a resume counts them: the announcement of the
+    encoding and typed events are among them, pings and `[DONE]` are not (5.6)."""
 
     def __init__(self) -> None:
         self.offset = 0
+        self._announced = False
         self._sse = SSEDecoder()
         self._patcher = Patcher()
 
     def reopen(self, offset: int) -> None:
-        """Another stream of the same answer begins, after its first `offset` events."""
+        """Another stream of the same answer begins, after its first `offset` events. From the beginning it is read
+        afresh; else it and what was read are one, so that roots and what operations inherit live on."""
         self.offset = offset
         self._sse = SSEDecoder()
         if not offset:
-            self._patcher = Patcher()  # else the operations may go on with what is there
+            self._patcher, self._announced = Patcher(), False
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes. Raises OverflowError where one grows beyond all bounds."""
@@ -83,11 +86,14 @@ class Reader:
 
     def _read(self, name: bytes, data: bytes) -> Heard | None:
         if data == b"[DONE]":
+            self.offset -= 1
             return _DONE
         if name == b"delta":
             return self._operation(data)
         if name in {b"message", b"error"}:
             item = decode_item(data)
+            if item is not None and item.type is None and item.v is not UNSET:
+                return self._operation(data)  # a delta without its name (5.2)
             return Unread("malformed object") if item is None else Arrived(item)
         if name == b"delta_encoding":
             return self._encoding(data)
@@ -104,9 +110,12 @@ class Reader:
         return view_of(root)
 
     def _encoding(self, data: bytes) -> Heard | None:
-        self.offset -= 1  # each stream, resumed or not, has its own
         known = data == b"v1" or msgspec.json.decode(data) == "v1"
-        self._patcher.restart()
+        if self._announced:
+            self.offset -= 1  # said again in mid-stream, after a resume: no change, and none of the turn's events
+        else:
+            self._announced = True
+            self._patcher.restart()
         return None if known else _broken("Upstream speaks an unknown delta encoding", "upstream_encoding")
 
 

@@ -1,9 +1,11 @@
 """Text with blocks of calls in it, taken apart as it arrives (the form is described in docs/tools.md).
 
-    TEXT ──`<tool_call>` outside code──> BLOCK ──`</tool_call>` outside a JSON string──> TEXT
+    TEXT ──`<tool_call_KEY>` outside code──> BLOCK ──`</tool_call_KEY>` outside a JSON string──> TEXT
      └── `<tool_result` after a block: what the model made up ──> ENDED
 
-Rule: text is passed on at once; only what may yet begin a marker, and the white space before it, is held back.
+Rules: text is passed on at once; only what may yet begin a marker, and the white space before it, is held back. KEY is
+random and another one for each request, so that whoever writes a web page or a tool's result that the model repeats
+can't write a call.
 """
 
 import re
@@ -12,19 +14,51 @@ import msgspec
 
 from shim.protocol.shaping.code_fences import CodeFences
 
-CALL_OPENS = "<tool_call>"
-CALL_CLOSES = "</tool_call>"
-RESULT_OPENS = "<tool_result"
-RESULT_CLOSES = "</tool_result>"
-
 # Models now and then put white space inside the marks.
-_OPENING = re.compile(r"<\s{0,8}(?:(?P<call>tool_call\s{0,8}>)|tool_result)")
-_ENDING = re.compile(r"<\s{0,8}(?:(?P<closes>/\s{0,8}tool_call\s{0,8}>)|tool_call\s{0,8}>)")
-_LONGEST = len(CALL_CLOSES) + 3 * 8
+_OPENING = re.compile(r"<\s{0,8}(?:tool_call(?P<call>\w{0,32})\s{0,8}>|tool_result)")
+_ENDING = re.compile(r"<\s{0,8}(?:/\s{0,8}tool_call(?P<closes>\w{0,32})|tool_call(?P<opens>\w{0,32}))\s{0,8}>")
+_ANY_MARK = re.compile(r"<(?=\s{0,8}/?\s{0,8}tool_(?:call|result))", re.IGNORECASE)
+_MOST_BLANKS = 3 * 8  # in one mark
 _MOST_SPACE = 256  # more of it is text: what is held back is looked at again with every piece
 _SPACE = re.compile(r"\s+")
 _IN_STRING = re.compile(r'["\\\n]')
 _OUTSIDE = re.compile(r'["<]')
+
+
+class Marks(msgspec.Struct, frozen=True):
+    """The marks of one request. `key` is the random part of them; without one they are bare."""
+
+    key: str = ""
+
+    @property
+    def suffix(self) -> str:
+        """What the key adds to the name of a mark."""
+        return f"_{self.key}" if self.key else ""
+
+    @property
+    def call_opens(self) -> str:
+        """The line before a call."""
+        return f"<tool_call{self.suffix}>"
+
+    @property
+    def call_closes(self) -> str:
+        """The line after it."""
+        return f"</tool_call{self.suffix}>"
+
+    @property
+    def result_opens(self) -> str:
+        """What the line before a result begins with; its attributes follow."""
+        return f"<tool_result{self.suffix}"
+
+    @property
+    def result_closes(self) -> str:
+        """The line after it."""
+        return f"</tool_result{self.suffix}>"
+
+
+def without_marks(text: str) -> str:
+    """A text that the model reads and has not written, with whatever looks like a mark made to look like none."""
+    return _ANY_MARK.sub(r"<\\", text)
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -37,8 +71,9 @@ class Block(msgspec.Struct, frozen=True):
 class CallBlocks:
     """Takes text with `add`, gives text and blocks in their order; `close` gives what was held back."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks = Marks()) -> None:  # noqa: B008  frozen
         self.ended = False
+        self._marks = marks
         self._held = ""
         self._code = CodeFences()
         self._body: _BlockBody | None = None
@@ -84,18 +119,18 @@ class CallBlocks:
         self._held = ""
         self._say(data[: _before_space(data, passed)], pieces)
         self.ended = opening["call"] is None
-        self._body = None if self.ended else _BlockBody()
+        self._body = None if self.ended else _BlockBody(self._marks)
         return data[opening.end() :]
 
     def _scan(self, data: str) -> tuple[int, re.Match[str] | None]:
         """How much of `data` is text for certain, and the mark behind it. The fences are told of that text."""
-        told = 0
+        told, ours = 0, self._marks.suffix
         for mark in _OPENING.finditer(data):
             self._code.add(data[told : mark.start()])
             told = mark.start()
-            if not self._code.inside and (mark["call"] or self._had_block):
+            if not self._code.inside and (self._had_block if mark["call"] is None else mark["call"] == ours):
                 return told, mark
-        passed = max(told, _passable(data))
+        passed = max(told, _passable(data, self._marks))
         self._code.add(data[told:passed])
         return passed, None
 
@@ -120,9 +155,10 @@ class _BlockBody:
     """The inside of a block: it ends with its closing mark, or where the next block opens. Marks in JSON strings are
     text; a string ends with its line at the latest, for JSON knows no line break in one."""
 
-    __slots__ = ("_buffer", "_in_string", "_pieces")
+    __slots__ = ("_buffer", "_in_string", "_marks", "_pieces")
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
         self._pieces: list[str] = []
         self._buffer = ""  # what may be the beginning of a mark or of an escape
         self._in_string = False
@@ -137,11 +173,12 @@ class _BlockBody:
         while (found := (_IN_STRING if self._in_string else _OUTSIDE).search(data, place)) is not None:
             place = found.start()
             ending = _ENDING.match(data, place)
-            if found[0] == "<" and ending:
+            # A closing mark may be without its key: what opened the block had it, and models forget.
+            if ending and (ending["closes"] in {"", self._marks.suffix} or ending["opens"] == self._marks.suffix):
                 self._pieces.append(data[:place])
                 self._buffer = ""
-                return data[ending.end() if ending["closes"] else place :]
-            if _is_open_ended(data, place):
+                return data[place if ending["closes"] is None else ending.end() :]
+            if self._is_open_ended(data, place):
                 self._pieces.append(data[:place])
                 self._buffer = data[place:]
                 return None
@@ -156,26 +193,28 @@ class _BlockBody:
             self._in_string = char == '"' and not self._in_string
         return place + (2 if char == "\\" else 1)
 
-
-def _is_open_ended(data: str, place: int) -> bool:
-    """Whether what begins at `place` needs more text to be understood."""
-    if data[place] == "\\":
-        return place + 1 == len(data)
-    return data[place] == "<" and _may_become(data[place:], CALL_CLOSES, CALL_OPENS)
+    def _is_open_ended(self, data: str, place: int) -> bool:
+        """Whether what begins at `place` needs more text to be understood."""
+        if data[place] == "\\":
+            return place + 1 == len(data)
+        marks = self._marks
+        return data[place] == "<" and _may_become(
+            data[place:], marks.call_closes, Marks().call_closes, marks.call_opens
+        )
 
 
 def _may_become(text: str, *marks: str) -> bool:
     """Whether `text` is the beginning of one of `marks`."""
-    if len(text) > _LONGEST:
+    if len(text) > max(map(len, marks)) + _MOST_BLANKS:
         return False
     squeezed = _SPACE.sub("", text)
     return any(mark.startswith(squeezed) for mark in marks)
 
 
-def _passable(data: str) -> int:
+def _passable(data: str, marks: Marks) -> int:
     """How many characters can be passed on: all but a beginning of a mark at the end, and white space before it."""
     last = data.rfind("<")
-    end = last if last >= 0 and _may_become(data[last:], CALL_OPENS, RESULT_OPENS) else len(data)
+    end = last if last >= 0 and _may_become(data[last:], marks.call_opens, Marks().result_opens) else len(data)
     return _before_space(data, end)
 
 

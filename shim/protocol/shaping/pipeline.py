@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from shim.protocol.prompt import Prompt
+from shim.protocol.shaping.call_blocks import Marks
 from shim.protocol.shaping.filter import Filter
 from shim.protocol.shaping.json_answer import JsonText
 from shim.protocol.shaping.stop import StopSequences
@@ -38,7 +39,14 @@ def filters_for(prompt: Prompt, needs: FilterDependencies) -> list[Filter]:
         filters.append(TokenLimit(limits.max_tokens, needs.count, needs.cut))
     if functions := prompt.callable_functions:
         filters.append(
-            ToolCalls(functions, prompt.choice, parallel=prompt.parallel, new_id=needs.new_id, validate=needs.validate)
+            ToolCalls(
+                functions,
+                prompt.choice,
+                parallel=prompt.parallel,
+                new_id=needs.new_id,
+                validate=needs.validate,
+                marks=Marks(prompt.mark_key),
+            )
         )
     if prompt.answer_form is not None:
         # Nothing can be taken back from a stream, so only whole answers are held until they are known to be right.

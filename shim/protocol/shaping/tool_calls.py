@@ -29,7 +29,7 @@ from shim.protocol.events import (
     Unusable,
 )
 from shim.protocol.prompt import Function, FunctionChoice, OnlyFunction
-from shim.protocol.shaping.call_blocks import CALL_OPENS, Block, CallBlocks
+from shim.protocol.shaping.call_blocks import Block, CallBlocks, Marks
 from shim.protocol.shaping.filter import Filter
 
 Validate = Callable[[dict[str, Any], Any], str | None]
@@ -39,7 +39,7 @@ _PREFIX = "functions."  # how the models' own format names functions
 _ID_LENGTH = 24
 _FENCE = re.compile(r"(?:`{3,}|~{3,})[\w-]*")
 _AGAIN = "Write all calls of this answer again, each in the form you were told, and nothing besides."
-_OR_NOT = f" If no call was meant, answer again without writing {CALL_OPENS}."
+_OR_NOT = " If no call was meant, answer again without those marks."
 _NO_CALL = "Your answer calls no function, and it has to."
 _FAILED = "The model did not write a valid function call, and not when asked again either."
 
@@ -70,6 +70,7 @@ class ToolCalls(Filter):
         parallel: bool,
         new_id: Callable[[], str],
         validate: Validate,
+        marks: Marks = Marks(),  # noqa: B008  frozen
     ) -> None:
         self._schemas = {function.name: function.schema or {} for function in functions}
         self._only = choice.name if isinstance(choice, OnlyFunction) else None
@@ -77,11 +78,12 @@ class ToolCalls(Filter):
         self._parallel = parallel
         self._new_id = new_id
         self._validate = validate
+        self._marks = marks
         self._shown = False  # whether the client has been given any words
         self._reset()
 
     def _reset(self) -> None:
-        self._blocks = CallBlocks()
+        self._blocks = CallBlocks(self._marks)
         self._calls: list[Called] = []
         self._complaint: str | None = None
         self._written: list[str] = []

@@ -1,37 +1,35 @@
 """A prompt becomes a conversation: the whole history in one turn (protocol.md 4.1, 4.2)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
 
 import msgspec
 from msgspec import UNSET
 
 from shim.chatgpt.conversation import Conversation, ConversationMode, SentAuthor, SentMessage
-from shim.protocol.models import gizmo_of, thinks
+from shim.protocol.catalog import KnownModel, Preset, effort_word
+from shim.protocol.models import gizmo_of
 from shim.protocol.owners import taken_apart
-from shim.protocol.prompt import Attached, Effort, File, Image, Prompt, PromptMessage, Text
+from shim.protocol.prompt import Attached, File, Hint, Image, Prompt, PromptMessage, Text
+from shim.protocol.shaping.call_blocks import Marks, without_marks
 from shim.protocol.shaping.json_answer import format_instructions
 from shim.protocol.turn.tool_prompt import history_text, tool_instructions
 from shim.protocol.turn.uploads import UploadedFile, content_of
 
 Placed = Mapping[Attached, UploadedFile]
 """A picture or file of the prompt -> what upstream holds for it"""
-ThinkingEffort = Literal["standard", "extended", "max"]
 
-# The efforts clients know -> upstream's (4.1; other words are refused there).
-_EFFORTS: dict[Effort, ThinkingEffort] = {
-    "none": "standard",
-    "minimal": "standard",
-    "low": "standard",
-    "medium": "extended",
-    "high": "max",
-    "xhigh": "max",
-}
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The model that goes up, what the account's list says of it, and the preset that its name stands for."""
+
+    slug: str
+    known: KnownModel | None = None
+    preset: Preset | None = None
 
 
 def conversation_for(
     prompt: Prompt,
-    slug: str,
+    chosen: Chosen,
     placed: Placed,
     *,
     temporary: bool,
@@ -43,22 +41,42 @@ def conversation_for(
     `placed` has a file for every part that is one. `now` is in seconds since 1970, `new_id` makes a UUID v4.
     """
     continues = prompt.continues
-    gizmo = gizmo_of(prompt.model)
+    gizmo = prompt.wishes.project or gizmo_of(prompt.model)
+    hints = tuple(_HINTS[hint] for hint in sorted(prompt.wishes.hints))
+    tier = prompt.wishes.tier
     return Conversation(
-        messages=list(_sent(prompt, placed, now, new_id)),
+        messages=_hinted(list(_sent(prompt, placed, now, new_id)), prompt, hints),
         parent_message_id=continues.message_id if continues else new_id(),
         conversation_id=taken_apart(continues.conversation_id)[0] if continues else UNSET,
-        model=slug,
+        model=chosen.slug,
         history_and_training_disabled=temporary,
         websocket_request_id=new_id(),
         conversation_mode=ConversationMode("gizmo_interaction", gizmo) if gizmo else ConversationMode(),
-        thinking_effort=effort_for(prompt, slug) or UNSET,
+        thinking_effort=effort_for(prompt, chosen) or UNSET,
+        system_hints=hints or UNSET,
+        force_use_search=True if "search" in prompt.wishes.hints else UNSET,
+        service_tier=tier if tier and chosen.known and tier in chosen.known.tiers else UNSET,
     )
 
 
-def effort_for(prompt: Prompt, slug: str) -> ThinkingEffort | None:
-    """The thinking effort that goes up, or None: not asked for, or `slug` takes none."""
-    return _EFFORTS[prompt.effort] if prompt.effort and thinks(slug) else None
+def _hinted(messages: list[SentMessage], prompt: Prompt, hints: tuple[str, ...]) -> list[SentMessage]:
+    """The hints are told twice, at the top and in the user's message, because front ends differ in which counts."""
+    place = next((place for place in reversed(range(len(messages))) if messages[place].author.role == "user"), None)
+    if hints and place is not None:
+        told: dict[str, object] = {"system_hints": list(hints)}
+        if "research" in prompt.wishes.hints:
+            told |= _RESEARCH
+        sent = messages[place]
+        messages[place] = msgspec.structs.replace(sent, metadata=sent.metadata | told)
+    return messages
+
+
+def effort_for(prompt: Prompt, chosen: Chosen) -> str | None:
+    """The thinking effort that goes up, or None: not asked for, or the model takes none. What the request says counts
+    before the preset."""
+    if prompt.effort:
+        return effort_word(prompt.effort, chosen.slug, chosen.known)
+    return chosen.preset.effort if chosen.preset else None
 
 
 def owner_of(prompt: Prompt) -> str | None:
@@ -74,7 +92,7 @@ def encode_conversation(conversation: Conversation) -> bytes:
 def instructions_for(prompt: Prompt) -> str:
     """What the model is told for this prompt besides its messages: the functions, and the form of the answer."""
     told = (
-        tool_instructions(prompt.functions, prompt.choice, parallel=prompt.parallel),
+        tool_instructions(prompt.functions, prompt.choice, parallel=prompt.parallel, marks=Marks(prompt.mark_key)),
         format_instructions(prompt.answer_form),
     )
     return "\n\n".join(filter(None, told))
@@ -88,7 +106,7 @@ def _sent(prompt: Prompt, placed: Placed, now: float, new_id: Callable[[], str])
             yield _sent_message(SentAuthor("system"), [instructions], now, new_id)
             instructions = ""
         author = SentAuthor(message.role, message.name or UNSET)
-        yield _sent_message(author, list(_pieces(message, placed)), now, new_id)
+        yield _sent_message(author, list(_pieces(message, prompt, placed)), now, new_id)
     if instructions:
         yield _sent_message(SentAuthor("system"), [instructions], now, new_id)
 
@@ -100,17 +118,31 @@ def _sent_message(
     return SentMessage(new_id(), author, content, now, metadata)
 
 
-def _pieces(message: PromptMessage, placed: Placed) -> Iterator[str | UploadedFile]:
+def _pieces(message: PromptMessage, prompt: Prompt, placed: Placed) -> Iterator[str | UploadedFile]:
     """Texts and files in their order. Calls and results are written down by the convention for tools as one text."""
+    # A user passes on what others wrote; the client's own instructions and the answers stay as they were.
+    guarded = message.role == "user" and bool(prompt.callable_functions)
     if message.role == "tool" or message.calls:
-        yield history_text(message)
+        yield history_text(message, Marks(prompt.mark_key))
         yield from (placed[part] for part in message.attached if part in placed)
         return
     for part in message.parts:
         if isinstance(part, Text):
-            yield part.text
+            yield without_marks(part.text) if guarded else part.text
         elif isinstance(part, Image | File) and part in placed:
             yield placed[part]
 
 
+# Ours -> upstream's ids (4.6).
+_HINTS: dict[Hint, str] = {
+    "search": "search",
+    "picture": "picture_v2",
+    "research": "plugin:connector_openai_deep_research",
+}
+_RESEARCH: dict[str, object] = {
+    "deep_research_version": "standard",
+    "venus_model_variant": "standard",
+    "caterpillar_selected_sources": [],
+    "selected_mcp_sources": [],
+}
 _encode = msgspec.json.Encoder().encode

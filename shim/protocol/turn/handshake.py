@@ -15,7 +15,7 @@ from shim.chatgpt.sentinel import ProofOfWork, Requirements, requirements_decode
 from shim.errors import About, CredentialError, GatewayError, RefusedError, UpstreamError
 from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
 from shim.protocol.models import model_not_found
-from shim.protocol.refusals import refusal_of, turnstile_required
+from shim.protocol.refusals import login_free_refused, refusal_of, turnstile_required
 from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.upstream import Upstream
 
@@ -29,10 +29,11 @@ class HandshakeOptions(msgspec.Struct, frozen=True):
 
     `pow_floor` is a difficulty: strictly harder ones are refused untried. `turnstile` decides what happens when a
     challenge is asked for that is not solved here: `pass` goes on without and lets upstream decide, `refuse` ends it.
+    `sentinel` is the flow of the requirements: `auto` takes two steps, and one where upstream has no such call.
     """
 
     profile: ClientProfile
-    two_step: bool = False
+    sentinel: Literal["auto", "one-step", "two-step"] = "auto"
     conversation_only: bool = False
     turnstile: Literal["pass", "refuse"] = "pass"
     pow_floor: str = "000032"
@@ -52,6 +53,7 @@ class OpeningCall(msgspec.Struct, frozen=True):
 
     request: HttpRequest
     challenged: bool = False
+    anonymous: bool = False
 
     def refused(self, reply: HttpReply) -> GatewayError:
         """The error for an answer to `request` that is not an event stream."""
@@ -59,7 +61,8 @@ class OpeningCall(msgspec.Struct, frozen=True):
             return turnstile_required()
         if reply.status == 200:
             return UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
-        return refusal_of(reply.status, reply.headers, reply.body)
+        error = refusal_of(reply.status, reply.headers, reply.body)
+        return login_free_refused(error) if self.anonymous and error.about is About.ACCESS else error
 
 
 class ConversationCall(msgspec.Struct, frozen=True):
@@ -88,29 +91,44 @@ def open_call(
         options.profile, now=moment.now, performance_ms=moment.performance_ms, session_id=moment.session_id
     )
     for _attempt in range(_PROOF_ATTEMPTS):
-        requirements = yield from _requirements(upstream, config, two_step=options.two_step)
+        requirements, two_step = yield from _requirements(upstream, config, options.sentinel)
         _check(requirements, call.slug, options)
         proof, solved = yield from _proof(requirements.proofofwork, config, options.pow_floor)
         if solved:
             break
     else:
-        raise RefusedError("proof of work not solved", code="proof_of_work_not_solved", about=About.CHECK)
-    if options.two_step:
+        raise RefusedError("proof of work not solved", code="proof_of_work_not_solved")
+    if two_step:
         requirements = yield from _finalize(upstream, requirements, proof)
     headers = call.headers | {"openai-sentinel-chat-requirements-token": _token_of(requirements)}
-    if options.two_step and requirements.prepare_token:
+    if two_step and requirements.prepare_token:
         headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
     if proof is not None:
         headers["openai-sentinel-proof-token"] = proof
     arkose = yield from _arkose(requirements)
     if arkose is not None:
         headers["openai-sentinel-arkose-token"] = arkose
-    return OpeningCall(upstream.post(call.path, call.body, headers, stream=True), _challenged(requirements))
+    opening = upstream.post(call.path, call.body, headers, stream=True)
+    return OpeningCall(opening, _challenged(requirements), anonymous=upstream.identity.access_token is None)
 
 
-def _requirements(upstream: Upstream, config: list[object], *, two_step: bool) -> Handshake[Requirements]:
+def _requirements(
+    upstream: Upstream, config: list[object], sentinel: Literal["auto", "one-step", "two-step"]
+) -> Handshake[tuple[Requirements, bool]]:
+    """(what the turn has to bring, whether a second step follows). Upstream has both flows, and either may be away: a
+    first call that is missing or fails says nothing about the other flow's, so that one is tried once (2)."""
+    two_step = sentinel != "one-step"
+    try:
+        return (yield from _ask(_first_call(upstream, config, two_step=two_step))), two_step
+    except UpstreamError:
+        if sentinel != "auto":
+            raise
+    return (yield from _ask(_first_call(upstream, config, two_step=not two_step))), not two_step
+
+
+def _first_call(upstream: Upstream, config: list[object], *, two_step: bool) -> HttpRequest:
     path = "sentinel/chat-requirements/prepare" if two_step else "sentinel/chat-requirements"
-    return (yield from _ask(upstream.post(path, _encode({"p": requirements_token(config)}))))
+    return upstream.post(path, _encode({"p": requirements_token(config)}))
 
 
 def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> Handshake[Requirements]:

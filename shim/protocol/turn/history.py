@@ -34,13 +34,15 @@ class History:
     """The keys of one request. `scope` names who asks: nobody else comes to the same keys.
 
     The instructions are told again with every turn. Those of earlier turns stay in the conversation though, so other
-    tools, another choice among them or another form of the answer make another conversation.
+    tools, another choice among them or another form of the answer make another conversation. Only the key of their
+    marks is new each time.
     """
 
     def __init__(self, prompt: Prompt, scope: str, digest: Digest) -> None:
         self._messages = prompt.messages
         self._digest = digest
-        self._links = [digest(_encode([scope, prompt.model, instructions_for(prompt)]))]
+        instructions = instructions_for(msgspec.structs.replace(prompt, mark_key=""))
+        self._links = [digest(_encode([scope, prompt.model, instructions]))]
         for message in prompt.messages:
             self._links.append(self._next(message))
 
@@ -73,7 +75,7 @@ def rest_of(prompt: Prompt, length: int, conversation_id: str, message_id: str) 
 def _are_in_order(messages: Sequence[PromptMessage], end: int) -> bool:
     """Whether the results behind an answer are those of its calls, in their order. Upstream knows the calls as they
     were written, without ids: only the order tells which result is whose."""
-    called = [call.id for call in messages[end - 1].calls]
+    called = [call.id for call in messages[end - 1].calls if call.id]
     behind = messages[end : end + len(called) + 1]
     results = [part for message in behind for part in message.parts if isinstance(part, Result)]
     # A result without an id answers the older convention's single call, which has no id to compare either.

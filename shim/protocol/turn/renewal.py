@@ -1,29 +1,34 @@
 """A new access token, by refresh token or by session (protocol.md 8).
 
-Rule: generators of commands, like the handshake. What refuses the credential itself is a DeadCredentialError, with a
-reason that is one of our own words; everything else is transient, because a person would have to log in again for an
-account that is given up by mistake.
+Rules:
+* generators of commands, like the handshake;
+* what refuses the credential itself is a DeadCredentialError, with a reason that is one of our own words; everything
+  else is transient, because a person would have to log in again for an account that is given up by mistake;
+* a refresh token is good with one client id only (8.1). Where that one is not known for sure, a refusal that may just
+  as well mean the id leads to the next one, and only what all of them refuse is dead. Asking with a wrong one costs the
+  token nothing.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from pow import ClientProfile
 from shim.chatgpt.oauth import (
-    CLIENT_ID,
     SESSION_COOKIE,
-    RefreshRequest,
+    WEB,
     SessionAnswer,
+    clients_of_form,
+    refresh_body,
     refresh_decoder,
-    refresh_encoder,
     refusal_decoder,
     session_decoder,
 )
 from shim.chatgpt.token import Claims, Guarded, read_claims
-from shim.errors import About, CredentialError, GatewayError, LimitError, UpstreamError
+from shim.errors import About, CredentialError, GatewayError, LimitError, Sent, UpstreamError
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
 from shim.protocol.refusals import refusal_of
 
@@ -41,15 +46,33 @@ class DeadCredentialError(CredentialError):
     `maybe_late` tells that upstream also says so to the slower of two who sent the same refresh token."""
 
     def __init__(self, reason: str, *, maybe_late: bool = False) -> None:
-        super().__init__(f"The account's credential is no longer accepted upstream ({reason})")
+        why = f"{reason}: {_MEANINGS[reason]}" if reason in _MEANINGS else reason
+        super().__init__(f"The account's credential is no longer accepted upstream ({why})")
         self.reason = reason
         self.maybe_late = maybe_late
+
+
+class WrongAddressError(UpstreamError):
+    """Whatever answers there does not renew tokens. That is no account's fault, and asking again does not help: the
+    operator has to change `setting`."""
+
+    code = "renewal_address"
+    about = About.TOKEN  # an account that needs no renewal can still serve
+    sent = Sent.DECLINED
+    transient = False
+
+    def __init__(self, url: str, status: int, setting: str) -> None:
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        super().__init__(
+            f"The log-in server {host} answered {status} and is not where access tokens are renewed: see {setting}"
+        )
 
 
 class RenewedTokens(Guarded, frozen=True):
     """What a renewal brought. None leaves what there was; times are in seconds since 1970.
 
-    `refused` is why the refresh token was refused, where the session then served instead: it must not be sent again.
+    `client_id` is the one that the refresh token was good with. `refused` is why the refresh token was refused, where
+    the session then served instead: it must not be sent again.
     """
 
     access_token: str
@@ -59,6 +82,7 @@ class RenewedTokens(Guarded, frozen=True):
     user: str | None = None
     plan: str | None = None
     refused: str | None = None
+    client_id: str | None = None
 
 
 class Renewable(Protocol):
@@ -72,13 +96,23 @@ class Renewable(Protocol):
     def session_token(self) -> str | None:
         """The newest one; a chunked cookie's pieces are joined."""
 
+    @property
+    def client_id(self) -> str | None:
+        """The application the refresh token is said to belong to."""
+
+    @property
+    def client_sure(self) -> bool:
+        """Whether a renewal has shown that it does."""
+
 
 class TokenEndpoints(msgspec.Struct, frozen=True):
-    """Where to renew: the token endpoint, the origin whose sessions count, and how we introduce ourselves."""
+    """Where to renew: the token endpoint, the origin whose sessions count, how we introduce ourselves, and the client
+    id that the operator expects refresh tokens to have ("": none)."""
 
     oauth_url: str
     origin: str
     profile: ClientProfile
+    client_id: str = ""
 
 
 def renewal_of(account: Renewable, places: TokenEndpoints, now: float) -> Handshake[RenewedTokens]:
@@ -90,7 +124,8 @@ def renewal_of(account: Renewable, places: TokenEndpoints, now: float) -> Handsh
     refused = None
     if account.refresh_token is not None:
         try:
-            return (yield from renew_by_refresh(account.refresh_token, places.oauth_url, places.profile, now))
+            clients = clients_of(account, places.client_id)
+            return (yield from renew_by_refresh(account.refresh_token, clients, places.oauth_url, places.profile, now))
         except DeadCredentialError as error:
             if account.session_token is None:
                 raise
@@ -101,25 +136,45 @@ def renewal_of(account: Renewable, places: TokenEndpoints, now: float) -> Handsh
     return msgspec.structs.replace(fresh, refused=refused)
 
 
+def clients_of(account: Renewable, expected: str = "") -> tuple[str, ...]:
+    """The client ids to try, each once: the account's own, the one the operator expects, then those that the refresh
+    token's form allows. What came with a token may be wrong as well, so it is alone only once it has been good."""
+    if account.client_sure and account.client_id is not None:
+        return (account.client_id,)
+    guesses = (account.client_id, expected, *clients_of_form(account.refresh_token or ""))
+    return tuple(dict.fromkeys(guess for guess in guesses if guess and guess != WEB))
+
+
 def renew_by_refresh(
-    refresh_token: str, oauth_url: str, profile: ClientProfile, now: float
+    refresh_token: str, clients: Sequence[str], oauth_url: str, profile: ClientProfile, now: float
 ) -> Handshake[RenewedTokens]:
-    """The token endpoint. A token that says nothing of its end is taken to end `expires_in` seconds after `now`."""
-    reply = yield Send(_refresh_request(refresh_token, oauth_url, profile))
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
-    if reply.status != 200:
-        raise _refusal(reply)
-    answer = _decoded(refresh_decoder, reply)
-    if not answer.access_token:
-        raise _refusal(reply)
-    ends = None if answer.expires_in is None else now + answer.expires_in
-    return _fresh(answer.access_token, ends=ends, refresh_token=_sendable(answer.refresh_token))
+    """The token endpoint, asked with one of `clients` after the other for as long as the id may be what is wrong. A
+    token that says nothing of its end is taken to end `expires_in` seconds after `now`."""
+    for left, client_id in zip(range(len(clients) - 1, -1, -1), clients, strict=True):
+        content_type, body = refresh_body(refresh_token, client_id)
+        reply = yield Send(HttpRequest("POST", oauth_url, _headers(profile) | {"content-type": content_type}, body))
+        assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+        if left and _dead_reason(reply) in _MAYBE_CLIENT:
+            continue
+        if _is_elsewhere(reply):
+            raise WrongAddressError(oauth_url, reply.status, "OAUTH_URL")
+        if reply.status != 200:
+            raise _refusal(reply)
+        answer = _decoded(refresh_decoder, reply)
+        if not answer.access_token:
+            raise _refusal(reply)
+        ends = None if answer.expires_in is None else now + answer.expires_in
+        fresh = _fresh(answer.access_token, ends=ends, refresh_token=_sendable(answer.refresh_token))
+        return msgspec.structs.replace(fresh, client_id=client_id)
+    raise DeadCredentialError("not_renewable")
 
 
 def renew_by_session(session_token: str, origin: str, profile: ClientProfile) -> Handshake[RenewedTokens]:
     """The session endpoint: it answers 200 even where nobody is logged in."""
     reply = yield Send(_session_request(session_token, origin, profile))
     assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    if _is_elsewhere(reply):
+        raise WrongAddressError(origin, reply.status, "CHATGPT_BASE_URL")
     if reply.status != 200:
         raise _refusal(reply)
     answer = _decoded(session_decoder, reply)
@@ -132,13 +187,6 @@ def renew_by_session(session_token: str, origin: str, profile: ClientProfile) ->
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
-
-
-def _refresh_request(refresh_token: str, oauth_url: str, profile: ClientProfile) -> HttpRequest:
-    host = "auth.openai.com" if _NEWER_HOST.match(oauth_url) else "auth0.openai.com"
-    redirect = f"com.openai.chat://{host}/ios/com.openai.chat/callback"
-    body = refresh_encoder.encode(RefreshRequest("refresh_token", CLIENT_ID, redirect, refresh_token))
-    return HttpRequest("POST", oauth_url, _headers(profile) | {"content-type": _JSON}, body)
 
 
 def _session_request(session_token: str, origin: str, profile: ClientProfile) -> HttpRequest:
@@ -239,6 +287,17 @@ def _refusal(reply: HttpReply) -> GatewayError:
     return error if error.about is About.ADDRESS else _broken(reply)
 
 
+def _is_elsewhere(reply: HttpReply) -> bool:
+    """Whether this is an answer of something else than the log-in server. An outage has pages, too, and the page of a
+    browser check tells that the address is right."""
+    if reply.status in {404, 405}:
+        return True
+    is_page = reply.headers.get("content-type", "").lower().startswith("text/html")
+    if not is_page or reply.status >= 500 or reply.status == 429:
+        return False
+    return refusal_of(reply.status, reply.headers, reply.body).about is not About.ADDRESS
+
+
 def _dead_reason(reply: HttpReply) -> str | None:
     """The word for a credential that is over. An outage (5xx) says nothing about credentials, whatever its text."""
     if reply.status not in _DECIDING:
@@ -264,18 +323,25 @@ def _broken(reply: HttpReply) -> GatewayError:
     return UpstreamError(f"Upstream answered the renewal with {reply.status} and no token", code=code)
 
 
-_MAYBE_LATE = frozenset({"refresh_token_reused", "invalid_grant"})
+# What is said of a token that is unknown: to this client, too.
+_MAYBE_CLIENT = frozenset({"invalid_grant", "access_denied", "token_expired"})
+_MAYBE_LATE = frozenset({"refresh_token_reused", "invalid_grant", "token_expired"})
+_MEANINGS = {
+    "refresh_token_reused": "it has been used before, here or by another program that renews it too; each is good once",
+    "refresh_token_invalidated": "its log-in has been ended, by a person or because one of its tokens was used twice",
+    "refresh_token_expired": "its time is over",
+}
 _DECIDING = frozenset({200, 400, 401, 403})
 _DEAD = frozenset(
     {
         "invalid_grant",
         "access_denied",
+        "token_expired",
         "refresh_token_reused",
         "refresh_token_expired",
         "refresh_token_invalidated",
         "account_deactivated",
     }
 )
-_NEWER_HOST = re.compile(r"https?://auth\.openai\.com(?:[:/]|$)", re.I)
 _SENDABLE = re.compile(r"[\x21-\x7e]{1,16384}")
 _COOKIE_VALUE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # RFC 6265 4.1.1, cookie-octet

@@ -8,22 +8,23 @@ from collections.abc import Sequence
 import msgspec
 
 from shim.protocol.prompt import Call, Function, FunctionChoice, OnlyFunction, PromptMessage, Result, Text
-from shim.protocol.shaping.call_blocks import CALL_CLOSES, CALL_OPENS, RESULT_CLOSES, RESULT_OPENS
+from shim.protocol.shaping.call_blocks import Marks, without_marks
 
-_INTRODUCTION = f"""\
+_INTRODUCTION = """\
 # Functions
 
 The program you answer to can run functions for you. To call one, write a block of exactly this form, its marks on \
 lines of their own and not in a code fence:
 
-{CALL_OPENS}
+{call_opens}
 {{"name": "the_name", "arguments": {{"parameter": "value"}}}}
-{CALL_CLOSES}
+{call_closes}
 
 - Between the marks stands one JSON object, valid and complete. `arguments` fits the function's JSON schema.
 - Call only functions of the list below, and never state a result that you have not been given.
-- Stop writing after the last block. The results come with the next message, as `{RESULT_OPENS} id="...">` blocks; \
+- Stop writing after the last block. The results come with the next message, as `{result_opens} id="...">` blocks; \
 the `id` is given to each call afterwards, so write none yourself.
+- The marks are new with every message: use these, never those of an earlier one.
 - To write about these marks without calling, put them in a code fence or between backticks."""
 
 _CHOICES: dict[str, str] = {
@@ -33,10 +34,15 @@ _CHOICES: dict[str, str] = {
 _NAMED = "You have to call the function `{name}` now, and no other one. Write only the block, no other words."
 _SEVERAL = "You may call several functions at once: write one block after the other."
 _ONE = "Call one function at most in one answer."
-_ESCAPED_CLOSES = RESULT_CLOSES.replace("/", "\\/")
 
 
-def tool_instructions(functions: Sequence[Function], choice: FunctionChoice, *, parallel: bool) -> str:
+def tool_instructions(
+    functions: Sequence[Function],
+    choice: FunctionChoice,
+    *,
+    parallel: bool,
+    marks: Marks = Marks(),  # noqa: B008  frozen
+) -> str:
     """The system text that teaches the convention, lists the functions and says what is expected of this answer.
 
     Empty where there is nothing to call, or `choice` is "none".
@@ -44,17 +50,20 @@ def tool_instructions(functions: Sequence[Function], choice: FunctionChoice, *, 
     if not functions or choice == "none":
         return ""
     expected = f"{_expected(choice)} {_SEVERAL if parallel else _ONE}"
-    return "\n\n".join((_INTRODUCTION, expected, "## The functions", *map(_listed, functions)))
+    introduction = _INTRODUCTION.format(
+        call_opens=marks.call_opens, call_closes=marks.call_closes, result_opens=marks.result_opens
+    )
+    return "\n\n".join((introduction, expected, "## The functions", *map(_listed, functions)))
 
 
-def history_text(message: PromptMessage) -> str:
+def history_text(message: PromptMessage, marks: Marks = Marks()) -> str:  # noqa: B008  frozen
     """A message of the history as the model reads it.
 
     Calls stand behind the text of the assistant that made them. Each result becomes a block.
     """
     if message.role == "tool":
-        return "\n\n".join(_result(part) for part in message.parts if isinstance(part, Result))
-    return "\n\n".join(filter(None, (message.text, *map(_called, message.calls))))
+        return "\n\n".join(_result(part, marks) for part in message.parts if isinstance(part, Result))
+    return "\n\n".join(filter(None, (message.text, *(_called(call, marks) for call in message.calls))))
 
 
 def _expected(choice: FunctionChoice) -> str:
@@ -67,9 +76,10 @@ def _listed(function: Function) -> str:
     return f"### {function.name}\n{described}Arguments: {_json(function.schema or _NO_PARAMETERS)}"
 
 
-def _called(call: Call) -> str:
-    written = {"id": call.id, "name": call.name, "arguments": _arguments(call.arguments)}
-    return f"{CALL_OPENS}\n{_json(written)}\n{CALL_CLOSES}"
+def _called(call: Call, marks: Marks) -> str:
+    named = {"id": call.id} if call.id else {}  # the older convention's calls have no id
+    written = named | {"name": call.name, "arguments": _arguments(call.arguments)}
+    return f"{marks.call_opens}\n{_json(written)}\n{marks.call_closes}"
 
 
 def _arguments(text: str) -> msgspec.Raw | str:
@@ -81,11 +91,11 @@ def _arguments(text: str) -> msgspec.Raw | str:
     return msgspec.Raw(text.encode())
 
 
-def _result(result: Result) -> str:
+def _result(result: Result, marks: Marks) -> str:
     attributes = (("id", result.call_id), ("name", result.name))
-    text = "\n".join(part.text for part in result.content if isinstance(part, Text))
+    text = without_marks("\n".join(part.text for part in result.content if isinstance(part, Text)))
     named = "".join(f" {key}={_json(value)}" for key, value in attributes if value)
-    return f"{RESULT_OPENS}{named}>\n{text.replace(RESULT_CLOSES, _ESCAPED_CLOSES)}\n{RESULT_CLOSES}"
+    return f"{marks.result_opens}{named}>\n{text}\n{marks.result_closes}"
 
 
 def _json(value: object) -> str:

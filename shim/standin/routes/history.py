@@ -5,6 +5,7 @@ from litestar.params import FromPath, FromQuery
 
 from shim.standin import history
 from shim.standin.asking import AnyRequest, TheCaller, TheUpstream, origin_of
+from shim.standin.failures import refused
 from shim.standin.incoming import ConversationPatch, FeedbackRequest, TitleRequest, read_body
 from shim.standin.steps import Json
 
@@ -33,7 +34,19 @@ async def conversation(upstream: TheUpstream, caller: TheCaller, conversation_id
     """The tree of everything said."""
     if failure := caller.account.take_failure("history"):
         raise failure
+    if caller.account.reads == "plural":
+        raise refused("not_found")
     return history.detail(upstream.conversations.saved(conversation_id, caller.identity))
+
+
+@get("/conversations/{conversation_id:str}")
+async def branch(upstream: TheUpstream, caller: TheCaller, conversation_id: FromPath[str]) -> Json:
+    """The messages of the branch that is being looked at."""
+    if failure := caller.account.take_failure("history"):
+        raise failure
+    if caller.account.reads == "singular":
+        raise refused("not_found")
+    return history.branch(upstream.conversations.saved(conversation_id, caller.identity))
 
 
 @patch("/conversation/{conversation_id:str}")
@@ -49,7 +62,7 @@ async def patch_one(
 @get("/conversation/{conversation_id:str}/stream_status")
 async def stream_status(upstream: TheUpstream, caller: TheCaller, conversation_id: FromPath[str]) -> Json:
     """Whether the answer is still being told."""
-    if failure := caller.account.take_failure("history"):
+    if failure := caller.account.take_failure("status") or caller.account.take_failure("history"):
         raise failure
     return history.stream_status(upstream.conversations.saved(conversation_id, caller.identity))
 
@@ -93,5 +106,5 @@ async def feedback(request: AnyRequest, upstream: TheUpstream, caller: TheCaller
 
 
 LOGGED_IN = (
-    conversations, patch_all, conversation, patch_one, stream_status, textdocs, sandbox, gen_title, feedback,
+    conversations, patch_all, conversation, branch, patch_one, stream_status, textdocs, sandbox, gen_title, feedback,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from shim.standin.steps import Cut, Turn
 
-from . import broken, cited, handoffs, pictures, texts, tools
+from . import broken, cited, handoffs, lately, pictures, texts, tools
 from .handoffs import HANDOFFS, Promise
 from .saying import Steps, closing, conversation_detail, opening, resume_token
 from .texts import rest
@@ -29,13 +29,24 @@ SCRIPTS: dict[str, Script] = {
         cited.citations, cited.citation_groups, cited.citations_split,
         pictures.image_dalle, pictures.image_gen, pictures.image_many, pictures.image_async, pictures.image_never,
         pictures.image_failed, pictures.image_refused,
-        handoffs.handoff, handoffs.handoff_poll, handoffs.handoff_cut,
+        handoffs.handoff, handoffs.handoff_poll, handoffs.handoff_cut, handoffs.handoff_late,
+        lately.noise, lately.container, lately.work_thoughts, lately.summaries, lately.preamble_ends,
+        lately.empty_first, lately.at_once, lately.asks, lately.too_large, lately.review, lately.remembers,
+        lately.image_queued, lately.image_filled, lately.image_error, lately.research, lately.research_failed,
     )
 }  # fmt: skip
 # These show nothing but their own events: no system message, no echo, no closing.
 BARE = frozenset(HANDOFFS)
 # After these no closing events follow.
-WITHOUT_CLOSING = BARE | {"error_first", "error_limit", "error_typed", "error_policy", "error", "error_object"}
+WITHOUT_CLOSING = BARE | {
+    "too_large",
+    "error_first",
+    "error_limit",
+    "error_typed",
+    "error_policy",
+    "error",
+    "error_object",
+}
 
 
 def play(name: str, turn: Turn) -> Steps:

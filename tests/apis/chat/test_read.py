@@ -161,3 +161,125 @@ def test_fields_come_to_what_they_mean(fields, name, value):
 
 def test_usage_is_the_writers_to_know():
     assert asked(HI, stream=True, stream_options={"include_usage": True}).options == ChatOptions(include_usage=True)
+
+
+# --- what the current API knows besides -------------------------------------------------------------------------------
+
+NAMED = {"name": "get_weather", "arguments": '{"city":"Oslo"}'}
+DEFINED = {"name": "get_weather", "parameters": {"type": "object"}}
+TOOLS = [{"type": "function", "function": DEFINED}, {"type": "function", "function": {"name": "clock"}}]
+HI = {"role": "user", "content": "Hi"}
+
+
+def assistant(**fields):
+    return asked({"role": "assistant", "content": None, **fields}).prompt.messages[0].parts
+
+
+def wrong(**fields):
+    with pytest.raises(RequestError) as caught:
+        asked(HI, **fields)
+    assert caught.value.http_status == 400
+    return caught.value
+
+
+def test_the_older_form_of_a_call_is_a_call():
+    assert assistant(function_call=NAMED) == (Text(""), Call("", "get_weather", '{"city":"Oslo"}'))
+
+
+def test_a_refusal_is_what_the_assistant_said():
+    assert assistant(refusal="No.") == (Text("No."),)
+    assert assistant(content="Well.", refusal="No.") == (Text("Well."), Text("No."))
+
+
+def test_a_spoken_answer_is_its_words():
+    assert assistant(audio={"id": "audio_1", "data": "AA", "expires_at": 1, "transcript": "Hello"}) == (Text("Hello"),)
+    assert assistant(content="Hello", audio={"id": "audio_1"}) == (Text("Hello"),)
+
+
+def test_a_spoken_answer_without_words_is_refused():
+    with pytest.raises(RequestError) as caught:
+        assistant(audio={"id": "audio_1"})
+    assert (caught.value.param, caught.value.code) == ("messages[0].audio", "unsupported_content")
+
+
+def test_an_earlier_call_of_a_custom_tool_is_a_call():
+    call = {"id": "c", "type": "custom", "custom": {"name": "sql", "input": 'select "a"'}}
+    assert assistant(tool_calls=[call]) == (Text(""), Call("c", "sql", '"select \\"a\\""'))
+
+
+def test_the_spellings_of_the_responses_api_are_taken():
+    parts = [
+        {"type": "input_text", "text": "a"},
+        {"type": "output_text", "text": "b", "annotations": []},
+        {"type": "input_image", "image_url": "https://a.test/x.png", "detail": "low"},
+        {"type": "input_file", "file_data": "aGVsbG8=", "filename": "y.txt"},
+    ]
+    field = "messages[0].content"
+    assert saying(parts).messages[0].parts == (
+        Text("a"),
+        Text("b"),
+        Image("https://a.test/x.png", "url", f"{field}[2].image_url", "low"),
+        File("aGVsbG8=", "base64", f"{field}[3].file_data", "y.txt"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "param", "code"),
+    [
+        ({"type": "input_image", "file_id": "file-1"}, "file_id", "unsupported_content"),
+        ({"type": "input_image"}, "image_url", "missing_required_parameter"),
+        ({"type": "input_file", "file_id": "file-1"}, "file_id", "unsupported_content"),
+    ],
+)
+def test_the_spellings_of_the_responses_api_are_refused_by_name(part, param, code):
+    with pytest.raises(RequestError) as caught:
+        saying([part])
+    assert (caught.value.param, caught.value.code) == (f"messages[0].content[0].{param}", code)
+
+
+def test_the_provider_before_a_model_is_left_out():
+    assert asked(HI, model="openai/gpt-4o").prompt.model == "gpt-4o"
+
+
+def test_allowed_tools_are_all_there_is_to_call():
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "clock"}}]}
+    prompt = asked(HI, tools=TOOLS, tool_choice={"type": "allowed_tools", "allowed_tools": allowed}).prompt
+    assert ([one.name for one in prompt.functions], prompt.choice) == (["clock"], "required")
+
+
+def only(name):
+    return {"mode": "auto", "tools": [{"type": "function", "function": {"name": name}}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "custom", "custom": {"name": "sql"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "sql"}}}, "tool_choice.type"),
+        ({"tools": TOOLS, "tool_choice": {"type": "function"}}, "tool_choice.function"),
+        ({"tools": TOOLS, "tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools"),
+        (
+            {"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "allowed_tools": only("x")}},
+            "tool_choice.allowed_tools.tools[0].function.name",
+        ),
+        ({"tool_choice": {"type": "allowed_tools", "allowed_tools": only("x")}}, "tool_choice"),
+        ({"functions": [DEFINED], "tools": TOOLS}, "tools"),
+        ({"functions": [DEFINED, DEFINED]}, "functions[1].name"),
+        ({"functions": [DEFINED], "function_call": {"name": "clock"}}, "function_call.name"),
+        ({"function_call": {"name": "clock"}}, "function_call"),
+    ],
+)
+def test_what_does_not_work_with_tools_is_refused_by_name(fields, param):
+    assert wrong(**fields).param == param
+
+
+def test_the_older_form_of_tools_works():
+    read_ = asked(HI, functions=[DEFINED], function_call={"name": "get_weather"})
+    assert read_.options == ChatOptions(legacy=True)
+    assert read_.ignored == []
+    (function,) = read_.prompt.functions
+    assert (function.name, function.param) == ("get_weather", "functions[0].parameters")
+    assert (read_.prompt.choice, read_.prompt.parallel) == (OnlyFunction("get_weather"), False)
+    assert asked(HI, functions=[], function_call="auto").options == ChatOptions()

@@ -1,12 +1,12 @@
 """The toy API as a value, and its path."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from litestar import Request, post
 from litestar.response.base import ASGIResponse
 
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.http.answering import answer
 from shim.http.provided import TheGateway
 from shim.protocol.api import AnswerInfo, Asked, LinkTo
@@ -18,7 +18,7 @@ from tests.apis.toy import read, write
 
 class ToyApi:
     name = "toy"
-    effort_field = "effort"
+    fields: ClassVar[Mapping[Field, str]] = {field: field.value for field in Field}
 
     def credential(self, headers: Mapping[str, str]) -> str | None:
         return headers.get("x-toy-key")

@@ -1,0 +1,126 @@
+"""Frames of the user's socket to the bytes of one answer's stream (protocol.md 5.7).
+
+Rule: pure. The socket is the account's, so most of what comes is somebody else's; what is ours comes twice or more,
+and is given once. What can't be read is passed over.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from shim.protocol.answer.follow_up import Socket
+
+DONE = b"data: [DONE]\n\n"
+
+
+class TopicReader:
+    """One turn's topic. `offset` is where to go on after a break, `ended` that the turn is over, `lost` that upstream
+    does not keep the topic. Without a topic it hears what is told of the conversation beside turns: pictures."""
+
+    def __init__(self, follow: Socket) -> None:
+        self.offset = "0"
+        self.ended = self.lost = False
+        self.items = 0
+        self._follow = follow
+        self._taken: set[str] = set()
+
+    def opening(self) -> str:
+        """The frame that connects, and subscribes to the topic from where it was left."""
+        connect = {"type": "connect", "presence": {"type": "presence", "state": "background"}}
+        commands: list[dict[str, Any]] = [{"id": 1, "command": connect}]
+        if self._follow.topic_id is not None:
+            subscribe = {"type": "subscribe", "topic_id": self._follow.topic_id, "offset": self.offset}
+            commands.append({"id": 2, "command": subscribe})
+        else:
+            commands.append({"id": 2, "command": {"type": "subscribe", "topic_id": "conversations"}})
+        return _encode(commands).decode()
+
+    def closing(self) -> str:
+        """The frame that unsubscribes."""
+        topic = self._follow.topic_id or "conversations"
+        return _encode([{"id": 3, "command": {"type": "unsubscribe", "topic_id": topic}}]).decode()
+
+    def receive(self, frame: bytes) -> bytes:
+        """The stream's bytes in a frame."""
+        try:
+            told = msgspec.json.decode(frame)
+        except (ValueError, RecursionError):
+            return b""
+        return b"".join(self._messages(told if isinstance(told, list) else [told]))
+
+    def _messages(self, told: list[Any]) -> Iterator[bytes]:
+        for message in told:
+            match message:
+                case {"type": "reply", "reply": {"type": "subscribe", "topic_id": topic, **reply}}:
+                    if topic == self._follow.topic_id:
+                        self.lost = reply.get("recovered") is False
+                        catchups = reply.get("catchups")
+                        yield from self._messages(catchups if isinstance(catchups, list) else [])
+                case {"type": "message", "payload": {"type": "conversation-turn-stream", "payload": dict() as item}}:
+                    if self._is_ours(message, item):
+                        yield from self._item(item)
+                        offset = message.get("offset")
+                        self.offset = (
+                            offset if isinstance(offset, str) and _is_later(offset, self.offset) else self.offset
+                        )
+                case {"type": "message", "payload": {"type": "conversation-update", "payload": dict() as update}}:
+                    yield from self._update(update)
+                case {"type": "conversation-update", "payload": dict() as update}:
+                    yield from self._update(update)
+
+    def _is_ours(self, message: dict[str, Any], item: dict[str, Any]) -> bool:
+        topic, turn = self._follow.topic_id, self._follow.turn_id
+        if topic is None:
+            return False
+        return bool(message.get("topic_id") == topic or (turn is not None and item.get("turn_id") == turn))
+
+    def _item(self, item: dict[str, Any]) -> Iterator[bytes]:
+        if self.ended:
+            return
+        match item:
+            case {"type": "done"}:
+                self.ended = True
+                yield DONE
+            case {"type": "stream-item", "encoded_item": str(encoded)}:
+                id = item.get("stream_item_id")
+                if isinstance(id, str):
+                    if id in self._taken:
+                        return
+                    self._taken.add(id)
+                self.items += 1
+                self.ended = encoded.strip() == "data: [DONE]"
+                yield encoded.rstrip("\n").encode() + b"\n\n"
+            case {"type": "delta", "data": str(data), **rest}:
+                self.items += 1
+                event = rest.get("event")
+                yield (f"event: {event}\n" if isinstance(event, str) else "").encode() + b"data: %s\n\n" % data.encode()
+
+    def _update(self, update: dict[str, Any]) -> Iterator[bytes]:
+        """What is told of a conversation beside its turns: whole messages (6.5). Of use where there is no topic."""
+        if self._follow.topic_id is not None or update.get("conversation_id") != self._follow.conversation_id:
+            return
+        content = update.get("update_content")
+        content = content if isinstance(content, dict) else {}
+        messages = content.get("messages")
+        for message in [content.get("message"), *(messages if isinstance(messages, list) else [])]:
+            if isinstance(message, dict):
+                self.items += 1
+                shown = {"message": message, "conversation_id": self._follow.conversation_id}
+                yield b"data: %s\n\n" % _encode(shown)
+        if update.get("update_type") == "async-task-completed":
+            self.ended = True
+            yield DONE
+
+
+def _is_later(offset: str, than: str) -> bool:
+    """Offsets are two numbers, a time and a count; what is repeated comes with the old one."""
+    return _numbers(offset) > _numbers(than)
+
+
+def _numbers(offset: str) -> tuple[int, ...]:
+    parts = offset.split("-")
+    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+
+
+_encode = msgspec.json.Encoder().encode
