@@ -25,7 +25,7 @@ from unicodedata import category
 
 # Characters: 0.1 ms of prose, 1.2 ms of random Unicode; handing work to the thread costs 0.05 ms.
 SLICE = 4096
-# Bytes of a token.
+# Bytes that a token has at most.
 _LONGEST = 128
 # Characters; what follows changes no token farther away than a few of the longest.
 _OVERLAP = 512
@@ -125,8 +125,19 @@ async def total(texts: Iterable[str]) -> int:
                 yield from ((SLICE, len(tokens)) for _, tokens in slices(text))
 
     steps = steps_of_all()
+
+    def count_slice() -> tuple[int, int] | None:
+        """The cost and the tokens of as many steps as make a slice; None where none is left."""
+        spent = found = 0
+        for cost, counted in steps:
+            spent += cost
+            found += counted
+            if spent >= SLICE:
+                break
+        return (spent, found) if spent else None
+
     tokens = 0
-    while step := await loop.run_in_executor(_thread(), _count_slice, steps):
+    while step := await loop.run_in_executor(_thread(), count_slice):
         tokens += step[1]
     return tokens
 
@@ -150,9 +161,24 @@ def cut(text: str, tokens: int) -> str:
     """
     for start, encoded in slices(text):
         if len(encoded) > tokens:
-            return text[: start + _kept(text[start : start + _LONGEST * (tokens + 1)], encoded, tokens)]
+            rest = text[start : start + _LONGEST * (tokens + 1)]
+            break
         tokens -= len(encoded)
-    return text
+    else:
+        return text
+    whole = tokens
+    end = 0
+    while whole:
+        try:
+            end = len(load().decode_bytes(encoded[:whole]).decode())
+            break
+        except UnicodeDecodeError:
+            whole -= 1
+    # A token may hold the end of one character and the beginning of the next.
+    if whole < tokens:
+        while count(rest[: end + 1]) <= tokens:
+            end += 1
+    return text[: start + end]
 
 
 class RunningCount:
@@ -239,17 +265,6 @@ def _is_in_number(text: str, start: int, place: int) -> bool:
     return (place - begin) % 3 != 0
 
 
-def _count_slice(steps: Iterator[tuple[int, int]]) -> tuple[int, int] | None:
-    """The cost and the tokens of as many steps as make a slice; None where none is left."""
-    spent = tokens = 0
-    for cost, counted in steps:
-        spent += cost
-        tokens += counted
-        if spent >= SLICE:
-            break
-    return (spent, tokens) if spent else None
-
-
 def _cost(text: str) -> int:
     return len(text) + _PER_TEXT
 
@@ -265,19 +280,3 @@ def _encode(text: str) -> list[int]:
         return load().encode_ordinary(text)
     except UnicodeEncodeError:
         return load().encode_ordinary(_HALVES.sub(_REPLACEMENT, text))
-
-
-def _kept(text: str, encoded: list[int], tokens: int) -> int:
-    """How many characters of `text`, which begins with `encoded`, are `tokens` tokens."""
-    whole = tokens
-    end = 0
-    while whole:
-        try:
-            end = len(load().decode_bytes(encoded[:whole]).decode())
-            break
-        except UnicodeDecodeError:
-            whole -= 1
-    if whole < tokens:  # a token may hold the end of one character and the beginning of the next
-        while count(text[: end + 1]) <= tokens:
-            end += 1
-    return end

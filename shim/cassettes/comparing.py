@@ -57,7 +57,6 @@ def _fields(one: Interaction) -> Iterator[tuple[str, str]]:
     events = SSEDecoder()
     if response.headers.get("content-type", "").startswith("text/event-stream"):
         for place, event in enumerate(events.decode(response.body()) + events.flush()):
-            # An event without a name differs from one that is not there.
             yield f"event[{place}]", event.name.decode(errors="replace")
             yield from _values(_parsed(event.data), f"event[{place}]")
     else:

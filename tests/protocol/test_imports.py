@@ -33,7 +33,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "chatgpt"},
     {"protocol"},
-    {"tokenizer", "schemas", "settings", "single_flight"},
+    {"logs", "tokenizer", "schemas", "settings", "single_flight"},
     {"databases"},
     {"transport", "accounts", "notes"},
     {"cassettes", "files"},

@@ -15,7 +15,7 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
-from shim.accounts.pool import AccountPool, AddReport, PoolHealth
+from shim.accounts.pool import AccountPool, AddReport, LineResult, PoolHealth
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
@@ -86,12 +86,15 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 class Uploaded(msgspec.Struct, frozen=True):
-    """The result of an upload. `status` and `tokens_count` (all accounts now) are fields the original chat2api has."""
+    """The result of an upload: of each line, and what to know about them. `status` and `tokens_count` (all accounts
+    now) are fields the original chat2api has."""
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
     duplicates: tuple[int, ...]
     invalid: list[BadLine]
+    results: tuple[LineResult, ...]
+    notes: tuple[str, ...]
     tokens_count: int
     status: str = "success"
 
@@ -209,7 +212,7 @@ async def list_accounts(request: AnyRequest, roster: ThePool, door: TheDoor) -> 
 
 @post(["/api/accounts", "/upload"], status_code=200)
 async def upload(request: AnyRequest, roster: ThePool) -> ASGIResponse:
-    """Add accounts from credentials, one a line."""
+    """Add accounts: credentials one a line, or what other programs keep them in."""
     report = await roster.add(await _given(request, "text"))
     return _answer(request, _uploaded(report, len(roster)))
 
@@ -363,7 +366,7 @@ def _summary(roster: AccountPool, door: Door) -> Summary:
 
 def _uploaded(report: AddReport, total: int) -> Uploaded:
     invalid = [BadLine(line, why) for line, why in report.invalid]
-    return Uploaded(report.added, report.updated, report.duplicates, invalid, total)
+    return Uploaded(report.added, report.updated, report.duplicates, invalid, report.results, report.notes, total)
 
 
 def _unusable(request: AnyRequest, roster: AccountPool) -> ASGIResponse:

@@ -12,6 +12,7 @@ from shim.accounts.states import Limited, Refused
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
 from shim.standin import make_access_token, make_refresh_token
+from shim.standin.accounts import CODEX_CLIENT, PLATFORM_CLIENT
 
 ONE, TWO = make_access_token("one", "plus"), make_access_token("two", "free")
 
@@ -47,6 +48,43 @@ async def test_every_way_to_hand_text_in(script, site, path, form):
     assert told["tokens_count"] == len(site.roster) == 3
     assert [line["line"] for line in told["invalid"]] == [5, 7]
     assert "nonsense" not in answer.text
+
+
+async def test_account_files_are_taken_and_each_entry_has_a_result(script, site):
+    """The same text that `tokens add` takes."""
+    refresh = make_refresh_token("one", client_id=CODEX_CLIENT)
+    file = [{"type": "codex", "access_token": ONE, "refresh_token": refresh}, {"type": "claude"}, {"type": "codex"}]
+    told = (await script.post("tokens/api/accounts", json={"text": json.dumps(file, indent=2) + f"\n{TWO}"})).json()
+    assert [(one["where"], one["outcome"]) for one in told["results"]] == [
+        ("line 1, entry 1", "added"),
+        ("line 1, entry 2", "passed over"),
+        ("line 1, entry 3", "refused"),
+        (f"line {json.dumps(file, indent=2).count(chr(10)) + 2}", "added"),
+    ]
+    assert [one["account"] for one in told["results"] if one["outcome"] == "added"] == told["added"]
+    assert len(told["notes"]) == 1
+    assert len(site.roster) == 2
+    again = (await script.post("tokens/upload", content=f"{ONE}----{refresh},{CODEX_CLIENT}")).json()
+    assert (again["updated"], again["duplicates"], again["notes"]) == ([], [1], [])
+
+
+async def test_an_account_takes_what_it_had_not(script, site):
+    await script.post("tokens/upload", content=ONE)
+    refresh = make_refresh_token("one", client_id=CODEX_CLIENT)
+    told = (await script.post("tokens/upload", content=f"{ONE}----{refresh},{CODEX_CLIENT}")).json()
+    assert len(told["updated"]) == 1
+    account = site.roster._pool.account(told["updated"][0])
+    assert (account.refresh_token, account.client_id, account.renewable) == (refresh, CODEX_CLIENT, True)
+    other = make_refresh_token("another one")
+    assert (await script.post("tokens/upload", content=f"{ONE}----{other}")).json()["duplicates"] == [1]
+    assert site.roster._pool.account(account.id).refresh_token == refresh  # it may have been rotated since
+
+
+async def test_a_client_id_may_be_told_later(script, site):
+    token = make_refresh_token("one", client_id=PLATFORM_CLIENT)
+    (id,) = (await script.post("tokens/upload", content=token)).json()["added"]
+    assert (await script.post("tokens/upload", content=f"{token},{PLATFORM_CLIENT}")).json()["updated"] == [id]
+    assert site.roster._pool.account(id).client_id == PLATFORM_CLIENT
 
 
 async def test_lines_that_are_here_already_are_told_by_number(script):

@@ -1,6 +1,7 @@
 """The accounts page in a real Chromium: what a person sees and does, and what the browser has to say against it."""
 
 import asyncio
+import json
 import re
 import shutil
 import time
@@ -196,12 +197,16 @@ async def test_a_file_is_chosen_or_dropped(open_site, browse):
     token = make_access_token("filed", "plus")
     async with browse(open_site) as (page, watch):
         await page.locator("#add > summary").click()
+        codex = json.dumps({"tokens": {"access_token": make_access_token("coder", "plus")}}, indent=2)
         await page.locator("#file").set_input_files(
-            {"name": "mine.txt", "mimeType": "text/plain", "buffer": token.encode()}
+            [
+                {"name": "auth.json", "mimeType": "application/json", "buffer": codex.encode()},
+                {"name": "mine.txt", "mimeType": "text/plain", "buffer": token.encode()},
+            ]
         )
-        await expect(page.locator("#file-name")).to_contain_text("mine.txt")
+        await expect(page.locator("#file-name")).to_contain_text("2 files")
         await page.get_by_role("button", name="Add", exact=True).click()
-        await expect(card(page, "all")).to_have_text("1")
+        await expect(card(page, "all")).to_have_text("2")
         drop = """token => {
             const data = new DataTransfer();
             data.items.add(new File([token], "dropped.txt", { type: "text/plain" }));
@@ -213,7 +218,7 @@ async def test_a_file_is_chosen_or_dropped(open_site, browse):
         await page.evaluate(drop, make_access_token("dropped", "free"))
         await expect(page.locator("#file-name")).to_contain_text("dropped.txt")
         await page.get_by_role("button", name="Add", exact=True).click()
-        await expect(card(page, "all")).to_have_text("2")
+        await expect(card(page, "all")).to_have_text("3")
         watch.check()
 
 
