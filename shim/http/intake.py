@@ -10,6 +10,7 @@ byte to the end of its answer, because it stays in memory that long.
 
 import asyncio
 import ctypes
+import gc
 import logging
 import re
 import sys
@@ -34,6 +35,7 @@ BODY_SECONDS = 30.0  # without another piece of a body
 _DROP_SECONDS = 5.0  # for what still comes of a body that was refused
 _DROP_BYTES = 128 * 1024 * 1024
 _TRIM_BYTES = 32 * 1024 * 1024
+_TRIM_SECONDS = 1.0
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
 _ALLOW_LISTED = ("/backend-api", "/backend-anon")  # where each method of a path is listed, or is a 404
 _OPEN = ("/healthz", "/files/")  # tell nothing that a page could use, and links are their own key
@@ -78,8 +80,8 @@ class _UnderWay:
         self._released += size
         if self._released >= _TRIM_BYTES and self._now < _TRIM_BYTES:
             self._released = 0
-            if _trim is not None:
-                asyncio.get_running_loop().run_in_executor(None, _trim, 0)
+            # Later, because what was read of the body is let go only after this.
+            asyncio.get_running_loop().call_later(_TRIM_SECONDS, _give_back)
 
 
 class Intake:
@@ -284,6 +286,13 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _give_back() -> None:
+    # What failed is part of cycles with its traceback, and holds the body until they are collected.
+    gc.collect()
+    if _trim is not None:
+        asyncio.get_running_loop().run_in_executor(None, _trim, 0)
 
 
 def _trimming() -> Any:
