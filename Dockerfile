@@ -31,7 +31,7 @@ VOLUME /data
 EXPOSE 5005
 USER chat2api
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s \
-    CMD ["python", "-c", "import os, urllib.request as r; e = os.environ.get; r.urlopen('http://127.0.0.1:' + e('PORT') + ('/' + e('API_PREFIX', '').strip('/')).rstrip('/') + '/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; e = os.environ.get; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + e('PORT') + ('/' + e('API_PREFIX', '').strip('/')).rstrip('/') + '/healthz', timeout=4)"]
 CMD ["chat2api", "serve"]
 
 FROM base AS mitmproxy

@@ -116,7 +116,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         asked = call.read(_decoded_request(incoming, settings.max_request_bytes))
         if not is_one_call(asked.asked.prompt, settings):
             return None
-        wanted = await gateway.wanted(asked.asked.prompt, asked.caller)
+        wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
         tries = gateway.turns.tries(wanted)
         prepared = await gateway.turns.prepare(wanted, tries)
     except GatewayError as error:

@@ -10,8 +10,8 @@ from mitmproxy import http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-found,unused-ignore]
 
 from addons.crossing import Incoming
-from shim.apis.admin.sessions import is_loopback
 from shim.errors import About, RequestError, UpstreamError
+from shim.http.origins import is_loopback
 from shim.http.tickets import TICKET, Visitor
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.server.embedded import Embedded

@@ -8,6 +8,7 @@ from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
+from shim import logs
 from shim.accounts.pool import AccountPool
 from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
@@ -26,11 +27,11 @@ from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
 from shim.http.errors import exception_handlers
 from shim.http.health import healthz
+from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
-from shim.server import logs
 from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
@@ -102,14 +103,17 @@ def create_app(
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
     )
-    app.asgi_handler = hidden(settings.root_path, respelled(settings.root_path, app.asgi_handler))
+    inner = respelled(settings.root_path, app.asgi_handler)
+    # In another program (`gateway`) whoever calls has a ticket, and names the host that its own client meant.
+    taken_in = Intake(settings, inner, openai_errors.refuse, any_host=gateway is not None)
+    app.asgi_handler = hidden(settings.root_path, taken_in)
     return app
 
 
 def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
-    logs.set_up(settings.log_level)
+    logs.configure_logs(settings.log_level, settings.log_format)
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
 

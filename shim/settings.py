@@ -8,9 +8,12 @@ A secret may also be in a file of its own: `AUTHORIZATION_FILE=/run/secrets/keys
 Secrets have no other flag than `--authorization-file`, because everybody on the machine can read a command line.
 """
 
+import difflib
 import os
+import re
+import socket
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -132,12 +135,13 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def is_public(self) -> bool:
         """Whether HOST lets other machines in."""
-        if self.host == "localhost":
-            return False
-        try:
-            return not ip_address(self.host).is_loopback
-        except ValueError:
-            return True
+        address = self.numeric_host
+        return self.host.lower() != "localhost" if address is None else not address.is_loopback
+
+    @property
+    def numeric_host(self) -> IPv4Address | IPv6Address | None:
+        """HOST as a number, in whatever spelling; None for a name."""
+        return _address_of(self.host)
 
     def address(self, called: str) -> str:
         """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
@@ -169,7 +173,7 @@ def load_settings(
     """
     given: dict[str, str] = {}
     for source in (
-        dotenv_values(dotenv or Path(".env")),
+        _dotenv(dotenv or Path(".env")),
         os.environ if environment is None else environment,
         as_environment(flags or {}),
     ):
@@ -177,13 +181,92 @@ def load_settings(
     values = {}
     for field, kind in _FIELDS.items():
         name = field.upper()
-        if text := given.get(name, "").strip():
+        if text := _unquoted(given.get(name, "").strip()):
             values[field] = _parse(name, text, kind)
-    settings = Settings(**values)
+    settings = _normal(Settings(**values))
     if "enable_gateway" not in values and settings.is_public:
         settings = msgspec.structs.replace(settings, enable_gateway=False)
     _check(settings)
     return settings
+
+
+def _address_of(host: str) -> IPv4Address | IPv6Address | None:
+    """A numeric address in any spelling that the system reads (`127.1`, `0`); None for a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
+
+
+def _dotenv(path: Path) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(path)
+    except UnicodeDecodeError:
+        raise SettingError(
+            f"{path} is not text in UTF-8 (PowerShell's `>` writes UTF-16): save it again in UTF-8"
+        ) from None
+
+
+def _unquoted(text: str) -> str:
+    """Without the one pair of quotes that `docker --env-file` leaves around a value."""
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _normal(settings: Settings) -> Settings:
+    """The same with what people type in several ways in the one that is meant. Raises SettingError."""
+    public = settings.public_base_url
+    if public:
+        _check_url("PUBLIC_BASE_URL", public, _HTTP)
+        public = public.rstrip("/").removesuffix("/v1").rstrip("/")  # the base URL that clients are given
+        if not public.endswith(settings.root_path):
+            public += settings.root_path
+    return msgspec.structs.replace(
+        settings,
+        host=settings.host.removeprefix("[").removesuffix("]"),
+        public_base_url=public,
+        cors_origins=tuple(map(_web_origin, settings.cors_origins)),
+    )
+
+
+def _web_origin(text: str) -> str:
+    """A web origin as browsers send it. Raises SettingError."""
+    if text == "*":
+        return text
+    try:
+        parts = urlsplit(text.strip().lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _HTTP or not parts.hostname or parts.path not in {"", "/"} or parts.query or "@" in text:
+        raise _wrong(
+            "CORS_ORIGINS", text, "an origin is a scheme and a host, like https://page.example, or `*` for any"
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port in {None, {"http": 80, "https": 443}[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def concerns(settings: Settings, environment: Mapping[str, str] | None = None, dotenv: Path | None = None) -> list[str]:
+    """What can work and is probably not meant, a sentence each."""
+    told = []
+    given = {**_dotenv(dotenv or Path(".env")), **(os.environ if environment is None else environment)}
+    known = {variable for variable, _, _ in describe()}
+    for name in given:
+        plain = name.removesuffix("_FILE")
+        if plain not in known and len(name) > _SHORT and (near := difflib.get_close_matches(plain, known, 1, _NEAR)):
+            told.append(f"{name} is no setting and has no effect: is {near[0]} meant?")
+    if settings.continue_chats and settings.history_disabled:
+        told.append("CONTINUE_CHATS has no effect, because chats are not kept: set HISTORY_DISABLED to false")
+    if settings.is_public and any(len(key) < _GUESSED for key in settings.authorization):
+        told.append(
+            f"AUTHORIZATION has a key of fewer than {_GUESSED} characters, and other machines can reach HOST: "
+            "make one that can't be guessed with `chat2api new-key`"
+        )
+    return told
 
 
 def as_environment(flags: Mapping[str, Any]) -> dict[str, str]:
@@ -288,12 +371,19 @@ def _wrong(name: str, text: str, allowed: str) -> SettingError:
 
 def _check(settings: Settings) -> None:
     """Checks that types can't make: URLs, the prefix, and that nobody listens publicly without a key."""
-    for name in ("chatgpt_base_url", "proxy_url"):
-        for url in getattr(settings, name):
-            _check_url(name.upper(), url, _PROXY_SCHEMES if name == "proxy_url" else _HTTP)
-    for name in ("oauth_url", "arkose_token_url", "public_base_url"):
+    for url in settings.chatgpt_base_url:
+        _check_url("CHATGPT_BASE_URL", url, _HTTP)
+        if url.rstrip("/").endswith(("/backend-api", "/backend-anon")):
+            raise _wrong("CHATGPT_BASE_URL", url, "the origin alone is needed, without /backend-api at its end")
+    for url in settings.proxy_url:
+        _check_url("PROXY_URL", url, _PROXY_SCHEMES)
+        # Of two `@` Python takes the last and curl the first.
+        if url.count("@") > 1:
+            raise _wrong("PROXY_URL", url, "user and password have to be percent-encoded (`@` is %40)")
+    for name in ("oauth_url", "arkose_token_url"):
         if url := getattr(settings, name):
-            _check_url(name.upper(), url, _HTTP)
+            _check_url(name.upper(), url, _HTTP, query=True)
+    _check_texts(settings)
     if not all(_is_path_word(word) for word in settings.root_path.split("/")[1:]):
         raise _wrong("API_PREFIX", settings.api_prefix, "letters, digits, '-', '_' and '.' only")
     try:
@@ -310,20 +400,38 @@ def _check(settings: Settings) -> None:
         )
 
 
-def _check_url(name: str, url: str, schemes: frozenset[str]) -> None:
+def _check_texts(settings: Settings) -> None:
+    for key in settings.authorization:
+        if not _KEY.fullmatch(key) or key.lower().startswith("bearer"):
+            raise _wrong(
+                "AUTHORIZATION",
+                key,
+                "keys are ASCII without blanks, quotes, semicolons or `Bearer`, and are separated by commas",
+            )
+    if not (settings.user_agent.isascii() and settings.user_agent.isprintable()):
+        raise _wrong("USER_AGENT", settings.user_agent, "printable ASCII in one line")
+
+
+def _check_url(name: str, url: str, schemes: frozenset[str], *, query: bool = False) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        usable = usable and url.isprintable() and " " not in url
+        usable = usable and (query or not ("?" in url or "#" in url))
     except ValueError:
         usable = False
     if not usable:
-        raise _wrong(name, url, f"a URL with a host is needed ({', '.join(sorted(schemes))})")
+        also = "" if query else ", and nothing after a ? or #"
+        raise _wrong(name, url, f"a URL with a host is needed ({', '.join(sorted(schemes))}), without blanks{also}")
 
 
 def _is_path_word(word: str) -> bool:
     return word not in {"", ".", ".."} and all(letter.isalnum() or letter in "-_." for letter in word)
 
 
+_KEY = re.compile(r"[!#-&(-:<-~]+")  # printable ASCII but for quotes and `;`
+_SHORT, _NEAR = 4, 0.85
+_GUESSED = 16  # characters below which a key is soon found by trying
 _BOUNDS = ("pattern", "min_length", "max_length", "ge", "gt", "le")
 _HTTP = frozenset({"http", "https"})
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})

@@ -3,7 +3,6 @@
 Rule: keys are compared in constant time; a token is read, never verified (upstream does that) and never logged.
 """
 
-import hashlib
 import hmac
 import uuid
 from collections.abc import Sequence
@@ -15,16 +14,17 @@ from shim.errors import CredentialError
 from shim.protocol.upstream import Identity
 
 _BEARER = "bearer "
-_ANONYMOUS = "anonymous"
 _OURS = ("eyJ", "fk-", "rt_")
 _NO_KEY = "No API key provided: send one as 'Authorization: Bearer KEY'"
 _WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway (AUTHORIZATION) nor a token of an account"
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool."""
+    """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool. `key` is the name of
+    the key they sent, for the log: `env-1` is the first one of AUTHORIZATION."""
 
     own: Credential | None = None
+    key: str | None = None
 
 
 def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
@@ -37,8 +37,8 @@ def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
     mistyped key of ours or the secret of another service.
     """
     bearer = _bearer(authorization)
-    if bearer and keys and _matches(bearer, keys):
-        return Caller()
+    if bearer and keys and (place := _matching(bearer, keys)) is not None:
+        return Caller(key=f"env-{place + 1}")
     try:
         return Caller(parse_credential(bearer))
     except ForeignTokenError:
@@ -67,19 +67,12 @@ def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
     return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.workspace_id)
 
 
-def account_hash(identity: Identity) -> str:
-    """Eight hex digits that tell accounts apart in a log without naming them."""
-    if identity.access_token is None:
-        return _ANONYMOUS
-    return hashlib.sha256(identity.device_id.encode()).hexdigest()[:8]
-
-
 def _bearer(authorization: str | None) -> str:
     text = (authorization or "").strip()
     return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
 
 
-def _matches(bearer: str, keys: Sequence[str]) -> bool:
-    """Every key is compared, so that the time tells nothing of which one was near."""
+def _matching(bearer: str, keys: Sequence[str]) -> int | None:
+    """The place of the key that this is. Every key is compared: the time tells nothing of which one was near."""
     given = bearer.encode()
-    return sum(hmac.compare_digest(given, key.encode()) for key in keys) > 0
+    return next(iter([place for place, key in enumerate(keys) if hmac.compare_digest(given, key.encode())]), None)

@@ -5,10 +5,14 @@ each time. It is never rotated.
 """
 
 import os
+import secrets
+import stat
+import threading
 import uuid
 from pathlib import Path
 
 _FILE = "installation-id"
+_LINKS = "link-secret"
 
 
 def installation_id(data_dir: Path) -> uuid.UUID:
@@ -18,19 +22,35 @@ def installation_id(data_dir: Path) -> uuid.UUID:
     """
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # the accounts' tokens lie there as well
     path = data_dir / _FILE
-    if not path.exists():
-        # Linked into place: the file is there as a whole or not at all, and where another process was first, its id
-        # counts.
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        fresh.write_text(f"{uuid.uuid4()}\n")
-        try:
-            os.link(fresh, path)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    text = path.read_text().strip()
+    text = _kept(path, str(uuid.uuid4()))
     try:
         return uuid.UUID(text)
     except ValueError:
         raise ValueError(f"{path} does not hold a UUID; delete it to become a new installation") from None
+
+
+def link_secret(data_dir: Path) -> str:
+    """What this installation signs file links with, made in the same way. It has nothing to do with any key: whoever
+    has one could sign links, and each link would be a way to find a key that is easy to guess."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return _kept(data_dir / _LINKS, secrets.token_hex(32))
+
+
+def _kept(path: Path, fresh: str) -> str:
+    if not path.exists():
+        _make(path, fresh)
+    elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o600)
+    return path.read_text().strip()
+
+
+def _make(path: Path, text: str) -> None:
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(f"{text}\n")
+    try:
+        os.link(fresh, path)  # all or nothing; where another process was first, its id counts
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()

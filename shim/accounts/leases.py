@@ -12,7 +12,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from shim.accounts.account import Account, Quota
 from shim.accounts.credentials import Caller, identity_of, own_account
@@ -27,7 +27,17 @@ from shim.protocol.catalog import Catalog, KnownModel, Preset, union
 from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
 from shim.protocol.upstream import Identity
 
-Fetch = Callable[[Identity], Awaitable[Catalog]]
+
+class Fetch(Protocol):
+    """Asks upstream for the models of an identity: on connections shared by all of a `lane`, or (None) its own."""
+
+    def __call__(self, identity: Identity, lane: str | None = None) -> Awaitable[Catalog]: ...
+
+
+_STRANGERS = "strangers"
+_STRANGERS_AT_ONCE = 8  # callers with tokens of their own that upstream is asked about
+_STRANGER_WAITS = 20.0  # seconds
+_MAX_MET = 10_000  # callers known to be accepted; a forgotten one is asked about once more
 _BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
 _LISTS_AT_ONCE = 4
 _LISTS_A_CALL = 32  # of a large pool the other accounts' lists are fetched as they are used, or the next time
@@ -129,6 +139,8 @@ class Leases:
         self._default_model = default_model
         self._conversation_only = conversation_only
         self._lists = ModelLists(clock)
+        self._met: dict[str, None] = {}  # guests whom upstream has accepted
+        self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
 
     async def take(self, caller: Caller, model: str, tried: frozenset[str], owner: str | None = None) -> AccountLease:
         """A lease for a turn on `model`, not with the accounts in `tried`; with `owner` only with that one.
@@ -279,11 +291,51 @@ class Leases:
             return FetchedModels(Catalog(), int(self._clock()), 0.0)
         return await self._lists.get(list_key(identity), lambda: self._fetch(identity))
 
+    async def meet(self, caller: Caller) -> bool:
+        """Find out whether upstream accepts a caller's own credential, before anything is done for them; False where it
+        could not be asked. Raises CredentialError where it does not, and GatewayError."""
+        return await self._guest(caller) in self._met
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Only so many strangers at once keep upstream busy. Raises LimitError."""
+        try:
+            async with asyncio.timeout(_STRANGER_WAITS):
+                await self._strangers.acquire()
+        except TimeoutError:
+            text = "Too many callers with tokens of their own are being checked; try again in a moment"
+            raise LimitError(text, code="too_many_callers", retry_after=_BUSY_SECONDS, about=About.POOL_BUSY) from None
+        try:
+            yield
+        finally:
+            self._strangers.release()
+
     async def _guest(self, caller: Caller) -> str:
-        """The id of a caller's own account, taken in among the guests."""
-        assert caller.own is not None  # noqa: S101  the two callers above have looked
+        """The id of a caller's own account among the guests. Anybody can write a token, so that one is only stored, and
+        only has connections of its own, once upstream has answered to it."""
+        assert caller.own is not None  # noqa: S101  the callers above have looked
         account = own_account(caller.own, self._clock())
-        return await self.guests.host(account)
+        known = self.guests.find(account)
+        if known is not None and known in self._met:
+            return await self.guests.host(account)
+        async with self._in_turn():
+            # What has to be renewed is stored at once: the login server replaces the token that it came with.
+            renewing = account.access_token is None
+            id = known or (await self.guests.host(account) if renewing else self.guests.meet(account))
+            try:
+                good = await self.guests.beside(id) or account
+                identity = identity_of(good, self._installation)
+                listed = await self._lists.get(list_key(identity), lambda: self._fetch(identity, _STRANGERS))
+            except GatewayError:
+                if known is None:
+                    await self.guests.dismiss(id)
+                raise
+            if listed.slugs:
+                self._met[id] = None
+                if len(self._met) > _MAX_MET:
+                    self._met.pop(next(iter(self._met)))
+                return await self.guests.host(good if known is None else account, keep=True)
+            return id
 
 
 def is_shortage(error: GatewayError) -> bool:

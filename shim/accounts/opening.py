@@ -60,7 +60,8 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         return TokenEndpoints(settings.oauth_url, origin, profile, settings.oauth_client_id)
 
     def connection(account: Account) -> ConnectionKey:
-        key = list_key(identity_of(account, installation))
+        # Guests share their connections to the login server: it may never accept them, and a lane of one's own stays.
+        key = GUESTS if name == GUESTS else list_key(identity_of(account, installation))
         return ConnectionKey(key, proxies.pick(key, time.time()))
 
     store = open_store(

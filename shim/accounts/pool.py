@@ -38,6 +38,7 @@ _CLAIM_POLL_SECONDS = 0.05
 _PROLONG_TIMES = 4  # in the life of a claim, so that one that fails, or a busy loop, loses none
 _MAX_HOSTED = 10_000
 _SUPPLY_TRIES = 5
+_LINES_AT_ONCE = 200
 
 
 class PoolOptions(msgspec.Struct, frozen=True):
@@ -127,6 +128,7 @@ class AccountPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._endless: set[asyncio.Task[None]] = set()
         self._claimed: dict[str, tuple[str, str]] = {}  # by slot: the account, and the lease in the store
+        self._met: set[str] = set()  # accounts that are not stored, because upstream has not accepted them yet
         self._freed = asyncio.Event()
         self._catching_up = asyncio.Lock()
         self._away: str | None = None
@@ -248,7 +250,7 @@ class AccountPool:
     async def add(self, text: str) -> AddReport:
         """Take in what a person has at hand, in any form that `imports` knows. What is reported as added or updated is
         stored. Raises StoreError."""
-        return await self.add_lines(read_text(text))
+        return await self.add_lines(await asyncio.to_thread(read_text, text))
 
     async def add_lines(self, lines: Iterable[ImportedLine]) -> AddReport:
         """The same for what has been read already, of several files say."""
@@ -256,7 +258,9 @@ class AccountPool:
         fresh: list[Account] = []
         updated: list[str] = []
         results: list[LineResult] = []
-        for line in lines:
+        for place, line in enumerate(lines):
+            if place % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # an upload may have a hundred thousand
             if line.credential is None:
                 outcome: Any = "passed over" if line.passed else "refused"
                 results.append(LineResult(line.line, line.where, outcome, line.why))
@@ -272,17 +276,43 @@ class AccountPool:
             else:
                 outcome = "known"
             results.append(LineResult(line.line, line.where, outcome, account=known or account.id))
-        for account, _new in zip(fresh, await self._store.add(fresh), strict=True):
+        await self._store.add(fresh)
+        for place, account in enumerate(fresh):
+            if place % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
             self._pool.add(account, Condition(), now)
         self._freed.set()
         notes = (SHARED,) if any(line.shared for line in lines) else ()
         return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(results), notes)
 
-    async def host(self, account: Account) -> str:
+    def find(self, account: Account) -> str | None:
+        """The id under which an account is here."""
+        return self._pool.find(account)
+
+    def meet(self, account: Account) -> str:
+        """Take in the account of a caller whom upstream has not accepted yet, in memory alone; its id."""
+        if len(self._pool) >= _MAX_HOSTED:
+            self._pool.remove(self.page(limit=1)[0].id)
+        self._pool.add(account, Condition(), self._clock())
+        self._met.add(account.id)
+        return account.id
+
+    async def dismiss(self, id: str) -> None:
+        """Forget an account that upstream does not accept."""
+        self._pool.remove(id)
+        if id in self._met:
+            self._met.discard(id)
+        else:
+            await self._guarded(self._store.remove([id]))
+
+    async def host(self, account: Account, *, keep: bool = False) -> str:
         """Take in the account of a caller who brought their own credential; its id. While the store is away it is kept
-        in memory alone: whoever brought it can bring it again."""
+        in memory alone: whoever brought it can bring it again. With `keep` one that was only met is stored, too."""
         known = self._pool.find(account)
         if known is not None:
+            if keep and known in self._met:
+                self._met.discard(known)
+                await self._guarded(self._store.add([self._pool.account(known) or account]))
             await self._guarded(self._supply(known, account))
             return known
         if len(self._pool) >= _MAX_HOSTED:

@@ -1,23 +1,26 @@
 """`chat2api doctor`: is this installation ready, and if not, what to do first.
 
-Rule: every check is one function that returns a finding. No check needs an account or a key, and no secret is shown.
+Rule: every check is one function that returns a finding, and what the start checks is checked by the same functions. No
+check needs an account or a key, and no secret is shown.
 """
 
 import asyncio
+import json
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import msgspec
 from rich.console import Console
 
 from pow import LANES
 from shim import __version__
+from shim.accounts.opening import open_pool
+from shim.accounts.states import State
+from shim.accounts.stores import StoreError
 from shim.errors import GatewayError
 from shim.protocol.commands import HttpRequest
-from shim.server.run import check_port
-from shim.settings import SettingError, Settings, load_settings
+from shim.server.checks import CHECKS
+from shim.settings import SettingError, Settings, concerns, load_settings
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
@@ -31,28 +34,51 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-def examine() -> int:
+def examine(*, as_json: bool = False) -> int:
     """Print the report and return the exit code: 0 if nothing stands in the way, else 1."""
+    findings = list(_findings())
+    bad = any(finding.advice for finding in findings)
+    if as_json:
+        told = {"version": __version__, "ready": not bad, "findings": msgspec.to_builtins(findings)}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+        return int(bad)
     console = Console(highlight=False)
     console.print(f"chat2api {__version__}, Python {sys.version.split()[0]}")
-    try:
-        settings = load_settings()
-    except SettingError as error:
-        console.print(f"[red]settings[/]  {error}", soft_wrap=True)
-        return 1
-    bad = 0
-    for finding in _findings(settings):
-        bad += bool(finding.advice)
+    for finding in findings:
         mark = "[yellow]![/]" if finding.advice else "[green]ok[/]"
-        console.print(f"{mark:>12} {finding.subject}: {finding.state}", soft_wrap=True)
+        console.print(f"{mark:>12} ", end="")
+        console.print(f"{finding.subject}: {finding.state}", soft_wrap=True, markup=False)
         if finding.advice:
             console.print(f"     {finding.advice}", soft_wrap=True, markup=False)
-    return 1 if bad else 0
+    return int(bad)
 
 
-def _findings(settings: Settings) -> Iterator[Finding]:
-    for check in _CHECKS:
-        yield check(settings)
+def _findings() -> Iterator[Finding]:
+    try:
+        settings = load_settings()
+        told = concerns(settings)
+    except SettingError as error:
+        yield Finding("settings", str(error), "The server does not start with this.")
+        return
+    for concern in told:
+        yield Finding("settings", concern, "The server starts, but this is probably not meant.")
+    yield _access(settings)
+    failed = False
+    for check in CHECKS:
+        subject = check.__name__.removeprefix("check_").replace("_", " ")
+        try:
+            check(settings)
+        except (SettingError, OSError) as error:
+            failed |= subject in {"store", "data dir"}
+            advice = "Stop what uses it (it may be chat2api itself), or set PORT." if subject == "port" else _NO_START
+            yield Finding(subject, str(error), advice)
+        else:
+            yield Finding(subject, "in order")
+    yield _upstream(settings)
+    yield _arkose(settings)
+    yield _proofs(settings)
+    if not failed:
+        yield from _accounts(settings)
 
 
 def _access(settings: Settings) -> Finding:
@@ -61,21 +87,21 @@ def _access(settings: Settings) -> Finding:
     return Finding("access", "no key needed, and only this machine can connect")
 
 
-def _data_dir(settings: Settings) -> Finding:
-    try:
-        Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=settings.data_dir):
-            return Finding("data folder", settings.data_dir)
-    except OSError as error:
-        return Finding("data folder", f"{settings.data_dir}: {error.strerror}", "Set DATA_DIR to a folder of your own.")
+def _accounts(settings: Settings) -> Iterator[Finding]:
+    """Each account, by the id that `tokens list` and the log show."""
 
+    async def look() -> list[Finding]:
+        async with open_pool(settings, background=False) as pool:
+            found = []
+            for view in pool.page():
+                state = f"{view.state.value} ({view.why})" if view.why else view.state.value
+                found.append(Finding(f"account {view.id}", state, _ADVICE.get(view.state, "")))
+            return found or [Finding("accounts", "none: callers bring tokens of their own, or chat without an account")]
 
-def _port(settings: Settings) -> Finding:
     try:
-        check_port(settings)
-    except OSError as error:
-        return Finding("port", str(error), "Stop what uses it (it may be chat2api itself), or set PORT.")
-    return Finding("port", f"{settings.host}:{settings.port} is free")
+        yield from asyncio.run(look())
+    except (StoreError, OSError) as error:
+        yield Finding("accounts", str(error), _NO_START)
 
 
 def _upstream(settings: Settings) -> Finding:
@@ -87,6 +113,8 @@ def _upstream(settings: Settings) -> Finding:
         return Finding("upstream", f"{origin}: {error.message}", "Check the network, CHATGPT_BASE_URL and PROXY_URL.")
     if status == 403:
         return Finding("upstream", f"{origin} answers 403 to this machine", "Use an access token, or another network.")
+    if status >= 400:
+        return Finding("upstream", f"{origin} answers {status}", "This is no ChatGPT: check CHATGPT_BASE_URL.")
     return Finding("upstream", f"{origin} answers {status}")
 
 
@@ -118,4 +146,8 @@ def _proofs(settings: Settings) -> Finding:
     )
 
 
-_CHECKS: tuple[Callable[[Settings], Finding], ...] = (_access, _data_dir, _port, _upstream, _arkose, _proofs)
+_NO_START = "The server does not start with this."
+_ADVICE = {
+    State.PARKED: "Upstream refuses it: see why with `chat2api tokens probe`, then reset or remove it.",
+    State.EXPIRED: "Add a new token of it with `chat2api tokens add`.",
+}

@@ -68,11 +68,12 @@ def demo(*, once: bool, port: int) -> None:
 
 
 @main.command()
-def doctor() -> None:
-    """Check the settings, the data folder, the port and the connection to upstream, and say what to do next."""
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def doctor(*, as_json: bool) -> None:
+    """Check what the start checks, the connection to upstream and each account, and say what to do next."""
     from shim.cli.doctor import examine  # noqa: PLC0415
 
-    sys.exit(examine())
+    sys.exit(examine(as_json=as_json))
 
 
 @main.command("new-key")

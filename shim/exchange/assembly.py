@@ -11,17 +11,19 @@ from pathlib import Path
 from arkose import ArkoseClient
 from pow import Solver
 from shim import tokenizer
-from shim.accounts.installation import installation_id
+from shim.accounts.installation import installation_id, link_secret
 from shim.accounts.opening import GUESTS, open_pool
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
 from shim.exchange.clock import Clock
 from shim.exchange.gateway import Gateway
-from shim.notes import open_notes
+from shim.notes import Notes, open_notes
 from shim.settings import Settings
 from shim.transport import Deadlines, Transport
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
+
+_TEN_YEARS = 10 * 366 * 86400.0  # seconds
 
 
 @asynccontextmanager
@@ -44,7 +46,14 @@ async def open_gateway(
         ):
             installation = installation_id(Path(settings.data_dir))
             gateway = Gateway(
-                settings, driver, pool=pool, guests=guests, installation=installation, clock=clock, notes=notes
+                settings,
+                driver,
+                pool=pool,
+                guests=guests,
+                installation=installation,
+                clock=clock,
+                notes=notes,
+                link_secret=await _link_secret(settings, notes),
             )
             yield gateway
             await gateway.turns.settled()
@@ -53,6 +62,17 @@ async def open_gateway(
         await solver.close()
         await arkose.close()
         await network.close()
+
+
+async def _link_secret(settings: Settings, notes: Notes) -> str:
+    """That of all who share the store: with Redis it is noted there, by whoever is first. Raises NotesError."""
+    own = link_secret(Path(settings.data_dir))
+    if not settings.redis_url:
+        return own
+    shelf = notes.shelf("links")
+    await shelf.add("secret", own.encode(), _TEN_YEARS)
+    kept = await shelf.get("secret")
+    return kept.decode() if kept is not None else own
 
 
 def replay_of(settings: Settings) -> Transport | None:

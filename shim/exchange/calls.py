@@ -68,9 +68,14 @@ class Calls:
         elapsed = round((now - self._began) * 1000, 1)
         return Moment(datetime.fromtimestamp(now, UTC), elapsed, identity.device_id)
 
-    async def run(self, identity: Identity, handshake: Callable[[Upstream], Handshake[T]]) -> T:
-        """Perform a handshake over this identity's route. Raises GatewayError."""
+    async def run(
+        self, identity: Identity, handshake: Callable[[Upstream], Handshake[T]], lane: str | None = None
+    ) -> T:
+        """Perform a handshake over this identity's route, on connections that it has to itself, or on those of a `lane`
+        that it shares. Raises GatewayError."""
         route = self.route(identity)
+        if lane is not None:
+            route = Route(route.upstream, ConnectionKey(lane, route.connection.proxy))
         try:
             return await self.driver.run(handshake(route.upstream), route.connection)
         except UpstreamError as error:

@@ -21,7 +21,7 @@ from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
 from shim.exchange.services import AnswerServices
-from shim.exchange.turns import Wanted
+from shim.exchange.turns import Attempted, Wanted
 from shim.protocol.api import AnsweredBy, AnswerPlace, Api, Asked, Writer
 from shim.protocol.counting.usage import Usage, answer_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
@@ -40,6 +40,8 @@ class ClientCall(msgspec.Struct, frozen=True):
     caller: Caller
     api: Api
     address: str
+    attempted: Attempted = msgspec.field(default_factory=Attempted)
+    is_large: bool = False
 
 
 class Exchange:

@@ -18,7 +18,7 @@ from shim.accounts.outcomes import event_of
 from shim.accounts.pool import AccountPool
 from shim.accounts.states import State
 from shim.accounts.views import AccountView
-from shim.errors import GatewayError
+from shim.errors import CredentialError, GatewayError, UpstreamError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
@@ -27,7 +27,7 @@ from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
 from shim.exchange.sockets import Sockets
-from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.exchange.turns import Attempted, LiveTurn, Turns, Wanted
 from shim.files import Files
 from shim.notes import Notes
 from shim.protocol.catalog import Catalog
@@ -63,6 +63,7 @@ class Gateway:
         installation: uuid.UUID,
         clock: Clock,
         notes: Notes,
+        link_secret: str,
     ) -> None:
         self.settings = settings
         self.aliases = settings.aliases
@@ -78,7 +79,7 @@ class Gateway:
             default_model=settings.default_model or None,
             conversation_only=settings.conversation_only,
         )
-        self._links = Links((*settings.store_key, *settings.authorization) or (str(installation),))
+        self._links = Links(link_secret)
         self._files = Files(settings, driver, clock=clock.now)
         sockets = Sockets(self.calls, partial(_open_socket, settings))
         self.turns = Turns(settings, self.calls, self.leases, self._files, clock=clock, sockets=sockets)
@@ -87,23 +88,40 @@ class Gateway:
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
-        return caller_of(authorization, self.settings.authorization)
+        caller = caller_of(authorization, self.settings.authorization)
+        if caller.own is None or self.settings.own_tokens:
+            return caller
+        if self.settings.authorization:
+            raise CredentialError("Callers' own tokens are not served here (OWN_TOKENS): send a key of this gateway")
+        return Caller()
 
     async def open(self, call: ClientCall) -> Exchange:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
-        wanted = await self.wanted(call.asked.prompt, call.caller)
+        wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted, is_large=call.is_large)
         chat = self._continuations.chat_of(wanted)
         turns = [await chat.open()] if chat else await self._begin(wanted)
         return self.exchange(call, wanted, turns, chat)
 
-    async def wanted(self, prompt: Prompt, caller: Caller) -> Wanted:
+    async def wanted(
+        self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None, *, is_large: bool = False
+    ) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         wished = prompt.wishes.temporary
         kept = not (self.settings.history_disabled if wished is None else wished)
-        check_prompt(prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        check = partial(check_prompt, prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        await asyncio.to_thread(check) if is_large else check()
         if prompt.has_marks:
             prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
-        return Wanted(prompt, await self._files.gather(prompt), caller)
+        before = partial(self._accepted, caller) if caller.own is not None else None
+        return Wanted(prompt, await self._files.gather(prompt, before), caller, attempted or Attempted())
+
+    async def _accepted(self, caller: Caller) -> None:
+        """Raises GatewayError for a caller with a token that upstream has not accepted, or could not be asked about."""
+        if not await self.leases.meet(caller):
+            raise UpstreamError(
+                "Files are only fetched for an account that upstream accepts, and it could not be asked for its models",
+                code="account_not_verified",
+            )
 
     async def count(self, prompt: Prompt, caller: Caller) -> int:
         """The tokens of a prompt, which goes nowhere. Raises GatewayError."""
@@ -169,8 +187,8 @@ class Gateway:
                     opened.close()
             raise
 
-    async def _fetch_models(self, identity: Identity) -> Catalog:
-        return await self.calls.run(identity, list_models)
+    async def _fetch_models(self, identity: Identity, lane: str | None = None) -> Catalog:
+        return await self.calls.run(identity, list_models, lane)
 
 
 async def _open_socket(settings: Settings, url: str, headers: dict[str, str], connection: ConnectionKey) -> FrameSocket:

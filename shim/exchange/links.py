@@ -1,13 +1,12 @@
 """Links to files that upstream holds, as clients can open them: signed, and fetched through this gateway.
 
 Rule: whoever has the link has the file, as with upstream's own links, until it expires. A link holds no credential: it
-names the account, and only this gateway (or one with the same keys) can make one.
+names the account, and only this gateway (or one that shares its store) can make one.
 """
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
 
 import msgspec
 
@@ -29,16 +28,15 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Links:
-    """Makes and reads links. `secrets` are what the installations that share the work have in common."""
+    """Makes and reads links. `secret` is random, and what the gateways that share the work have in common."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        self._key = hashlib.sha256("\n".join(("chat2api file links", *secrets)).encode()).digest()
+    def __init__(self, secret: str) -> None:
+        self._key = hashlib.sha256(f"chat2api file links\n{secret}".encode()).digest()
 
     def path_of(self, file: FileRef, account: str | None, now: float) -> str:
         """The path (below the prefix) under which `file` can be had."""
         content = _encode(Ticket(int(now + LIFETIME), account, file))
-        token = base64.urlsafe_b64encode(content + self._sign(content)).rstrip(b"=").decode()
-        return f"{PATH}/{token}"
+        return f"{PATH}/{_in_base64(content + self._sign(content))}"
 
     def read(self, token: str, now: float) -> Ticket:
         """What a link says. Raises RequestError (404) where it is not one of ours, or is over."""
@@ -50,6 +48,8 @@ class Links:
     def _open(self, token: str) -> Ticket | None:
         try:
             raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+            if _in_base64(raw) != token:
+                return None  # Python passes over what is no base64, so that many texts would be the same link
             content, signature = raw[:-_SIGNATURE], raw[-_SIGNATURE:]
             return _decoder.decode(content) if hmac.compare_digest(signature, self._sign(content)) else None
         except (ValueError, msgspec.DecodeError):
@@ -57,6 +57,10 @@ class Links:
 
     def _sign(self, content: bytes) -> bytes:
         return hmac.digest(self._key, content, "sha256")[:_SIGNATURE]
+
+
+def _in_base64(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _unknown() -> RequestError:

@@ -50,12 +50,21 @@ _AFTER_END_SECONDS = 3.0
 _EVENT_STREAM = "text/event-stream"
 
 
+class Attempted:
+    """What was tried for one client call, for its line in the log: how many turns, and the last one's account."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.account: str | None = None
+
+
 class Wanted(msgspec.Struct, frozen=True):
     """What a turn is opened for: the prompt as it goes up, its files, and who asks."""
 
     prompt: Prompt
     files: Gathered
     caller: Caller
+    attempted: Attempted = msgspec.field(default_factory=Attempted)
 
     def tokens(self, count: Count) -> int:
         """The tokens of the prompt, with the functions it tells of and its pictures."""
@@ -88,9 +97,9 @@ class LiveTurn:
         clear_up: "Callable[[LiveTurn], None]",
     ) -> None:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
+        self.model, self.slug = prepared.lease.model, prepared.lease.slug
         self.passing, self.forgetful = prepared.passing, prepared.forgetful
         self._clear_up = clear_up
-        self.model = prepared.lease.model
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
@@ -113,6 +122,7 @@ class LiveTurn:
         if events:
             self.whole_since = None  # it was not all
             if isinstance(first := events[0], Started):
+                self.slug = first.slug or self.slug
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]
         return events
@@ -241,6 +251,8 @@ class Turns:
                 self._leases, wanted.caller, prompt.model, owner_of(prompt), tries=tries, now=self.now
             )
             attempt = Attempt()
+            wanted.attempted.tries += 1
+            wanted.attempted.account = lease.account_id
             route = self._calls.route(lease.identity)
             try:
                 return await finish(await self._prepared(wanted, lease, route), attempt)

@@ -25,6 +25,7 @@ from shim.protocol.turn.inline_files import too_large
 from shim.transport.codings import CodingError, Decoder, TooLargeError
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
+Before = Callable[[], Awaitable[None]]
 
 _MAX_REDIRECTS = 5
 # Not 300 and 304, which name no place to go on to.
@@ -100,14 +101,14 @@ class Fetcher:
         # With LOG_LEVEL=debug the library would log the headers of every answer, signed redirects and cookies included.
         logging.getLogger("httpcore").setLevel(logging.INFO)
 
-    async def fetch(self, url: str) -> Fetched:
+    async def fetch(self, url: str, before: Before | None = None) -> Fetched:
         """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or
-        file_too_large."""
+        file_too_large; and whatever `before` raises, which is asked as soon as anybody else would hear of this."""
         try:
-            # Time spent waiting for the others' fetches is not this one's.
-            async with self._gate, asyncio.timeout(self._timeout):
+            # Waiting for others' files counts: a client waits no longer for its own than FILE_TIMEOUT says.
+            async with asyncio.timeout(self._timeout), self._gate:
                 for _ in range(_MAX_REDIRECTS + 1):
-                    got = await self._get(target_of(url))
+                    got = await self._get(target_of(url), before)
                     if isinstance(got, Fetched):
                         return got
                     url = redirected(url, got)
@@ -115,11 +116,13 @@ class Fetcher:
             raise _unreachable(f"it did not arrive within {self._timeout:g} s") from error
         raise _unreachable(f"there are more than {_MAX_REDIRECTS} redirects")
 
-    async def _get(self, target: Target) -> Fetched | str:
+    async def _get(self, target: Target, before: Before | None) -> Fetched | str:
         """The file, or where a redirect leads."""
         if target.numeric:
             addresses = [target.host]
         else:
+            if before is not None:
+                await before()
             try:
                 addresses = await self._resolve(target.host, target.port)
             except (OSError, UnicodeError) as error:
@@ -129,6 +132,8 @@ class Fetcher:
         # Every one has to be public: a name that also has a private one is an attack.
         if not self._allowed.allows(target) and not all(map(is_public, addresses)):
             raise not_allowed("its host is not a public one (the operator may add it to ALLOW_PRIVATE_URLS)")
+        if target.numeric and before is not None:
+            await before()
         for address in addresses[:_MAX_ADDRESSES]:
             try:
                 return await self._get_from(address, target)

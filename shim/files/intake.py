@@ -13,7 +13,7 @@ import msgspec
 
 from shim.chatgpt.files import IMAGE_TYPES
 from shim.errors import RequestError
-from shim.files.fetch import Fetched, Fetcher, Resolve
+from shim.files.fetch import Before, Fetched, Fetcher, Resolve
 from shim.files.kinds import Declared, recognise
 from shim.files.targets import AllowList
 from shim.files.together import together
@@ -70,8 +70,9 @@ class Files:
             resolve=resolve,
         )
 
-    async def gather(self, prompt: Prompt) -> Gathered:
-        """Read and fetch every file of the prompt. Raises RequestError (400) that names the part at fault."""
+    async def gather(self, prompt: Prompt, before: Before | None = None) -> Gathered:
+        """Read and fetch every file of the prompt; `before` is asked before anything is fetched. Raises RequestError
+        (400) that names the part at fault, and whatever `before` raises."""
         parts = prompt.attached
         if not parts:
             return Gathered()
@@ -79,7 +80,7 @@ class Files:
         for part in parts:
             sources.setdefault((part.form, part.source), part)  # the same twice is one file, the first part's
         budget = _Budget(self._limit * _WHOLE_REQUEST)
-        jobs = [partial(self._take, part, budget) for part in sources.values()]
+        jobs = [partial(self._take, part, budget, before) for part in sources.values()]
         taken = dict(zip(sources, await together(jobs, at_once=_FETCHES_AT_ONCE), strict=True))
         files: dict[Attached, LocalFile] = {}
         for part in parts:
@@ -123,10 +124,10 @@ class Files:
         jobs = [partial(place, part) for part in parts]
         return dict(zip(parts, await together(jobs, at_once=_UPLOADS_AT_ONCE), strict=True))
 
-    async def _take(self, part: Attached, budget: "_Budget") -> Fetched:
+    async def _take(self, part: Attached, budget: "_Budget", before: Before | None) -> Fetched:
         if part.form == "url":
             try:
-                fetched = await self._fetcher.fetch(part.source)
+                fetched = await self._fetcher.fetch(part.source, before)
             except RequestError as error:
                 raise _about(part, error) from error
         else:

@@ -17,17 +17,21 @@ import msgspec
 from litestar import Request
 from litestar.response.base import ASGIResponse
 
-from shim.accounts.credentials import Caller, account_hash
+from shim.accounts.credentials import Caller
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
+from shim.exchange.turns import Attempted
 from shim.http.presence import Presence
-from shim.http.responses import EventStream, json_answer, read_body, request_id
+from shim.http.responses import LOGGED, EventStream, json_answer, read_body, request_id
+from shim.logs import Fields, log_fields
 from shim.protocol.api import Api, Asked
 from shim.protocol.models import under_alias
 from shim.protocol.transcript import Transcript
 
 log = logging.getLogger("chat2api.exchange")
+
+LARGE = 256 * 1024  # bytes of a body
 
 
 class ApiCall:
@@ -39,6 +43,8 @@ class ApiCall:
         self.asked: Asked | None = None
         self.exchange: Exchange | None = None
         self.failure: GatewayError | None = None  # of a call whose head was out already
+        self.first_byte: float | None = None
+        self._attempted = Attempted()
         self._headers = headers
         self._caller: Caller | None = None
         self._began = time.perf_counter()
@@ -56,7 +62,7 @@ class ApiCall:
         asked = self.api.read(body, strict=self.gateway.settings.strict_params)
         prompt = under_alias(asked.prompt, self.gateway.aliases)
         self.asked = asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
-        return ClientCall(self.asked, caller, self.api, self._address)
+        return ClientCall(self.asked, caller, self.api, self._address, self._attempted, len(body) >= LARGE)
 
     async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
@@ -84,27 +90,50 @@ class ApiCall:
         if self.exchange is not None:
             self.exchange.close()
         error = error or self.failure
-        if log.isEnabledFor(logging.INFO):
-            log.info("%s %s", self.id, self._line(error))
+        log_fields(log, logging.INFO, self.id, self._said(error))
 
-    def _line(self, error: GatewayError | None) -> str:
-        """`status` is what became of the call, `ms` from the request to the last byte."""
-        elapsed = (time.perf_counter() - self._began) * 1000
-        prompt = self.asked.prompt if self.asked is not None else None
-        if self.exchange is None:
-            status = (error.code or error.error_type) if error is not None else "client_gone"
-            asked = f"model={prompt.model[:100]!r} stream={prompt.stream} " if prompt is not None else ""
-            return f"api={self.api.name} {asked}status={status} ms={elapsed:.0f}"
-        exchange, lease = self.exchange, self.exchange.choices[0].turn.lease
-        status = ",".join(dict.fromkeys(_status(transcript) for transcript in exchange.transcripts))
-        if error is not None:
-            status = error.code or error.error_type
-        usage = exchange.counted
-        tokens = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
-        return (
-            f"model={exchange.model[:100]!r} slug={lease.slug} account={account_hash(lease.identity)} "
-            f"stream={exchange.prompt.stream} status={status} ms={elapsed:.0f} tokens={tokens}"
-        )
+    def _said(self, error: GatewayError | None) -> Fields:
+        """`status` is what became of the call, `code` is that of HTTP; `first_ms` is from the request to the first byte
+        of a stream, `ms` to the last."""
+        exchange, prompt = self.exchange, self.asked.prompt if self.asked is not None else None
+        said: dict[str, str | int | float | bool | None] = {"api": self.api.name}
+        if prompt is not None:
+            said |= {"model": prompt.model[:100], "stream": prompt.stream}
+        if exchange is not None:
+            said |= {"model": exchange.model[:100], "slug": exchange.choices[0].turn.slug}
+        said["account"] = self._account()
+        if self._caller is not None:
+            said["key"] = "own" if self._caller.own is not None else self._caller.key
+        failed = error or (exchange.error if exchange is not None else None)
+        if failed is not None:
+            status = failed.code or failed.error_type
+        elif exchange is None:
+            status = "client_gone"
+        else:
+            status = ",".join(dict.fromkeys(_status(transcript) for transcript in exchange.transcripts))
+        early = self.first_byte is not None or self.failure is not None
+        said |= {
+            "status": status,
+            "code": failed.http_status if failed is not None and not early else 200 if exchange is not None else None,
+            "tries": self._attempted.tries or None,
+            "first_ms": self._since(self.first_byte) if self.first_byte is not None else None,
+            "ms": self._since(time.perf_counter()),
+        }
+        if exchange is not None:
+            usage = exchange.counted
+            said["tokens"] = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
+        return said
+
+    def _account(self) -> str | None:
+        """As `tokens list` shows it."""
+        if self.exchange is not None:
+            return self.exchange.choices[0].turn.lease.account_id or "anonymous"
+        if self._attempted.tries:
+            return self._attempted.account or "anonymous"
+        return None
+
+    def _since(self, moment: float) -> float:
+        return (moment - self._began) * 1000
 
 
 async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) -> ASGIResponse:
@@ -114,11 +143,13 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
     address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
+    request.scope["state"][LOGGED] = True
     try:
         call.admit()
         body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
         with Presence(request.receive) as presence:
-            asked = call.read(body)
+            # Off the loop from some size on: it would stand still for seconds, and everybody else with it.
+            asked = call.read(body) if len(body) < LARGE else await asyncio.to_thread(call.read, body)
             if asked.asked.prompt.stream:
                 presence.keep()
                 return await _streamed(request, call, asked, presence)
@@ -170,16 +201,21 @@ async def _streamed(
         call.failure = error
         return call.exchange.cut_off(error) if call.exchange is not None else call.api.break_off(error)
 
-    return EventStream(
+    def finish() -> None:
+        call.first_byte = stream.first_byte
+        call.end()
+
+    stream = EventStream(
         request,
         run,
-        call.end,
+        finish,
         headers=call.answer_headers(),
         longest=settings.total_timeout,
         break_off=break_off,
         late=late,
         presence=presence,
     )
+    return stream
 
 
 async def _abandon(opening: "asyncio.Task[Exchange]") -> None:

@@ -50,7 +50,7 @@ def exception_handlers(refuse: Refuse) -> Any:
 
     def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
-        told = text.format(method=request.method, path=request.url.path[:200])
+        told = text.format(method=request.method, path=request.scope["path"][:200])
         return respond(request, RequestError(told, status=error.status_code, code=code))
 
     def on_broken_body(request: AnyRequest, _error: InternalServerException) -> Response[bytes]:
@@ -58,7 +58,7 @@ def exception_handlers(refuse: Refuse) -> Any:
         return respond(request, RequestError("The request body is not whole", code="incomplete_body"))
 
     def on_exception(request: AnyRequest, error: Exception) -> Response[bytes]:
-        log.error("unexpected failure on %s %s", request.method, request.url.path, exc_info=error)
+        log.error("unexpected failure on %s %s", request.method, request.scope["path"][:200], exc_info=error)
         return respond(request, unforeseen())
 
     return {

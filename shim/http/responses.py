@@ -1,6 +1,7 @@
 """Responses: bytes that are ready or still to come, with the headers every answer carries."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
@@ -28,6 +29,8 @@ KEEP_ALIVE_SECONDS = 15.0
 _UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
 _LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
+LOGGED = "chat2api_logged"
+"""In a request's state where whoever serves it writes its line in the log."""
 
 
 def request_id(request: Request[Any, Any, Any]) -> str:
@@ -186,6 +189,7 @@ class EventStream(ASGIResponse):
         self._run, self._finish, self._break_off = run, finish, break_off
         self._longest, self._late, self._presence = longest, late, presence
         self._last = 0.0
+        self.first_byte: float | None = None  # when the answer's first bytes went out, by `time.perf_counter`
         self._comment: asyncio.Task[None] | None = None
 
     async def send_body(self, send: Send, receive: Receive) -> None:
@@ -206,6 +210,8 @@ class EventStream(ASGIResponse):
                             self._timer.cancel()
                             if self._comment is not None:
                                 self._comment.cancel()
+                        if self.first_byte is None and rest:
+                            self.first_byte = time.perf_counter()
                         await self._deadline.send(_body(rest, more=False))
                 except ClientGoneError:
                     raise
@@ -218,6 +224,8 @@ class EventStream(ASGIResponse):
 
     async def _send_piece(self, data: bytes) -> None:
         self._last = self._loop.time()
+        if self.first_byte is None:
+            self.first_byte = time.perf_counter()
         await self._deadline.send(_body(data, more=True))
 
     def _look(self) -> None:

@@ -68,11 +68,12 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
     Granian binds with SO_REUSEPORT, so two servers on one port would silently share its connections; hence the
     plain bind first. The bound, never listening socket keeps the number reserved.
     """
-    with socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
         port = probe.getsockname()[1]
-    with socket.socket() as reservation:
+    with socket.socket(family) as reservation:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reservation.bind((host, port))
         yield port

@@ -2,14 +2,13 @@
 
 import gc
 import importlib
+import logging
 import multiprocessing
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from granian import Granian
@@ -17,13 +16,16 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
-from shim.cassettes.format import CassetteError, load_cassettes
-from shim.server.granian import BACKLOG, HTTP1, most_connections
+from shim.logs import configure_logs, logging_config
+from shim.server.checks import CHECKS, listening_address
+from shim.server.granian import BACKLOG, HTTP1, claimed_port, most_connections
 from shim.server.stopping import at_once_while_starting
-from shim.settings import SettingError, Settings, as_environment, load_settings
+from shim.settings import Settings, as_environment, concerns, load_settings
 
 if TYPE_CHECKING:
     from litestar import Litestar
+
+log = logging.getLogger("chat2api")
 
 _ALLOCATED = 10_000  # objects more than were freed before the youngest are looked at: some 20 requests' (Python: 2,000)
 _LEVELS = {
@@ -40,8 +42,11 @@ def serve(flags: Mapping[str, Any]) -> None:
     Raises SettingError for a setting that can't be used, OSError where the port is taken.
     """
     settings = load_settings(flags=flags)
-    check_port(settings)
-    check_replay(settings)
+    for check in CHECKS:
+        check(settings)
+    configure_logs(settings.log_level, settings.log_format)
+    for concern in concerns(settings):
+        log.warning("%s", concern)
     # The workers are processes of their own: what flags said reaches them through the environment.
     os.environ.update(as_environment(flags))
     server = granian(settings)
@@ -64,12 +69,13 @@ def granian(settings: Settings) -> AbstractServer[Any]:
     server: AbstractServer[Any] = Granian(
         "shim.server.run:application",
         factory=True,
-        address=settings.host,
-        port=settings.port,
+        address=listening_address(settings),
+        port=settings.port or free_port(listening_address(settings)),
         interface=Interfaces.ASGI,
         loop=Loops.uvloop,
         workers=settings.workers,
         websockets=False,
+        log_dictconfig=logging_config(settings.log_level, settings.log_format),
         log_level=_LEVELS[settings.log_level],
         respawn_failed_workers=True,
         workers_kill_timeout=settings.shutdown_timeout,
@@ -79,6 +85,12 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         backlog=BACKLOG,
     )
     return server
+
+
+def free_port(address: str) -> int:
+    """For PORT=0. Granian never tells which port it got from the system."""
+    with claimed_port(address, 0) as port:
+        return port
 
 
 def application() -> "Litestar":
@@ -103,23 +115,3 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(load_settings().shutdown_timeout)
         os._exit(1)
-
-
-def check_replay(settings: Settings) -> None:
-    """The same for cassettes. Raises SettingError."""
-    try:
-        if settings.replay:
-            load_cassettes(Path(settings.replay))
-    except (CassetteError, OSError) as error:
-        raise SettingError(f"REPLAY is {settings.replay!r}: {error}") from error
-
-
-def check_port(settings: Settings) -> None:
-    """A clear sentence before Granian starts, instead of a traceback from a worker."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise OSError(f"can't listen on {settings.host}:{settings.port}: {error.strerror} (HOST, PORT)") from error

@@ -94,6 +94,11 @@ def decode_body(body: bytes, coding: str, limit: int) -> bytes:
     return decoded
 
 
+def is_known(coding: str) -> bool:
+    """Whether there is a decoder for it."""
+    return coding.strip().lower() in _CODECS
+
+
 class _Identity:
     ended, endless = False, True
 

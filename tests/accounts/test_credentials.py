@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from shim.accounts.account import Account, account_of, parse_credential
-from shim.accounts.credentials import account_hash, caller_of, identity_of, own_account
+from shim.accounts.credentials import caller_of, identity_of, own_account
 from shim.errors import CredentialError
 from shim.standin import make_access_token, make_refresh_token, make_session_token
 
@@ -97,11 +97,3 @@ def test_an_account_is_always_the_same_device_and_nobody_is_the_installation():
     assert identity_of(account("b"), INSTALLATION).device_id != first.device_id
     assert identity_of(None, INSTALLATION).device_id == str(INSTALLATION)
     assert identity_of(Account("x"), INSTALLATION).access_token is None
-
-
-def test_the_log_name_tells_accounts_apart_and_tells_nothing_else():
-    one, two = (identity_of(account(name), INSTALLATION) for name in "ab")
-    assert account_hash(one) != account_hash(two)
-    assert len(account_hash(one)) == 8
-    assert account_hash(one) not in one.device_id
-    assert account_hash(identity_of(None, INSTALLATION)) == "anonymous"

@@ -1,5 +1,6 @@
 """The installation's id: made once, kept, agreed on by processes that start at once."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import uuid
 
 import pytest
 
-from shim.accounts.installation import installation_id
+from shim.accounts.installation import installation_id, link_secret
 
 
 def test_it_is_made_once_and_kept(tmp_path):
@@ -34,3 +35,18 @@ def test_a_damaged_file_is_not_silently_replaced(tmp_path):
     with pytest.raises(ValueError, match="installation-id"):
         installation_id(tmp_path)
     assert (tmp_path / "installation-id").read_text() == "rubbish"
+
+
+def test_what_is_kept_is_its_owners_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        installation_id(tmp_path)
+        secret = link_secret(tmp_path)
+    finally:
+        os.umask(before)
+    assert len(secret) == 64
+    assert link_secret(tmp_path) == secret
+    assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {"0o600"}
+    (tmp_path / "installation-id").chmod(0o644)
+    installation_id(tmp_path)
+    assert (tmp_path / "installation-id").stat().st_mode & 0o777 == 0o600

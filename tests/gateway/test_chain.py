@@ -146,7 +146,7 @@ def test_a_back_that_dies_is_an_error_in_the_stream(front, pooled, upstream, tel
     with httpx.stream("POST", first.base_url + CHAT, json=body, headers=MINE, trust_env=False, timeout=30) as answer:
         lines = (line for line in answer.iter_lines() if line)
         assert [next(lines) for _ in range(5)]
-        back.process.kill()
+        back.kill()
         rest = list(lines)
     last = json.loads(rest[-1].removeprefix("data: "))
     assert last["error"]["code"] == "upstream_connection"

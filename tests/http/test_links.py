@@ -1,6 +1,7 @@
 """Signed links to files: only ours open, for as long as they live, and they hold no credential."""
 
 import base64
+import time
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from shim.protocol.events import FileRef
 
 NOW = 1_700_000_000.0
 FILE = FileRef(conversation_id="c1", file_id="file-abc")
-LINKS = Links(["a secret"])
+LINKS = Links("a secret")
 
 
 def token_of(links: Links, file: FileRef = FILE, account: str | None = "acc") -> str:
@@ -34,9 +35,9 @@ def test_a_link_ends() -> None:
 
 
 def test_gateways_with_the_same_keys_read_each_others_links() -> None:
-    assert Links(["a secret"]).read(token_of(LINKS), NOW).file == FILE
+    assert Links("a secret").read(token_of(LINKS), NOW).file == FILE
     with pytest.raises(RequestError):
-        Links(["another secret"]).read(token_of(LINKS), NOW)
+        Links("another secret").read(token_of(LINKS), NOW)
 
 
 @given(st.integers(min_value=0), st.integers(1, 255))
@@ -46,6 +47,19 @@ def test_a_link_that_was_changed_anywhere_is_none(place: int, change: int) -> No
     raw[place % len(raw)] ^= change
     with pytest.raises(RequestError):
         LINKS.read(base64.urlsafe_b64encode(bytes(raw)).decode().rstrip("="), NOW)
+
+
+@pytest.mark.parametrize("change", ["{}!", "{}==", "{}=", "!{}", "{} ", "{}\n", "{}A"])
+def test_there_is_one_way_to_write_a_link(change: str) -> None:
+    with pytest.raises(RequestError):
+        LINKS.read(change.format(token_of(LINKS)), NOW)
+
+
+def test_no_key_of_a_client_makes_links(start_gateway, shared_standin) -> None:
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, AUTHORIZATION="sk-weak")
+    for secret in ("sk-weak", "chat2api file links\nsk-weak"):
+        link = Links(secret).path_of(FILE, None, time.time())
+        assert gateway.get(link).status_code == 404
 
 
 @pytest.mark.parametrize("token", ["", "a", "..", "é" * 8, "A" * 5000, "=" * 20, "AAAA" * 20])

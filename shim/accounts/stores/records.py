@@ -4,12 +4,15 @@ Rule: `last_used` and `turns` are kept apart from the rest of a condition, becau
 replaced; they are never news by themselves.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from shim.accounts.account import Account, Condition
 from shim.accounts.stores.base import Change, StoreError
+
+log = logging.getLogger("chat2api")
 
 
 def encode_account(account: Account) -> str:
@@ -52,9 +55,27 @@ class Known:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Account, Condition]] = {}
+        self._unreadable: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def read(
+        self, rows: Iterable[tuple[str, str, str, float, int]], unseal: Callable[[Account], Account]
+    ) -> list[tuple[Account, Condition]]:
+        """Rows as they are kept: id, account, condition, last used, turns. One that can't be read is left out and told
+        of, once: the others need not wait for somebody to mend it. Raises StoreError for what can't be unsealed."""
+        found = []
+        for id, account, condition, last_used, turns in rows:
+            try:
+                row = decode_account(account), decode_condition(condition, last_used, turns)
+            except StoreError as error:
+                if id not in self._unreadable:
+                    log.warning("account %s is left out: %s; remove it, and add it again", id, error)
+                self._unreadable.add(id)
+                continue
+            found.append((unseal(row[0]), row[1]))
+        return found
 
     def reset(self, rows: Iterable[tuple[Account, Condition]]) -> None:
         """This is everything there is."""

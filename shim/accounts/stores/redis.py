@@ -36,7 +36,6 @@ from shim.accounts.stores.base import Change, StoreEmptiedError, StoreError
 from shim.accounts.stores.records import (
     Known,
     decode_account,
-    decode_condition,
     encode_account,
     encode_condition,
 )
@@ -222,11 +221,10 @@ class RedisStore:
         return rows
 
     def _decode(self, rows: Sequence[Packed]) -> list[Row]:
-        return [
-            (self._sealing.unseal(decode_account(account)), decode_condition(condition, float(used), int(turns)))
-            for _, account, condition, used, turns in rows
-            if account
-        ]
+        there = (
+            (id, account, condition, float(used), int(turns)) for id, account, condition, used, turns in rows if account
+        )
+        return self._known.read(there, self._sealing.unseal)
 
     @asynccontextmanager
     async def _in_order(self) -> AsyncIterator[None]:

@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from shim.accounts.account import Account, Condition
-from shim.accounts.stores.base import Change, StoreError
+from shim.accounts.stores.base import Change, StoreEmptiedError, StoreError
 from shim.accounts.stores.records import (
     Known,
-    decode_account,
-    decode_condition,
     encode_account,
     encode_condition,
 )
@@ -154,11 +152,13 @@ class _File:
         self._path = path
         self._sealing = sealing
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
         self._start_over()
 
     def open(self) -> None:
         self._start_over()
         self._connection = connect(self._path)
+        self._inode = self._path.stat().st_ino
         # All of it in one transaction: a start that is killed half-way leaves the file at its old version.
         with self._writing(durable=True):
             version = self._number("PRAGMA user_version")
@@ -229,6 +229,8 @@ class _File:
         return len(gone)
 
     def changes(self) -> list[Change]:
+        if self._is_replaced():
+            return self._start_again()
         version = self._number("PRAGMA data_version")
         if version == self._data_version:
             return []  # no other connection has committed anything
@@ -301,6 +303,24 @@ class _File:
         self._data_version = -1
         self._synchronous = ""
 
+    def _is_replaced(self) -> bool:
+        """Whether the file was deleted, or another one put in its place: ours would be written for nobody."""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def _start_again(self) -> list[Change]:
+        """Go on with the file that is there now. Raises StoreEmptiedError where that is a new one."""
+        known = self._known
+        self.close()
+        self.open()
+        self._known = known
+        rows = self._rows()
+        if not rows and len(known):
+            raise StoreEmptiedError(f"{self._path} was deleted")
+        return known.news_of_all(rows)
+
     def _note(self, ids: Iterable[str]) -> None:
         """Tell the other processes, and forget what is long ago."""
         self._db.executemany("INSERT INTO changes (id, writer) VALUES (?, ?)", [(id, self._writer) for id in ids])
@@ -310,10 +330,7 @@ class _File:
     def _rows(self, id: str | None = None) -> list[Row]:
         # Closed even where a row can't be read: an open cursor would go on looking at the file as it was.
         with closing(self._db.execute(_ALL) if id is None else self._db.execute(_ONE, (id,))) as rows:
-            return [
-                (self._sealing.unseal(decode_account(account)), decode_condition(condition, last_used, turns))
-                for account, condition, last_used, turns in rows
-            ]
+            return self._known.read(rows, self._sealing.unseal)
 
     @contextmanager
     def _writing(self, *, durable: bool = False) -> Iterator[None]:
@@ -335,8 +352,8 @@ class _File:
 
 
 _ADD = "INSERT OR IGNORE INTO accounts (id, version, account, condition) VALUES (?, ?, ?, ?)"
-_ALL = "SELECT account, condition, last_used, turns FROM accounts ORDER BY place"
-_ONE = "SELECT account, condition, last_used, turns FROM accounts WHERE id = ?"
+_ALL = "SELECT id, account, condition, last_used, turns FROM accounts ORDER BY place"
+_ONE = "SELECT id, account, condition, last_used, turns FROM accounts WHERE id = ?"
 _CHANGED_BY_OTHERS = """SELECT id FROM changes WHERE sequence > ? AND writer <> ?
     GROUP BY id ORDER BY max(sequence)"""
 _NEW = encode_condition(Condition())

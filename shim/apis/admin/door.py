@@ -32,12 +32,10 @@ from shim.apis.admin.sessions import (
     AdminSessions,
     GuessLimiter,
     is_equal,
-    is_loopback,
-    is_loopback_name,
-    is_same_origin,
     peer_name,
 )
 from shim.errors import CredentialError, LimitError, RequestError
+from shim.http.origins import is_loopback, is_loopback_name, is_same_origin
 from shim.settings import Settings
 
 log = logging.getLogger("chat2api")
@@ -50,6 +48,10 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 _NO_KEY = (
     "Without ADMIN_KEY the accounts can only be managed from the machine the gateway runs on, by its loopback address "
     "and without a proxy. Set ADMIN_KEY to manage them from elsewhere"
+)
+_NO_PAGE = (
+    "Without ADMIN_KEY there is no accounts page here, as AUTHORIZATION or PUBLIC_BASE_URL says that this gateway is "
+    "reached from elsewhere. Set ADMIN_KEY, or use `chat2api tokens` on the machine it runs on"
 )
 _WRONG_KEY = "This is not the admin key (ADMIN_KEY)"
 _NO_LOGIN = "Log in, or send the admin key as 'Authorization: Bearer ADMIN_KEY'"
@@ -78,6 +80,9 @@ class Door:
     ) -> None:
         self._key = settings.admin_key
         self._public_url = settings.public_base_url
+        # A proxy on this machine may forward everybody and say nothing of it (nginx as it comes does): then all of them
+        # look like this machine.
+        self._exposed = bool(settings.authorization or settings.public_base_url)
         self._clock = clock
         self._new_id = new_id
         self._sessions = AdminSessions(settings.admin_key)
@@ -91,6 +96,8 @@ class Door:
 
     def guard_place(self, connection: Connection, _handler: BaseRouteHandler) -> None:
         """Guards what anyone who could log in may see. Raises GatewayError."""
+        if not self._key and self._exposed:
+            raise RequestError(_NO_PAGE, status=403, type="permission_error", code="admin_key_needed")
         if not self._key and not _is_at_this_machine(connection):
             raise RequestError(_NO_KEY, status=403, type="permission_error", code="admin_key_needed")
 
@@ -163,7 +170,10 @@ class Door:
         return self._sessions.read(connection.cookies.get(COOKIE, ""), self._clock())
 
     def _try_key(self, connection: Connection, key: str) -> None:
-        """Compare one key. Nothing is awaited between asking the limiter and telling it: guesses made at once count."""
+        """Compare one key: the right one is let in, and of wrong ones only so many are told that they are. Nothing is
+        awaited between asking the limiter and telling it: guesses made at once count."""
+        if is_equal(key, self._key):
+            return  # whatever others guess, or this one did before: nobody may lock the administrator out
         peer = peer_name(_peer(connection))
         now = self._clock()
         wait = self._limiter.wait(peer, now)
@@ -173,10 +183,9 @@ class Door:
                 code="too_many_attempts",
                 retry_after=wait,
             )
-        if not is_equal(key, self._key):
-            self._limiter.failed(peer, now)
-            log.warning("a wrong admin key came from %s", peer)
-            raise CredentialError(_WRONG_KEY, code="invalid_admin_key")
+        self._limiter.failed(peer, now)
+        log.warning("a wrong admin key came from %s", peer)
+        raise CredentialError(_WRONG_KEY, code="invalid_admin_key")
 
 
 def _is_at_this_machine(connection: Connection) -> bool:
@@ -209,7 +218,7 @@ def _is_https(connection: Connection) -> bool:
     """Whether the browser spoke TLS, also where a proxy ended it. A client that lies here only loses its own cookie."""
     headers = connection.headers
     forwarded = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
-    return "https" in {connection.url.scheme, forwarded} or headers.get("origin", "").startswith("https://")
+    return "https" in {connection.scope["scheme"], forwarded} or headers.get("origin", "").startswith("https://")
 
 
 _FORWARDING = frozenset({"forwarded", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip"})

@@ -11,10 +11,11 @@ Rules:
 import hashlib
 import hmac
 from collections import OrderedDict, deque
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
+from ipaddress import IPv6Address, ip_network
 
 import msgspec
+
+from shim.http.origins import address_of
 
 LIFE_SECONDS = 12 * 3600.0
 IDLE_SECONDS = 3600.0
@@ -91,8 +92,9 @@ class GuessLimiter:
     """How soon a key may be tried again, for each peer and for all together.
 
     A peer has FREE failures; each further one makes it wait twice as long as the one before, up to LONGEST. All peers
-    together may fail ALL times in a minute. A key is not even looked at while its sender has to wait; sessions that
-    have begun stay good. Peers behind one proxy count as one, because forwarding headers can be made up.
+    together may fail ALL times in a minute. From then on a wrong key is told to wait, whatever it is; a right one is
+    let in all the same, or anybody could lock the administrator out. Peers behind one proxy count as one, because
+    forwarding headers can be made up.
     """
 
     FREE = 5  # typing errors
@@ -132,56 +134,13 @@ def is_equal(given: str, expected: str) -> bool:
 
 def peer_name(host: str) -> str:
     """What counts as one guesser: an IPv4 address, or an IPv6 network of the size one customer gets (/64)."""
-    address = _address(host)
+    address = address_of(host)
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), 64), strict=False))
     return str(address) if address is not None else "unknown"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own."""
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def is_loopback_name(host: str) -> bool:
-    """Whether a Host header names this machine itself. Any other name may have been pointed here (DNS rebinding)."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
+def _is_current(session: AdminSession, now: float) -> bool:
+    if session.used > now + _SKEW_SECONDS:
         return False
-    return name == "localhost" or is_loopback(name)
-
-
-def is_same_origin(
-    host: str, public_url: str, *, origin: str | None, site: str | None, navigates: bool = False
-) -> bool:
-    """Whether a browser made the request from our own pages, or no browser did.
-
-    `site` is Sec-Fetch-Site, which pages can't set: where it is there, it counts alone. As a proxy may have changed
-    `host`, a page of `public_url` is ours, too. With `navigates` the address bar and bookmarks will do.
-    """
-    if site is not None:
-        return site == "same-origin" or (navigates and site == "none")
-    if origin is None:
-        return True
-    return _origin(origin) in {_origin(f"http://{host}"), _origin(f"https://{host}"), _origin(public_url)} - {None}
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    # A socket that listens on both families names IPv4 peers `::ffff:192.0.2.1`.
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
-def _origin(url: str) -> tuple[str, str, int] | None:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    except (ValueError, KeyError):
-        return None
-    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    return now < session.began + LIFE_SECONDS and now < session.used + IDLE_SECONDS

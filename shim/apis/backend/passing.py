@@ -24,6 +24,7 @@ class Relaying:
         self.status = response.status
         self.headers = headers
         self.failure: GatewayError | None = None
+        self.account: str | None = None  # as `tokens list` shows it
         self._response = response
         self._namer = namer
         self._watch = watch

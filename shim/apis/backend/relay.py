@@ -85,7 +85,9 @@ class Relay:
             account.failed(refusal, self._gateway.clock.now())
             raise refusal
         owner = account.account_id if shared else None
-        return Relaying(response, *_towards(client, response, wanted, route, owner))
+        relaying = Relaying(response, *_towards(client, response, wanted, route, owner))
+        relaying.account = account.account_id
+        return relaying
 
 
 class _Turn:
@@ -150,9 +152,10 @@ class _Turn:
             self._calls.failed(error, route)
             raise
         owner = lease.account_id if self._shared else None
-        return Relaying(
-            response, *_towards(self._client, response, self._wanted, route, owner), Watch(lease, self._now)
-        )
+        watch = Watch(lease, self._now)
+        relaying = Relaying(response, *_towards(self._client, response, self._wanted, route, owner), watch)
+        relaying.account = lease.account_id
+        return relaying
 
     async def _converse(self, lease: AccountLease, attempt: Attempt, route: Route) -> Response:
         calls, wanted = self._calls, self._wanted

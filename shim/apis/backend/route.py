@@ -34,7 +34,8 @@ from shim.apis.backend.table import (
 from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.http.presence import ClientGoneError, while_present
-from shim.http.responses import ByteStream, answer_headers, request_id
+from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
+from shim.logs import log_fields
 
 log = logging.getLogger("chat2api.relay")
 
@@ -93,6 +94,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
     asked = BackendRequest(row, path, query, headers, body)
     call_log = _CallLog(request, row)
+    request.scope["state"][LOGGED] = True
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client))
     except SaidNoError as said:
@@ -146,13 +148,16 @@ class _CallLog:
         self._identifier = request_id(request)
         self._row = row
         self._began = time.perf_counter()
+        self.account: str | None = None
 
     def close(self, relaying: Relaying) -> None:
         """The answer has ended, or the client has disconnected."""
         relaying.close()
+        self.account = relaying.account
         self.end(relaying.failure.code if relaying.failure is not None else relaying.status)
 
     def end(self, status: object) -> None:
         """Write the line; `status` is upstream's status or an error's code."""
         elapsed = (time.perf_counter() - self._began) * 1000
-        log.info("%s %s %s status=%s ms=%d", self._identifier, self._row.method, self._row.path, status, elapsed)
+        fields = {"api": "backend", "method": self._row.method, "path": self._row.path, "status": str(status)}
+        log_fields(log, logging.INFO, self._identifier, fields | {"account": self.account, "ms": elapsed})

@@ -159,13 +159,12 @@ async def test_guesses_are_limited_and_a_session_goes_on(site):
         await site.log_in(person)
         for number in range(5):
             assert refusal(await guesser.post("tokens/login", json={"key": f"guess {number}"}))[0] == 401
-        answer = await guesser.post("tokens/login", json={"key": site.key})
+        answer = await guesser.post("tokens/login", json={"key": "guess 5"})
         assert refusal(answer) == (429, "too_many_attempts")
         assert 1 <= int(answer.headers["retry-after"]) <= 10
-        assert refusal(await script.get("tokens/api/summary"))[0] == 429
         assert (await person.get("tokens/api/summary")).status_code == 200
-        site.time.ahead += 11
-        assert (await script.get("tokens/api/summary")).status_code == 200
+        assert (await script.get("tokens/api/summary")).status_code == 200, "others' guesses lock nobody out"
+        assert (await guesser.post("tokens/login", json={"key": site.key})).status_code == 200
 
 
 async def test_guesses_made_at_once_are_limited_too(site):
@@ -182,6 +181,8 @@ async def test_guesses_from_many_addresses_are_limited_together(site):
             answers = [await guesser.post("/tokens/login", json={"key": "guess"}) for _ in range(3)]
             statuses += [answer.status_code for answer in answers]
     assert (statuses.count(401), statuses.count(429)) == (30, 6)
+    async with site.from_address("192.0.2.99") as owner:
+        assert (await owner.post("/tokens/login", json={"key": site.key})).status_code == 200
 
 
 # --- requests that other pages make -----------------------------------------------------------------------------------

@@ -12,11 +12,9 @@ from shim.apis.admin.sessions import (
     RENEW_SECONDS,
     AdminSessions,
     GuessLimiter,
-    is_loopback,
-    is_loopback_name,
-    is_same_origin,
     peer_name,
 )
+from shim.http.origins import is_loopback, is_loopback_name, is_same_origin
 
 NOW = 1_800_000_000.0
 ID = secrets.token_urlsafe(32)

@@ -1,0 +1,308 @@
+"""What every request passes before it is routed, and its body on its way in.
+
+    head ──> one Host, and a sane one? ──> without a key: from this machine's own names and pages? ──> HEAD becomes GET
+    body ──> in time? within what may be under way? ──> decoded ──> the handler
+    end  ──> what is still to come of a body that was refused is read and dropped ──> a line in the log
+
+Rule: nothing here knows an API; what it refuses is told in the envelope it is given. A body is counted from its first
+byte to the end of its answer, because it stays in memory that long.
+"""
+
+import asyncio
+import ctypes
+import gc
+import logging
+import re
+import sys
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.types import ASGIApp, Receive, Send
+
+from shim.errors import GatewayError, RequestError, UnavailableError
+from shim.http.errors import Refuse
+from shim.http.origins import is_loopback_name, is_same_origin, origin_of
+from shim.http.responses import LOGGED, answer_headers, request_id
+from shim.logs import log_fields
+from shim.settings import Settings
+from shim.transport.codings import CodingError, TooLargeError, decode_body, is_known
+
+log = logging.getLogger("chat2api")
+
+BODY_SECONDS = 30.0  # without another piece of a body
+_DROP_SECONDS = 5.0  # for what still comes of a body that was refused
+_DROP_BYTES = 128 * 1024 * 1024
+_TRIM_BYTES = 32 * 1024 * 1024
+_TRIM_SECONDS = 1.0
+_HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
+_ALLOW_LISTED = ("/backend-api", "/backend-anon")  # where each method of a path is listed, or is a 404
+_OPEN = ("/healthz", "/files/")  # tell nothing that a page could use, and links are their own key
+
+
+def decoded_body(body: bytes, coding: str, limit: int) -> bytes:
+    """A request's body without its content coding. Raises RequestError: 415 for a coding that is not known, 413 beyond
+    `limit` bytes, 400 for one that is damaged."""
+    if not is_known(coding):
+        text = f"The content encoding {coding[:40]!r} is not known here: send gzip, deflate, br, zstd or none"
+        raise RequestError(text, status=415, code="unknown_content_encoding")
+    try:
+        return decode_body(body, coding, limit)
+    except TooLargeError:
+        raise RequestError(
+            "The request body is larger than this gateway accepts", status=413, code="request_too_large"
+        ) from None
+    except CodingError as error:
+        raise RequestError(f"The request body can't be decoded: {error}", code="invalid_content_encoding") from None
+
+
+class _UnderWay:
+    """The bytes of all bodies that one worker holds."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._now, self._released = most, 0, 0
+
+    def take(self, size: int) -> None:
+        """Raises UnavailableError where that is too much."""
+        if self._now + size > self._most:
+            raise UnavailableError(
+                "The gateway holds as many requests as it can (MAX_BYTES_UNDER_WAY); try again in a moment",
+                code="too_many_bytes",
+                retry_after=1.0,
+            )
+        self._now += size
+
+    def release(self, size: int) -> None:
+        """Give bytes back. After much of it the C library is asked to give its free memory to the system: it keeps what
+        large bodies had in pieces that it rarely uses again."""
+        self._now -= size
+        self._released += size
+        if self._released >= _TRIM_BYTES and self._now < _TRIM_BYTES:
+            self._released = 0
+            # Later, because what was read of the body is let go only after this.
+            asyncio.get_running_loop().call_later(_TRIM_SECONDS, _give_back)
+
+
+class Intake:
+    """`app` behind all of that. `any_host`: whoever calls was looked at before, and names hosts of others."""
+
+    def __init__(self, settings: Settings, app: ASGIApp, refuse: Refuse, *, any_host: bool = False) -> None:
+        self._app, self._refuse, self._any_host = app, refuse, any_host
+        self._limit, self._total = settings.max_request_bytes, settings.total_timeout
+        self._root = settings.root_path
+        self._keyless = not settings.authorization
+        self._public_url = settings.public_base_url
+        self._any_origin = "*" in settings.cors_origins
+        self._origins = {origin for one in settings.cors_origins if (origin := origin_of(one)) is not None}
+        public = origin_of(settings.public_base_url)
+        self._hosts = {host for _, host, _ in (*self._origins, *([public] if public else []))}
+        self._under_way = _UnderWay(settings.max_bytes_under_way)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """ASGI, for HTTP alone."""
+        scope.setdefault("state", {})
+        began = time.perf_counter()
+        body = _Body(scope, receive, self._under_way, limit=self._limit, total=self._total)
+        answer = _Answer(send, is_head=scope["method"] == "HEAD")
+        try:
+            self._check(scope)
+            body.begin()
+            answer.is_head &= not scope["path"].removeprefix(self._root).startswith(_ALLOW_LISTED)
+            if answer.is_head:
+                scope["method"] = "GET"
+            await self._app(scope, body.receive, answer.send)
+        except RequestError as error:
+            if answer.status:
+                raise
+            await self._refused(scope, answer.send, error)
+        finally:
+            body.release()
+            if LOGGED not in scope["state"]:
+                self._log(scope, answer.status, time.perf_counter() - began)
+        await body.drop()
+
+    def _check(self, scope: Any) -> None:
+        """Raises RequestError for a request that is not served, whatever it asks."""
+        # Where there is none, Granian makes an empty one.
+        hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host" and value]
+        if len(hosts) > 1 or (not hosts and scope["http_version"] not in {"1", "1.0"}):
+            raise RequestError("A request needs one Host header", code="invalid_host")
+        host = hosts[0] if hosts else ""
+        match = _HOST.fullmatch(host)
+        if hosts and (match is None or int(match["port"] or 0) > 65535):
+            raise RequestError("The Host header is not a host and a port", code="invalid_host")
+        path = scope["path"].removeprefix(self._root)
+        if not self._keyless or path.startswith(_OPEN):
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        known = not host or is_loopback_name(host) or _name(host) in self._hosts  # no browser leaves it out
+        if not (known or self._any_host or self._any_origin):
+            raise RequestError(
+                "Without AUTHORIZATION only this machine's own names are served, as any web page can have another name "
+                "point here: set AUTHORIZATION, or PUBLIC_BASE_URL to the address this gateway is reached at",
+                status=403,
+                type="permission_error",
+                code="foreign_host",
+            )
+        navigates = scope["method"] == "GET" and headers.get(b"sec-fetch-mode") == "navigate"
+        origin = headers.get(b"origin")
+        allowed = self._any_origin or (origin is not None and origin_of(origin) in self._origins)
+        if not (allowed or navigates) and not is_same_origin(
+            host,
+            self._public_url,
+            origin=origin,
+            site=headers.get(b"sec-fetch-site"),
+            navigates=scope["method"] == "GET",
+        ):
+            raise RequestError(
+                "Another web page made this request. Without AUTHORIZATION it is refused unless CORS_ORIGINS names it",
+                status=403,
+                type="permission_error",
+                code="other_origin",
+            )
+
+    async def _refused(self, scope: Any, send: Send, error: GatewayError) -> None:
+        headers, body = self._refuse(error)
+        headers = answer_headers(Request(scope), headers) | {"content-length": str(len(body))}
+        lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": error.http_status, "headers": lines})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _log(self, scope: Any, status: int, seconds: float) -> None:
+        # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped.
+        path = scope["path"].removeprefix(self._root)
+        shown = "/files/…" if path.startswith("/files/") else path[:100]
+        level = logging.DEBUG if path == "/healthz" and status == 200 else logging.INFO
+        fields = {"method": scope["method"], "path": shown, "code": status or None, "ms": seconds * 1000}
+        log_fields(log, level, request_id(Request(scope)), fields if status else fields | {"status": "client_gone"})
+
+
+class _Body:
+    """The body of one request on its way in."""
+
+    def __init__(self, scope: Any, receive: Receive, under_way: _UnderWay, *, limit: int, total: float) -> None:
+        self._scope, self._receive, self._under_way, self._limit = scope, receive, under_way, limit
+        self._until = time.monotonic() + total
+        self._headers = dict(scope["headers"])
+        self._coding = ""
+        self._held = self._arrived = self._announced = 0
+        self._whole = self._broken = self._asked = False
+
+    def begin(self) -> None:
+        """Look at the head. What is announced counts at once, so that nobody waits for the rest of a body that there
+        will be no room for. Raises UnavailableError."""
+        length = self._headers.get(b"content-length", b"")
+        if length.isdigit() and len(length) < 16 and int(length) <= self._limit:
+            self._announced = int(length)
+        self._coding = self._headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+        if self._coding not in {"", "identity"}:
+            gone = {b"content-encoding", b"content-length"}
+            self._scope["headers"] = [one for one in self._scope["headers"] if one[0] not in gone]
+
+    async def receive(self) -> Any:
+        """As ASGI's. Raises RequestError and UnavailableError."""
+        if self._whole:
+            return await self._receive()
+        if self._announced > self._held:
+            self._take(self._announced - self._held)
+        if self._coding in {"", "identity"}:
+            return await self._next()
+        pieces = []
+        while not self._whole:
+            message = await self._next()
+            if message["type"] != "http.request":
+                return message
+            pieces.append(message.get("body", b""))
+            if self._arrived > self._limit:
+                raise RequestError(
+                    "The request body is larger than this gateway accepts", status=413, code="request_too_large"
+                )
+        # In a thread, however little there is of it: a few bytes may come to all that is allowed.
+        body = await asyncio.to_thread(decoded_body, b"".join(pieces), self._coding, self._limit)
+        self._take(len(body))
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def drop(self) -> None:
+        """Read and drop what still comes of a body that nobody wanted: a client that is still sending sees a connection
+        that is closed on it as broken, and not the answer it has."""
+        if self._whole or self._broken or (not self._asked and b"expect" in self._headers):
+            return
+        try:
+            async with asyncio.timeout(_DROP_SECONDS):
+                left = _DROP_BYTES
+                while left > 0 and not self._whole:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))  # type: ignore[arg-type]
+                    self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        except TimeoutError:
+            pass
+
+    def release(self) -> None:
+        """The answer is over."""
+        held, self._held = self._held, 0
+        if held:
+            self._under_way.release(held)
+
+    def _take(self, size: int) -> None:
+        self._under_way.take(size)
+        self._held += size
+
+    async def _next(self) -> Any:
+        self._asked = True
+        try:
+            async with asyncio.timeout(min(BODY_SECONDS, max(0.0, self._until - time.monotonic()))):
+                message = await self._receive()
+        except TimeoutError:
+            self._broken = True
+            raise RequestError("The request body did not arrive in time", status=408, code="body_timeout") from None
+        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        self._arrived += len(message.get("body", b""))  # type: ignore[arg-type]
+        if self._arrived > self._held:
+            self._take(self._arrived - self._held)
+        return message
+
+
+class _Answer:
+    """The answer on its way out: of one to HEAD only the head."""
+
+    def __init__(self, send: Send, *, is_head: bool) -> None:
+        self.status, self.is_head = 0, is_head
+        self._send, self._over = send, False
+
+    async def send(self, message: Any) -> None:
+        """As ASGI's."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif self.is_head:
+            if self._over:
+                return
+            self._over, message = True, {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _give_back() -> None:
+    # What failed is part of cycles with its traceback, and holds the body until they are collected.
+    gc.collect()
+    if _trim is not None:
+        asyncio.get_running_loop().run_in_executor(None, _trim, 0)
+
+
+def _trimming() -> Any:
+    """glibc's way to give free memory back; None where there is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return None  # another C library, which gives it back by itself
+
+
+_trim = _trimming()
