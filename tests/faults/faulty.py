@@ -287,7 +287,9 @@ FAULTS: dict[str, Fault] = {
         f"status {status}": Fault(replied(f"{status} X"), *both(502, f"upstream_{status}"), asked=EVERY_TRY)
         for status in (500, 502, 503, 520, 529)
     },
-    "status 500 of 9 MB": Fault(replied("500 X", b"x" * 9_000_000, "text/html"), (502, None), (502, None), EVERY_TRY),
+    "status 500 of 9 MB": Fault(
+        replied("500 X", b"x" * 9_000_000, "text/html"), (502, None), (502, None), EVERY_TRY, 5.0
+    ),
     "status 500, 100,000 deep": Fault(replied("500 X", b"[" * 100_000), *both(502, "upstream_500"), asked=EVERY_TRY),
     **{
         f"status {status}": Fault(

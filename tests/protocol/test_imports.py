@@ -33,7 +33,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "chatgpt", "heap", "surrogates"},
     {"protocol"},
-    {"tokenizer", "schemas", "settings", "single_flight"},
+    {"tokenizer", "schemas", "settings", "single_flight", "surrogates"},
     {"databases"},
     {"transport", "accounts", "notes"},
     {"cassettes", "files"},

@@ -63,7 +63,7 @@ async def test_account_files_are_taken_and_each_entry_has_a_result(script, site)
     ]
     assert [one["account"] for one in told["results"] if one["outcome"] == "added"] == told["added"]
     assert len(told["notes"]) == 1
-    assert len(site.roster) == 2
+    assert len(site.pool) == 2
     again = (await script.post("tokens/upload", content=f"{ONE}----{refresh},{CODEX_CLIENT}")).json()
     assert (again["updated"], again["duplicates"], again["notes"]) == ([], [1], [])
 
@@ -73,18 +73,18 @@ async def test_an_account_takes_what_it_had_not(script, site):
     refresh = make_refresh_token("one", client_id=CODEX_CLIENT)
     told = (await script.post("tokens/upload", content=f"{ONE}----{refresh},{CODEX_CLIENT}")).json()
     assert len(told["updated"]) == 1
-    account = site.roster._pool.account(told["updated"][0])
+    account = site.pool._pool.account(told["updated"][0])
     assert (account.refresh_token, account.client_id, account.renewable) == (refresh, CODEX_CLIENT, True)
     other = make_refresh_token("another one")
     assert (await script.post("tokens/upload", content=f"{ONE}----{other}")).json()["duplicates"] == [1]
-    assert site.roster._pool.account(account.id).refresh_token == refresh  # it may have been rotated since
+    assert site.pool._pool.account(account.id).refresh_token == refresh  # it may have been rotated since
 
 
 async def test_a_client_id_may_be_told_later(script, site):
     token = make_refresh_token("one", client_id=PLATFORM_CLIENT)
     (id,) = (await script.post("tokens/upload", content=token)).json()["added"]
     assert (await script.post("tokens/upload", content=f"{token},{PLATFORM_CLIENT}")).json()["updated"] == [id]
-    assert site.roster._pool.account(id).client_id == PLATFORM_CLIENT
+    assert site.pool._pool.account(id).client_id == PLATFORM_CLIENT
 
 
 async def test_lines_that_are_here_already_are_told_by_number(script):
