@@ -15,7 +15,7 @@ from scripts.benchmark.bench import Bench, bench
 from scripts.benchmark.hard import hard
 from scripts.benchmark.plot import plot
 from scripts.benchmark.proofs import proofs
-from scripts.benchmark.report import Report, Row, print_tables, write_json
+from scripts.benchmark.report import Report, Row, print_tables, write_json, write_markdown
 from scripts.benchmark.selection import selection
 from scripts.benchmark.sizes import FULL, QUICK, Sizes
 from scripts.benchmark.tokens import tokens
@@ -72,6 +72,7 @@ def main(*, quick: bool, only: tuple[str, ...], out: Path, other: tuple[str, ...
     report = Report(rows, sizes, busy)
     print_tables(report, console)
     write_json(report, out / "bench.json")
+    write_markdown(report, out / "bench.md")
     plot(report, out / "bench.png")
     console.print(f"{out / 'bench.json'}, {out / 'bench.png'}")
 
