@@ -14,6 +14,10 @@ from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
 from shim.apis.chat import openapi as chat_openapi
 from shim.apis.chat.route import create_chat_completion
+from shim.apis.completions import openapi as completions_openapi
+from shim.apis.completions.route import create_completion
+from shim.apis.messages import openapi as messages_openapi
+from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
 from shim.exchange import Clock, Gateway
@@ -28,15 +32,27 @@ from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
 from shim.logs import configure_logs
+from shim.server import logs
 from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
 
-_ROUTES = (create_chat_completion, list_models, get_model, get_file, healthz)
+_ROUTES = (
+    create_chat_completion,
+    create_completion,
+    create_message,
+    count_message_tokens,
+    list_models,
+    get_model,
+    get_file,
+    healthz,
+)
 
 # What /openapi.json describes: a row, or a table of them, for each public route.
 OPERATIONS = (
     *chat_openapi.OPERATIONS,
+    *completions_openapi.OPERATIONS,
+    *messages_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
     downloads.OPERATION,
     health.OPERATION,
@@ -59,7 +75,7 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> AccountPool:
+    async def provide_pool() -> AccountPool:
         return state["gateway"].leases.pool
 
     @asynccontextmanager
@@ -68,6 +84,7 @@ def create_app(
             state["gateway"] = opened
             async with around():
                 yield
+        logs.flush()
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
     described = openapi_route(
@@ -76,7 +93,10 @@ def create_app(
     routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
-        dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
+        dependencies={
+            "gateway": Provide(provide_gateway, use_cache=True),
+            "pool": Provide(provide_pool, use_cache=True),
+        },
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
         cors_config=_cors(settings),
@@ -94,7 +114,7 @@ def create_app(
 def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, handler="shim.server.logs.GatheringHandler")
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
 

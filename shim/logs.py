@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-_TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-
 Fields = Mapping[str, str | int | float | bool | None]
 
 
@@ -50,20 +48,23 @@ class JsonLines(logging.Formatter):
         return json.dumps(told, ensure_ascii=False)
 
 
-def logging_config(level: str, form: str) -> dict[str, Any]:
-    """For `logging.config.dictConfig`. Granian's loggers are named, because it would give them a form of its own."""
-    formatter: dict[str, Any] = {"()": "shim.logs.JsonLines"} if form == "json" else {"format": _TEXT}
+def logging_config(level: str, form: str, handler: str = "logging.StreamHandler") -> dict[str, Any]:
+    """For `logging.config.dictConfig`; `handler` is the class that writes the lines. Granian's loggers are named, because
+    it would give them a form of its own."""
+    formatter: dict[str, Any] = (
+        {"()": "shim.logs.JsonLines"} if form == "json" else {"()": "shim.server.logs.SecondsFormatter"}
+    )
     ours = {"handlers": ["lines"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": formatter},
-        "handlers": {"lines": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "handlers": {"lines": {"class": handler, "formatter": "lines"}},
         "root": {"handlers": ["lines"], "level": level.upper()},
         "loggers": {"_granian": ours | {"level": level.upper()}, "granian.access": ours | {"level": level.upper()}},
     }
 
 
-def configure_logs(level: str, form: str) -> None:
+def configure_logs(level: str, form: str, handler: str = "logging.StreamHandler") -> None:
     """Set this process's log up."""
-    logging.config.dictConfig(logging_config(level, form))
+    logging.config.dictConfig(logging_config(level, form, handler))

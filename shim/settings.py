@@ -22,6 +22,8 @@ import msgspec
 from dotenv import dotenv_values
 from msgspec import Meta
 
+from shim.protocol.models import ModelAlias, alias_of
+
 # Settings whose value is never shown, not even when it is wrong, and never given on the command line.
 SECRET = frozenset({"AUTHORIZATION", "ADMIN_KEY", "PROXY_URL", "REDIS_URL", "STORE_KEY", "ARKOSE_TOKEN_URL"})
 
@@ -86,6 +88,12 @@ class Settings(msgspec.Struct, frozen=True):
         bool, Meta(description="Send only the new turn where the history is one we answered (needs kept chats).")
     ] = False
     default_model: Annotated[str, Meta(description="The model that stands in for unknown names (empty: 404).")] = ""
+    model_aliases: Annotated[
+        Words,
+        Meta(
+            description="Names that stand for models: `name=model[:effort]`, by comma; `name*` for all that begin so."
+        ),
+    ] = ()
     public_base_url: Annotated[str, Meta(description="The address clients reach this gateway at.")] = ""
     account_limit: Annotated[int, Meta(ge=1, le=100, description="Turns one account may have at once.")] = 4
     data_dir: Annotated[str, Meta(description="Where state is kept.")] = "data"
@@ -139,6 +147,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
         without the prefix as people write it, or else the address they `called`, which has none."""
         return (self.public_base_url.rstrip("/") or called).removesuffix(self.root_path) + self.root_path
+
+    @property
+    def aliases(self) -> tuple[ModelAlias, ...]:
+        """MODEL_ALIASES, read."""
+        return tuple(map(alias_of, self.model_aliases))
 
     @property
     def root_path(self) -> str:
@@ -373,6 +386,13 @@ def _check(settings: Settings) -> None:
     _check_texts(settings)
     if not all(_is_path_word(word) for word in settings.root_path.split("/")[1:]):
         raise _wrong("API_PREFIX", settings.api_prefix, "letters, digits, '-', '_' and '.' only")
+    try:
+        _ = settings.aliases
+    except ValueError as error:
+        wanted = (
+            "each is 'name=model' or 'name=model:effort', with an effort of none, minimal, low, medium, high or xhigh"
+        )
+        raise _wrong("MODEL_ALIASES", str(error), wanted) from None
     if settings.is_public and not settings.authorization:
         raise SettingError(
             f"HOST is {settings.host!r}, which other machines can reach, and AUTHORIZATION is empty: "

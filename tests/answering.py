@@ -42,6 +42,10 @@ class FakeAnswer:
     def usage(self) -> Usage:
         return self._count(self.transcripts)
 
+    @property
+    def counted(self) -> Usage | None:
+        return self.usage
+
     def answered_by(self, _choice: int) -> AnsweredBy:
         return self._answered_by
 

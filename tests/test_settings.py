@@ -67,6 +67,7 @@ BAD = [
     ("SENTINEL", "three-step", "one-step, two-step"),
     ("TURNSTILE", "solve", "pass, refuse"),
     ("HISTORY_DISABLED", "maybe", "true or false"),
+    ("MODEL_ALIASES", "claude=gpt-5:much", "name=model:effort"),
     ("POW_DIFFICULTY", "00003Z", "^[0-9a-f]{1,64}$"),
     ("CHATGPT_BASE_URL", "chatgpt.com", "URL"),
     ("CHATGPT_BASE_URL", "ftp://chatgpt.com", "http"),

@@ -6,6 +6,7 @@ Rule: cheap. It finds where an answer ends and counts words; it parses nothing e
 import asyncio
 import sys
 import time
+from collections import Counter
 from typing import cast
 
 import msgspec
@@ -14,9 +15,12 @@ import uvloop
 from scripts.benchmark.upstream import WORD
 
 _WORD = WORD.encode()
+# How a chunked answer ends; the line break before is that of the chunk before (RFC 9112, 7.1).
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LENGTH = b"content-length: "
-_TAIL = 64  # bytes of an answer that are remembered
+_RETRY_AFTER = b"\r\nretry-after: "
+# Bytes of an answer that are remembered: more than the last chunk, and enough for an error message.
+_TAIL = 64
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -24,7 +28,7 @@ class Order(msgspec.Struct, frozen=True):
     upstream shall do.
 
     `token` is sent as the caller's own account. `hold`: one round; say "ready" when every answer has begun, then keep
-    them open until standard input ends.
+    them open until standard input ends. `lossy`: answers without a word are counted rather than an error.
     """
 
     port: int
@@ -38,6 +42,8 @@ class Order(msgspec.Struct, frozen=True):
     hold: bool = False
     deadline: float = 120.0
     token: str = ""
+    host: str = "127.0.0.1"
+    lossy: bool = False
 
     @property
     def requests(self) -> int:
@@ -46,10 +52,15 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Words that arrived, and for each call the seconds until the first of them."""
+    """Words that arrived, and for each call that got one the seconds until the first of them. `seconds` is from the
+    first request to the end of the last answer, `cpu` what the load itself used meanwhile. `failed`: answers without a
+    word by their status, with "+retry-after" where they name one; "lost" where the connection broke."""
 
     words: int
     first: list[float]
+    seconds: float = 0.0
+    cpu: float = 0.0
+    failed: dict[str, int] = {}
 
 
 class AnswerError(Exception):
@@ -71,6 +82,7 @@ class Connection(asyncio.Protocol):
         self.tail = b""
         self._head: bytes | None = b""
         self._left: int | None = None
+        self.status = ""
 
     async def call(self, request: bytes) -> float:
         """Seconds until the first word; returns when the answer has ended. Raises AnswerError."""
@@ -107,7 +119,12 @@ class Connection(asyncio.Protocol):
             self.begun.set()
         self.tail = (self.tail + data)[-_TAIL:]
         if self._head is not None:
-            data = self._on_head(self._head + data)
+            # Of `data` only what comes after the head is body, and nothing while the head is not complete.
+            head, end, data = (self._head + data).partition(b"\r\n\r\n")
+            self._head = None if end else head
+            self.status = head[9:12].decode() + ("+retry-after" if _RETRY_AFTER in head.lower() else "")
+            if end and (at := head.lower().find(_LENGTH)) >= 0:
+                self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
         if self._left is None:
             ended = self.tail.endswith(_LAST_CHUNK)
         else:
@@ -116,21 +133,13 @@ class Connection(asyncio.Protocol):
         if ended and self._done is not None:
             self._done.set_result(None)
 
-    def _on_head(self, data: bytes) -> bytes:
-        """The part of `data` that is body; nothing while the head is not complete."""
-        head, end, body = data.partition(b"\r\n\r\n")
-        self._head = None if end else data
-        if end and (at := head.lower().find(_LENGTH)) >= 0:
-            self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
-        return body
-
 
 def request_bytes(order: Order) -> bytes:
     """The whole HTTP request."""
     prompt = f"chunks={order.chunks} block={order.block} every={order.every}"
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": prompt}], "stream": order.stream}
     encoded = msgspec.json.encode(body)
-    head = f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nContent-Type: application/json\r\n"
+    head = f"POST {order.path} HTTP/1.1\r\nHost: {order.host}:{order.port}\r\nContent-Type: application/json\r\n"
     if order.token:
         head += f"Authorization: Bearer {order.token}\r\n"
     return f"{head}Content-Length: {len(encoded)}\r\n\r\n".encode() + encoded
@@ -140,30 +149,43 @@ async def run(order: Order) -> Outcome:
     """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
     request = request_bytes(order)
     loop = asyncio.get_running_loop()
+    failed: Counter[str] = Counter()
+
+    async def call_and_close(connection: Connection) -> list[float]:
+        firsts = []
+        for _ in range(order.rounds):
+            try:
+                firsts.append(await connection.call(request))
+            except AnswerError:
+                if not order.lossy:
+                    raise
+                failed[connection.status or "lost"] += 1
+        connection.close()
+        return firsts
+
     async with asyncio.timeout(order.deadline):
-        made = [await loop.create_connection(Connection, "127.0.0.1", order.port) for _ in range(order.connections)]
+        # One after the other, or the servers' backlogs would be what is measured.
+        made = [await loop.create_connection(Connection, order.host, order.port) for _ in range(order.connections)]
         connections = [connection for _transport, connection in made]
         if order.hold:
-            return await _hold(connections, request)
-        lists = await asyncio.gather(*(_calls(connection, request, order.rounds) for connection in connections))
-    return Outcome(sum(connection.words for connection in connections), [first for some in lists for first in some])
-
-
-async def _calls(connection: Connection, request: bytes, rounds: int) -> list[float]:
-    firsts = [await connection.call(request) for _ in range(rounds)]
-    connection.close()
-    return firsts
-
-
-async def _hold(connections: list[Connection], request: bytes) -> Outcome:
-    calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
-    await asyncio.gather(*(connection.begun.wait() for connection in connections))
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    for call, connection in zip(calls, connections, strict=True):
-        call.cancel()
-        connection.close()
-    return Outcome(sum(connection.words for connection in connections), [])
+            calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
+            await asyncio.gather(*(connection.begun.wait() for connection in connections))
+            print("ready", flush=True)
+            # In a thread: a closed pipe ends the read, and the streams must be read meanwhile.
+            await asyncio.to_thread(sys.stdin.read)
+            for call, connection in zip(calls, connections, strict=True):
+                call.cancel()
+                connection.close()
+            return Outcome(sum(connection.words for connection in connections), [])
+        began, cpu = time.perf_counter(), time.process_time()
+        lists = await asyncio.gather(*map(call_and_close, connections))
+    return Outcome(
+        sum(connection.words for connection in connections),
+        [first for some in lists for first in some],
+        time.perf_counter() - began,
+        time.process_time() - cpu,
+        dict(failed),
+    )
 
 
 def main() -> None:

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import matplotlib
 
+# Before pyplot is imported, which otherwise looks for a screen.
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from scripts.benchmark.report import Report, Row
 
 _COLUMNS = 3
-_LOG_FROM = 20.0  # largest to smallest bar
-_MEASURED, _BASELINE, _ELSEWHERE = "#1f5fa8", "#7f8c99", "#d9dee4"
+# Largest to smallest bar: from here on the small ones could not be told apart.
+_LOG_FROM = 20.0
+_MEASURED, _OTHER, _BASELINE, _ELSEWHERE = "#1f5fa8", "#8fb3d9", "#7f8c99", "#d9dee4"
 
 Bar = tuple[str, float, str]
 
@@ -27,7 +28,20 @@ def plot(report: Report, path: Path) -> None:
     figure, axes = plt.subplots(lines, _COLUMNS, figsize=(16, 2.6 * lines + 0.6), squeeze=False)
     panels = list(axes.flat)
     for axis, row in zip(panels, report.rows, strict=False):
-        _panel(axis, row)
+        names, values, colors = zip(*_bars(row), strict=True)
+        drawn = axis.barh(names, values, color=colors)
+        axis.bar_label(drawn, [f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in values], padding=3)
+        axis.invert_yaxis()  # the first bar at the top
+        axis.set_title(f"{row.name} [{row.unit}]" if row.unit else row.name, fontsize=10, loc="left")
+        axis.spines[["top", "right"]].set_visible(False)
+        # A difference of two figures may be nothing or less, which has no logarithm.
+        positive = [value for value in values if value > 0]
+        if positive and max(positive) > _LOG_FROM * min(positive):
+            axis.set_xscale("log")
+            axis.set_xlim(min(positive) / 2, max(positive) * 4)
+        else:
+            axis.margins(x=0.2)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
     for axis in panels[len(report.rows) :]:
         axis.set_axis_off()
     figure.suptitle(
@@ -38,32 +52,16 @@ def plot(report: Report, path: Path) -> None:
     plt.close(figure)
 
 
-def _panel(axis: Axes, row: Row) -> None:
-    bars = _bars(row)
-    names, values, colors = zip(*bars, strict=True)
-    drawn = axis.barh(names, values, color=colors)
-    axis.bar_label(drawn, [f"{value:,.3g}" if value < 1000 else f"{value:,.0f}" for value in values], padding=3)
-    axis.invert_yaxis()
-    axis.set_title(f"{row.name} [{row.unit}]" if row.unit else row.name, fontsize=10, loc="left")
-    axis.spines[["top", "right"]].set_visible(False)
-    positive = [value for value in values if value > 0]
-    if positive and max(positive) > _LOG_FROM * min(positive):
-        axis.set_xscale("log")
-        axis.set_xlim(min(positive) / 2, max(positive) * 4)
-    else:
-        axis.margins(x=0.2)
-        axis.xaxis.set_major_locator(MaxNLocator(5))
-
-
 def _bars(row: Row) -> list[Bar]:
     bars: list[tuple[str, float | None, str]] = [
-        ("upstream itself", row.upstream, _BASELINE),
+        ("raw sockets", row.raw, _BASELINE),
         (row.baseline_name, row.baseline, _BASELINE),
         (
             "search" if row.unit == "1/s" else "solving" if row.part in {"pow", "hard"} else "chat2api",
             row.measured,
             _MEASURED,
         ),
+        *((name, value, _OTHER) for name, value in row.others.items()),
         ("original", _here(row, row.original), _ELSEWHERE),
         ("aim", _here(row, row.aim), _ELSEWHERE),
     ]

@@ -3,8 +3,8 @@
 Rule: a row always has a baseline from the same run beside what was measured; targets are from another machine.
 """
 
+import os
 import platform
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,8 @@ PASS_THROUGH = "pass-through"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure, in `unit`. `upstream` is the upstream called directly, `baseline` what `baseline_name` says.
+    """One figure, in `unit`. `raw` is a relay of bare sockets, `baseline` what `baseline_name` says, `others` are other
+    gateways; `rounds` has all that the medians are of.
 
     `original` and `aim` were measured and set elsewhere, where a pass-through needed `reference`. `spread` is
     (largest - smallest) / median of the repeats of `measured`.
@@ -29,7 +30,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     measured: float
     baseline: float
     baseline_name: str = PASS_THROUGH
-    upstream: float | None = None
+    raw: float | None = None
+    others: dict[str, float] = {}
+    rounds: dict[str, list[float]] = {}
     reference: float | None = None
     original: float | None = None
     aim: float | None = None
@@ -46,10 +49,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All rows of one run and where it ran."""
+    """All rows of one run and where it ran. `busy`: by part, how much of a core the load and upstream used at most."""
 
     rows: list[Row]
     sizes: Sizes
+    busy: dict[str, tuple[float, float]] = {}
+    cores: int = os.cpu_count() or 1
     python: str = platform.python_version()
     machine: str = platform.machine()
 
@@ -62,44 +67,63 @@ def write_json(report: Report, path: Path) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 
+def write_markdown(report: Report, path: Path) -> None:
+    """The table against the pass-through, for docs/performance.md."""
+    rows = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
+    others = list(dict.fromkeys(name for row in rows for name in row.others))
+    heads = ["", "raw sockets", PASS_THROUGH, "chat2api", "spread", "ratio", *others, "aim"]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        aim = row.beside_reference(row.aim)
+        lines.append(
+            [
+                _label(row),
+                *(_figure(value) for value in (row.raw, row.baseline, row.measured)),
+                _percent(row.spread),
+                f"**{_times(row.ratio)}**",
+                *(_beside(row, row.others.get(name)) for name in others),
+                _figure(row.aim) if aim is None else _times(aim),
+            ]
+        )
+    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
 def print_tables(report: Report, console: Console) -> None:
     """One table against the pass-through, one for what has another baseline."""
     against = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
-    others = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
+    own = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
     if against:
-        console.print(_against_pass_through(against))
+        others = list(dict.fromkeys(name for row in against for name in row.others))
+        table = _table(
+            "chat2api against a pass-through of the same bytes",
+            *("raw sockets", PASS_THROUGH, "chat2api", "ratio", "spread", *others, "original", "aim"),
+        )
+        for row in against:
+            table.add_row(
+                _label(row),
+                _figure(row.raw),
+                _figure(row.baseline),
+                f"[bold]{_figure(row.measured)}[/bold]",
+                _times(row.ratio),
+                "-" if row.spread is None else f"{row.spread:.0%}",
+                *(_beside(row, row.others.get(name)) for name in others),
+                _target(row, row.original),
+                _target(row, row.aim),
+            )
+        console.print(table)
         console.print(
             "[dim]original, aim: on another machine, in brackets to its pass-through. spread: of repeats[/dim]"
         )
-    if others:
-        console.print(_with_own_baseline(others))
-
-
-def _against_pass_through(rows: Iterable[Row]) -> Table:
-    table = _table("chat2api against a pass-through of the same bytes", PASS_THROUGH, "chat2api", "ratio", "spread")
-    for name in ("upstream", "original", "aim"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        figures = (
-            _figure(row.baseline),
-            f"[bold]{_figure(row.measured)}[/bold]",
-            _times(row.ratio),
-            _percent(row.spread),
-        )
-        table.add_row(_label(row), *figures, _figure(row.upstream), _target(row, row.original), _target(row, row.aim))
-    return table
-
-
-def _with_own_baseline(rows: Iterable[Row]) -> Table:
-    table = _table(
-        "Addon, proof of work and tokens, each against its own baseline", "baseline", "measured", "ratio", "aim"
-    )
-    for row in rows:
-        baseline = f"{row.baseline_name} {_figure(row.baseline)}"
-        table.add_row(
-            _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
-        )
-    return table
+    for part, (load, upstream) in report.busy.items():
+        console.print(f"[dim]{part}: the load used {load:.0%} of a core at most, upstream {upstream:.0%}[/dim]")
+    if own:
+        table = _table("What has a baseline of its own", "baseline", "measured", "ratio", "aim")
+        for row in own:
+            baseline = f"{row.baseline_name} {_figure(row.baseline)}"
+            table.add_row(
+                _label(row), baseline, f"[bold]{_figure(row.measured)}[/bold]", _times(row.ratio), _figure(row.aim)
+            )
+        console.print(table)
 
 
 def _table(title: str, *figures: str) -> Table:
@@ -120,6 +144,13 @@ def _figure(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def _beside(row: Row, value: float | None) -> str:
+    """Another gateway's figure and its ratio to the pass-through."""
+    if value is None or row.baseline <= 0 or value <= 0:
+        return _figure(value)
+    return f"{_figure(value)} ({_times(value / row.baseline)})"
+
+
 def _target(row: Row, value: float | None) -> str:
     times = row.beside_reference(value)
     return _figure(value) if times is None else f"{_figure(value)} ({_times(times)})"
@@ -127,7 +158,3 @@ def _target(row: Row, value: float | None) -> str:
 
 def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2g} x" if ratio < 10 else f"{ratio:.0f} x"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"

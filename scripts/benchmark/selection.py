@@ -15,9 +15,11 @@ from shim.accounts.pool_state import PoolState
 from shim.accounts.states import Limited, Unused
 
 _ACCOUNTS = 1000
+# Any time will do; none passes, so that no cool-down ends while it is measured.
 _NOW = 1_000_000.0
 _SLUGS = ("gpt-5", "gpt-5-thinking")
 _MODELS = (*(f"model-{number}" for number in range(10)), _SLUGS[-1])
+# Microseconds: what a turn may cost of a loop that has other turns waiting.
 _AIM = 150.0
 
 
@@ -25,10 +27,18 @@ def selection(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
     """Microseconds a turn, against a bare `min()` over as many numbers."""
     ranks = [(float(number), number) for number in range(_ACCOUNTS)]
     bare = _microseconds(sizes, lambda: min(ranks))
+    # All but the last are limited, and each has to be looked at.
+    cooling = _pool()
+    for number in range(_ACCOUNTS - 1):
+        cooling.report(f"account {number}", Limited(_NOW + 3600), _NOW)
+    ids = itertools.count()
     rows = []
-    for name, pool in (("all ready", _pool()), ("worst order", _pool(falling=True)), ("all but one", _cooling())):
+    for name, pool in (("all ready", _pool()), ("worst order", _pool(falling=True)), ("all but one", cooling)):
         tell(f"selection, {name}")
-        measured = _microseconds(sizes, lambda pool=pool: _turn(pool))  # type: ignore[misc]
+        measured = _microseconds(
+            sizes,
+            lambda pool=pool: pool.end(pool.lease(_SLUGS, _NOW, slot_id=str(next(ids))), Unused(), _NOW),  # type: ignore[misc]
+        )
         rows.append(
             Row(
                 part="selection",
@@ -43,13 +53,6 @@ def selection(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
     return rows
 
 
-_ids = itertools.count()
-
-
-def _turn(pool: PoolState) -> None:
-    pool.end(pool.lease(_SLUGS, _NOW, slot_id=str(next(_ids))), Unused(), _NOW)
-
-
 def _pool(*, falling: bool = False) -> PoolState:
     """With `falling`, each account was used before the one ahead of it in the pool: every comparison finds a better."""
     pool = PoolState(4)
@@ -58,14 +61,6 @@ def _pool(*, falling: bool = False) -> PoolState:
         account = Account(f"account {number}", access_token="token", expires=_NOW * 2)
         pool.add(account, Condition(last_used=used), _NOW)
         pool.learn(account.id, _MODELS)
-    return pool
-
-
-def _cooling() -> PoolState:
-    """All but the last are limited, and each has to be looked at."""
-    pool = _pool()
-    for number in range(_ACCOUNTS - 1):
-        pool.report(f"account {number}", Limited(_NOW + 3600), _NOW)
     return pool
 
 

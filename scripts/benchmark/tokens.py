@@ -15,12 +15,14 @@ from shim import tokenizer
 _TICK = 0.001
 _MEGABYTE = 1_000_000
 _PROSE = "The quick brown fox, he said, isn't as quick as the lazy dog thinks.\n"
+# Seeded, so that every run counts the same text.
 _CHANCE = random.Random(1)
 _TEXTS = {
     "prose": _PROSE * (_MEGABYTE // len(_PROSE)),
     **{repr(sign): sign * _MEGABYTE for sign in "-=*/#a \n"},
     "Chinese": "".join(_CHANCE.choices("中文字久国产", k=_MEGABYTE // 3)),
     "emoji": "😀🚀" * (_MEGABYTE // 8),
+    # Private use and unassigned: no token has learnt them, so each byte is one.
     "random characters": "".join(chr(_CHANCE.randrange(0xE000, 0x110000)) for _ in range(_MEGABYTE // 4)),
 }
 
@@ -37,6 +39,7 @@ def tokens(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
         tell(f"{size} characters")
         text = _TEXTS["prose"][:size]
         repeats = sizes.repeats * (1000 if size < 1000 else 5)
+        # The shortest of many: others on the machine only ever make it longer.
         bare = min(_seconds(lambda text=text: encode(text)) for _ in range(repeats))
         counted = min(_seconds(lambda text=text: tokenizer.count(text)) for _ in range(repeats))
         rows.append(_row(f"Count {size:,} characters", unit, counted * factor, bare * factor, "bare tiktoken"))

@@ -14,6 +14,10 @@ import msgspec
 
 WORD = " word"
 """What every text chunk says; the load counts it."""
+CHAT_PATH, TURN_PATH = "/v1/chat/completions", "/backend-anon/conversation"
+"""Where a gateway is asked, and where it asks upstream"""
+PROOFS = "/proof"
+"""The paths below which a proof of work is asked for, as upstream asks for one before every turn"""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -61,7 +65,7 @@ def _requirements(difficulty: str | None) -> bytes:
 
 
 _FREE = _requirements(None)
-_ASKED = {"/proof/backend-anon": _requirements("0fffff"), "/hard/backend-api": _requirements("000032")}
+_ASKED = {f"{PROOFS}/backend-anon": _requirements("0fffff"), "/hard/backend-api": _requirements("000032")}
 _seen: set[Any] = set()
 
 
@@ -74,23 +78,19 @@ async def app(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         _seen.clear()
         await _answer(send, told)
         return
+    # Address and port: as long as a connection is open, no other has the same.
     _seen.add(scope["client"])
-    body = await _body(receive)
+    message = await receive()
+    body: bytes = message["body"]
+    while message.get("more_body"):
+        message = await receive()
+        body += message["body"]
     if path.endswith("/conversation"):
         await _converse(body, send)
     elif path.endswith("/chat-requirements"):
         await _answer(send, _ASKED.get(path.removesuffix("/sentinel/chat-requirements"), _FREE))
     else:
         await _answer(send, _LISTING)
-
-
-async def _body(receive: Receive) -> bytes:
-    message = await receive()
-    body: bytes = message["body"]
-    while message.get("more_body"):
-        message = await receive()
-        body += message["body"]
-    return body
 
 
 async def _answer(send: Send, body: bytes) -> None:
@@ -113,6 +113,7 @@ async def _converse(body: bytes, send: Send) -> None:
     due = loop.time()
     for _ in range(chunks // block - 1):
         if every:
+            # By the clock and not since the last write, so that a slow moment does not make the stream slower.
             due += every
             await asyncio.sleep(due - loop.time())
         await send(more)

@@ -20,7 +20,7 @@ def installation_id(data_dir: Path) -> uuid.UUID:
 
     Raises OSError where DATA_DIR can't be written, ValueError where the file there holds something else.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # the accounts' tokens lie there as well
     path = data_dir / _FILE
     text = _kept(path, str(uuid.uuid4()))
     try:

@@ -2,6 +2,9 @@
 
 import re
 
+DONE = b"data: [DONE]\n\n"
+"""The last line of a stream that went well"""
+
 # NEL, LINE SEPARATOR, PARAGRAPH SEPARATOR: JSON lets them stand as they are. (The ASCII ones it does not.)
 _ESCAPED = {char.encode(): b"\\u%04x" % ord(char) for char in "\x85\u2028\u2029"}
 _LINE_ENDS = re.compile(b"|".join(_ESCAPED))

@@ -70,7 +70,7 @@ def timeline_of(heard: CapturedCall, *, over: bool = True, waited: float = 0.0) 
 
     Status 0 is no answer at all.
     """
-    reader = ChatReader() if _CHAT.search(urlsplit(heard.url).path) else Answer()
+    reader = ChatReader() if _CHAT.search(urlsplit(heard.url).path) else Answer(kept=False)
     # Times are kept since the head, because that is when the body can be read; a person waits from the request on.
     events = [(waited + at, event) for at, event in _events(heard, reader, over=over)]
     said = Transcript()

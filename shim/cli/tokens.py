@@ -43,8 +43,8 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 
     from shim.accounts.states import State  # noqa: PLC0415
 
-    async def work(roster: "AccountPool") -> "list[AccountView]":
-        return roster.page(state=State(state) if state else None)
+    async def work(pool: "AccountPool") -> "list[AccountView]":
+        return pool.page(state=State(state) if state else None)
 
     views = _run(work)
     if as_json:
@@ -72,8 +72,8 @@ def add(path: Path) -> None:
 
     lines = [line for name, text in _texts(path) for line in read_text(text, name)]
 
-    async def work(roster: "AccountPool") -> bool:
-        report = await roster.add_lines(lines)
+    async def work(pool: "AccountPool") -> bool:
+        report = await pool.add_lines(lines)
         for one in report.results:
             done = "already here, nothing new" if one.outcome == "known" else f"{one.outcome} {one.account}"
             click.echo(f"{one.where}: {one.why or done}", err=one.outcome not in {"added", "updated"})
@@ -81,7 +81,7 @@ def add(path: Path) -> None:
             click.echo(note, err=True)
         passed = sum(one.outcome == "passed over" for one in report.results)
         more = f", {passed} of other platforms passed over" if passed else ""
-        click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {len(roster)} in all{more}")
+        click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {len(pool)} in all{more}")
         return bool(report.invalid)
 
     sys.exit(_run(work))
@@ -96,8 +96,8 @@ def export(path: Path, *, yes: bool) -> None:
     `tokens add` takes the file again. While two gateways renew the same refresh token, one of them loses it.
     """
 
-    async def work(roster: "AccountPool") -> tuple[int, str]:
-        return len(roster), roster.export()
+    async def work(pool: "AccountPool") -> tuple[int, str]:
+        return len(pool), pool.export()
 
     number, text = _run(work)
     if not yes:
@@ -123,8 +123,8 @@ def export(path: Path, *, yes: bool) -> None:
 def remove(ids: tuple[str, ...]) -> None:
     """Remove accounts and their tokens."""
 
-    async def one(roster: "AccountPool", id: str) -> str:
-        return "removed" if await roster.remove(id) else ""
+    async def one(pool: "AccountPool", id: str) -> str:
+        return "removed" if await pool.remove(id) else ""
 
     _each(ids, one)
 
@@ -134,8 +134,8 @@ def remove(ids: tuple[str, ...]) -> None:
 def reset(ids: tuple[str, ...]) -> None:
     """Make accounts usable again: their limits, refusals and expiries are forgotten."""
 
-    async def one(roster: "AccountPool", id: str) -> str:
-        return _state(roster, id) if await roster.reset(id) else ""
+    async def one(pool: "AccountPool", id: str) -> str:
+        return _state(pool, id) if await pool.reset(id) else ""
 
     _each(ids, one)
 
@@ -149,14 +149,14 @@ def probe(ids: tuple[str, ...]) -> None:
     """
     from shim.errors import GatewayError  # noqa: PLC0415
 
-    async def one(roster: "AccountPool", id: str) -> str:
+    async def one(pool: "AccountPool", id: str) -> str:
         try:
-            account = await roster.renew(id)
+            account = await pool.renew(id)
         except GatewayError as error:
             return f"failed: {error.message}"
         if account is None:
             return ""
-        return _state(roster, id) if account.renewable else f"{_state(roster, id)} (nothing to renew it with)"
+        return _state(pool, id) if account.renewable else f"{_state(pool, id)} (nothing to renew it with)"
 
     _each(ids, one)
 
@@ -166,11 +166,11 @@ def probe(ids: tuple[str, ...]) -> None:
 def clear(*, yes: bool) -> None:
     """Remove all accounts and their tokens."""
 
-    async def count(roster: "AccountPool") -> int:
-        return len(roster)
+    async def count(pool: "AccountPool") -> int:
+        return len(pool)
 
-    async def work(roster: "AccountPool") -> int:
-        return await roster.clear()
+    async def work(pool: "AccountPool") -> int:
+        return await pool.clear()
 
     if not yes:
         click.confirm(f"Remove all {_run(count)} accounts?", abort=True)
@@ -196,10 +196,10 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
 def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str]]") -> None:
     """Do it to each account and print the outcome; the exit code is 1 if one is unknown or failed."""
 
-    async def work(roster: "AccountPool") -> bool:
+    async def work(pool: "AccountPool") -> bool:
         bad = False
         for id in ids:
-            outcome = await one(roster, id)
+            outcome = await one(pool, id)
             bad |= not outcome or outcome.startswith("failed")
             click.echo(f"{id}: {outcome}" if outcome else _UNKNOWN.format(id), err=not outcome)
         return bad
@@ -218,8 +218,8 @@ def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
 
     async def run() -> T:
         # What is due in the background (renewals, model lists) is the server's to do; this lasts a moment.
-        async with open_pool(load_settings(), background=False) as roster:
-            return await work(roster)
+        async with open_pool(load_settings(), background=False) as pool:
+            return await work(pool)
 
     try:
         return asyncio.run(run())
@@ -227,8 +227,8 @@ def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
         raise click.ClickException(str(error)) from error
 
 
-def _state(roster: "AccountPool", id: str) -> str:
-    view = roster.view(id)
+def _state(pool: "AccountPool", id: str) -> str:
+    view = pool.view(id)
     if view is None:
         return ""
     return f"{view.state.value} ({view.why})" if view.why else view.state.value

@@ -66,6 +66,7 @@ class Gateway:
         link_secret: str,
     ) -> None:
         self.settings = settings
+        self.aliases = settings.aliases
         self.clock = clock
         self.driver = driver
         self.calls = Calls(settings, driver, clock)
@@ -121,6 +122,11 @@ class Gateway:
                 "Files are only fetched for an account that upstream accepts, and it could not be asked for its models",
                 code="account_not_verified",
             )
+
+    async def count(self, prompt: Prompt, caller: Caller) -> int:
+        """The tokens of a prompt, which goes nowhere. Raises GatewayError."""
+        wanted = await self.wanted(prompt, caller)
+        return await tokenizer.total_by(wanted.tokens)
 
     def exchange(
         self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None

@@ -1,13 +1,14 @@
 """Base URLs as people type them: without `/v1`, or with it twice where their client adds it.
 
-Rule: only paths of the OpenAI API are respelled, and only in these two ways; any other path stays what it is.
+Rule: only paths of the APIs that clients speak are respelled, and only in these two ways; any other path stays what it
+is.
 """
 
 import re
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-_API = re.compile(r"(?:/v1){0,3}(?P<rest>/(?:chat/completions|models)(?:/.*)?)", re.DOTALL)
+_API = re.compile(r"(?:/v1){0,3}(?P<rest>/(?:(?:chat/)?completions|messages|models)(?:/.*)?)", re.DOTALL)
 
 
 def respelled(root_path: str, app: ASGIApp) -> ASGIApp:

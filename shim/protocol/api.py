@@ -70,6 +70,11 @@ class AnswerInfo(Protocol):
         """Token counts of everything said so far."""
         ...
 
+    @property
+    def counted(self) -> Usage | None:
+        """The same where it costs nothing to ask: None where it was not counted yet and would take long."""
+        ...
+
     def answered_by(self, choice: int) -> AnsweredBy:
         """What really answers a choice, as far as upstream has said by now."""
         ...

@@ -108,15 +108,17 @@ class Unusable(Event, frozen=True, gc=False):
 
 
 class Finished(Event, frozen=True, gc=False):
-    """The end, and the only good one."""
+    """The end, and the only good one. `stop` is the client's stop sequence that it came before."""
 
     reason: EndReason
+    stop: str | None = None
 
 
-class Failed(Event, frozen=True):
+class Failed(Event, frozen=True, gc=True):
     """The end, and a bad one: what goes to the client as a status before the first byte, in band after it."""
 
-    # The collector has to see it (no gc=False): an exception holds its traceback, that the frames, and these the event.
+    # The collector has to see it, which has to be said, for gc=False is inherited: an exception holds its traceback,
+    # that the frames, and these the event.
 
     error: GatewayError
 

@@ -5,11 +5,13 @@ not is unknown, and is an error unless DEFAULT_MODEL names what answers instead.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import get_args
 
 import msgspec
 
 from shim.errors import About, Field, RequestError
+from shim.protocol.prompt import Effort, Prompt
 
 AUTO = "auto"
 
@@ -47,6 +49,9 @@ _UNDER_A_GIZMO = ("gpt-4o", AUTO)
 _PRESET = re.compile(r"(latest|\d+(\.\d+)?)-(instant|light|medium|high|extra-high|pro)")
 # Models whose answers upstream finishes elsewhere as a rule (5.6), so that a temporary chat may lose them.
 _HANDS_OVER = re.compile(r"(?:.*-)?pro|research|.*-wm")
+_ALIAS = re.compile(
+    rf"(?P<name>[^\s=:*]+\*?|\*)\s*=\s*(?P<model>[^\s=:*]+)(:(?P<effort>{'|'.join(get_args(Effort))}))?", re.ASCII
+)
 _DOTTED = re.compile(r"\bgpt-(\d+)-(\d)(?=-|$)")
 
 
@@ -125,6 +130,38 @@ def answered_model(asked: str, sent: str, answered: str | None) -> str:
     if answered is None or sent in {AUTO, answered} or gizmo_of(asked):
         return asked
     return public_name(answered)
+
+
+class ModelAlias(msgspec.Struct, frozen=True):
+    """A name of the operator's for a model, with the effort that goes with it. A name that ends in `*` stands for all
+    that begin so."""
+
+    name: str
+    model: str
+    effort: Effort | None = None
+
+    def means(self, asked: str) -> bool:
+        """Whether `asked` is this name."""
+        return asked.startswith(self.name[:-1]) if self.name.endswith("*") else asked == self.name
+
+
+def alias_of(written: str) -> ModelAlias:
+    """`name=model` or `name=model:effort` as an alias. Raises ValueError where it is neither."""
+    match = _ALIAS.fullmatch(written)
+    if match is None:
+        raise ValueError(written)
+    return msgspec.convert(match.groupdict(), ModelAlias)
+
+
+def under_alias(prompt: Prompt, aliases: Iterable[ModelAlias]) -> Prompt:
+    """The prompt for the model that its model's name stands for, where that is an alias; the first that fits counts.
+    The client's own effort goes before that of the alias."""
+    alias = next((one for one in aliases if one.means(prompt.model)), None)
+    if alias is None:
+        return prompt
+    return msgspec.structs.replace(
+        prompt, model=alias.model, effort=prompt.effort or alias.effort, asked_model=prompt.model
+    )
 
 
 def model_not_found(model: str, about: About | None = None) -> RequestError:

@@ -156,7 +156,8 @@ class Wishes(msgspec.Struct, frozen=True):
 
 class Prompt(msgspec.Struct, frozen=True):
     """One request. `pictures` says whether pictures of the answer are wanted as links or as data. `mark_key` is the
-    random part of the marks around calls and results (docs/tools.md); the gateway gives each request one."""
+    random part of the marks around calls and results (docs/tools.md); the gateway gives each request one. `asked_model`
+    is what the client called the model where that was an alias."""
 
     model: str
     messages: tuple[PromptMessage, ...]
@@ -172,6 +173,7 @@ class Prompt(msgspec.Struct, frozen=True):
     pictures: Literal["links", "data"] = "links"
     stream: bool = False
     mark_key: str = ""
+    asked_model: str | None = None
 
     @property
     def attached(self) -> list[Attached]:

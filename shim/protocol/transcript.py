@@ -24,6 +24,14 @@ THOUGHT_BREAK = "\n\n"
 """What stands between two thoughts where reasoning is one text."""
 
 
+def thought_piece(event: ReasoningDelta, *, goes_on: bool) -> str:
+    """What reasoning adds to a text of thoughts of its own: apart from the thought before where that `goes_on`, and at
+    its beginning without a break, which a filter may have written out."""
+    if goes_on:
+        return THOUGHT_BREAK + event.text if event.opens and event.text else event.text
+    return event.text.removeprefix(THOUGHT_BREAK)
+
+
 class Cited(msgspec.Struct, frozen=True):
     """A page and where the answer cites it: characters (code points) of the text, the end exclusive."""
 
@@ -33,10 +41,12 @@ class Cited(msgspec.Struct, frozen=True):
 
 
 class Transcript:
-    """Text, reasoning, calls, pictures and citations, the size in characters, and how it ended."""
+    """Text, reasoning, calls, pictures and citations, the size in characters, and how it ended: `stop` is the stop
+    sequence it ended before."""
 
     def __init__(self) -> None:
         self.finish_reason: EndReason | None = None
+        self.stop: str | None = None
         self.error: GatewayError | None = None
         self.size = 0
         self.calls: list[Called] = []
@@ -45,6 +55,7 @@ class Transcript:
         self._length = 0  # of the text alone: where the next citation begins
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._thoughts: list[tuple[int, list[str]]] = []
 
     def add(self, event: Event) -> str:
         """Take one event in. Returns the text it adds, to the reasoning where it is a ReasoningDelta and else to the
@@ -58,6 +69,7 @@ class Transcript:
                     return ""
                 text = THOUGHT_BREAK + text if opens and self._reasoning else text
                 self._reasoning.append(text)
+                self._note_thought(event)
                 self.size += len(text)
                 return text
             case Citation(text=text, links=links):
@@ -70,8 +82,8 @@ class Transcript:
                 self.size += len(name) + len(arguments)
             case Picture(file=file):
                 self.pictures.append(file)
-            case Finished(reason=reason):
-                self.finish_reason = reason
+            case Finished(reason=reason, stop=stop):
+                self.finish_reason, self.stop = reason, stop
             case Failed(error=error):
                 self.error = error
         return ""
@@ -90,6 +102,19 @@ class Transcript:
     def reasoning(self) -> str:
         """The reasoning's text."""
         return "".join(self._reasoning)
+
+    @property
+    def thoughts(self) -> list[tuple[int, str]]:
+        """The reasoning as it stands between pieces of the text: how many characters of text came before, and what was
+        thought there."""
+        return [(length, "".join(pieces)) for length, pieces in self._thoughts]
+
+    def _note_thought(self, event: ReasoningDelta) -> None:
+        goes_on = bool(self._thoughts) and self._thoughts[-1][0] == self._length
+        if piece := thought_piece(event, goes_on=goes_on):
+            if not goes_on:
+                self._thoughts.append((self._length, []))
+            self._thoughts[-1][1].append(piece)
 
     def _say(self, text: str) -> str:
         if text:

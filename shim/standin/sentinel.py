@@ -96,14 +96,17 @@ class Sentinel:
         issued = self._ask(caller)
         issued.prepare_token = _new_token()
         remember(self._prepared, issued.prepare_token, issued)
+        demands = self._demands(issued)
+        if issued.challenge is None:
+            del demands["proofofwork"]  # what is not asked for is left out (recorded 2026-07)
+        if issued.arkose_blob is not None:
+            demands["arkose"] = {"required": True, "dx": issued.arkose_blob}
+        if issued.refuse:
+            demands["force_login"] = True
         return {
             "persona": caller.account.persona,
             "prepare_token": issued.prepare_token,
-            **{
-                name: asked
-                for name, asked in self._demands(issued).items()
-                if issued.challenge or name != "proofofwork"
-            },
+            **demands,
             "so": {"required": caller.account.so != "off", "dx": None},
         }
 

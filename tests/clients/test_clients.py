@@ -48,6 +48,7 @@ CLIENTS = {
     ),
     "instructor": Client("openai2", "with_instructor.py", "structured structured_by_mode structured_by_call"),
     "llm": Client("openai3", "with_llm.py", f"{TEXT} structured image"),
+    "anthropic": Client("anthropic", "with_anthropic.py", f"{TEXT} {CALLS} image refused reasoning"),
     "httpx-sse": Client("openai3", "with_httpx_sse.py", "stream"),
 }
 
@@ -166,6 +167,7 @@ REFUSALS = {
     "pydantic-ai": ("ModelRateLimitError", "ModelAuthenticationError"),
     "litellm": ("RateLimitError", "APIError"),
     "llamaindex": ("RateLimitError", "PermissionDeniedError"),
+    "anthropic": ("RateLimitError", "PermissionDeniedError"),
 }
 
 
@@ -202,6 +204,29 @@ def test_a_failure_on_the_plain_wire_is_one_event_and_the_last(ask):
     assert set(read["last"]) == {"error"}
 
 
+def test_anthropics_tool_runner_runs_a_tool(ask, answers, turns):
+    answers(WEATHER, "It is 20 degrees.")
+    assert ask(CLIENTS["anthropic"], "tool_runner", prompt="How warm is Oslo?")["text"] == "It is 20 degrees."
+    assert "20 degrees in Oslo" in json.dumps(turns()[-1]["messages"][-1])
+
+
+def test_anthropics_library_counts_what_it_uses(ask):
+    counts = ask(CLIENTS["anthropic"], "count", prompt="[[say=hi]]")
+    assert counts["counted"] == counts["used"] > 20
+
+
+def test_an_answer_that_breaks_off_is_an_error_of_anthropics_library(ask):
+    broken = ask(CLIENTS["anthropic"], "failed", prompt="[[script=error]] hi")
+    assert (broken["kind"], broken["status"]) == ("APIStatusError", 200)
+    assert broken["text"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_llamaindex_completes_a_text(ask, answers, stream):
+    answers(SAID)
+    assert ask(CLIENTS["llamaindex"], "completed", prompt="Say hello", stream=stream)["text"] == SAID
+
+
 def test_node_lists_models(ask):
     assert "auto" in ask(CLIENTS["openai-node"], "models")
 
@@ -228,3 +253,12 @@ def test_aider_edits_a_file_and_commits(run_client, answers, turns, make_account
     assert done["file"] == f"{after}\n"
     assert done["log"] == ["feat: greet politely", "Begin"]
     assert 'return "hello"' in json.dumps(turns()[0]["messages"]).replace('\\"', '"')
+
+
+def test_claude_code_writes_a_file(run_client, answers, turns):
+    answers(CALL % ("Write", '{"file_path": "greeting.txt", "content": "Good day\\n"}'), "I have greeted the world.")
+    done = run_client("claude", "with_claude_code.py", "work", prompt="Greet the world in a file.", tool="Write")
+    assert done == {"said": "I have greeted the world.", "files": {"greeting.txt": "Good day\n"}}
+    asked, told = turns()
+    assert "Greet the world in a file." in json.dumps(asked["messages"])
+    assert told["messages"][-1]["author"]["role"] == "tool"

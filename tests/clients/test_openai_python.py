@@ -140,6 +140,23 @@ def test_the_stream_helper_works(client):
         assert stream.get_final_completion().choices[0].message.content == text
 
 
+def test_text_completions(client):
+    whole = client.completions.create(model="auto", prompt="[[say=one two STOP]]", stop="STOP", echo=True, n=2)
+    assert_known(whole)
+    assert [one.text for one in whole.choices] == ["[[say=one two STOP]]one two "] * 2
+    stream = client.completions.create(model="auto", prompt=PLAIN, stream=True, stream_options={"include_usage": True})
+    *chunks, last = list(stream)
+    for chunk in chunks:
+        assert_known(chunk)
+    text = "".join(chunk.choices[0].text for chunk in chunks)
+    same = client.completions.create(model="auto", prompt=[PLAIN])
+    assert (text, chunks[-1].choices[0].finish_reason) == (same.choices[0].text, "stop")
+    assert last.usage == same.usage
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="auto", prompt=[1, 2])
+    assert caught.value.param == "prompt"
+
+
 def test_models(client, make_account):
     names = [model.id for model in client.models.list()]
     assert names[0] == "auto"

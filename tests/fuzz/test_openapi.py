@@ -12,14 +12,22 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from shim.apis.chat.read import chat_request
+from shim.apis.chat import CHAT
 from shim.apis.chat.wire import ChatChunk
+from shim.apis.completions import COMPLETIONS
+from shim.apis.completions.wire import TextCompletion
+from shim.apis.messages import MESSAGES
+from shim.apis.messages.read import read_countable
 from shim.apis.openai_errors import ERROR_FORM
 from shim.app import OPERATIONS
 from shim.errors import GatewayError
-from shim.http.openapi import JSON, ErrorForm, OpenApiOperation, describe, document
+from shim.http.openapi import EVENTS, JSON, ErrorForm, OpenApiOperation, describe, document
 
 ROOT = Path(__file__).parents[2]
+# Who reads the requests of a path, and what each line of its streams is.
+READERS = {"/v1/chat/completions": CHAT.read, "/v1/completions": COMPLETIONS.read, "/v1/messages": MESSAGES.read}
+LINES = {"/v1/chat/completions": ChatChunk, "/v1/completions": TextCompletion}
+_MESSAGES, _MESSAGE = "/v1/messages", "post /v1/messages 200"
 METHODS = {"get", "post", "put", "patch", "delete"}
 # Pages, and interfaces of their own that are not OpenAI's.
 OTHERS = ("/tokens", "/backend-api", "/backend-anon", "/web")
@@ -104,26 +112,51 @@ def test_every_example_fits_its_schema(described: Any) -> None:
     }
 
 
-def test_the_examples_of_requests_are_taken(described: Any) -> None:
-    content = described["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+@pytest.mark.parametrize("path", READERS)
+def test_the_examples_of_requests_are_taken(described: Any, path: str) -> None:
+    content = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     for name, example in content["examples"].items():
-        assert chat_request(json.dumps(example["value"]).encode(), strict=True)[1] == [], name
+        assert READERS[path](json.dumps(example["value"]).encode(), strict=True).ignored == [], name
 
 
-def test_the_example_of_a_stream_is_one(described: Any) -> None:
-    (stream,) = (value for _, media, _, value in examples(described) if media == "text/event-stream")
+@pytest.mark.parametrize("path", LINES)
+def test_the_example_of_a_stream_is_one(described: Any, path: str) -> None:
+    (stream,) = (
+        value for where, media, _, value in examples(described) if (where, media) == (f"post {path} 200", EVENTS)
+    )
     *chunks, done, rest = stream.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     for chunk in chunks:
-        msgspec.json.decode(chunk.removeprefix("data: "), type=ChatChunk)
+        msgspec.json.decode(chunk.removeprefix("data: "), type=LINES[path])
+
+
+def test_the_example_of_a_message_stream_is_one(described: Any) -> None:
+    (stream,) = (value for where, media, _, value in examples(described) if (where, media) == (_MESSAGE, EVENTS))
+    *events, rest = stream.split("\n\n")
+    names = [event.split("\n")[0].removeprefix("event: ") for event in events]
+    assert (names[0], names[-1], rest) == ("message_start", "message_stop", "")
+    assert [json.loads(event.split("data: ")[1])["type"] for event in events] == names
+
+
+def test_the_example_of_what_is_counted_is_taken(described: Any) -> None:
+    content = described["paths"][f"{_MESSAGES}/count_tokens"]["post"]["requestBody"]["content"]["application/json"]
+    for example in content["examples"].values():
+        assert read_countable(json.dumps(example["value"]).encode()).messages
+
+
+def test_every_request_and_stream_is_looked_at() -> None:
+    taking = {one.path for one in OPERATIONS if one.takes is not None}
+    assert {*READERS, f"{_MESSAGES}/count_tokens"} == taking
+    assert set(LINES) == {one.path for one in OPERATIONS if one.event is not None}
 
 
 def test_every_error_has_the_envelope(described: Any) -> None:
     """Every status of the exception tree can be told of, and all are told in the same shape."""
     statuses = {kind.status for kind in tree(GatewayError)} - {499}  # nobody reads that one
-    assert statuses <= {int(status) for status in described["components"]["responses"]}
-    for answer in described["components"]["responses"].values():
-        assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorEnvelope"}
+    assert statuses <= {int(status) for status in described["components"]["responses"] if status.isdecimal()}
+    for name, answer in described["components"]["responses"].items():
+        envelope = "MessagesError" if name.startswith("Messages") else "ErrorEnvelope"
+        assert answer["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{envelope}"}
     body = described["components"]["schemas"]["ErrorBody"]
     assert set(body["required"]) == {"message", "type", "param", "code"}
 

@@ -29,7 +29,7 @@ def test_a_real_proof_is_found_and_verified(gateway, upstream, make_account):
     answer = gateway.post(CHAT, ask(), **bearer(make_account("alice", difficulty="00ffff")))
     assert answer.status_code == 200
     assert upstream.get("/standin/stats").json()["proofs"] == {
-        "verified": 1,
+        "verified": 2,  # at the second step, and again at the turn
         "refused": 0,
         "missing": 0,
         "user_agent_differs": 0,
@@ -104,7 +104,7 @@ def test_a_forced_log_in_is_told_and_no_new_identity_is_invented(gateway, upstre
     answer = gateway.post(CHAT, ask(), **bearer(make_account("alice", force_login=1)))
     assert (answer.status_code, answer.json()["error"]["type"]) == (401, "authentication_error")
     requests = upstream.get("/standin/stats").json()["requests"]
-    assert sum(count for route, count in requests.items() if route.endswith("/chat-requirements")) == 1
+    assert sum(count for route, count in requests.items() if "/chat-requirements" in route) == 1
 
 
 def test_conversation_only_sends_bare_conversations(start_gateway, start_standin):
@@ -126,7 +126,7 @@ def test_a_refusal_in_the_handshake_is_not(gateway, upstream, make_account):
     answer = gateway.post(CHAT, ask(), **bearer(make_account("alice", failures=failures)))
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "5400")
     requests = upstream.get("/standin/stats").json()["requests"]
-    assert sum(count for route, count in requests.items() if route.endswith("/chat-requirements")) == 1
+    assert sum(count for route, count in requests.items() if "/chat-requirements" in route) == 1
 
 
 def test_upstream_that_is_not_there(start_gateway):

@@ -1,4 +1,4 @@
-"""docs/parameters.md says of every request field what becomes of it, and says the same as the program."""
+"""The pages on APIs say of every request field what becomes of it, and say the same as the program."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,10 @@ import pytest
 
 from shim.apis.chat.read import _NEUTRAL
 from shim.apis.chat.wire import ChatRequest
+from shim.apis.completions.read import _NEUTRAL as COMPLETIONS_NEUTRAL
+from shim.apis.completions.wire import TextCompletionRequest
+from shim.apis.messages.read import _NEUTRAL as MESSAGES_NEUTRAL
+from shim.apis.messages.wire import MessagesRequest
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "parameters.md").read_text()
@@ -30,6 +34,24 @@ def test_every_field_with_a_neutral_value_is_named_as_having_no_effect():
     named = set(re.findall(r"`(\w+)`", section("No effect")))
     assert set(_NEUTRAL) <= named
     assert not named & set(ChatRequest.__struct_fields__)
+
+
+# The other APIs: their page, the request, and the fields that are ignored unless they ask for nothing.
+OTHERS = {
+    "completions": (TextCompletionRequest, COMPLETIONS_NEUTRAL),
+    "messages": (MessagesRequest, MESSAGES_NEUTRAL),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_page_of_an_api_has_every_field_where_it_belongs(name):
+    request, neutral = OTHERS[name]
+    works, ignored, refused = re.split(r"\n## (?:Ignored|Refused)\n", (ROOT / "docs" / f"{name}.md").read_text())
+    rows = re.findall(r"^\| `(\w+)`", works + refused, re.M)
+    assert set(rows) == set(request.__struct_fields__)
+    named = set(re.findall(r"`(\w+)`", ignored))
+    assert set(neutral) <= named
+    assert named & set(rows) <= {"thinking"}  # by the model
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -91,7 +91,7 @@ HOW = ["at once", "one by one", "character by character", "in pieces"]
 
 # --- stop sequences ---------------------------------------------------------------------------------------------------
 
-STOPPED = Finished("stop")
+STOPPED = Finished("stop", "END")
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=HOW)
@@ -117,7 +117,7 @@ STOPPED = Finished("stop")
 def test_stops(cut: Any, stops: list[str], text: str, kept: str) -> None:
     filter = StopSequences(tuple(stops))
     events = ended(filter, *cut([STARTED, TextDelta(text, opens=True), Finished("length")]))
-    assert outcome(events) == (kept, "", [STARTED, STOPPED])
+    assert outcome(events) == (kept, "", [STARTED, Finished("stop", first_stop(text, stops)[1])])
     assert filter.decided
 
 
@@ -159,11 +159,12 @@ def test_a_citation_is_given_whole() -> None:
 def test_a_stop_inside_a_citation_cuts_it() -> None:
     filter = StopSequences(("]",))
     given = ended(filter, [TextDelta("see "), Citation("[1] there", PAGE), TextDelta(".")])
-    assert given == [TextDelta("see "), Citation("[1", PAGE), STOPPED]
+    assert given == [TextDelta("see "), Citation("[1", PAGE), Finished("stop", "]")]
 
 
 def test_a_stop_that_begins_a_citation_leaves_nothing_of_it() -> None:
-    assert ended(StopSequences(("[1",)), [TextDelta("see "), Citation("[1]", PAGE)]) == [TextDelta("see "), STOPPED]
+    given = ended(StopSequences(("[1",)), [TextDelta("see "), Citation("[1]", PAGE)])
+    assert given == [TextDelta("see "), Finished("stop", "[1")]
 
 
 def test_a_citation_of_no_text_stays_where_it_is() -> None:
@@ -185,16 +186,18 @@ def test_reasoning_is_not_searched_and_interrupts_no_stop() -> None:
 def test_no_stop_goes_on_over_a_call() -> None:
     call = Called("call 1", "f", "{}")
     given = ended(StopSequences(("END",)), [TextDelta("EN"), call, TextDelta("D"), Finished("stop")])
-    assert given == [TextDelta("EN"), call, TextDelta("D"), STOPPED]
+    assert given == [TextDelta("EN"), call, TextDelta("D"), Finished("stop")]
 
 
-def first_stop(text: str, stops: Sequence[str]) -> str | None:
-    """The slow and certain way: the shortest beginning that ends with a stop, without the longest such stop."""
+def first_stop(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """The slow and certain way: the shortest beginning that ends with a stop, without the longest such stop; and that
+    stop."""
     for end in range(len(text) + 1):
         hits = [stop for stop in stops if text[:end].endswith(stop)]
         if hits:
-            return text[: end - max(map(len, hits))]
-    return None
+            stop = max(hits, key=len)
+            return text[: end - len(stop)], stop
+    return text, None
 
 
 @settings(max_examples=300)
@@ -206,9 +209,9 @@ def first_stop(text: str, stops: Sequence[str]) -> str | None:
 def test_stops_of_any_kind_in_any_pieces(text: str, stops: list[str], seed: int) -> None:
     filter = StopSequences(tuple(stops))
     events = ended(filter, *in_pieces([TextDelta(text), Finished("length")], chances(seed)))
-    kept = first_stop(text, stops)
-    assert outcome(events)[::2] == ((text, [Finished("length")]) if kept is None else (kept, [STOPPED]))
-    assert filter.decided == (kept is not None)
+    kept, stop = first_stop(text, stops)
+    assert outcome(events)[::2] == (kept, [Finished("stop", stop) if stop else Finished("length")])
+    assert filter.decided == (stop is not None)
 
 
 @given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=6), st.integers(1, 5))
@@ -230,7 +233,7 @@ def test_each_character_is_looked_at_once(size: int) -> None:
         len(outcome(filter.receive([TextDelta(text[place : place + size])]))[0]) for place in range(0, len(text), size)
     )
     assert given == 900_000
-    assert outcome(filter.receive([TextDelta("b")])) == ("", "", [STOPPED])
+    assert outcome(filter.receive([TextDelta("b")])) == ("", "", [Finished("stop", "a" * 100_000 + "b")])
 
 
 # --- a number of tokens -----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Names and slugs, both ways, row by row of protocol.md 4.3."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from shim.errors import RequestError
 from shim.protocol.models import (
     AUTO,
+    ModelAlias,
+    alias_of,
     answered_model,
     gizmo_of,
     hands_over,
@@ -14,8 +18,10 @@ from shim.protocol.models import (
     resolve,
     slug_candidates,
     slug_for,
+    under_alias,
     works,
 )
+from shim.protocol.prompt import Prompt
 
 # Every slug that protocol.md 4.3 names, each with the name it is listed under.
 SLUGS = {
@@ -275,3 +281,43 @@ def test_what_a_preset_means_only_the_accounts_list_says(name: str) -> None:
 def test_models_that_hand_over() -> None:
     slugs = ("gpt-5-6-pro", "gpt-6-pro", "o1-pro", "research", "gpt-5.5-wm", "gpt-5-6-thinking", "gpt-5-6", "auto")
     assert [hands_over(slug) for slug in slugs] == [True] * 5 + [False] * 3
+
+
+# --- aliases ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "alias"),
+    [
+        ("fast=gpt-4o-mini", ModelAlias("fast", "gpt-4o-mini")),
+        ("claude-* = gpt-5.2:high", ModelAlias("claude-*", "gpt-5.2", "high")),
+        ("gizmo=g-abc", ModelAlias("gizmo", "g-abc")),
+        ("*=auto", ModelAlias("*", "auto")),
+    ],
+)
+def test_an_alias_is_read(written, alias):
+    assert alias_of(written) == alias
+
+
+@pytest.mark.parametrize("written", ["", "fast", "=x", "fast=", "fast=x:", "fast=x:much", "a*b=x", "fast=x*", "a b=x"])
+def test_what_is_no_alias_is_refused(written):
+    with pytest.raises(ValueError, match="^" + re.escape(written)):
+        alias_of(written)
+
+
+@pytest.mark.parametrize(
+    ("asked", "effort", "model", "told"),
+    [
+        ("claude-x", None, "gpt-5.2", "high"),
+        ("claude-x", "low", "gpt-5.2", "low"),  # the client's own counts
+        ("claude-opus", None, "gpt-5.2-pro", None),  # the first that fits
+        ("claude", "low", "claude", "low"),
+        ("fast", None, "gpt-4o-mini", None),
+        ("faster", None, "faster", None),
+    ],
+)
+def test_a_prompt_goes_to_the_model_its_name_stands_for(asked, effort, model, told):
+    aliases = [alias_of(one) for one in ("claude-opus=gpt-5.2-pro", "claude-*=gpt-5.2:high", "fast=gpt-4o-mini")]
+    prompt = under_alias(Prompt(asked, (), effort=effort), aliases)
+    assert (prompt.model, prompt.effort) == (model, told)
+    assert prompt.asked_model == (asked if model != asked else None)

@@ -6,7 +6,7 @@ Nothing here shapes an answer: the drivers are the real ones, and the core's is 
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -19,7 +19,9 @@ from addons.crossing import Crossing, Incoming, cross, refusal
 from addons.streaming import stream_of
 from pow import Challenge, ClientProfile, search
 from shim import tokenizer
-from shim.apis.chat import CHAT as API
+from shim.apis.chat import CHAT as CHAT_API
+from shim.apis.completions import COMPLETIONS
+from shim.apis.messages import MESSAGES
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
 from shim.cassettes.matching import Miss, Player
@@ -29,17 +31,19 @@ from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway
 from shim.protocol.answer.follow_up import Resume, resume
 from shim.protocol.answer.machine import Answer
-from shim.protocol.api import AnsweredBy
+from shim.protocol.api import AnsweredBy, Api, Asked
 from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow, Wait
 from shim.protocol.counting.usage import Usage, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef, Started
 from shim.protocol.models import answered_model
 from shim.protocol.prompt import Prompt
-from shim.protocol.shaping.markdown import Markdown
+from shim.protocol.shaping.filter import Filter
+from shim.protocol.shaping.pipeline import FilterDependencies
 from shim.protocol.transcript import Transcript
 from shim.protocol.turn.conversation import Chosen, conversation_for
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, open_turn
 from shim.protocol.upstream import Identity, Upstream
+from shim.schemas import validate
 from shim.settings import Settings
 from shim.standin import make_access_token
 from shim.transport import ConnectionKey
@@ -61,9 +65,11 @@ _DECIDED = ("retry-after", "x-should-retry")
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `name` runs for each cassette, one that takes `streamed` for both kinds of answer, unless it
-    says itself which."""
+    says itself which, and one that takes `api` for each API beside chat, which has tests of its own."""
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name", NAMES)
+    if "api" in metafunc.fixturenames:
+        metafunc.parametrize("api", [name for name in SPOKEN if name != "chat"])
     if "streamed" in metafunc.fixturenames and metafunc.definition.get_closest_marker("parametrize") is None:
         metafunc.parametrize("streamed", [True, False], ids=["streamed", "whole"])
 
@@ -101,8 +107,34 @@ class Question(msgspec.Struct, frozen=True):
 
     def body(self, *, streamed: bool) -> bytes:
         """As `scripts/record` asked it; whether it streams is nothing that upstream hears of."""
-        message = {"role": "user", "content": self.prompt}
-        return msgspec.json.encode({"model": "auto", "stream": streamed, "messages": [message]})
+        return SPOKEN["chat"].body(self.prompt, streamed=streamed)
+
+
+class Spoken(msgspec.Struct, frozen=True):
+    """An API that tells cassettes: where it is asked, and with what besides the prompt, which `ask` puts in."""
+
+    api: Api
+    path: str
+    ask: Callable[[str], dict[str, Any]]
+
+    def body(self, prompt: str, *, streamed: bool) -> bytes:
+        """The request."""
+        return msgspec.json.encode({"model": "auto", "stream": streamed, **self.ask(prompt)})
+
+
+SPOKEN = {
+    "chat": Spoken(CHAT_API, CHAT, lambda prompt: {"messages": [{"role": "user", "content": prompt}]}),
+    "completions": Spoken(COMPLETIONS, "/v1/completions", lambda prompt: {"prompt": prompt}),
+    "messages": Spoken(
+        MESSAGES,
+        "/v1/messages",
+        lambda prompt: {
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": 32_000,
+            "thinking": {"type": "adaptive"},
+        },
+    ),
+}
 
 
 def questions_of(cassette: Cassette) -> list[Question]:
@@ -143,21 +175,23 @@ class Ids:
 class Core:
     """The protocol core, driven by hand: no loop, no socket, no clock."""
 
-    def __init__(self, cassette: Cassette) -> None:
+    def __init__(self, cassette: Cassette, spoken: Spoken) -> None:
         self._player = Player([cassette])
         self._ids = Ids()
+        self._spoken, self._api = spoken, spoken.api
 
     def tell(self, question: Question, *, streamed: bool) -> Told:
         """What the client is told."""
         self._ids.begin()
-        prompt = API.read(question.body(streamed=streamed), strict=False).prompt
+        asked = self._api.read(self._spoken.body(question.prompt, streamed=streamed), strict=False)
         upstream = Upstream(UPSTREAM, Identity("device", question.token), ClientProfile())
         try:
-            return Told(200, {}, self._body(prompt, upstream))
+            return Told(200, {}, self._body(asked, upstream))
         except GatewayError as error:
-            return Told.of(error.http_status, *API.refuse(error))
+            return Told.of(error.http_status, *self._api.refuse(error))
 
-    def _body(self, prompt: Prompt, upstream: Upstream) -> bytes:
+    def _body(self, asked: Asked, upstream: Upstream) -> bytes:
+        prompt = asked.prompt
         batches = [batch for batch in self._events(prompt, upstream) if batch]
         begun = batches[0][0]
         if isinstance(begun, Failed):
@@ -169,9 +203,11 @@ class Core:
             created=int(NOW),
             model=answered_model(prompt.model, prompt.model, begun.slug),
             count=lambda transcripts: _usage(prompt, transcripts),
+            api=self._api,
+            options=asked.options,
             answered_by=AnsweredBy(observed.slug, observed.effort, observed.switched),
         )
-        shaped = map(Markdown(link=_no_link).receive, batches)
+        shaped = map(partial(_through, self._api.filters(prompt, _NEEDS, _no_link)), batches)
         if prompt.stream:
             return answer.head() + b"".join(map(answer.write, shaped))
         for events in shaped:
@@ -245,6 +281,12 @@ def _pieces(response: RecordedResponse) -> Iterator[bytes]:
     yield b""
 
 
+def _through(filters: Sequence[Filter], events: list[Event]) -> list[Event]:
+    for one in filters:
+        events = one.receive(events)
+    return events
+
+
 def _usage(prompt: Prompt, transcripts: Sequence[Transcript]) -> Usage:
     return usage_of(prompt_tokens(prompt.messages, tokenizer.count), transcripts, tokenizer.count)
 
@@ -253,9 +295,12 @@ def _no_link(file: FileRef) -> str:
     raise AssertionError(f"no cassette has a file: {file}")
 
 
-def by_core(cassette: Cassette, *, streamed: bool) -> list[Told]:
+_NEEDS = FilterDependencies(tokenizer.count, tokenizer.cut, lambda: "", validate)
+
+
+def by_core(cassette: Cassette, *, streamed: bool, api: str = "chat") -> list[Told]:
     """What the core makes of a cassette."""
-    core = Core(cassette)
+    core = Core(cassette, SPOKEN[api])
     return [core.tell(question, streamed=streamed) for question in questions_of(cassette)]
 
 
@@ -288,14 +333,16 @@ class Drivers:
     def _settings(self) -> Settings:
         return Settings(data_dir=str(self._new_folder()), retry_times=0, chatgpt_base_url=(UPSTREAM,))
 
-    async def by_app(self, cassette: Cassette, *, streamed: bool) -> list[Told]:
+    async def by_app(self, cassette: Cassette, *, streamed: bool, api: str = "chat") -> list[Told]:
         """What the app tells clients over ASGI."""
+        spoken = SPOKEN[api]
         transport, ids, told = ReplayTransport(cassette), Ids(), []
         app = create_app(self._settings(), transport=transport, clock=ids.clock)
         async with app.lifespan(), _client_of(app) as client:
             for question in questions_of(cassette):
                 ids.begin()
-                answer = await client.post(CHAT, content=question.body(streamed=streamed), headers=question.headers)
+                body = spoken.body(question.prompt, streamed=streamed)
+                answer = await client.post(spoken.path, content=body, headers=question.headers)
                 assert answer.headers["x-request-id"].startswith("req_")
                 told.append(Told.of(answer.status_code, answer.headers, answer.content))
         assert transport.leftovers == []
@@ -429,4 +476,5 @@ def players() -> SimpleNamespace:
         cassettes=CASSETTES,
         golden=GOLDEN,
         chat=CHAT,
+        spoken=SPOKEN,
     )

@@ -1,7 +1,8 @@
 """Every cassette through the core alone and through the app: each tells clients what the golden file says.
 
 A golden holds the answers to all turns of its cassette. In `NAME.sse` each begins with comments about its head; in
-`NAME.json` the bodies are those of whole answers, laid out over lines. `pytest --update-golden` writes them anew from
+`NAME.json` the bodies are those of whole answers, laid out over lines. Those of chat lie in the folder itself, those of
+each other API in one of its name. `pytest --update-golden` writes them anew from
 what the app says, and the rest is still compared with that.
 """
 
@@ -33,7 +34,7 @@ def shown(answers, streamed):
 
 
 def write(path, content):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_bytes(content)
 
 
@@ -65,11 +66,24 @@ async def test_the_core_tells_what_the_golden_says(cassette, streamed, players, 
     assert [one.body for one in told] == [one.body for one in await app_told()]
 
 
-def test_every_golden_belongs_to_a_cassette(players, request):
-    there = {path.name for path in players.golden.iterdir()}
-    wanted = {f"{name}{suffix}" for name in players.names for suffix in SUFFIX.values()}
+async def test_other_apis_tell_what_their_golden_says(api, name, streamed, cassette, players, drivers, request):
+    """By the app, and by the core alone."""
+    told = await drivers.by_app(cassette, streamed=streamed, api=api)
+    path = Path(players.golden / api / f"{name}{SUFFIX[streamed]}")
     if request.config.getoption("update_golden"):
-        for name in there - wanted:
-            (players.golden / name).unlink()
-        there &= wanted
-    assert there - wanted == set(), "no cassette has this name"
+        write(path, shown(told, streamed))
+    assert shown(told, streamed).decode() == read(path).decode()
+    assert [one.body for one in players.by_core(cassette, streamed=streamed, api=api)] == [one.body for one in told]
+
+
+def test_every_golden_belongs_to_a_cassette(players, request):
+    folders = [players.golden, *(players.golden / api for api in players.spoken if api != "chat")]
+    assert {path for path in players.golden.iterdir() if path.is_dir()} == {*folders[1:]}
+    wanted = {f"{name}{suffix}" for name in players.names for suffix in SUFFIX.values()}
+    for folder in folders:
+        there = {path.name for path in folder.iterdir() if path.is_file()}
+        if request.config.getoption("update_golden"):
+            for name in there - wanted:
+                (folder / name).unlink()
+            there &= wanted
+        assert there - wanted == set(), f"no cassette has this name ({folder.name})"

@@ -12,8 +12,8 @@ from shim.apis.chat.wire import (
     ChunkChoice,
     ChunkDelta,
     CompletionChoice,
-    CompletionUsage,
 )
+from shim.apis.openai_usage import CompletionUsage
 from shim.http.openapi import EVENTS, JSON, OpenApiOperation
 
 _ASK = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}

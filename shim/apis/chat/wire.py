@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shim.apis.openai_usage import CompletionUsage
 from shim.errors import Field
 
 FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "reasoning_effort"}
@@ -290,7 +291,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     # Search, by the web backend's own: how much and from where can't be said to it.
     web_search_options: dict[str, Any] | None = None
     # One of the model's own tiers, where it has any.
-    service_tier: Annotated[str, Meta(max_length=32)] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     # Whether the chat is kept, where `chatgpt.temporary` does not say.
     store: bool | None = None
     # Accepted, as the real API does, and without effect on the answer.
@@ -318,32 +319,6 @@ class WithoutEffect(msgspec.Struct, frozen=True):
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------
-
-
-class CompletionDetails(msgspec.Struct, frozen=True):
-    """How many of the completion's tokens are reasoning."""
-
-    reasoning_tokens: int = 0
-    audio_tokens: int = 0
-    accepted_prediction_tokens: int = 0
-    rejected_prediction_tokens: int = 0
-
-
-class PromptDetails(msgspec.Struct, frozen=True):
-    """Always zero: the web backend tells nothing of its cache."""
-
-    cached_tokens: int = 0
-    audio_tokens: int = 0
-
-
-class CompletionUsage(msgspec.Struct, frozen=True):
-    """Token counts, made here with the o200k tokenizer (the web backend sends none)."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptDetails = PromptDetails()
-    completion_tokens_details: CompletionDetails = CompletionDetails()
 
 
 class UrlCitation(msgspec.Struct, frozen=True):

@@ -21,22 +21,18 @@ from shim.apis.chat.wire import (
     ChunkChoice,
     ChunkDelta,
     CompletionChoice,
-    CompletionDetails,
-    CompletionUsage,
     FinishReason,
     FunctionDelta,
     ToolCall,
     ToolCallDelta,
     UrlCitation,
 )
-from shim.apis.data_lines import data_line, line_safe
+from shim.apis.data_lines import DONE, data_line, line_safe
 from shim.apis.openai_errors import error_line
+from shim.apis.openai_usage import usage_on_wire
 from shim.protocol.api import AnswerInfo, AnswerPlace
-from shim.protocol.counting.usage import Usage
 from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
 from shim.protocol.transcript import THOUGHT_BREAK, Transcript
-
-DONE = b"data: [DONE]\n\n"
 
 
 class ChunkWriter:
@@ -105,7 +101,7 @@ class ChunkWriter:
         self._unfinished -= 1
         if not self._unfinished:
             if self._include_usage:
-                lines += _data(msgspec.structs.replace(self._chunk, usage=_usage(self._answer.usage)))
+                lines += _data(msgspec.structs.replace(self._chunk, usage=usage_on_wire(self._answer.usage)))
             lines += DONE
         return lines
 
@@ -128,7 +124,7 @@ def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
         for place, transcript in enumerate(transcripts)
     ]
     ids = _ids(answer.place(0)) if len(choices) == 1 else {}
-    body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, _usage(answer.usage))
+    body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, usage_on_wire(answer.usage))
     return _encode(msgspec.structs.replace(body, **ids, chatgpt=_answered_by(answer, 0)))
 
 
@@ -152,15 +148,6 @@ def _message(transcript: Transcript, *, legacy: bool) -> AssistantMessage:
 
 def _annotations(transcript: Transcript) -> list[Annotation]:
     return [Annotation(UrlCitation(one.start, one.end, one.link.title, one.link.url)) for one in transcript.cited]
-
-
-def _usage(usage: Usage) -> CompletionUsage:
-    return CompletionUsage(
-        prompt_tokens=usage.prompt,
-        completion_tokens=usage.completion,
-        total_tokens=usage.total,
-        completion_tokens_details=CompletionDetails(reasoning_tokens=usage.reasoning),
-    )
 
 
 def _answered_by(answer: AnswerInfo, choice: int) -> AnsweredByChatgpt | UnsetType:

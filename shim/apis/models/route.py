@@ -17,23 +17,31 @@ from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
-    """All of them, `auto` first."""
+    """All of them, `auto` first, then the names that stand for one of them (MODEL_ALIASES)."""
     listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
     catalog = listed.catalog
-    names = dict.fromkeys((AUTO, *map(public_name, listed.slugs), *(preset.name for preset in catalog.presets)))
-    return json_answer(request, _encode(ModelList([_described(name, listed) for name in names if _has(listed, name)])))
+    aliased = {one.name: one.model for one in gateway.aliases if not one.name.endswith("*")}
+    names = dict.fromkeys(
+        (AUTO, *map(public_name, listed.slugs), *(preset.name for preset in catalog.presets), *aliased)
+    )
+    return json_answer(
+        request,
+        _encode(ModelList([_described(name, listed) for name in names if _has(listed, aliased.get(name, name))])),
+    )
 
 
 @get("/v1/models/{model_id:str}")
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
     listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
-    if not _has(listed, model_id):
+    alias = next((one for one in gateway.aliases if one.means(model_id)), None)
+    if not _has(listed, alias.model if alias else model_id):
         raise model_not_found(model_id)
     return json_answer(request, _encode(_described(model_id, listed)))
 
 
 def _has(listed: FetchedModels, model: str) -> bool:
+    # `auto` leaves the choice to upstream, so it is on no list.
     return model == AUTO or _slug_of(listed, model) in listed.slugs
 
 

@@ -19,7 +19,6 @@ from shim.errors import UpstreamError
 from shim.protocol.events import (
     Called,
     Citation,
-    EndReason,
     Event,
     Failed,
     Finished,
@@ -99,10 +98,10 @@ class ToolCalls(Filter):
                 self._on_text(event, text, out)
             case Citation(text=text) if self._blocks.in_block:
                 self._on_text(TextDelta(text), text, out)
-            case Finished(reason=reason):
+            case Finished():
                 self._on_pieces(self._blocks.close(), out)
                 if not self.decided:
-                    self._finish(reason, out)
+                    self._finish(event, out)
             case Failed():
                 self._on_pieces(self._blocks.flush(), out)
                 self._end(event, out)
@@ -121,7 +120,7 @@ class ToolCalls(Filter):
             self._on_pieces(self._blocks.add("\n\n" if self._spoken else ""), out)
         self._on_pieces(self._blocks.add(text), out)
         if self._blocks.ended and not self.decided:
-            self._finish("stop", out)
+            self._finish(Finished("stop"), out)
 
     def _on_pieces(self, pieces: Sequence[str | Block], out: list[Event]) -> None:
         for piece in pieces:
@@ -169,11 +168,11 @@ class ToolCalls(Filter):
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _finish(self, reason: EndReason, out: list[Event]) -> None:
+    def _finish(self, end: Finished, out: list[Event]) -> None:
         """Upstream's end. An answer cut from outside is no mistake of the model's: it ends as it was cut."""
         missing = self._needed and not self._calls
-        if reason == "content_filter" or (reason != "stop" and (missing or self._complaint)):
-            self._show_kept(reason, out)
+        if end.reason == "content_filter" or (end.reason != "stop" and (missing or self._complaint)):
+            self._show_kept(end, out)
         elif self._complaint is not None or missing:
             self._reject(self._complaint or _NO_CALL, out)
         elif self._calls:
@@ -181,17 +180,17 @@ class ToolCalls(Filter):
         elif self._repairing and not any(map(_says_something, self._kept)):
             self._reject(_NO_CALL, out)
         else:
-            self._show_kept(reason, out)
+            self._show_kept(end, out)
 
     def _give_calls(self, out: list[Event]) -> None:
         out += self._calls
         self._end(Finished("tool_calls"), out)
 
-    def _show_kept(self, reason: EndReason, out: list[Event]) -> None:
+    def _show_kept(self, end: Finished, out: list[Event]) -> None:
         if self._kept and self._shown:
             out.append(TextDelta("\n\n"))
         out += self._kept
-        self._end(Finished(reason), out)
+        self._end(end, out)
 
     def _reject(self, complaint: str, out: list[Event]) -> None:
         if self._repairing:

@@ -45,7 +45,7 @@ async def test_every_way_to_hand_text_in(script, site, path, form):
     told = answer.json()
     assert len(told["added"]) == 3
     assert told["status"] == "success"
-    assert told["tokens_count"] == len(site.roster) == 3
+    assert told["tokens_count"] == len(site.pool) == 3
     assert [line["line"] for line in told["invalid"]] == [5, 7]
     assert "nonsense" not in answer.text
 
@@ -130,9 +130,9 @@ async def test_an_upload_is_bounded(make_site, form):
 async def test_the_summary_and_the_list_tell_how_accounts_are(script, site):
     ready, cooling, parked = await site.add("ready", "cooling", "parked")
     until = time.time() + 600
-    site.roster.report(cooling, Limited(until, None, "usage_limit_reached"))
-    site.roster.report(ready, Limited(until, "gpt-5", "model_cap"))
-    site.roster.report(parked, Refused("account_deactivated"))
+    site.pool.report(cooling, Limited(until, None, "usage_limit_reached"))
+    site.pool.report(ready, Limited(until, "gpt-5", "model_cap"))
+    site.pool.report(parked, Refused("account_deactivated"))
     summary = (await script.get("tokens/api/summary")).json()
     assert summary["total"] == 3
     assert summary["states"] == {"ready": 1, "cooling": 1, "parked": 1, "expired": 0, "refreshing": 0}
@@ -149,7 +149,7 @@ async def test_the_summary_and_the_list_tell_how_accounts_are(script, site):
 async def test_pages_and_filters(script, site):
     ids = await site.add(*(f"account {number}" for number in range(25)))
     for id in ids[::2]:
-        site.roster.report(id, Refused("gone"))
+        site.pool.report(id, Refused("gone"))
     page = (await script.get("tokens/api/accounts?offset=10&limit=10")).json()
     assert [account["id"] for account in page["accounts"]] == ids[10:20]
     assert (page["matching"], page["offset"], page["limit"]) == (25, 10, 10)
@@ -183,7 +183,7 @@ async def test_one_account_is_reset_probed_and_removed(script, site):
     told = await script.post(f"tokens/api/accounts/{id}/reset")
     assert (told.json()["state"], told.json()["why"]) == ("ready", None)
     assert (await script.delete(f"tokens/api/accounts/{id}")).json() == {"removed": 1}
-    assert [view.id for view in site.roster.page()] == [other]
+    assert [view.id for view in site.pool.page()] == [other]
 
 
 async def test_an_account_that_is_not_there(script):
@@ -199,12 +199,12 @@ async def test_clearing_has_to_be_meant(script, site):
         assert answer.status_code == 400
     answer = await script.request("DELETE", "tokens/api/accounts", json={"confirm": True})
     assert answer.json() == {"removed": 2}
-    assert len(site.roster) == 0
+    assert len(site.pool) == 0
 
 
 async def test_the_originals_clear_and_error(script, site):
     fine, parked = await site.add("fine", "parked")
-    site.roster.report(parked, Refused("account_deactivated"))
+    site.pool.report(parked, Refused("account_deactivated"))
     for method in ("GET", "POST"):
         told = (await script.request(method, "tokens/error")).json()
         assert (told["status"], told["error_tokens"]) == ("success", [parked])
@@ -219,7 +219,7 @@ async def test_a_store_that_is_away_is_told_and_nothing_else(script, site, monke
 
     (id,) = await site.add("one")
     for name in ("add", "clear", "remove", "reset"):
-        monkeypatch.setattr(site.roster, name, away)
+        monkeypatch.setattr(site.pool, name, away)
     answers = [
         await script.post("tokens/upload", content=ONE),
         await script.post("tokens/clear"),
@@ -264,7 +264,7 @@ async def test_ten_thousand_accounts(script, site):
 
 async def test_what_is_reported_as_added_is_in_the_store(script, site):
     told = (await script.post("tokens/upload", content=f"{ONE}\n{TWO}")).json()
-    stored = await site.roster._store.load()
+    stored = await site.pool._store.load()
     assert {account.id for account, _ in stored} == set(told["added"])
 
 

@@ -94,8 +94,16 @@ def image(prompt, picture):
     return {"text": model().chat([ChatMessage(role="user", blocks=blocks)]).message.content}
 
 
+def completed(prompt, stream):
+    """As a model that is not for chat, which it then asks at the older endpoint."""
+    llm = OpenAILike(model=gateway.model, api_base=gateway.url, api_key=gateway.key, is_chat_model=False, max_retries=0)
+    if stream:
+        return {"text": "".join(piece.delta for piece in llm.stream_complete(prompt))}
+    return {"text": llm.complete(prompt).text}
+
+
 def refused(prompt):
     return raised(lambda: model().chat([ChatMessage(prompt)]))
 
 
-serve(chat, stream, tools, tools_streamed, structured, structured_by_call, image, refused)
+serve(chat, stream, tools, tools_streamed, structured, structured_by_call, image, completed, refused)

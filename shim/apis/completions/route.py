@@ -1,0 +1,16 @@
+"""`POST /v1/completions`, streamed and whole."""
+
+from typing import Any
+
+from litestar import Request, post
+from litestar.response.base import ASGIResponse
+
+from shim.apis.completions import COMPLETIONS
+from shim.http.answering import answer
+from shim.http.provided import TheGateway
+
+
+@post("/v1/completions", status_code=200)
+async def create_completion(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """One text completion."""
+    return await answer(request, gateway, COMPLETIONS)

@@ -1,0 +1,246 @@
+"""A messages request becomes a prompt. Every `param` an error of this API names is composed here.
+
+Rule: what is wrong with a field, alone or beside the others, is a 400 that names it.
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TypeVar
+
+import msgspec
+
+from shim.apis.decoding import decode, ignored_fields
+from shim.apis.messages import wire
+from shim.errors import RequestError
+from shim.protocol.api import Asked
+from shim.protocol.prompt import (
+    Call,
+    Effort,
+    File,
+    Function,
+    FunctionChoice,
+    Image,
+    JsonAnswer,
+    Limits,
+    OnlyFunction,
+    Prompt,
+    PromptMessage,
+    Result,
+    Text,
+)
+from shim.protocol.turn.inline_files import form_of_url
+
+CALL, TOOL_USE = "call_", "toolu_"
+"""What ids of calls begin with: in the core, and in this API"""
+
+# Fields without an effect here, and the values that ask for nothing else than what happens anyway.
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "temperature": (1, 1.0),
+    "top_p": (1, 1.0),
+    "top_k": (),
+    "service_tier": ("auto", "standard_only"),
+    "container": (),
+    "context_management": ({},),
+    "mcp_servers": ([],),
+}
+# Budgets for thinking, in tokens: up to which one an effort is meant.
+_BUDGETS: tuple[tuple[int, Effort], ...] = ((4_096, "low"), (16_384, "medium"))
+_EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
+_PDF = "document.pdf"
+_FAILED = "The tool failed:"
+
+Request = TypeVar("Request", bound=wire.CountTokensRequest)
+Shown = Text | Image | File
+
+
+class MessageOptions(msgspec.Struct, frozen=True):
+    """What only the writer has to know again: whether thinking is shown."""
+
+    thinking: bool = False
+
+
+def read(body: bytes, *, strict: bool = False) -> Asked:
+    """The prompt of a request. Raises RequestError (400)."""
+    request = decode(_decoder, body)
+    ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict)
+    stop = request.stop_sequences or []
+    if "" in stop:
+        raise RequestError("A stop sequence must not be empty.", param="stop_sequences", code="invalid_value")
+    prompt = msgspec.structs.replace(
+        _prompt(request),
+        limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens),
+        stream=bool(request.stream),
+    )
+    thinking = request.thinking
+    shown = thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
+    return Asked(prompt, ignored, MessageOptions(shown))
+
+
+def read_countable(body: bytes) -> Prompt:
+    """The prompt of a request that asks only how long it is. Raises RequestError (400)."""
+    return _prompt(decode(_count_decoder, body))
+
+
+def _prompt(request: wire.CountTokensRequest) -> Prompt:
+    if not request.messages:
+        raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
+    functions = tuple(_functions(request.tools or []))
+    choice = request.tool_choice
+    config = request.output_config or wire.OutputConfig()
+    form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
+    return Prompt(
+        model=request.model,
+        messages=(*_system(request.system), *_messages(request.messages)),
+        functions=functions,
+        choice=_choice(choice, functions),
+        parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
+        answer_form=form,
+        effort=_EFFORTS[config.effort] if config.effort else _effort(request.thinking),
+    )
+
+
+def _effort(thinking: wire.Thinking | None) -> Effort | None:
+    """None where the model is to see for itself. A chat model that does not think is asked for nothing."""
+    if thinking is None or thinking.type != "enabled":
+        return None
+    if thinking.budget_tokens is None:
+        raise RequestError(
+            "Missing required parameter: 'thinking.budget_tokens'.",
+            param="thinking.budget_tokens",
+            code="missing_required_parameter",
+        )
+    budget = thinking.budget_tokens
+    return next((effort for most, effort in _BUDGETS if budget <= most), "high")
+
+
+def _functions(tools: list[wire.GivenTool]) -> Iterator[Function]:
+    names = set()
+    for place, tool in enumerate(tools):
+        field = f"tools[{place}]"
+        if tool.type not in {None, "custom"}:
+            raise RequestError(
+                f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom).",
+                param=f"{field}.type",
+                code="unsupported_tool",
+            )
+        if tool.name in names:
+            raise RequestError(f"There are two tools called '{tool.name}'.", param=f"{field}.name", code="duplicate")
+        names.add(tool.name)
+        yield Function(tool.name, f"{field}.input_schema", tool.description, tool.input_schema)
+
+
+def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...]) -> FunctionChoice:
+    match choice:
+        case wire.ToolChoiceNone():
+            return "none"
+        case wire.ToolChoiceAny() | wire.ToolChoiceTool() if not functions:
+            raise RequestError("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
+        case wire.ToolChoiceAny():
+            return "required"
+        case wire.ToolChoiceTool(name=name):
+            if all(function.name != name for function in functions):
+                raise RequestError(
+                    f"There is no tool called '{name[:128]}' in 'tools'.",
+                    param="tool_choice.name",
+                    code="invalid_value",
+                )
+            return OnlyFunction(name)
+        case _:
+            return "auto"
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def _system(system: str | list[wire.GivenText] | None) -> Iterator[PromptMessage]:
+    if system:
+        texts = [system] if isinstance(system, str) else [block.text for block in system]
+        yield PromptMessage("system", tuple(map(Text, texts)))
+
+
+def _messages(messages: list[wire.InputMessage]) -> Iterator[PromptMessage]:
+    """Each message; where one of the user's holds results, those in messages of their own, in the order they came."""
+    for place, message in enumerate(messages):
+        if isinstance(message.content, str):
+            yield PromptMessage(message.role, (Text(message.content),))
+            continue
+        field = f"messages[{place}].content"
+        placed = [(block, f"{field}[{at}]") for at, block in enumerate(message.content)]
+        for is_result, run in groupby(placed, lambda one: isinstance(one[0], wire.GivenToolResult)):
+            parts = tuple(part for block, where in run for part in _parts(block, where))
+            if parts:  # thinking alone leaves nothing
+                yield PromptMessage("tool" if is_result else message.role, parts)
+
+
+def _parts(
+    block: wire.ShownBlock | wire.GivenThinking | wire.RedactedThinking | wire.GivenToolUse | wire.GivenToolResult,
+    field: str,
+) -> Iterator[Shown | Call | Result]:
+    match block:
+        case wire.GivenThinking() | wire.RedactedThinking():
+            return
+        case wire.GivenToolUse(id=id, name=name, input=given):
+            yield Call(_call_id(id), name, msgspec.json.encode(given).decode())
+        case wire.GivenToolResult(tool_use_id=id, content=content, is_error=is_error):
+            failed = (Text(_FAILED),) if is_error else ()
+            yield Result(_call_id(id), None, (*failed, *_shown(content or "", f"{field}.content")))
+        case _:
+            yield from _block(block, field)
+
+
+def _shown(
+    content: "str | list[wire.ShownBlock] | list[wire.GivenText | wire.GivenImage]", field: str
+) -> Iterator[Shown]:
+    if isinstance(content, str):
+        yield Text(content)
+        return
+    for place, block in enumerate(content):
+        yield from _block(block, f"{field}[{place}]")
+
+
+def _block(block: wire.ShownBlock, field: str) -> Iterator[Shown]:
+    match block:
+        case wire.GivenText(text=text):
+            yield Text(text)
+        case wire.GivenSearchResult(source=source, title=title, content=texts):
+            yield Text("\n".join((f"{title} ({source})", *(one.text for one in texts))))
+        case wire.GivenImage(source=wire.Base64Source(data=data)):
+            yield Image(data, "base64", f"{field}.source.data")
+        case wire.GivenImage(source=wire.UrlSource(url=url)):
+            yield Image(url.strip(), form_of_url(url), f"{field}.source.url")
+        case wire.GivenDocument(title=title, context=context, source=source):
+            about = [context] if context else []
+            match source:
+                case wire.Base64Source(data=data):
+                    yield from map(Text, about)
+                    yield File(data, "base64", f"{field}.source.data", title or _PDF)
+                case wire.UrlSource(url=url):
+                    yield from map(Text, about)
+                    yield File(url.strip(), form_of_url(url), f"{field}.source.url", title)
+                case wire.PlainSource(data=data):
+                    yield Text("\n".join([*([title] if title else []), *about, data]))
+                case wire.ContentSource(content=content):
+                    yield from map(Text, [*([title] if title else []), *about])
+                    yield from _shown(content, f"{field}.source.content")
+                case _:
+                    raise _uploaded(field)
+        case _:
+            raise _uploaded(field)
+
+
+def _uploaded(field: str) -> RequestError:
+    return RequestError(
+        "Files uploaded before are not kept here: send the file itself.",
+        param=f"{field}.source.file_id",
+        code="unsupported_content",
+    )
+
+
+def _call_id(id: str) -> str:
+    """The core's name of a call, which this API calls by another prefix."""
+    return CALL + id.removeprefix(TOOL_USE) if id.startswith(TOOL_USE) else id
+
+
+_FIELDS = frozenset(wire.MessagesRequest.__struct_fields__)
+_decoder = msgspec.json.Decoder(wire.MessagesRequest)
+_count_decoder = msgspec.json.Decoder(wire.CountTokensRequest)

@@ -1,0 +1,34 @@
+"""`POST /v1/messages`, streamed and whole, and `POST /v1/messages/count_tokens`."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+from litestar.response.base import ASGIResponse
+
+from shim.apis.messages import MESSAGES
+from shim.apis.messages.read import read_countable
+from shim.apis.messages.wire import TokenCount
+from shim.http.answering import answer
+from shim.http.errors import exception_handlers
+from shim.http.presence import while_present
+from shim.http.provided import TheGateway
+from shim.http.responses import json_answer
+
+_ERRORS = exception_handlers(MESSAGES.refuse)
+
+
+@post("/v1/messages", status_code=200, exception_handlers=_ERRORS)
+async def create_message(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """One message."""
+    return await answer(request, gateway, MESSAGES)
+
+
+@post("/v1/messages/count_tokens", status_code=200, exception_handlers=_ERRORS)
+async def count_message_tokens(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """How many tokens a message would be asked with. Nothing goes upstream."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    caller = gateway.caller(MESSAGES.credential(headers))
+    prompt = read_countable(await request.body())
+    tokens = await while_present(request, gateway.count(prompt, caller))
+    return json_answer(request, msgspec.json.encode(TokenCount(tokens)))

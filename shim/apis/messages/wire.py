@@ -1,0 +1,350 @@
+"""`/v1/messages` of the Anthropic API: the request, the message, and the events of a stream.
+
+Rule: a request field that is declared here is honoured, or refused by name where honouring it can't be done; one that
+is not declared is reported as ignored. What blocks say of caching is read over: nothing is cached here.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shim.errors import Field
+
+FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "thinking"}
+"""What this API calls the fields that the core knows"""
+
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$(?!\n)")]
+
+# --- request ----------------------------------------------------------------------------------------------------------
+
+
+class Base64Source(msgspec.Struct, frozen=True, tag="base64"):
+    """The bytes themselves. What they are is told by the bytes, not by `media_type`."""
+
+    data: str
+    media_type: str
+
+
+class UrlSource(msgspec.Struct, frozen=True, tag="url"):
+    """Where to fetch it."""
+
+    url: str
+
+
+class PlainSource(msgspec.Struct, frozen=True, tag="text"):
+    """A document that is its text."""
+
+    data: str
+    media_type: Literal["text/plain"] = "text/plain"
+
+
+class UploadedSource(msgspec.Struct, frozen=True, tag="file"):
+    """A file uploaded before: read in order to be refused by name."""
+
+    file_id: str
+
+
+class GivenText(msgspec.Struct, frozen=True, tag="text"):
+    """`{"type": "text", "text": ...}`"""
+
+    text: str
+
+
+class GivenImage(msgspec.Struct, frozen=True, tag="image"):
+    """A picture."""
+
+    source: Base64Source | UrlSource | UploadedSource
+
+
+class ContentSource(msgspec.Struct, frozen=True, tag="content"):
+    """A document in blocks."""
+
+    content: str | list[GivenText | GivenImage]
+
+
+class GivenDocument(msgspec.Struct, frozen=True, tag="document"):
+    """A PDF or a text, with what the client says of it."""
+
+    source: Base64Source | UrlSource | PlainSource | ContentSource | UploadedSource
+    title: str | None = None
+    context: str | None = None
+
+
+class GivenSearchResult(msgspec.Struct, frozen=True, tag="search_result"):
+    """What a search of the client's found."""
+
+    source: str
+    title: str
+    content: list[GivenText]
+
+
+class GivenThinking(msgspec.Struct, frozen=True, tag="thinking"):
+    """An answer's earlier thinking, sent back: it does not go upstream again."""
+
+    thinking: str
+    signature: str | None = None
+
+
+class RedactedThinking(msgspec.Struct, frozen=True, tag="redacted_thinking"):
+    """The same, of an API that hid it."""
+
+    data: str
+
+
+class GivenToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
+    """A call in the assistant's history."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+ShownBlock = GivenText | GivenImage | GivenDocument | GivenSearchResult
+
+
+class GivenToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
+    """What a tool returned."""
+
+    tool_use_id: str
+    content: str | list[ShownBlock] | None = None
+    is_error: bool | None = None
+
+
+class InputMessage(msgspec.Struct, frozen=True):
+    """One message of the history."""
+
+    role: Literal["user", "assistant", "system"]
+    content: (
+        str
+        | list[
+            GivenText
+            | GivenImage
+            | GivenDocument
+            | GivenSearchResult
+            | GivenThinking
+            | RedactedThinking
+            | GivenToolUse
+            | GivenToolResult
+        ]
+    )
+
+
+class GivenTool(msgspec.Struct, frozen=True):
+    """A tool of the client's. Those of Anthropic's own have another `type`, and are refused by it."""
+
+    name: ToolName
+    input_schema: dict[str, Any] | None = None
+    description: str | None = None
+    type: str | None = None
+
+
+class ToolChoiceAuto(msgspec.Struct, frozen=True, tag="auto"):
+    """Call where it helps."""
+
+    disable_parallel_tool_use: bool | None = None
+
+
+class ToolChoiceAny(msgspec.Struct, frozen=True, tag="any"):
+    """Call at least one."""
+
+    disable_parallel_tool_use: bool | None = None
+
+
+class ToolChoiceTool(msgspec.Struct, frozen=True, tag="tool"):
+    """Call this one."""
+
+    name: str
+    disable_parallel_tool_use: bool | None = None
+
+
+class ToolChoiceNone(msgspec.Struct, frozen=True, tag="none"):
+    """Call none."""
+
+
+AnyToolChoice = ToolChoiceAuto | ToolChoiceAny | ToolChoiceTool | ToolChoiceNone
+
+
+class Thinking(msgspec.Struct, frozen=True):
+    """Whether to think, and how much: a budget, or as the model sees fit."""
+
+    type: Literal["enabled", "disabled", "adaptive", "between_tools"]
+    budget_tokens: Annotated[int, Meta(ge=1)] | None = None
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class SchemaFormat(msgspec.Struct, frozen=True, tag="json_schema"):
+    """JSON that fits a schema."""
+
+    schema: dict[str, Any]
+
+
+class OutputConfig(msgspec.Struct, frozen=True):
+    """How hard to try, and the form of the answer."""
+
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: SchemaFormat | None = None
+
+
+class CountTokensRequest(msgspec.Struct, frozen=True):
+    """What is to be counted: a request without what concerns only its answer."""
+
+    model: str
+    messages: list[InputMessage]
+    system: str | list[GivenText] | None = None
+    tools: Annotated[list[GivenTool], Meta(max_length=512)] | None = None
+    tool_choice: AnyToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+
+
+class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
+    """A request for a message, as far as it is honoured."""
+
+    max_tokens: Annotated[int, Meta(ge=1)]
+    stream: bool | None = None
+    stop_sequences: Annotated[list[str], Meta(max_length=64)] | None = None
+    # Accepted, as the real API does, and without effect on the answer.
+    metadata: dict[str, Any] | None = None
+
+
+# --- answer -----------------------------------------------------------------------------------------------------------
+
+
+class MessageUsage(msgspec.Struct, frozen=True):
+    """Token counts, made here with the o200k tokenizer (the web backend sends none, and nothing of its cache)."""
+
+    input_tokens: int
+    output_tokens: int
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+
+
+class TextBlock(msgspec.Struct, frozen=True, tag="text"):
+    """Words. Citations are links in them: what Anthropic's need beside (the text that is cited) is not known."""
+
+    text: str
+    citations: None = None
+
+
+class ThinkingBlock(msgspec.Struct, frozen=True, tag="thinking"):
+    """What the model shows of its thinking. Nobody has signed it."""
+
+    thinking: str
+    signature: str = ""
+
+
+class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
+    """A call."""
+
+    id: str
+    name: str
+    input: msgspec.Raw
+
+
+ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]
+
+
+class AnswerMessage(msgspec.Struct, frozen=True, tag="message"):
+    """The whole answer in one body; at the start of a stream without content."""
+
+    id: str
+    model: str
+    content: list[ContentBlock]
+    usage: MessageUsage
+    stop_reason: StopReason | None = None
+    stop_sequence: str | None = None
+    role: Literal["assistant"] = "assistant"
+
+
+class TokenCount(msgspec.Struct, frozen=True):
+    """How many tokens a request is."""
+
+    input_tokens: int
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+class MessageStart(msgspec.Struct, frozen=True, tag="message_start"):
+    """The first event."""
+
+    message: AnswerMessage
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Says nothing, as the real API does after the first event."""
+
+
+class ContentBlockStart(msgspec.Struct, frozen=True, tag="content_block_start"):
+    """A block begins, empty."""
+
+    index: int
+    content_block: ContentBlock
+
+
+class AddedText(msgspec.Struct, frozen=True, tag="text_delta"):
+    """More words."""
+
+    text: str
+
+
+class AddedThinking(msgspec.Struct, frozen=True, tag="thinking_delta"):
+    """More thinking."""
+
+    thinking: str
+
+
+class AddedInput(msgspec.Struct, frozen=True, tag="input_json_delta"):
+    """More of a call's input, as JSON text."""
+
+    partial_json: str
+
+
+class ContentBlockDelta(msgspec.Struct, frozen=True, tag="content_block_delta"):
+    """More of the block that is open."""
+
+    index: int
+    delta: AddedText | AddedThinking | AddedInput
+
+
+class ContentBlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):
+    """The block is whole."""
+
+    index: int
+
+
+class MessageEnd(msgspec.Struct, frozen=True):
+    """Why a message ended."""
+
+    stop_reason: StopReason
+    stop_sequence: str | None = None
+
+
+class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):
+    """The end of the message; its usage is that of the whole."""
+
+    delta: MessageEnd
+    usage: MessageUsage
+
+
+class MessageStop(msgspec.Struct, frozen=True, tag="message_stop"):
+    """The last event."""
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+class MessagesErrorBody(msgspec.Struct, frozen=True):
+    """The inside of an error. The envelope has no place for the field's name, so that is in the message."""
+
+    type: str
+    message: str
+
+
+class MessagesError(msgspec.Struct, frozen=True, tag="error"):
+    """An error's body, and the last event of a stream that failed."""
+
+    error: MessagesErrorBody
+    request_id: str | None = None

@@ -1,0 +1,155 @@
+"""An answer's events as what an Anthropic client reads: the events of a message, or one message.
+
+    message_start, ping, one block after the other, message_delta, message_stop
+    a block: content_block_start, content_block_delta..., content_block_stop
+
+Rule: blocks come one after the other, as in the whole message: words and thinking in the order they were written, then
+the calls. Or one `error` and nothing after it.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from shim.apis.data_lines import line_safe
+from shim.apis.messages.errors import event_of
+from shim.apis.messages.events import event
+from shim.apis.messages.read import CALL, TOOL_USE, MessageOptions
+from shim.apis.messages.wire import (
+    AddedInput,
+    AddedText,
+    AddedThinking,
+    AnswerMessage,
+    ContentBlock,
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    MessageDelta,
+    MessageEnd,
+    MessageStart,
+    MessageStop,
+    MessageUsage,
+    Ping,
+    StopReason,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+)
+from shim.protocol.api import AnswerInfo
+from shim.protocol.counting.usage import Usage
+from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
+from shim.protocol.transcript import Transcript, thought_piece
+
+_STOP_REASONS: dict[str, StopReason] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "content_filter": "refusal",
+    "tool_calls": "tool_use",
+}
+_NOTHING = Usage(0, 0)
+
+
+class MessageWriter:
+    """Writes a streamed answer: `head` first, then `receive` for whatever has happened."""
+
+    def __init__(self, answer: AnswerInfo, options: MessageOptions) -> None:
+        self._answer, self._thinking = answer, options.thinking
+        self._index = 0  # of the block that is open, or comes next
+        self._open: type[ContentBlock] | None = None
+        self._around = (b"", b"")  # the bytes around the text of a delta of the open block
+
+    def head(self) -> bytes:
+        """The message without its content. What a long prompt counts is told at the end: counting takes a while."""
+        prompt = (self._answer.counted or _NOTHING).prompt
+        return event(MessageStart(_message(self._answer, [], MessageUsage(prompt, 0)))) + event(Ping())
+
+    def receive(self, events: Sequence[Event], _choice: int) -> bytes:
+        """The events of this API for `events`, joined: what has arrived together is sent together."""
+        written: list[bytes] = []
+        for one in events:
+            match one:
+                case TextDelta(text=text) | Citation(text=text):
+                    if text:
+                        self._turn_to(TextBlock, written)
+                        self._add(text, written)
+                case ReasoningDelta() if self._thinking:
+                    if text := thought_piece(one, goes_on=self._open is ThinkingBlock):
+                        self._turn_to(ThinkingBlock, written)
+                        self._add(text, written)
+                case Called():
+                    self._close(written)
+                    empty = msgspec.structs.replace(_tool_use(one), input=msgspec.Raw(b"{}"))
+                    written.append(event(ContentBlockStart(self._index, empty)))
+                    written.append(event(ContentBlockDelta(self._index, AddedInput(one.arguments))))
+                    self._open = ToolUseBlock
+                case Finished():
+                    self._close(written)
+                    end = MessageEnd(*_end_of(self._answer.transcripts[0]))
+                    written += event(MessageDelta(end, _usage(self._answer.usage))), event(MessageStop())
+                case Failed(error=error):
+                    written.append(event_of(error))
+        return b"".join(written)
+
+    def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:
+        """Have a block of this kind open."""
+        if self._open is kind:
+            return
+        self._close(written)
+        self._open = kind
+        written.append(event(ContentBlockStart(self._index, kind(""))))
+        # Only the text differs from delta to delta, so the bytes around it are made once.
+        delta, hole = (AddedText(""), b'"text":') if kind is TextBlock else (AddedThinking(""), b'"thinking":')
+        before, after = event(ContentBlockDelta(self._index, delta)).split(hole + b'""')
+        self._around = before + hole, after
+
+    def _add(self, text: str, written: list[bytes]) -> None:
+        before, after = self._around
+        written += before, line_safe(_encode(text)), after
+
+    def _close(self, written: list[bytes]) -> None:
+        if self._open is not None:
+            written.append(event(ContentBlockStop(self._index)))
+            self._index, self._open = self._index + 1, None
+
+
+def message(answer: AnswerInfo, options: MessageOptions) -> bytes:
+    """The whole answer as one message."""
+    transcript = answer.transcripts[0]
+    content = list(_blocks(transcript, thinking=options.thinking))
+    whole = _message(answer, content, _usage(answer.usage))
+    reason, stop = _end_of(transcript)
+    return _encode(msgspec.structs.replace(whole, stop_reason=reason, stop_sequence=stop))
+
+
+def _blocks(transcript: Transcript, *, thinking: bool) -> Iterator[ContentBlock]:
+    text, told = transcript.text, 0
+    for place, thought in transcript.thoughts if thinking else ():
+        if place > told:
+            yield TextBlock(text[told:place])
+            told = place
+        yield ThinkingBlock(thought)
+    if told < len(text):
+        yield TextBlock(text[told:])
+    yield from map(_tool_use, transcript.calls)
+
+
+def _tool_use(called: Called) -> ToolUseBlock:
+    id = TOOL_USE + called.id.removeprefix(CALL)
+    return ToolUseBlock(id, called.name, msgspec.Raw(called.arguments.encode()))
+
+
+def _end_of(transcript: Transcript) -> tuple[StopReason, str | None]:
+    if transcript.stop is not None:
+        return "stop_sequence", transcript.stop
+    return _STOP_REASONS[transcript.finish_reason or "stop"], None
+
+
+def _message(answer: AnswerInfo, content: list[ContentBlock], usage: MessageUsage) -> AnswerMessage:
+    return AnswerMessage(f"msg_{answer.id}", answer.model, content, usage)
+
+
+def _usage(usage: Usage) -> MessageUsage:
+    return MessageUsage(usage.prompt, usage.completion)
+
+
+_encode = msgspec.json.Encoder().encode
