@@ -200,7 +200,9 @@ async def _streamed(
             except GatewayError as error:
                 call.failure = error
                 return call.api.break_off(error)
-        return await opening.result().run(timed)
+        last = await opening.result().run(timed)
+        call.first_byte = call.first_byte or time.perf_counter()  # a short answer is its last piece alone
+        return last
 
     def break_off(error: GatewayError) -> bytes:
         call.failure = error
