@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 
 import httpx
 import pytest
@@ -36,8 +37,11 @@ def pooled(start_gateway, upstream):
 
 def test_a_line_names_account_key_slug_code_tries_and_times(pooled):
     listed = httpx.get(f"{pooled.base_url}/tokens/api/accounts", headers=ADMIN, trust_env=False).json()["accounts"]
-    for stream in (False, True):
+    for number, stream in enumerate((False, True), 1):
         assert pooled.post(CHAT, ask(stream=stream), Authorization="Bearer sk-two").status_code == 200
+        wait_until = time.monotonic() + 20  # the line comes after the last byte
+        while len(lines_of(pooled)) < number and time.monotonic() < wait_until:
+            time.sleep(0.01)
         (line,) = lines_of(pooled)[-1:]
         said = fields_of(line)
         assert said["account"] == listed[0]["id"]
