@@ -18,16 +18,17 @@ import msgspec
 
 from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
-from shim.errors import GatewayError, RequestError, UpstreamError
+from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream
 from shim.http.answering import ApiCall
+from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.prompt import Prompt
 from shim.settings import Settings
 from shim.transport.base import read_reply
-from shim.transport.codings import CodingError, Decoder, TooLargeError, decode_body
+from shim.transport.codings import CodingError, Decoder, TooLargeError
 
 _JSON = {"content-type": "application/json"}
 _PIECE = 64 * 1024  # of a whole answer: what upstream says is read in pieces, and a piece can't be endless
@@ -113,7 +114,9 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
     call = ApiCall(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
     try:
         gateway.caller(CHAT.credential(incoming.headers))  # nothing is decoded for a stranger
-        asked = call.read(_decoded_request(incoming, settings.max_request_bytes))
+        asked = call.read(
+            decoded_body(incoming.body, incoming.headers.get("content-encoding", ""), settings.max_request_bytes)
+        )
         if not is_one_call(asked.asked.prompt, settings):
             return None
         wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
@@ -241,24 +244,6 @@ class Crossing:
     def _open(self, live: LiveTurn) -> Exchange:
         self._call.exchange, self._over = self._call.gateway.exchange(self._asked, self._wanted, [live]), False
         return self._call.exchange
-
-
-def _decoded_request(incoming: Incoming, limit: int) -> bytes:
-    """The body with its coding undone. Raises RequestError: 415 for a coding that is not known, 413 beyond `limit`
-    bytes, 400 for one that is damaged."""
-    coding = incoming.headers.get("content-encoding", "")
-    try:
-        Decoder(coding)
-    except CodingError:
-        text = f"The content encoding {coding[:40]!r} is not known here: send gzip, deflate, br, zstd or none"
-        raise RequestError(text, status=415, code="unknown_content_encoding") from None
-    try:
-        return decode_body(incoming.body, coding, limit)
-    except TooLargeError:
-        text = "The request body is larger than this gateway accepts"
-        raise RequestError(text, status=413, code="request_too_large") from None
-    except CodingError as error:
-        raise RequestError(f"The request body can't be decoded: {error}", code="invalid_content_encoding") from None
 
 
 async def _reply(response: ReceivedResponse) -> HttpReply:
