@@ -10,7 +10,9 @@ AUTHORIZATION only clients on this machine are answered.
 
 What mitmproxy does not allow: on a streamed flow the head is out before upstream's first event, so an answer that fails
 before it begins is told in the stream and not by a status; where the connection to upstream can't be made, or breaks,
-so does the client's; silence ends by `tcp_timeout`. With `bridge_inline=false` the app answers all, free of these.
+so does the client's; silence ends by `tcp_timeout`; an upstream that sends trailers (ChatGPT sends none) makes
+mitmproxy itself fail, and the client waits for its own time-out. With `bridge_inline=false` the app answers all, free
+of these.
 
 Rule: every hook is guarded. A failure is answered here, and a client's Authorization goes nowhere it was not sent to.
 """
@@ -73,6 +75,7 @@ class Bridge:
     def running(self) -> None:
         """Begin to serve."""
         options.adapt(self._settings)
+        log.info("%s", options.which_upstream(self._settings))
         self._serving = asyncio.create_task(self._serve())
 
     def done(self) -> None:
@@ -92,6 +95,8 @@ class Bridge:
     @guarded
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer what is meant for us: as the upstream call, or by the app."""
+        if (mapped := ctx.master.addons.get("maplocal")) is not None:
+            mapped.request(flow)  # mitmproxy asks it only after scripts, when the call would be upstream's already
         if flow.response is not None or flow.error is not None or not flow.live:
             return  # another addon has answered or ended it (proxyauth, block_list, map_local): mitmproxy's convention
         if not rewriting.is_ours(flow, ctx.options.bridge_host):

@@ -8,6 +8,7 @@ from typing import Any
 
 from mitmproxy import ctx, exceptions  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.addonmanager import Loader  # type: ignore[import-not-found,unused-ignore]
+from mitmproxy.proxy.mode_specs import ProxyMode, ReverseMode  # type: ignore[import-not-found,unused-ignore]
 
 from shim.settings import SettingError, Settings, describe, load_settings
 
@@ -30,9 +31,27 @@ def read() -> tuple[Settings, re.Pattern[str]]:
         raise exceptions.OptionsError("bridge: stream_large_bodies would send requests on before they are read")
     given: dict[str, Any] = {name.lower(): getattr(ctx.options, name.lower()) or None for name, _, _ in describe()}
     try:
-        return load_settings(flags=given), re.compile(ctx.options.bridge_pass or _NOTHING)
+        settings = load_settings(flags=given)
+        if settings.chatgpt_base_url == Settings().chatgpt_base_url and (target := reverse_target()):
+            settings = load_settings(flags=given | {"chatgpt_base_url": target})
+        return settings, re.compile(ctx.options.bridge_pass or _NOTHING)
     except (SettingError, re.error) as error:
         raise exceptions.OptionsError(f"bridge: {error}") from error
+
+
+def reverse_target() -> str | None:
+    """The address of reverse mode, which stands for upstream where CHATGPT_BASE_URL does not name it."""
+    modes = [ProxyMode.parse(mode) for mode in ctx.options.mode]
+    targets = [mode.data.partition("@")[0].rstrip("/") for mode in modes if isinstance(mode, ReverseMode)]
+    return next((target for target in targets if target.startswith(("http://", "https://"))), None)
+
+
+def which_upstream(settings: Settings) -> str:
+    """For the log: who upstream is, and what said so."""
+    upstream, target = ", ".join(settings.chatgpt_base_url), reverse_target()
+    if target is None or target in settings.chatgpt_base_url:
+        return f"upstream is {upstream}"
+    return f"upstream is {upstream} (CHATGPT_BASE_URL); the target of reverse mode, {target}, is not used for calls"
 
 
 def adapt(settings: Settings) -> None:

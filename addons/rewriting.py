@@ -19,6 +19,7 @@ from shim.settings import Settings
 
 _LOOPBACK = "127.0.0.1"
 _FRAMED = (b"h2", b"h3")  # these have frames of their own
+_VERSION = "chat2api_http_version"  # that the client's request came in
 _OURS = ("authorization", "proxy-authorization", "cookie")
 
 
@@ -50,6 +51,7 @@ def check_client(flow: http.HTTPFlow, settings: Settings) -> None:
 
 def become(flow: http.HTTPFlow, call: HttpRequest) -> None:
     """The flow is the upstream call from here on."""
+    flow.metadata[_VERSION] = flow.request.http_version
     headers = call.headers | {"host": urlsplit(call.url).netloc}
     flow.request = http.Request.make(call.method, call.url, call.body, headers)
 
@@ -84,8 +86,11 @@ def answer(flow: http.HTTPFlow, answered: HttpReply) -> None:
 
 
 def begin_stream(flow: http.HTTPFlow, headers: dict[str, str]) -> None:
-    """The answer is a stream of ours, with nothing of upstream's head. In HTTP/1 it is chunked, so that a cut shows."""
+    """The answer is a stream of ours, with nothing of upstream's head. In HTTP/1.1 it is chunked, so that a cut shows;
+    clients of HTTP/1.0 don't know chunks, and theirs ends with the connection."""
     framing = {} if flow.client_conn.alpn in _FRAMED else {"transfer-encoding": "chunked"}
+    if flow.metadata.get(_VERSION) == "HTTP/1.0":
+        framing, flow.response.http_version = {"connection": "close"}, "HTTP/1.0"
     flow.response.headers.clear()
     flow.response.headers.update(headers | framing)
 
@@ -106,7 +111,12 @@ def _scheme(flow: http.HTTPFlow) -> str:
 
 def is_ours(flow: http.HTTPFlow, host: str) -> bool:
     """Whether the client means us: it calls us by our own address, or an API at `host` that we answer for."""
-    return is_reverse(flow) or flow.request.pretty_host == host
+    # Names are the same in every case, and with the dot of the root behind them.
+    return is_reverse(flow) or _plain(flow.request.pretty_host) == _plain(host)
+
+
+def _plain(host: str) -> str:
+    return host.lower().removesuffix(".")
 
 
 def is_reverse(flow: http.HTTPFlow) -> bool:

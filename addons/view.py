@@ -154,7 +154,7 @@ class ConversationView:
         return 2.0 if is_shown(metadata.flow) else -1.0
 
     def prettify(self, data: bytes, metadata: Any) -> str:
-        """The page."""
+        """The page; a body of any other flow as text."""
         return page_of(metadata.flow) if is_shown(metadata.flow) else data.decode(errors="replace")
 
 
@@ -189,7 +189,7 @@ def register() -> None:
 
 
 class DebugView:
-    """The addon."""
+    """The hooks and commands. It keeps nothing itself: what it hears is in the flows."""
 
     def load(self, loader: Loader) -> None:
         """Declare the option, offer the view."""

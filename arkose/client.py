@@ -14,7 +14,7 @@ from arkose.errors import FETCH_FAILED, SERVICE_REQUIRED, ArkoseError
 
 MAX_CLIENTS = 1000
 """Transfers at a time; curl_cffi's own default of 10 would make the eleventh exchange wait."""
-# A token has some hundred characters; more than this is a page, or somebody who means ill.
+# A token has some hundred characters; what is longer than this is none.
 MAX_ANSWER_BYTES = 1 << 20
 
 

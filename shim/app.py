@@ -1,6 +1,5 @@
 """The Litestar application: routes, the exception map, and a lifespan that makes and closes what they share."""
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -27,6 +26,7 @@ from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
+from shim.server import logs
 from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
@@ -58,7 +58,7 @@ def create_app(
     async def provide_gateway() -> Gateway:
         return state["gateway"]
 
-    async def provide_roster() -> AccountPool:
+    async def provide_pool() -> AccountPool:
         return state["gateway"].leases.pool
 
     @asynccontextmanager
@@ -67,6 +67,7 @@ def create_app(
             state["gateway"] = opened
             async with around():
                 yield
+        logs.flush()
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
     described = openapi_route(
@@ -75,7 +76,10 @@ def create_app(
     routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
-        dependencies={"gateway": Provide(provide_gateway), "roster": Provide(provide_roster)},
+        dependencies={
+            "gateway": Provide(provide_gateway, use_cache=True),
+            "pool": Provide(provide_pool, use_cache=True),
+        },
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
         cors_config=_cors(settings),
@@ -90,7 +94,7 @@ def create_app(
 def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.set_up(settings.log_level)
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
 

@@ -17,7 +17,7 @@ from shim.errors import RequestError
 
 Schema = dict[str, Any]
 
-# Of JSON. The schemas that programs send have a few thousand.
+# Of JSON, which bounds everything below before any of it is begun.
 _MAX_BYTES = 262_144
 # Levels, references included; the library's own recursion has no limit for values.
 _MAX_DEPTH = 128

@@ -15,6 +15,7 @@ share a token can be joined at it. Where they don't agree, a longer slice is tak
 import asyncio
 import re
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,9 +24,11 @@ from pathlib import Path
 from typing import Protocol
 from unicodedata import category
 
+from shim import heap
+
 # Characters: 0.1 ms of prose, 1.2 ms of random Unicode; handing work to the thread costs 0.05 ms.
 SLICE = 4096
-# Bytes of a token.
+# Bytes that a token has at most.
 _LONGEST = 128
 # Characters; what follows changes no token farther away than a few of the longest.
 _OVERLAP = 512
@@ -65,6 +68,8 @@ _CAPITALS = re.compile("[A-ZÀ-ÖØ-ÞΑ-ΩА-ЯＡ-Ｚ]+")
 _HALVES = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
+_loading = threading.Lock()
+
 
 class Encoder(Protocol):
     """What is used of tiktoken's compiled part."""
@@ -78,14 +83,21 @@ class Encoder(Protocol):
 
 @cache
 def load() -> Encoder:
-    """The encoder, made at the first call: 0.2 s, half of it with the GIL held, and 50 MB.
+    """The encoder, made at the first call: 0.2 s, half of it with the GIL held, and 43 MB.
 
     A process that is going to fork calls this before, so that its children share the memory.
     """
+    with _loading:  # two that come at once would make two
+        return _made()
+
+
+@cache
+def _made() -> Encoder:
     # Not tiktoken.Encoding, which keeps the vocabulary as a dict beside it: 25 MB that only special tokens need.
     from tiktoken._tiktoken import CoreBPE  # type: ignore[import-not-found]  # noqa: PLC0415
 
     encoder: Encoder = CoreBPE(read_vocabulary(), {}, _PATTERN)
+    heap.give_back()  # what the vocabulary took meanwhile: 14 MB
     return encoder
 
 
@@ -125,8 +137,19 @@ async def total(texts: Iterable[str]) -> int:
                 yield from ((SLICE, len(tokens)) for _, tokens in slices(text))
 
     steps = steps_of_all()
+
+    def count_slice() -> tuple[int, int] | None:
+        """The cost and the tokens of as many steps as make a slice; None where none is left."""
+        spent = found = 0
+        for cost, counted in steps:
+            spent += cost
+            found += counted
+            if spent >= SLICE:
+                break
+        return (spent, found) if spent else None
+
     tokens = 0
-    while step := await loop.run_in_executor(_thread(), _count_slice, steps):
+    while step := await loop.run_in_executor(_thread(), count_slice):
         tokens += step[1]
     return tokens
 
@@ -150,9 +173,24 @@ def cut(text: str, tokens: int) -> str:
     """
     for start, encoded in slices(text):
         if len(encoded) > tokens:
-            return text[: start + _kept(text[start : start + _LONGEST * (tokens + 1)], encoded, tokens)]
+            rest = text[start : start + _LONGEST * (tokens + 1)]
+            break
         tokens -= len(encoded)
-    return text
+    else:
+        return text
+    whole = tokens
+    end = 0
+    while whole:
+        try:
+            end = len(load().decode_bytes(encoded[:whole]).decode())
+            break
+        except UnicodeDecodeError:
+            whole -= 1
+    # A token may hold the end of one character and the beginning of the next.
+    if whole < tokens:
+        while count(rest[: end + 1]) <= tokens:
+            end += 1
+    return text[: start + end]
 
 
 class RunningCount:
@@ -239,17 +277,6 @@ def _is_in_number(text: str, start: int, place: int) -> bool:
     return (place - begin) % 3 != 0
 
 
-def _count_slice(steps: Iterator[tuple[int, int]]) -> tuple[int, int] | None:
-    """The cost and the tokens of as many steps as make a slice; None where none is left."""
-    spent = tokens = 0
-    for cost, counted in steps:
-        spent += cost
-        tokens += counted
-        if spent >= SLICE:
-            break
-    return (spent, tokens) if spent else None
-
-
 def _cost(text: str) -> int:
     return len(text) + _PER_TEXT
 
@@ -265,19 +292,3 @@ def _encode(text: str) -> list[int]:
         return load().encode_ordinary(text)
     except UnicodeEncodeError:
         return load().encode_ordinary(_HALVES.sub(_REPLACEMENT, text))
-
-
-def _kept(text: str, encoded: list[int], tokens: int) -> int:
-    """How many characters of `text`, which begins with `encoded`, are `tokens` tokens."""
-    whole = tokens
-    end = 0
-    while whole:
-        try:
-            end = len(load().decode_bytes(encoded[:whole]).decode())
-            break
-        except UnicodeDecodeError:
-            whole -= 1
-    if whole < tokens:  # a token may hold the end of one character and the beginning of the next
-        while count(text[: end + 1]) <= tokens:
-            end += 1
-    return end

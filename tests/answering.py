@@ -27,11 +27,13 @@ class FakeAnswer:
         place: AnswerPlace | None = None,
         api: Api = CHAT,
         options: Any = None,
+        answered_by: AnsweredBy | None = None,
     ) -> None:
         self.id, self.created, self.model = id, created, model
         self.transcripts = [Transcript() for _ in range(choices)]
         self._count = count or (lambda _transcripts: Usage(0, 0))
         self._place = place
+        self._answered_by = answered_by or AnsweredBy()
         self._api = api
         self._options = ChatOptions() if options is None else options
         self.writer = api.stream(self, self._options)
@@ -41,7 +43,7 @@ class FakeAnswer:
         return self._count(self.transcripts)
 
     def answered_by(self, _choice: int) -> AnsweredBy:
-        return AnsweredBy()
+        return self._answered_by
 
     def place(self, _choice: int) -> AnswerPlace | None:
         return self._place

@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -24,10 +26,13 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
     "small": parts.small,
     "bursts": parts.bursts,
     "paced": parts.paced,
-    "latency": parts.latency,
+    "crowd": parts.crowd,
+    "rush": parts.rush,
     "addon": parts.addon,
     "hard": hard,
 }
+OpenBench = Callable[[Path, Callable[[str], None]], AbstractContextManager[Bench]]
+Busy = dict[str, tuple[float, float]]
 _PROOFS = "pow"
 _SELECTION = "selection"
 _TOKENS = "tokens"
@@ -39,21 +44,31 @@ _NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
 @click.option("--quick", is_flag=True, help="Very small sizes: shows that it works, not how fast.")
 @click.option("--only", multiple=True, type=click.Choice(_NAMES), help="Just this part; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("bench-out"), help="Folder for what is written.")
-def main(*, quick: bool, only: tuple[str, ...], out: Path) -> None:
-    """Measure the gateway against a bare pass-through of the same upstream bytes."""
+@click.option("--other", multiple=True, metavar="NAME=URL", help="A gateway that runs already; may be repeated.")
+@click.option("--upstream-port", type=int, help="Where the bench's upstream listens, for other gateways to be set to.")
+def main(*, quick: bool, only: tuple[str, ...], out: Path, other: tuple[str, ...], upstream_port: int | None) -> None:
+    """Measure the gateway against a bare pass-through of the same upstream bytes.
+
+    To measure another gateway beside it, set that one's upstream to http://127.0.0.1:PORT/proof, start it, and name it:
+    --upstream-port PORT --other NAME=http://127.0.0.1:5005.
+    """
     console = Console()
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     sizes = QUICK if quick else FULL
     out.mkdir(parents=True, exist_ok=True)
-    report = Report(_measure([name for name in _NAMES if name in (only or _NAMES)], sizes, console), sizes)
+    named = dict(one.split("=", 1) for one in other)
+    busy: dict[str, tuple[float, float]] = {}
+    open_bench = partial(bench, sizes, others=named, upstream_port=upstream_port)
+    names = [name for name in _NAMES if name in (only or _NAMES)]
+    report = Report(_measure(names, sizes, console, open_bench, busy), sizes, busy)
     print_tables(report, console)
     write_json(report, out / "bench.json")
     plot(report, out / "bench.png")
     console.print(f"{out / 'bench.json'}, {out / 'bench.png'}")
 
 
-def _measure(names: list[str], sizes: Sizes, console: Console) -> list[Row]:
+def _measure(names: list[str], sizes: Sizes, console: Console, open_bench: OpenBench, busy: Busy) -> list[Row]:
     rows: list[Row] = []
     columns = SpinnerColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console, transient=True) as progress:
@@ -62,19 +77,23 @@ def _measure(names: list[str], sizes: Sizes, console: Console) -> list[Row]:
         def tell(text: str) -> None:
             progress.update(task, description=text)
 
-        for found in _parts(names, sizes, tell):
+        for found in _parts(names, sizes, tell, open_bench, busy):
             rows += found
             progress.advance(task)
     return rows
 
 
-def _parts(names: list[str], sizes: Sizes, tell: Callable[[str], None]) -> Iterator[list[Row]]:
+def _parts(
+    names: list[str], sizes: Sizes, tell: Callable[[str], None], open_bench: OpenBench, busy: Busy
+) -> Iterator[list[Row]]:
     """The rows of each part, servers running only as long as they are needed."""
     served = [name for name in names if name in _SERVED]
     if served:
-        with tempfile.TemporaryDirectory(prefix="chat2api-bench-") as folder, bench(sizes, Path(folder), tell) as made:
+        with tempfile.TemporaryDirectory(prefix="chat2api-bench-") as folder, open_bench(Path(folder), tell) as made:
             for name in served:
+                made.part = name
                 yield _SERVED[name](made)
+            busy.update(made.busy)
     if _PROOFS in names:
         yield proofs(sizes, tell)
     if _SELECTION in names:

@@ -1,4 +1,4 @@
-"""The three servers of a run and what can be asked of them: make this load and tell what it cost you."""
+"""The servers of a run and what can be asked of them: make this load and tell what it cost you."""
 
 import subprocess
 import sys
@@ -10,17 +10,16 @@ from statistics import median
 import msgspec
 
 from scripts.benchmark.load import Order, Outcome
-from scripts.benchmark.servers import PROJECT, Server, environment_of, gateway, pass_through, upstream
+from scripts.benchmark.servers import PROJECT, Target, environment_of, gateway, pass_through, upstream
 from scripts.benchmark.sizes import Sizes
+from scripts.benchmark.upstream import CHAT_PATH, PROOFS, TURN_PATH
 
-UPSTREAM, PASS_THROUGH, GATEWAY = "upstream", "pass-through", "chat2api"
-SERVERS = (UPSTREAM, PASS_THROUGH, GATEWAY)
+UPSTREAM, RAW, PASS_THROUGH, GATEWAY = "upstream", "raw sockets", "pass-through", "chat2api"
 
 Load = Mapping[str, object]
 """Fields of an order: what is asked for, whoever is asked."""
 
-_CHAT_PATH = "/v1/chat/completions"
-_TURN_PATH = "/backend-anon/conversation"
+_NOTED_SECONDS = 0.2  # shorter loads say nothing of who is busy
 _COMPLETE = 0.99  # the pass-through may cut a word in two, which is then not counted
 
 
@@ -48,32 +47,53 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Bench:
-    """The servers by name, the sizes, and whom to tell what is under way."""
+    """The servers by name (upstream first, the gateways that were named last), the sizes, and whom to tell what is
+    under way."""
 
-    def __init__(self, servers: dict[str, Server], sizes: Sizes, folder: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, servers: dict[str, Target], sizes: Sizes, folder: Path, tell: Callable[[str], None]) -> None:
         self.servers = servers
         self.sizes = sizes
         self.folder = folder
         self.tell = tell
+        self.part = ""  # which is measured
 
-    def order(self, server: Server, **fields: object) -> Order:
-        """An order to call `server`, whichever of the three it is."""
-        path = _TURN_PATH if server is self.servers[UPSTREAM] else _CHAT_PATH
-        return msgspec.convert({"port": server.port, "path": path, **fields}, Order)
+        self.busy: dict[str, tuple[float, float]] = {}
+        """By part: how much of a core the load and upstream used at most; who needs all of it is measured itself"""
 
-    def cost(self, server: Server, *loads: Load) -> Cost:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Whoever stands between the load and upstream."""
+        return tuple(name for name in self.servers if name != UPSTREAM)
+
+    def order(self, server: Target, **fields: object) -> Order:
+        """An order to call `server`, whichever of them it is."""
+        path = TURN_PATH if server is self.servers[UPSTREAM] else server.path + CHAT_PATH
+        return msgspec.convert({"host": server.host, "port": server.port, "path": path, **fields}, Order)
+
+    def cost(self, server: Target, *loads: Load) -> Cost:
         """Run the loads, one after the other, and read the server's CPU clocks around them. Raises LoadError."""
         orders = [self.order(server, **fields) for fields in loads]
         self._connections()
         before = server.cpu()
         for order in orders:
-            run(order)
+            self.run(order)
         seconds = server.cpu() - before
         requests, chunks = sum(one.requests for one in orders), sum(one.requests * one.chunks for one in orders)
         return Cost(seconds, requests, chunks, self._connections())
 
-    def costs(self, *loads: Load, names: tuple[str, ...] = SERVERS) -> dict[str, list[Cost]]:
+    def run(self, order: Order) -> Outcome:
+        """Make the calls, and note how busy the load and upstream are meanwhile. Raises LoadError."""
+        before = self.servers[UPSTREAM].cpu()
+        outcome = run(order)
+        if outcome.seconds > _NOTED_SECONDS:
+            used = (outcome.cpu / outcome.seconds, (self.servers[UPSTREAM].cpu() - before) / outcome.seconds)
+            known = self.busy.get(self.part, (0.0, 0.0))
+            self.busy[self.part] = (max(known[0], used[0]), max(known[1], used[1]))
+        return outcome
+
+    def costs(self, *loads: Load) -> dict[str, list[Cost]]:
         """The cost for each server, `repeats` times in turns, after a first time that is not counted."""
+        names = self.names
         found: dict[str, list[Cost]] = {name: [] for name in names}
         for turn in range(self.sizes.repeats + 1):
             for name in names:
@@ -89,13 +109,26 @@ class Bench:
 
 
 @contextmanager
-def bench(sizes: Sizes, folder: Path, tell: Callable[[str], None]) -> Iterator[Bench]:
-    """Upstream, pass-through and gateway, running."""
+def bench(
+    sizes: Sizes,
+    folder: Path,
+    tell: Callable[[str], None],
+    *,
+    others: Mapping[str, str] | None = None,
+    upstream_port: int | None = None,
+) -> Iterator[Bench]:
+    """Upstream, both pass-throughs and the gateway, running. `others`: base URLs of gateways that run already, in front
+    of the upstream at `upstream_port`."""
     with ExitStack() as stack:
-        source = stack.enter_context(upstream(folder))
-        plain = stack.enter_context(pass_through(folder, source.port))
-        real = stack.enter_context(gateway(folder, source.port))
-        yield Bench({UPSTREAM: source, PASS_THROUGH: plain, GATEWAY: real}, sizes, folder, tell)
+        source = stack.enter_context(upstream(folder, upstream_port))
+        servers: dict[str, Target] = {
+            UPSTREAM: source,
+            RAW: stack.enter_context(pass_through(folder, source.port, "raw")),
+            PASS_THROUGH: stack.enter_context(pass_through(folder, source.port, "aiohttp")),
+            GATEWAY: stack.enter_context(gateway(folder, source.port, prefix=PROOFS)),
+        }
+        servers |= {name: Target(name, url) for name, url in (others or {}).items()}
+        yield Bench(servers, sizes, folder, tell)
 
 
 def run(order: Order) -> Outcome:
@@ -125,11 +158,12 @@ def finished(process: subprocess.Popen[str], order: Order) -> Outcome:
         raise LoadError(f"the load failed: {complaint[-2000:]}")
     outcome = msgspec.json.decode(told.splitlines()[-1], type=Outcome)
     wanted = order.requests * order.chunks
-    if not order.hold and outcome.words < wanted * _COMPLETE:
+    if not order.hold and not order.lossy and outcome.words < wanted * _COMPLETE:
         raise LoadError(f"{outcome.words} words arrived instead of {wanted} ({order.path})")
     return outcome
 
 
 def spread(values: list[float]) -> float:
     """How far apart the values are: (largest - smallest) / median."""
-    return (max(values) - min(values)) / median(values)
+    middle = median(values)
+    return (max(values) - min(values)) / middle if middle else 0.0

@@ -6,6 +6,7 @@ Rule: cheap. It finds where an answer ends and counts words; it parses nothing e
 import asyncio
 import sys
 import time
+from collections import Counter
 from typing import cast
 
 import msgspec
@@ -16,6 +17,7 @@ from scripts.benchmark.upstream import WORD
 _WORD = WORD.encode()
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LENGTH = b"content-length: "
+_RETRY_AFTER = b"\r\nretry-after: "
 _TAIL = 64  # bytes of an answer that are remembered
 
 
@@ -24,7 +26,7 @@ class Order(msgspec.Struct, frozen=True):
     upstream shall do.
 
     `token` is sent as the caller's own account. `hold`: one round; say "ready" when every answer has begun, then keep
-    them open until standard input ends.
+    them open until standard input ends. `lossy`: answers without a word are counted rather than an error.
     """
 
     port: int
@@ -38,6 +40,8 @@ class Order(msgspec.Struct, frozen=True):
     hold: bool = False
     deadline: float = 120.0
     token: str = ""
+    host: str = "127.0.0.1"
+    lossy: bool = False
 
     @property
     def requests(self) -> int:
@@ -46,10 +50,15 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """Words that arrived, and for each call the seconds until the first of them."""
+    """Words that arrived, and for each call that got one the seconds until the first of them. `seconds` is from the
+    first request to the end of the last answer, `cpu` what the load itself used meanwhile. `failed`: answers without a
+    word by their status, with "+retry-after" where they name one; "lost" where the connection broke."""
 
     words: int
     first: list[float]
+    seconds: float = 0.0
+    cpu: float = 0.0
+    failed: dict[str, int] = {}
 
 
 class AnswerError(Exception):
@@ -71,6 +80,7 @@ class Connection(asyncio.Protocol):
         self.tail = b""
         self._head: bytes | None = b""
         self._left: int | None = None
+        self.status = ""
 
     async def call(self, request: bytes) -> float:
         """Seconds until the first word; returns when the answer has ended. Raises AnswerError."""
@@ -120,6 +130,7 @@ class Connection(asyncio.Protocol):
         """The part of `data` that is body; nothing while the head is not complete."""
         head, end, body = data.partition(b"\r\n\r\n")
         self._head = None if end else data
+        self.status = head[9:12].decode() + ("+retry-after" if _RETRY_AFTER in head.lower() else "")
         if end and (at := head.lower().find(_LENGTH)) >= 0:
             self._left = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0])
         return body
@@ -130,7 +141,7 @@ def request_bytes(order: Order) -> bytes:
     prompt = f"chunks={order.chunks} block={order.block} every={order.every}"
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": prompt}], "stream": order.stream}
     encoded = msgspec.json.encode(body)
-    head = f"POST {order.path} HTTP/1.1\r\nHost: 127.0.0.1:{order.port}\r\nContent-Type: application/json\r\n"
+    head = f"POST {order.path} HTTP/1.1\r\nHost: {order.host}:{order.port}\r\nContent-Type: application/json\r\n"
     if order.token:
         head += f"Authorization: Bearer {order.token}\r\n"
     return f"{head}Content-Length: {len(encoded)}\r\n\r\n".encode() + encoded
@@ -141,16 +152,31 @@ async def run(order: Order) -> Outcome:
     request = request_bytes(order)
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(order.deadline):
-        made = [await loop.create_connection(Connection, "127.0.0.1", order.port) for _ in range(order.connections)]
+        made = [await loop.create_connection(Connection, order.host, order.port) for _ in range(order.connections)]
         connections = [connection for _transport, connection in made]
         if order.hold:
             return await _hold(connections, request)
-        lists = await asyncio.gather(*(_calls(connection, request, order.rounds) for connection in connections))
-    return Outcome(sum(connection.words for connection in connections), [first for some in lists for first in some])
+        began, cpu = time.perf_counter(), time.process_time()
+        failed: Counter[str] = Counter()
+        lists = await asyncio.gather(*(_calls(connection, request, order, failed) for connection in connections))
+    return Outcome(
+        sum(connection.words for connection in connections),
+        [first for some in lists for first in some],
+        time.perf_counter() - began,
+        time.process_time() - cpu,
+        dict(failed),
+    )
 
 
-async def _calls(connection: Connection, request: bytes, rounds: int) -> list[float]:
-    firsts = [await connection.call(request) for _ in range(rounds)]
+async def _calls(connection: Connection, request: bytes, order: Order, failed: Counter[str]) -> list[float]:
+    firsts = []
+    for _ in range(order.rounds):
+        try:
+            firsts.append(await connection.call(request))
+        except AnswerError:
+            if not order.lossy:
+                raise
+            failed[connection.status or "lost"] += 1
     connection.close()
     return firsts
 

@@ -16,7 +16,7 @@ from scripts.benchmark.report import Report, Row
 
 _COLUMNS = 3
 _LOG_FROM = 20.0  # largest to smallest bar
-_MEASURED, _BASELINE, _ELSEWHERE = "#1f5fa8", "#7f8c99", "#d9dee4"
+_MEASURED, _OTHER, _BASELINE, _ELSEWHERE = "#1f5fa8", "#8fb3d9", "#7f8c99", "#d9dee4"
 
 Bar = tuple[str, float, str]
 
@@ -57,13 +57,14 @@ def _panel(axis: Axes, row: Row) -> None:
 
 def _bars(row: Row) -> list[Bar]:
     bars: list[tuple[str, float | None, str]] = [
-        ("upstream itself", row.upstream, _BASELINE),
+        ("raw sockets", row.raw, _BASELINE),
         (row.baseline_name, row.baseline, _BASELINE),
         (
             "search" if row.unit == "1/s" else "solving" if row.part in {"pow", "hard"} else "chat2api",
             row.measured,
             _MEASURED,
         ),
+        *((name, value, _OTHER) for name, value in row.others.items()),
         ("original", _here(row, row.original), _ELSEWHERE),
         ("aim", _here(row, row.aim), _ELSEWHERE),
     ]

@@ -3,6 +3,7 @@
 Rule: a row always has a baseline from the same run beside what was measured; targets are from another machine.
 """
 
+import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +18,8 @@ PASS_THROUGH = "pass-through"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure, in `unit`. `upstream` is the upstream called directly, `baseline` what `baseline_name` says.
+    """One figure, in `unit`. `raw` is a relay of bare sockets, `baseline` what `baseline_name` says, `others` are other
+    gateways; `rounds` has all that the medians are of.
 
     `original` and `aim` were measured and set elsewhere, where a pass-through needed `reference`. `spread` is
     (largest - smallest) / median of the repeats of `measured`.
@@ -29,7 +31,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     measured: float
     baseline: float
     baseline_name: str = PASS_THROUGH
-    upstream: float | None = None
+    raw: float | None = None
+    others: dict[str, float] = {}
+    rounds: dict[str, list[float]] = {}
     reference: float | None = None
     original: float | None = None
     aim: float | None = None
@@ -46,10 +50,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All rows of one run and where it ran."""
+    """All rows of one run and where it ran. `busy`: by part, how much of a core the load and upstream used at most."""
 
     rows: list[Row]
     sizes: Sizes
+    busy: dict[str, tuple[float, float]] = {}
+    cores: int = os.cpu_count() or 1
     python: str = platform.python_version()
     machine: str = platform.machine()
 
@@ -71,29 +77,34 @@ def print_tables(report: Report, console: Console) -> None:
         console.print(
             "[dim]original, aim: on another machine, in brackets to its pass-through. spread: of repeats[/dim]"
         )
+    for part, (load, upstream) in report.busy.items():
+        console.print(f"[dim]{part}: the load used {load:.0%} of a core at most, upstream {upstream:.0%}[/dim]")
     if others:
         console.print(_with_own_baseline(others))
 
 
 def _against_pass_through(rows: Iterable[Row]) -> Table:
-    table = _table("chat2api against a pass-through of the same bytes", PASS_THROUGH, "chat2api", "ratio", "spread")
-    for name in ("upstream", "original", "aim"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = list(rows)
+    others = list(dict.fromkeys(name for row in rows for name in row.others))
+    table = _table(
+        "chat2api against a pass-through of the same bytes",
+        *("raw sockets", PASS_THROUGH, "chat2api", "ratio", "spread", *others, "original", "aim"),
+    )
     for row in rows:
         figures = (
+            _figure(row.raw),
             _figure(row.baseline),
             f"[bold]{_figure(row.measured)}[/bold]",
             _times(row.ratio),
             _percent(row.spread),
+            *(_beside(row, row.others.get(name)) for name in others),
         )
-        table.add_row(_label(row), *figures, _figure(row.upstream), _target(row, row.original), _target(row, row.aim))
+        table.add_row(_label(row), *figures, _target(row, row.original), _target(row, row.aim))
     return table
 
 
 def _with_own_baseline(rows: Iterable[Row]) -> Table:
-    table = _table(
-        "Addon, proof of work and tokens, each against its own baseline", "baseline", "measured", "ratio", "aim"
-    )
+    table = _table("What has a baseline of its own", "baseline", "measured", "ratio", "aim")
     for row in rows:
         baseline = f"{row.baseline_name} {_figure(row.baseline)}"
         table.add_row(
@@ -118,6 +129,13 @@ def _figure(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _beside(row: Row, value: float | None) -> str:
+    """Another gateway's figure and its ratio to the pass-through."""
+    if value is None or row.baseline <= 0 or value <= 0:
+        return _figure(value)
+    return f"{_figure(value)} ({_times(value / row.baseline)})"
 
 
 def _target(row: Row, value: float | None) -> str:

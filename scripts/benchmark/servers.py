@@ -5,6 +5,7 @@ Rule: one worker each, on a free port of loopback, in a folder of its own, so th
 
 import contextlib
 import http.client
+import math
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -19,7 +21,8 @@ PROJECT = Path(__file__).parents[2]
 GATEWAY = PROJECT / ".venv/bin/chat2api"
 MITMDUMP = PROJECT / ".venv-mitmproxy/bin/mitmdump"
 
-_FLOW = {"SENTINEL": "one-step"}  # the only one that every upstream here plays
+# Two calls a turn, as when the aims were set; with two steps there is one more.
+_ONE_STEP = {"SENTINEL": "one-step"}
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 
@@ -28,18 +31,58 @@ class ServerError(Exception):
     """A server of the bench did not start."""
 
 
-class Server:
-    """A running server and all processes below it."""
+class Target:
+    """Any server that is up already, known by its base URL. Where it is on this machine, its processes are found by the
+    port they listen on."""
+
+    def __init__(self, name: str, url: str) -> None:
+        parts = urlsplit(url)
+        self.name = name
+        self.host, self.port = parts.hostname or "127.0.0.1", parts.port or 80
+        self.path = parts.path.removesuffix("/").removesuffix("/v1")
+
+    def get(self, path: str) -> bytes:
+        """The body of an answer to GET, whatever its status."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    def cpu(self) -> float:
+        """Seconds of CPU, user and system, that its processes have used so far; nan where there are none to be seen."""
+        return sum(map(_cpu_seconds, self._processes())) if self._processes() else math.nan
+
+    def memory(self, *, shared_once: bool = False) -> int:
+        """Bytes its processes have resident, one by one; `shared_once`: what they share among them counts once."""
+        if shared_once:
+            return sum(process.memory_full_info().pss for process in self._processes())
+        return sum(process.memory_info().rss for process in self._processes())
+
+    def _processes(self) -> list[psutil.Process]:
+        listening = {
+            one.pid
+            for one in psutil.net_connections("tcp")
+            if one.status == psutil.CONN_LISTEN and one.laddr.port == self.port and one.pid
+        }
+        found = [psutil.Process(pid) for pid in listening]
+        found += [child for process in found for child in process.children(recursive=True)]
+        return list(dict.fromkeys(found))
+
+
+class Server(Target):
+    """A server of the bench's own, and all processes below it."""
 
     def __init__(self, name: str, command: list[str], port: int, folder: Path, environment: dict[str, str]) -> None:
-        self.name = name
-        self.port = port
+        super().__init__(name, f"http://127.0.0.1:{port}")
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, cwd=folder, env=environment_of(environment), stdout=log, stderr=subprocess.STDOUT
             )
-        self._root = psutil.Process(self._process.pid)
+        self.pid = self._process.pid
+        self._root = psutil.Process(self.pid)
 
     def wait(self) -> None:
         """Return when it answers. Raises ServerError with the end of its log."""
@@ -50,23 +93,6 @@ class Server:
                 return
             time.sleep(0.02)
         raise ServerError(f"{self.name} did not start: {self.log.read_text(errors='replace')[-2000:]}")
-
-    def get(self, path: str) -> bytes:
-        """The body of an answer to GET, whatever its status."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read()
-        finally:
-            connection.close()
-
-    def cpu(self) -> float:
-        """Seconds of CPU, user and system, that its processes have used so far."""
-        return sum(map(_cpu_seconds, self._processes()))
-
-    def memory(self) -> int:
-        """Bytes its processes have resident."""
-        return sum(process.memory_info().rss for process in self._processes())
 
     def stop(self) -> None:
         """End it, and whatever it left."""
@@ -97,9 +123,9 @@ def running(name: str, command: list[str], folder: Path, environment: dict[str, 
 
 
 @contextlib.contextmanager
-def upstream(folder: Path) -> Iterator[Server]:
+def upstream(folder: Path, port: int | None = None) -> Iterator[Server]:
     """The scripted upstream."""
-    port = free_port()
+    port = port or free_port()
     with running(
         "upstream", _granian("scripts.benchmark.upstream:app", port), folder, {"PYTHONPATH": str(PROJECT)}, port
     ) as server:
@@ -107,25 +133,29 @@ def upstream(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def pass_through(folder: Path, upstream_port: int) -> Iterator[Server]:
-    """The bare pass-through in front of it."""
+def pass_through(folder: Path, upstream_port: int, kind: str = "aiohttp") -> Iterator[Server]:
+    """A bare pass-through in front of it: "aiohttp" or "raw" sockets."""
     port = free_port()
-    command = [*_granian("scripts.benchmark.passthrough:app", port), "--factory"]
-    url = f"http://127.0.0.1:{upstream_port}/backend-anon/conversation"
-    environment = {"PYTHONPATH": str(PROJECT), "BENCH_UPSTREAM": url}
-    with running("pass-through", command, folder, environment, port) as server:
+    command = [sys.executable, "-m", "scripts.benchmark.passthrough", kind, str(port), str(upstream_port)]
+    with running(kind, command, folder, {"PYTHONPATH": str(PROJECT)}, port) as server:
         yield server
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, upstream_port: int, *, prefix: str = "", name: str = "chat2api") -> Iterator[Server]:
+def gateway(
+    folder: Path,
+    upstream_port: int,
+    *,
+    prefix: str = "",
+    name: str = "chat2api",
+    workers: int = 1,
+    program: Path = GATEWAY,
+) -> Iterator[Server]:
     """The gateway as users run it, in front of the upstream's paths below `prefix`."""
     port = free_port()
-    environment = {
-        "CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}",
-        "DATA_DIR": str(folder / "data"),
-    } | _FLOW
-    command = [str(GATEWAY), "serve", "--port", str(port)]
+    environment = {"CHATGPT_BASE_URL": f"http://127.0.0.1:{upstream_port}{prefix}", "DATA_DIR": str(folder / "data")}
+    environment |= _ONE_STEP
+    command = [str(program), "serve", "--port", str(port), "--workers", str(workers)]
     with running(name, command, folder, environment, port) as server:
         yield server
 
@@ -135,7 +165,8 @@ def bridge(folder: Path, upstream_port: int) -> Iterator[Server]:
     """mitmdump with the bridge, in front of the upstream."""
     port = free_port()
     url = f"http://127.0.0.1:{upstream_port}"
-    environment = {"CHATGPT_BASE_URL": url, "DATA_DIR": str(folder / "bridge-data"), "PYTHONPATH": str(PROJECT)} | _FLOW
+    environment = {"CHATGPT_BASE_URL": url, "DATA_DIR": str(folder / "bridge-data"), "PYTHONPATH": str(PROJECT)}
+    environment |= _ONE_STEP
     command = [str(MITMDUMP), "-s", str(PROJECT / "addons/bridge.py"), "--mode", f"reverse:{url}"]
     command += ["--listen-host", "127.0.0.1", "-p", str(port), "--set", f"confdir={folder / 'mitmproxy'}"]
     with running("bridge", command, folder, environment, port) as server:

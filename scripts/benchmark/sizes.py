@@ -6,15 +6,19 @@ import msgspec
 class Sizes(msgspec.Struct, frozen=True):
     """Counts of requests, streams and chunks; seconds of a run."""
 
-    repeats: int = 5
-    small_requests: int = 500  # of each kind: streamed or whole, one at a time or many
-    small_at_once: int = 20
+    repeats: int = 3
+    small_requests: int = 480  # of each kind: streamed or whole
+    small_at_once: int = 16
     burst_streams: int = 50
-    burst_chunks: int = 2000
+    burst_chunks: int = 1000
     paced_streams: int = 200
-    paced_chunks: int = 300
+    paced_chunks: int = 100
     pace: float = 0.01  # seconds between two chunks of one stream
-    latency_requests: int = 40
+    latency_requests: int = 30
+    crowd_streams: int = 500
+    crowd_chunks: int = 100
+    crowd_pace: float = 0.021
+    rush_streams: int = 1000
     open_streams: int = 200
     hard_requests: int = 300  # beside hard proofs, of each kind
     attempts: int = 200_000
@@ -31,6 +35,9 @@ QUICK = Sizes(
     paced_streams=5,
     paced_chunks=20,
     latency_requests=10,
+    crowd_streams=10,
+    crowd_chunks=10,
+    rush_streams=20,
     open_streams=20,
     hard_requests=10,
     attempts=5_000,

@@ -14,6 +14,10 @@ import msgspec
 
 WORD = " word"
 """What every text chunk says; the load counts it."""
+CHAT_PATH, TURN_PATH = "/v1/chat/completions", "/backend-anon/conversation"
+"""Where a gateway is asked, and where it asks upstream"""
+PROOFS = "/proof"
+"""The paths below which a proof of work is asked for, as upstream asks for one before every turn"""
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -61,7 +65,7 @@ def _requirements(difficulty: str | None) -> bytes:
 
 
 _FREE = _requirements(None)
-_ASKED = {"/proof/backend-anon": _requirements("0fffff"), "/hard/backend-api": _requirements("000032")}
+_ASKED = {f"{PROOFS}/backend-anon": _requirements("0fffff"), "/hard/backend-api": _requirements("000032")}
 _seen: set[Any] = set()
 
 

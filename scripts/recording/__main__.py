@@ -19,8 +19,10 @@ from shim.cassettes.comparing import compare
 from shim.cassettes.format import load_cassette
 from shim.standin import make_access_token
 
+# Of a cassette: tests read them all, and a change to one has to be readable as a diff.
 _MAX_BYTES = 60 * 1024
 _ACCOUNT = make_access_token("recorded", "plus")
+# Of the stand-in, so that it says the same in every recording.
 _SEED = "7"
 
 
@@ -37,23 +39,19 @@ def main(*, only: tuple[str, ...], out: Path) -> None:
         task = progress.add_task("starting", total=len(only or TURNS))
         for name in only or TURNS:
             progress.update(task, description=name)
-            changed += [name] if _renew(name, out) else []
+            with tempfile.TemporaryDirectory(prefix="chat2api-record-") as folder:
+                made = _record(name, Path(folder))
+                size = made.stat().st_size
+                if size > _MAX_BYTES:
+                    raise click.ClickException(
+                        f"{name} is {size} bytes, more than {_MAX_BYTES}: make its turns shorter"
+                    )
+                kept = out / made.name
+                if not kept.exists() or any(compare(load_cassette(kept), load_cassette(made))):
+                    shutil.copyfile(made, kept)
+                    changed.append(name)
             progress.advance(task)
     console.print(f"{len(only or TURNS)} recorded, {len(changed)} new or changed: {', '.join(changed) or 'none'}")
-
-
-def _renew(name: str, out: Path) -> bool:
-    """Record one; whether that changed the file."""
-    with tempfile.TemporaryDirectory(prefix="chat2api-record-") as folder:
-        made = _record(name, Path(folder))
-        size = made.stat().st_size
-        if size > _MAX_BYTES:
-            raise click.ClickException(f"{name} is {size} bytes, more than {_MAX_BYTES}: make its turns shorter")
-        kept = out / made.name
-        if kept.exists() and not list(compare(load_cassette(kept), load_cassette(made))):
-            return False
-        shutil.copyfile(made, kept)
-        return True
 
 
 def _record(name: str, folder: Path) -> Path:
@@ -65,7 +63,7 @@ def _record(name: str, folder: Path) -> Path:
     settings = path | {
         "CHATGPT_BASE_URL": f"http://127.0.0.1:{proxy}",
         "DATA_DIR": str(folder / "data"),
-        "RETRY_TIMES": "0",
+        "RETRY_TIMES": "0",  # a failure is one interaction, and not several that only seem to be more
     }
     python = str(GATEWAY.parent / "python")
     with (
@@ -76,18 +74,15 @@ def _record(name: str, folder: Path) -> Path:
         running("chat2api", [str(GATEWAY), "serve", "--port", str(port)], folder, settings, port),
     ):
         for prompt in TURNS[name]:
-            _ask(port, prompt, _ACCOUNT if name in WITH_ACCOUNT else None)
+            headers = {"authorization": f"Bearer {_ACCOUNT}"} if name in WITH_ACCOUNT else {}
+            body = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": prompt}]}
+            url = f"http://127.0.0.1:{port}/v1/chat/completions"
+            # Whatever becomes of it: failures are recorded, too.
+            httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False).read()
     return folder / f"{name}.json"
 
 
-def _ask(port: int, prompt: str, token: str | None) -> None:
-    """One call, whatever becomes of it: failures are recorded, too."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    body = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": prompt}]}
-    url = f"http://127.0.0.1:{port}/v1/chat/completions"
-    httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False).read()
-
-
 if __name__ == "__main__":
+    # The recorder makes files for their owner only; these are made to be read by all.
     os.umask(0o022)
     main()

@@ -14,6 +14,7 @@ from scripts.surveying.source import survey
 
 HERE = Path(__file__).parents[2]
 WALK = Path(__file__).with_name("walk.py")
+# Characters of a column: the longest value is a module's path.
 _CELL = 26
 
 
@@ -58,7 +59,7 @@ def way(repo: Path, chats: int = 8) -> dict[str, object]:
 
 
 def way_of(figures: dict[str, object]) -> list[str]:
-    """The stops again."""
+    """The stops of the way; figures that were read from a file may lack them."""
     stops = figures["a chat's way"]
     return stops if isinstance(stops, list) else []
 

@@ -207,7 +207,18 @@ def survey(root: Path) -> dict[str, object]:
             figures[f"{part}: lines with a comment, %"] = round(100 * (total.comments + total.trailing) / total.all, 1)
     everything = private_helpers([*ours, *parts["stand-in"], *parts["scripts"]])
     figures["private helpers used once, stand-in and scripts too, %"] = _share(everything, 1)
-    return {**figures, **_of_functions(ours), **_of_classes(ours), **_of_imports(ours, parts["stand-in"])}
+    figures |= {**_of_functions(ours), **_of_classes(ours)}
+    known = {module.name for module in [*ours, *parts["stand-in"]]}
+    counts = {module.path: len(imports_of(module, known)) for module in ours}
+    inner = {path: count for path, count in counts.items() if path.startswith("shim/exchange/")}
+    for where, of in (("exchange", inner), ("product", counts)):
+        # An older checkout has no such room.
+        if of:
+            most = max(of, key=lambda path: of[path])
+            figures[f"imports of ours per module, {where}: median"] = statistics.median(of.values())
+            figures[f"imports of ours per module, {where}: most"] = of[most]
+            figures[f"imports of ours per module, {where}: whose"] = most
+    return figures
 
 
 def _of_functions(ours: list[Module]) -> dict[str, object]:
@@ -250,17 +261,3 @@ def _of_classes(ours: list[Module]) -> dict[str, object]:
         "classes: most attributes": max(attributes.values(), default=0),
         "classes: those with most attributes": [f"{attributes[name]} {name}" for name in largest],
     }
-
-
-def _of_imports(ours: list[Module], standin: list[Module]) -> dict[str, object]:
-    known = {module.name for module in [*ours, *standin]}
-    counts = {module.path: len(imports_of(module, known)) for module in ours}
-    inner = {path: count for path, count in counts.items() if path.startswith("shim/exchange/")}
-    figures: dict[str, object] = {}
-    for where, of in (("exchange", inner), ("product", counts)):
-        if of:
-            most = max(of, key=lambda path: of[path])
-            figures[f"imports of ours per module, {where}: median"] = statistics.median(of.values())
-            figures[f"imports of ours per module, {where}: most"] = of[most]
-            figures[f"imports of ours per module, {where}: whose"] = most
-    return figures

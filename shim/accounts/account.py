@@ -1,4 +1,4 @@
-"""Accounts and their credentials, as data: what is kept, and what a line of text stands for.
+"""Accounts and their credentials, as data: what is kept, and what a token stands for.
 
 Rule: no I/O and no clock. Secrets are in fields whose names end in `_token`, and `repr` never shows them.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from shim.chatgpt.token import Claims, Guarded, fingerprint, read_claims
+from shim.chatgpt.token import Claims, Guarded, fingerprint, is_client_id, read_claims
 
 __all__ = [
     "EVERY_MODEL",
@@ -18,12 +18,14 @@ __all__ = [
     "Condition",
     "Credential",
     "CredentialKind",
+    "ForeignTokenError",
     "account_id",
     "account_of",
     "fingerprint",
+    "id_of",
     "parse_credential",
     "read_claims",
-    "read_lines",
+    "read_secret",
 ]
 
 CredentialKind = Literal["access", "refresh", "session"]
@@ -32,16 +34,26 @@ EVERY_MODEL = "*"
 """The key under which a cool-down counts for all models."""
 
 
-class Credential(Guarded, frozen=True):
-    """One line a person gives us: a secret of one of the three kinds, and the team workspace it is meant for.
+class ForeignTokenError(ValueError):
+    """A token that is none of ChatGPT's."""
 
-    `claims` are what the secret says of itself; only an access token that is a JWT says anything.
+
+class Credential(Guarded, frozen=True):
+    """What a person gives us: a secret of one of the three kinds, and the team workspace it is meant for.
+
+    `claims` are what the secret says of itself; only an access token that is a JWT says anything. `refresh_token` and
+    `session_token` came along with another kind of secret; `client_id` is the application the refresh token belongs to,
+    where that is known. `expires` is what a file says of an access token that says nothing itself.
     """
 
     kind: CredentialKind
     secret_token: str
     workspace_id: str | None = None
     claims: Claims = Claims()
+    client_id: str | None = None
+    refresh_token: str | None = None
+    session_token: str | None = None
+    expires: float | None = None
 
 
 class Account(Guarded, frozen=True):
@@ -104,46 +116,50 @@ class Condition(msgspec.Struct, frozen=True):
     quotas_at: float = 0.0
 
 
-def parse_credential(line: str) -> Credential:
-    """The credential on a line (protocol.md 8, bearer forms), with `,workspace_id` after it for a team workspace.
+def parse_credential(text: str) -> Credential:
+    """The credential that a client sends, or that is on a line (protocol.md 8, bearer forms).
 
-    What people paste along is left out: quotes, `Bearer `, the session cookie's name. The JSON of /api/auth/session
-    stands for the access token in it. Raises ValueError saying what is wrong, without the line's content.
+    That is a token; then, each after a comma and in any order, the workspace it is meant for and the client id that a
+    refresh token belongs to. An access token and the refresh token that goes with it are joined by `----`. Quotes and
+    `Bearer `, which people paste along, are left out. Raises ValueError saying what is wrong, without the content.
     """
-    text = _bare(line)
-    if text.startswith("{"):
-        text = _pasted_token(text)
-    secret, _, workspace_id = text.partition(",")
-    secret, workspace_id = _bare(secret), workspace_id.strip()
-    if workspace_id and not _WORKSPACE_ID.fullmatch(workspace_id):
-        raise ValueError("what follows the comma is not a workspace id")
-    kind = _kind_of(secret)
-    # The one time that a token is decoded. An `fk-` token is an access token too, and opaque.
-    claims = read_claims(secret) if kind == "access" and secret.startswith("eyJ") else Claims()
-    return Credential(kind, secret, workspace_id or None, claims)
-
-
-def read_lines(text: str) -> tuple[list[tuple[int, Credential]], list[tuple[int, str]]]:
-    """([(line number, credential)], [(line number, what is wrong with it)]) of a text with one credential a line.
-
-    Empty lines and lines that begin with `#` are passed over; an account that an earlier line has already is wrong.
-    Numbers begin at 1. JSON over several lines is one credential, at line 1.
-    """
-    good: list[tuple[int, Credential]] = []
-    bad: list[tuple[int, str]] = []
-    seen: dict[str, int] = {}
-    for number, line in _lines(text):
-        try:
-            credential = parse_credential(line)
-            first = seen.setdefault(_id_of(credential), number)
-        except ValueError as error:
-            bad.append((number, str(error)))
-            continue
-        if first == number:
-            good.append((number, credential))
+    secret, *words = (_bare(part) for part in _bare(text).split(","))
+    workspace_id = client_id = None
+    for word in filter(None, words):
+        if client_id is None and is_client_id(word):
+            client_id = word
+        elif workspace_id is None and not word.startswith("app_") and WORKSPACE_ID.fullmatch(word):
+            workspace_id = word
         else:
-            bad.append((number, f"it is the same account as on line {first}"))
-    return good, bad
+            raise ValueError("what follows the comma is neither a workspace id nor a client id")
+    access, refresh = _pair(secret)
+    kind, claims = read_secret(access)
+    if kind != "refresh" and refresh is None and client_id is not None:
+        raise ValueError("a client id goes with a refresh token, and this is none")
+    if refresh is not None:
+        client_id = client_id or claims.client
+    return Credential(kind, access, workspace_id, claims, client_id, refresh)
+
+
+def read_secret(secret: str) -> tuple[CredentialKind, Claims]:
+    """What a single secret is, by its form alone, and what it says of itself.
+
+    Raises ForeignTokenError for a JWT that is some other service's, ValueError for what is nothing of ChatGPT's. Both
+    must never be sent upstream: they may be secrets of somebody else's.
+    """
+    if not secret:
+        raise ValueError("there is no token before the comma")
+    if secret.startswith("sk-"):
+        raise ValueError("this is an API key of the OpenAI platform, not a ChatGPT token")
+    kind = next((kind for form, kind in _FORMS if form.fullmatch(secret)), None)
+    if kind is None:
+        raise ValueError("it is neither an access, a refresh nor a session token")
+    if kind != "access" or not secret.startswith("eyJ"):
+        return kind, Claims()
+    claims = read_claims(secret)  # the one time that a token is decoded; one that begins with `fk-` is opaque
+    if not claims.is_openai:
+        raise ForeignTokenError("it is the token of another service: it names OpenAI neither as issuer nor as audience")
+    return kind, claims
 
 
 def account_id(user: str | None, workspace_id: str | None, secret: str) -> str:
@@ -156,81 +172,60 @@ def account_of(credential: Credential, now: float) -> Account:
     """The account a new credential stands for."""
     secret, claims = credential.secret_token, credential.claims
     return Account(
-        _id_of(credential),
+        id_of(credential),
         user=claims.user,
         workspace_id=credential.workspace_id,
         plan=claims.plan,
         access_token=secret if credential.kind == "access" else None,
-        refresh_token=secret if credential.kind == "refresh" else None,
-        session_token=secret if credential.kind == "session" else None,
-        expires=claims.expires,
+        refresh_token=secret if credential.kind == "refresh" else credential.refresh_token,
+        session_token=secret if credential.kind == "session" else credential.session_token,
+        expires=claims.expires if claims.expires is not None else credential.expires,
         added=now,
+        client_id=credential.client_id,
     )
 
 
-def _id_of(credential: Credential) -> str:
+def id_of(credential: Credential) -> str:
+    """The id of the account that a credential stands for."""
     return account_id(credential.claims.user, credential.workspace_id, credential.secret_token)
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
-    """The lines with something on them, numbered as an editor numbers them (str.splitlines knows more line ends)."""
-    text = text.removeprefix(_BOM)
-    if text.lstrip().startswith("{") and _is_json(text):
-        return [(1, text)]
-    stripped = (line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
-    return [(number, line) for number, line in enumerate(stripped, 1) if line and not line.startswith("#")]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        _decode_pasted(text)
-    except msgspec.MsgspecError:
-        return False
-    return True
-
-
 def _bare(text: str) -> str:
-    """Without spaces, one pair of quotes, `Bearer ` and the cookie's name around it."""
-    text = text.strip().removeprefix(_BOM).strip()
+    """Without spaces, one pair of quotes and `Bearer ` around it."""
+    text = text.strip().removeprefix(BOM).strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
         text = text[1:-1].strip()
-    return _BEFORE.sub("", text)
+    return _BEARER.sub("", text)
 
 
-def _pasted_token(text: str) -> str:
-    try:
-        token = _decode_pasted(text).access_token
-    except (msgspec.MsgspecError, RecursionError):
-        token = None
-    if not token:
-        raise ValueError("it is JSON, but not an answer of /api/auth/session with an accessToken")
-    return token
+def _pair(secret: str) -> tuple[str, str | None]:
+    """An access token and the refresh token after it. `----` may also be within either of them, if rarely, so it only
+    counts where both sides are what they should be."""
+    for between in _BETWEEN.finditer(secret):
+        access, refresh = secret[: between.start()], secret[between.start() + 4 :]
+        if _FORMS[0][0].fullmatch(access) and any(form.fullmatch(refresh) for form in _REFRESH):
+            return access, refresh
+    return secret, None
 
 
-def _kind_of(secret: str) -> CredentialKind:
-    """By form: JWT = access token, JWE = session token, `fk-` = access token, else long enough = refresh token."""
-    if not secret:
-        raise ValueError("there is no token before the comma")
-    if secret.startswith("sk-"):
-        raise ValueError("this is an API key of the OpenAI platform, not a ChatGPT token")
-    for form, kind in _FORMS:
-        if form.fullmatch(secret):
-            return kind
-    raise ValueError("it is neither an access, a refresh nor a session token")
-
-
-class _Pasted(Guarded, frozen=True):
-    access_token: str | None = msgspec.field(name="accessToken", default=None)
-
-
-_BOM = "\ufeff"
-_BEFORE = re.compile(r"(?:bearer\s+|__Secure-next-auth\.session-token=)", re.I)
-_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+BOM = "\ufeff"
+WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+_BEARER = re.compile(r"bearer\s+", re.I)
+_BETWEEN = re.compile("(?=----)")
+# How keys of other vendors begin, which happen to be as long as a refresh token of the old form.
+_VENDORS = (
+    r"(?:[a-z]?sk|pk|rk|xai|pplx|nvapi|hf|gh[a-z]|github_pat|gl[a-z]{2,4}|xox[a-z]|npm|pypi|dop_v1|dapi|r8|tvly|jina|fw"
+    r"|tgp_v1|sess|shp[a-z]{2}|whsec|key|api|fk|rt)[-_]|AIza|AKIA|ASIA|eyJ"
+)
 # Only what may stand in a header: these go upstream as they are. A chunked session cookie is its pieces, joined.
+_REFRESH = (
+    re.compile(r"(?!.*----eyJ)rt_[\w.~+/-]{16,4096}={0,2}", re.ASCII),
+    re.compile(r"(?!.*----eyJ)v1\.[\w.~+/-]{16,4096}={0,2}", re.ASCII),
+    re.compile(rf"(?!{_VENDORS})[\w-]{{45}}", re.ASCII),
+)
 _FORMS: tuple[tuple[re.Pattern[str], CredentialKind], ...] = (
     (re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII), "access"),
     (re.compile(r"eyJ[\w-]*(?:\.[\w-]*){4}", re.ASCII), "session"),
     (re.compile(r"fk-[\w.-]{8,4096}", re.ASCII), "access"),
-    (re.compile(r"(?!eyJ|fk-)[\w.~+/=-]{45,4096}", re.ASCII), "refresh"),
+    *((form, "refresh") for form in _REFRESH),
 )
-_decode_pasted = msgspec.json.Decoder(_Pasted).decode

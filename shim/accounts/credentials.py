@@ -10,14 +10,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shim.accounts.account import Account, Credential, account_of, parse_credential
+from shim.accounts.account import Account, Credential, ForeignTokenError, account_of, parse_credential
 from shim.errors import CredentialError
 from shim.protocol.upstream import Identity
 
 _BEARER = "bearer "
 _ANONYMOUS = "anonymous"
-_REFRESH_LENGTH = 45
-_LONG = 80
+_OURS = ("eyJ", "fk-", "rt_")
 _NO_KEY = "No API key provided: send one as 'Authorization: Bearer KEY'"
 _WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway (AUTHORIZATION) nor a token of an account"
 
@@ -33,12 +32,20 @@ def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
 
     A token stands for its own account. A key from `keys`, or anything where there are no keys, stands for the pool, and
     is login-free where that is empty. Raises CredentialError (401) for a wrong key and for what only seems a token.
+
+    What is not recognisably ChatGPT's is never taken for a token, however long: it would be sent upstream, and may be a
+    mistyped key of ours or the secret of another service.
     """
     bearer = _bearer(authorization)
     if bearer and keys and _matches(bearer, keys):
         return Caller()
-    if _looks_like_token(bearer):
-        return Caller(_credential(bearer))
+    try:
+        return Caller(parse_credential(bearer))
+    except ForeignTokenError:
+        pass  # a key like any other, of some service that we are not
+    except ValueError as error:
+        if bearer.startswith(_OURS):
+            raise CredentialError(f"The token can't be used: {error}") from None
     if keys:
         raise CredentialError(_WRONG_KEY if bearer else _NO_KEY)
     return Caller()
@@ -76,19 +83,3 @@ def _matches(bearer: str, keys: Sequence[str]) -> bool:
     """Every key is compared, so that the time tells nothing of which one was near."""
     given = bearer.encode()
     return sum(hmac.compare_digest(given, key.encode()) for key in keys) > 0
-
-
-def _looks_like_token(bearer: str) -> bool:
-    """By form alone: `eyJ…` (JWT or session), `fk-…`, and of refresh tokens the 45-character form and the long ones.
-    Not all that is long: a mistyped key of ours must not be sent upstream as if it were a refresh token."""
-    token = bearer.partition(",")[0].strip()
-    if token.startswith(("eyJ", "fk-", "rt_")):
-        return True
-    return (len(token) == _REFRESH_LENGTH or len(token) >= _LONG) and not token.startswith("sk-")
-
-
-def _credential(bearer: str) -> Credential:
-    try:
-        return parse_credential(bearer)
-    except ValueError as error:
-        raise CredentialError(f"The token can't be used: {error}") from None

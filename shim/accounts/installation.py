@@ -16,23 +16,21 @@ def installation_id(data_dir: Path) -> uuid.UUID:
 
     Raises OSError where DATA_DIR can't be written, ValueError where the file there holds something else.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # the accounts' tokens lie there as well
     path = data_dir / _FILE
     if not path.exists():
-        _make(path)
+        # Linked into place: the file is there as a whole or not at all, and where another process was first, its id
+        # counts.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.write_text(f"{uuid.uuid4()}\n")
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
     text = path.read_text().strip()
     try:
         return uuid.UUID(text)
     except ValueError:
         raise ValueError(f"{path} does not hold a UUID; delete it to become a new installation") from None
-
-
-def _make(path: Path) -> None:
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_text(f"{uuid.uuid4()}\n")
-    try:
-        os.link(fresh, path)  # all or nothing; where another process was first, its id counts
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()

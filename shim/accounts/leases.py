@@ -4,7 +4,7 @@
            └─ key, or none ────> the shared pool ─────────┼──> AccountLease ── end ──> what it showed goes back
                                  (empty) nobody ──────────┘
 
-Rule: whoever takes a lease ends it, once; ending it again does nothing.
+Rule: every lease is ended by its taker, once; ending it again does nothing.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates
 from shim.protocol.upstream import Identity
 
 Fetch = Callable[[Identity], Awaitable[Catalog]]
-_BUSY_SECONDS = 1.0
+_BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
 _LISTS_AT_ONCE = 4
 _LISTS_A_CALL = 32  # of a large pool the other accounts' lists are fetched as they are used, or the next time
 
@@ -72,7 +72,7 @@ class AccountLease:
         self._pool.note_quotas(self.account_id, tuple(quotas[:32]))
 
     def succeeded(self) -> None:
-        """The turn went well."""
+        """The turn went well, which also ends older limits on its model."""
         if self._slot is not None:
             self._end(self._slot.succeeded())
 
@@ -124,6 +124,7 @@ class Leases:
         self.guests = guests
         self._fetch = fetch
         self._installation = installation
+        self._nobody = identity_of(None, installation)
         self._clock = clock
         self._default_model = default_model
         self._conversation_only = conversation_only
@@ -135,11 +136,16 @@ class Leases:
         Raises RequestError (404) where nobody has the model, LimitError where all have to wait, CredentialError.
         """
         if caller.own is not None:
+            # A caller's own credential is one account: there is no other to try, so `tried` does not apply.
             guest = await self._guest(caller)
             return await self._lend(self.guests, model, frozenset(), guest)
         if len(self.pool):
             return await self._lend(self.pool, model, tried, owner)
-        return await self._for_nobody(model)
+        identity = self._nobody
+        listed = await self._list_of(identity)
+        preset = listed.catalog.preset(model)
+        named, slug = (model, preset.slug) if preset else resolve(model, listed.slugs, self._default_model)
+        return AccountLease(identity, named, slug, known=listed.catalog.model(slug), preset=preset)
 
     async def call_on(self, caller: Caller, owner: str | None = None, *, pin: str | None = None) -> AccountCall:
         """An account for a call that is no turn: the `owner` of what it is about; else for the same `pin` always the
@@ -147,10 +153,13 @@ class Leases:
         if caller.own is not None:
             return await self._call(self.guests, await self._guest(caller))
         if not len(self.pool):
-            return AccountCall(identity_of(None, self._installation))
+            return AccountCall(self._nobody)
         if owner is None and pin is not None:
-            owner = self._pinned(pin)
+            # By rendezvous hashing: one account coming or going moves only those pinned to it.
+            usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
+            owner = max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
         if owner is None:  # the account whose turn it would be
+            # Lent and given back at once: chosen as for a turn, and counted as none.
             slot = await self._slot(self.pool, (AUTO,), frozenset(), None)
             self.pool.end(slot, Unused())
             owner = slot.account.id
@@ -178,7 +187,7 @@ class Leases:
             if listed is not None:
                 return listed
         if caller.own is None and not len(self.pool):
-            return await self._list_of(identity_of(None, self._installation))
+            return await self._list_of(self._nobody)
         pool = self.guests if caller.own is not None else self.pool
         owner = await self._guest(caller) if caller.own is not None else None
         slot = await self._slot(pool, (AUTO,), frozenset(), owner)
@@ -217,6 +226,7 @@ class Leases:
             try:
                 slot = await self._slot(pool, tuple(slug_candidates(model)), tried, owner)
             except RequestError:
+                # Once: the second time it is the default model that nobody has.
                 if self._default_model in {None, model}:
                     raise
                 model = self._default_model or model
@@ -238,6 +248,7 @@ class Leases:
         except BaseException:
             pool.end(slot, Unused())
             raise
+        # From now on selection knows the account's models, and does not offer it for one it lacks.
         pool.learn(slot.account.id, listed.slugs)
         preset = listed.catalog.preset(model)
         slug = preset.slug if preset else slug_for(model, listed.slugs)
@@ -256,18 +267,6 @@ class Leases:
             raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)
         return AccountCall(self.identity_of(account), pool, account)
 
-    def _pinned(self, pin: str) -> str | None:
-        """By rendezvous: one account coming or going moves only those pinned to it."""
-        usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
-        return max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
-
-    async def _for_nobody(self, model: str) -> AccountLease:
-        identity = identity_of(None, self._installation)
-        listed = await self._list_of(identity)
-        preset = listed.catalog.preset(model)
-        named, slug = (model, preset.slug) if preset else resolve(model, listed.slugs, self._default_model)
-        return AccountLease(identity, named, slug, known=listed.catalog.model(slug), preset=preset)
-
     async def _slot(self, pool: AccountPool, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None) -> Slot:
         try:
             return await pool.lease(slugs, exclude=tried, owner=owner)
@@ -275,6 +274,7 @@ class Leases:
             raise _error_of(shortage, slugs, own=pool is self.guests) from shortage
 
     async def _list_of(self, identity: Identity) -> FetchedModels:
+        # An upstream that takes nothing but conversations has no list to ask for: any model is tried there.
         if self._conversation_only:
             return FetchedModels(Catalog(), int(self._clock()), 0.0)
         return await self._lists.get(list_key(identity), lambda: self._fetch(identity))

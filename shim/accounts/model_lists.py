@@ -14,9 +14,9 @@ from shim.single_flight import SingleFlight
 
 Fetch = Callable[[], Awaitable[Catalog]]
 
-_KEPT_SECONDS = 3600.0
-_RETRY_SECONDS = 30.0
-_MAX_LISTS = 4096
+_KEPT_SECONDS = 3600.0  # upstream's lists change with a plan or a release
+_RETRY_SECONDS = 30.0  # chats go on without a list, so a failure is not asked about again with each of them
+_MAX_LISTS = 4096  # callers bring tokens of their own, each with a list
 
 
 class FetchedModels(msgspec.Struct, frozen=True):
@@ -59,13 +59,14 @@ class ModelLists:
     async def _fetch(self, key: str, fetch: Fetch) -> FetchedModels:
         try:
             catalog, kept = await fetch(), _KEPT_SECONDS
-        except CredentialError:
+        except CredentialError:  # a chat with this token would fail as well, and later
             raise
         except GatewayError:
             known = self._lists.get(key)
             catalog, kept = (known.catalog if known else Catalog()), _RETRY_SECONDS
         now = self._clock()
         fetched = self._lists[key] = FetchedModels(catalog, int(now), now + kept)
+        # Oldest first by when it was fetched: what goes is a list that has nearly expired anyway.
         self._lists.move_to_end(key)
         if len(self._lists) > _MAX_LISTS:
             self._lists.popitem(last=False)

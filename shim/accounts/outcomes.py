@@ -14,6 +14,8 @@ from shim.errors import MAX_WAIT_SECONDS, About, CredentialError, GatewayError, 
 
 _BACKOFF_SECONDS = 0.25  # doubles with every try
 _MAX_BACKOFF_SECONDS = 4.0
+# Upstream's edge asks for patience with a page. Sooner, it would only show the page again.
+_EDGE_SECONDS = 1.0
 # Of a limit that says it is over already. Less, and the next request would be refused in the same breath.
 _MIN_LIMIT_SECONDS = 1.0
 
@@ -76,6 +78,12 @@ def may_pass(error: GatewayError) -> bool:
     return error.transient and policy_of(error).retry is Retry.ANYWHERE
 
 
+def is_refusal(error: GatewayError) -> bool:
+    """Whether upstream said no to who asks, or from where: what a client can do nothing about, and waiting may not
+    mend. Told for what it is, also where every account rests because of it."""
+    return error.about in {About.ADDRESS, About.ACCESS}
+
+
 def may_retry(error: GatewayError, *, sent: bool) -> bool:
     """Whether the turn may be tried again. `sent` tells that the conversation call had begun: then only what never went
     out, or an answer that said no, proves that upstream has not taken it."""
@@ -103,11 +111,24 @@ class Tries:
         self.alone = alone
         self.tried: frozenset[str] = frozenset()
         self.failure: GatewayError | None = None
+        self.waits = False  # whether the same account is to be asked once more, after a pause
+        self.again: str | None = None  # that account
+        self._asked_again = False
         self._times = times
         self._left = times
         self._until = until
         self._pauses = 0
         self._renewed: set[str] = set()
+
+    def asks_again(self, error: GatewayError, attempt: Attempt, account: str | None, now: float) -> bool:
+        """Whether the same account is asked once more because upstream's edge said wait, which often passes. Then it is
+        not to rest, and `again` names it (None: nobody in particular). Once in a turn; it is one of its tries."""
+        patient = error.about is About.ADDRESS and not attempt.accepted and not self._asked_again
+        if not patient or self._left < 1 or now + _EDGE_SECONDS >= self._until:
+            return False
+        self._left -= 1
+        self._asked_again, self.waits, self.again, self.failure = True, True, account, error
+        return True
 
     def note(
         self, error: GatewayError, attempt: Attempt, account: str | None, now: float, *, renewable: bool = False
@@ -145,6 +166,8 @@ class Tries:
 
     def pause(self) -> float:
         """Seconds to wait before the same way is tried again; longer each time, and no shorter than it was said."""
+        if self.waits:
+            return _EDGE_SECONDS
         self._pauses += 1
         said = self.failure.retry_after if self.failure is not None else None
         return max(min(_BACKOFF_SECONDS * 2.0 ** (self._pauses - 1), _MAX_BACKOFF_SECONDS), said or 0.0)

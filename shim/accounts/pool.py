@@ -16,11 +16,12 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from shim.accounts.account import Account, Condition, Quota, account_of, read_lines
+from shim.accounts.account import Account, Condition, Quota, account_of
+from shim.accounts.imports import SHARED, ImportedLine, once, read_text, write_accounts
 from shim.accounts.pool_state import PoolState, Slot
 from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
@@ -41,8 +42,8 @@ _SUPPLY_TRIES = 5
 
 class PoolOptions(msgspec.Struct, frozen=True):
     """`limit`: turns an account may have at once. `shared`: other processes use the same store. Seconds: `patience` to
-    wait for an account that is busy, `renewal` for one that is being renewed, `claim` until a claim in the store ends that
-    its holder does not prolong."""
+    wait for an account that is busy, `renewal` for one that is being renewed, `claim` until a claim in the store ends
+    that its holder does not prolong."""
 
     limit: int = 4
     shared: bool = False
@@ -51,14 +52,34 @@ class PoolOptions(msgspec.Struct, frozen=True):
     claim: float = 16.0
 
 
+class LineResult(msgspec.Struct, frozen=True):
+    """What became of one line of an upload, or of one entry of a file in it; never with anything of its content."""
+
+    line: int
+    where: str
+    outcome: Literal["added", "updated", "known", "refused", "passed over"]
+    why: str = ""
+    account: str | None = None
+
+
 class AddReport(msgspec.Struct, frozen=True):
-    """What became of the lines of an upload: ids of new and of changed accounts, and by line number what was not
-    taken."""
+    """What became of an upload: the ids of new and of changed accounts, a result for every line, and what whoever
+    brought it should know."""
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
-    duplicates: tuple[int, ...]
-    invalid: tuple[tuple[int, str], ...]
+    results: tuple[LineResult, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def duplicates(self) -> tuple[int, ...]:
+        """The lines that brought nothing new."""
+        return tuple(one.line for one in self.results if one.outcome == "known")
+
+    @property
+    def invalid(self) -> tuple[tuple[int, str], ...]:
+        """The lines that were refused, and why."""
+        return tuple((one.line, one.why) for one in self.results if one.outcome == "refused")
 
 
 class PoolHealth(msgspec.Struct, frozen=True):
@@ -225,26 +246,37 @@ class AccountPool:
     # --- for people -------------------------------------------------------------------------------------------------
 
     async def add(self, text: str) -> AddReport:
-        """Take in credentials, one a line. What is reported as added or updated is stored. Raises StoreError."""
-        lines, invalid = read_lines(text)
-        now = self._clock()
+        """Take in what a person has at hand, in any form that `imports` knows. What is reported as added or updated is
+        stored. Raises StoreError."""
+        return await self.add_lines(read_text(text))
+
+    async def add_lines(self, lines: Iterable[ImportedLine]) -> AddReport:
+        """The same for what has been read already, of several files say."""
+        lines, now = once(lines), self._clock()
         fresh: list[Account] = []
         updated: list[str] = []
-        duplicates: list[int] = []
-        for number, credential in lines:
-            account = account_of(credential, now)
+        results: list[LineResult] = []
+        for line in lines:
+            if line.credential is None:
+                outcome: Any = "passed over" if line.passed else "refused"
+                results.append(LineResult(line.line, line.where, outcome, line.why))
+                continue
+            account = account_of(line.credential, now)
             known = self._pool.find(account)
             if known is None:
                 fresh.append(account)
+                outcome = "added"
             elif await self._supply(known, account):
                 updated.append(known)
+                outcome = "updated"
             else:
-                duplicates.append(number)
-        added = await self._store.add(fresh)
-        for account, _new in zip(fresh, added, strict=True):
+                outcome = "known"
+            results.append(LineResult(line.line, line.where, outcome, account=known or account.id))
+        for account, _new in zip(fresh, await self._store.add(fresh), strict=True):
             self._pool.add(account, Condition(), now)
         self._freed.set()
-        return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(duplicates), tuple(invalid))
+        notes = (SHARED,) if any(line.shared for line in lines) else ()
+        return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(results), notes)
 
     async def host(self, account: Account) -> str:
         """Take in the account of a caller who brought their own credential; its id. While the store is away it is kept
@@ -258,6 +290,11 @@ class AccountPool:
         await self._guarded(self._store.add([account]))
         self._pool.add(account, Condition(), self._clock())
         return account.id
+
+    def export(self) -> str:
+        """Every account with all of its tokens, as a file that `add` takes again."""
+        accounts = [self._pool.account(view.id) for view in self.page()]
+        return write_accounts(account for account in accounts if account is not None)
 
     async def remove(self, id: str) -> bool:
         """Forget one account; whether it was there. Raises StoreError."""
@@ -470,14 +507,17 @@ class AccountPool:
 
 
 def _merged(known: Account, given: Account) -> Account:
-    """`known`, one version on, with the access token of `given` where that one lasts longer. A refresh or session token
-    by which an account is found is the one it came with, and may have been rotated away: it is never taken back."""
-    if given.access_token in {None, known.access_token} or (given.expires or 0.0) <= (known.expires or 0.0):
-        return known
-    return msgspec.structs.replace(
-        known,
-        access_token=given.access_token,
-        expires=given.expires,
-        plan=given.plan or known.plan,
-        version=known.version + 1,
-    )
+    """`known`, one version on, with the access token of `given` where that one lasts longer, and what came with it. A
+    refresh or session token by which an account is found is the one it came with, and may have been rotated away: it is
+    never taken back, unless there is none, or a later log-in brought another."""
+    changes: dict[str, Any] = {}
+    later = given.access_token not in {None, known.access_token} and (given.expires or 0.0) > (known.expires or 0.0)
+    if later:
+        changes |= {"access_token": given.access_token, "expires": given.expires, "plan": given.plan or known.plan}
+    if given.session_token not in {None, known.session_token} and (later or known.session_token is None):
+        changes["session_token"] = given.session_token
+    if given.refresh_token not in {None, known.refresh_token} and (later or known.refresh_token is None):
+        changes |= {"refresh_token": given.refresh_token, "client_id": given.client_id, "client_sure": False}
+    elif given.refresh_token == known.refresh_token and not known.client_sure and given.client_id is not None:
+        changes |= {"client_id": given.client_id} if given.client_id != known.client_id else {}
+    return msgspec.structs.replace(known, version=known.version + 1, **changes) if changes else known

@@ -5,7 +5,7 @@ No I/O, no clock: `now` is an argument.
 Rules:
 * who takes a turn is decided by `selection.choose`; never more than `limit` turns on an account at once, never one on
   an account that is parked or cooling;
-* every change of a condition is dirty until `take_dirty`: whoever stores the dirty ones can rebuild the same pool;
+* every change of a condition is dirty until `take_dirty`: storing the dirty ones is enough to rebuild the same pool;
 * nothing is kept for the model names that clients choose.
 """
 
@@ -84,13 +84,18 @@ class PoolState:
         """Take an account in. False where it is there already, by its id or its user: then nothing changes."""
         if self.find(account) is not None:
             return False
-        rank = (min(condition.last_used, now), next(self._numbers))  # a time to come would starve it until then
+        # A timestamp in the future (another machine's clock) would starve this account until then.
+        rank = (min(condition.last_used, now), next(self._numbers))
         entry = Entry(account, condition, rank)
         self._entries[account.id] = entry
         name = _name(account)
         if name is not None:
             self._users[name] = entry
-        self._resume(entry)
+        # An account that was removed and is back again has its turns still, and its renewal.
+        before = self._removed.pop(account.id, None)
+        if before is not None:
+            self._move_slots(before, entry)
+            entry.renewing = before.renewing
         return True
 
     def find(self, account: Account) -> str | None:
@@ -102,7 +107,7 @@ class PoolState:
         return entry.account.id if entry is not None else None
 
     def remove(self, id: str) -> bool:
-        """Forget an account; whether it was there. Its turns go on, and what they say is not heard."""
+        """Forget an account; whether it was there. Its turns continue, but their outcome is ignored."""
         entry = self._entries.get(id)
         if entry is None:
             return False
@@ -113,7 +118,7 @@ class PoolState:
 
     def clear(self) -> int:
         """Forget all of them; how many there were."""
-        return sum(self.remove(id) for id in list(self._entries))
+        return sum(self.remove(id) for id in list(self._entries))  # a copy, because `remove` takes them out
 
     def replace(self, account: Account, condition: Condition, now: float) -> str | None:
         """Another process changed or added this account. Returns the id that vanished, as `report` does.
@@ -163,7 +168,8 @@ class PoolState:
                 raise NoAccountError(Shortage.GONE)
             suitable = (self._entries[owner],)
         entry, slug = choose(suitable, slugs, now, limit=self._limit, exclude=exclude)
-        self._latest = max(self._latest, now)  # the rank rises even where the clock was put back
+        # The rank rises even where the clock was put back, or the account would be next again and again.
+        self._latest = max(self._latest, now)
         entry.rank = (self._latest, next(self._numbers))
         entry.active += 1
         entry.condition = replace(entry.condition, last_used=now)
@@ -185,7 +191,10 @@ class PoolState:
             self._let_go(entry)
             return
         if type(event) is not Unused:
-            self._count(entry, slot.begun)
+            # Not dirty by that: uses are stored apart, and added up (`take_uses`).
+            entry.condition = replace(entry.condition, turns=entry.condition.turns + 1)
+            last_used, turns = self._uses.get(entry.account.id, (0.0, 0))
+            self._uses[entry.account.id] = (max(last_used, slot.begun), turns + 1)
         if not _is_stale(slot, entry, event):
             self._happen(entry, event, now)
 
@@ -197,13 +206,24 @@ class PoolState:
         """
         entry = self._entries.get(id)
         if entry is None:
-            self._report_removed(id, event)
+            # Of what happens to an account that was removed only the end of its renewal matters.
+            removed = self._removed.get(id)
+            if removed is not None and isinstance(event, Renewed | RenewalFailed | RenewalRefused | RenewalDropped):
+                removed.renewing = None
+                self._let_go(removed)
             return None
         match event:
             case RenewalBegan():
-                self._begin_renewal(entry, event, now)
+                if not entry.account.renewable:
+                    raise PoolError("an account with nothing but an access token can't be renewed")
+                self._happen(entry, event, now)
+                entry.renewing = entry.account.version
             case RenewalFailed() | RenewalRefused() | RenewalDropped():
-                self._end_renewal(entry, event, now)
+                # What is said of credentials that were replaced meanwhile is not held against the new ones.
+                check(entry.state(now), event)
+                overtaken = entry.renewing != entry.account.version
+                self._happen(entry, RenewalDropped() if overtaken else event, now)
+                entry.renewing = None
             case Renewed(account=account) | Supplied(account=account):
                 return self._take_credentials(entry, event, account, now)
             case _:
@@ -255,7 +275,7 @@ class PoolState:
         return [_view(entry, now) for entry in page]
 
     def view(self, id: str, now: float) -> AccountView | None:
-        """One account."""
+        """One account as people see it, or None where there is none with this id."""
         entry = self._entries.get(id)
         return _view(entry, now) if entry is not None else None
 
@@ -267,8 +287,18 @@ class PoolState:
         return counts
 
     def due(self, now: float, ahead: float) -> list[str]:
-        """Accounts whose access token is over within `ahead` seconds and which may be renewed now."""
-        return [id for id, entry in self._entries.items() if _is_due(entry, now, ahead)]
+        """Accounts whose access token expires within `ahead` seconds and which may be renewed now."""
+        due: list[str] = []
+        for id, entry in self._entries.items():
+            account, condition = entry.account, entry.condition
+            # An account that has never had a token gets its first one when a turn needs it, not ahead of time.
+            if not account.renewable or account.access_token is None or entry.renewing is not None:
+                continue
+            if condition.parked is not None or condition.retry_at > now:
+                continue
+            if condition.expired or not account.is_fresh(now, ahead):
+                due.append(id)
+        return due
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -281,19 +311,6 @@ class PoolState:
     def _change(self, entry: Entry, condition: Condition) -> None:
         entry.condition = condition
         self._dirty.add(entry.account.id)
-
-    def _begin_renewal(self, entry: Entry, event: RenewalBegan, now: float) -> None:
-        if not entry.account.renewable:
-            raise PoolError("an account with nothing but an access token can't be renewed")
-        self._happen(entry, event, now)
-        entry.renewing = entry.account.version
-
-    def _end_renewal(self, entry: Entry, event: AccountEvent, now: float) -> None:
-        """What is said of credentials that were replaced meanwhile is not held against the new ones."""
-        check(entry.state(now), event)
-        overtaken = entry.renewing != entry.account.version
-        self._happen(entry, RenewalDropped() if overtaken else event, now)
-        entry.renewing = None
 
     def _take_credentials(self, entry: Entry, event: AccountEvent, account: Account, now: float) -> str | None:
         """The credentials, unless they are late."""
@@ -309,32 +326,24 @@ class PoolState:
 
     def _adopt(self, entry: Entry, account: Account) -> str | None:
         """Put the credentials in place. The same user's account under another id vanishes; returns that id."""
+        # Credentials may say for the first time whose they are, so an account can get a name, and a twin, only now.
         before, name = _name(entry.account), _name(account)
         if before is not None and self._users.get(before) is entry:
             del self._users[before]
         entry.account = account
         twin = self._users.get(name) if name is not None else None
         if twin is not None:
-            self._absorb(entry, twin)
+            # Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill
+            # between its being stored and the other's being removed loses nothing.
+            self._forget(twin)
+            self._move_slots(twin, entry)
+            entry.rank = max(entry.rank, twin.rank)
+            last_used, turns = self._uses.pop(account.id, (0.0, 0))
+            self._uses[account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
+            self._change(entry, united(entry.condition, twin.condition))
         if name is not None:
             self._users[name] = entry
         return twin.account.id if twin is not None else None
-
-    def _absorb(self, entry: Entry, twin: Entry) -> None:
-        """Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill
-        between its being stored and the other's being removed loses nothing."""
-        self._forget(twin)
-        self._move_slots(twin, entry)
-        entry.rank = max(entry.rank, twin.rank)
-        last_used, turns = self._uses.pop(entry.account.id, (0.0, 0))
-        self._uses[entry.account.id] = (max(last_used, twin.condition.last_used), turns + twin.condition.turns)
-        self._change(entry, united(entry.condition, twin.condition))
-
-    def _count(self, entry: Entry, begun: float) -> None:
-        condition = entry.condition
-        entry.condition = replace(condition, turns=condition.turns + 1)
-        last_used, turns = self._uses.get(entry.account.id, (0.0, 0))
-        self._uses[entry.account.id] = (max(last_used, begun), turns + 1)
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
@@ -351,24 +360,11 @@ class PoolState:
 
     # --- removed while something was under way ----------------------------------------------------------------------
 
-    def _resume(self, entry: Entry) -> None:
-        """An account that was removed and is back again has its turns still, and its renewal."""
-        before = self._removed.pop(entry.account.id, None)
-        if before is not None:
-            self._move_slots(before, entry)
-            entry.renewing = before.renewing
-
     def _move_slots(self, before: Entry, entry: Entry) -> None:
         if before.active:
             self._slots.update({id: entry for id, holder in self._slots.items() if holder is before})
         entry.active += before.active
         before.active = 0
-
-    def _report_removed(self, id: str, event: AccountEvent) -> None:
-        entry = self._removed.get(id)
-        if entry is not None and isinstance(event, Renewed | RenewalFailed | RenewalRefused | RenewalDropped):
-            entry.renewing = None
-            self._let_go(entry)
 
     def _let_go(self, entry: Entry) -> None:
         if not entry.active and entry.renewing is None:
@@ -386,15 +382,6 @@ def _is_stale(slot: Slot, entry: Entry, event: TurnEvent) -> bool:
     if not isinstance(event, Refused | TokenExpired) or slot.needs_renewal:
         return False
     return slot.account.access_token != entry.account.access_token
-
-
-def _is_due(entry: Entry, now: float, ahead: float) -> bool:
-    account, condition = entry.account, entry.condition
-    if not account.renewable or account.access_token is None or entry.renewing is not None:
-        return False
-    if condition.parked is not None or condition.retry_at > now:
-        return False
-    return condition.expired or not account.is_fresh(now, ahead)
 
 
 def _view(entry: Entry, now: float) -> AccountView:

@@ -124,7 +124,7 @@ def choose(
 def _shortage(
     entries: Collection[Entry], slugs: tuple[str, ...], now: float, limit: int, exclude: frozenset[str]
 ) -> NoAccountError:
-    """Why `choose` found nobody."""
+    """The error for `choose` finding no entry: the shortage, and when it ends where that is known."""
     if not entries:
         return NoAccountError(Shortage.EMPTY)
     able = [(entry, slug) for entry in entries if (slug := entry.best(slugs)) is not None]
@@ -133,7 +133,8 @@ def _shortage(
         if start <= now and entry.account.id not in exclude:
             return NoAccountError(Shortage.BUSY)
     soonest = min(starts, default=math.inf)
-    # An account of which nobody knows what it has, and which will not serve again by itself, is no reason to hope.
+    # Accounts that only may have the model (their lists are unknown), and that time alone does not bring back, give no
+    # hope against those that are known not to have it.
     if soonest == math.inf and all(entry.slugs is None for entry, _ in able) and len(able) < len(entries):
         return NoAccountError(Shortage.NO_MODEL)
     counts = Counter(entry.obstacle(slug, now, limit) for entry, slug in able)

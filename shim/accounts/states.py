@@ -6,15 +6,16 @@
 
 Rules:
 * the state is never stored: `state_of` derives it, so that nothing can disagree with the condition that is kept;
-* TRANSITIONS says which event may come in which state and where it may lead; what is not in it raises PoolError;
+* TRANSITIONS says which event may come in which state; what is not in it raises PoolError. Where each may lead is
+  documentation: no code reads it, but a test compares it with what really happens (tests/accounts/test_pool.py);
 * limits belong to the user and outlive a new token; refusals and expiries belong to the token and end with it;
-* how a turn ended may be told in every state, because turns end whenever they like.
+* the end of a turn may be reported in every state, because turns end at any time.
 """
 
 import enum
 import heapq
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -23,14 +24,14 @@ from shim.accounts.account import EVERY_MODEL, Account, Condition
 
 RENEWAL = "!renewal"
 """The key in `Condition.reasons` under which a failed renewal says why. No slug begins with `!`."""
-_MAX_COOLING = 64
-_MAX_REASON = 300
+_MAX_COOLING = 64  # upstream has fewer models than that; what is kept must not grow by names it might make up
+_MAX_REASON = 300  # characters; a reason may be an error page
 
 replace = msgspec.structs.replace
 
 
 class PoolError(Exception):
-    """The pool was told something that can't be: a mistake of the caller, not of a client or of upstream."""
+    """An event that is impossible in the account's state: the caller's bug, not a fault of a client or of upstream."""
 
 
 class State(enum.Enum):
@@ -53,7 +54,7 @@ class AccountEvent(msgspec.Struct, frozen=True):
 
 
 class Succeeded(AccountEvent, frozen=True):
-    """A turn on `model` (a slug) that began at `begun` went well: limits learned before it began are over."""
+    """A turn on `model` (a slug) that began at `begun` went well, which ends limits that were learned earlier."""
 
     model: str
     begun: float
@@ -74,7 +75,7 @@ class Refused(AccountEvent, frozen=True):
 
 
 class TokenExpired(AccountEvent, frozen=True):
-    """Upstream says the access token's time is over, whatever the token says itself."""
+    """Upstream says the access token has expired, whatever the token says itself."""
 
 
 class Released(AccountEvent, frozen=True):
@@ -96,7 +97,7 @@ class Renewed(AccountEvent, frozen=True):
 
 
 class Supplied(AccountEvent, frozen=True):
-    """A person, or another process, brought new credentials. They are already stored. A renewal goes on."""
+    """A person, or another process, brought new credentials. They are already stored. A renewal under way continues."""
 
     account: Account
 
@@ -127,7 +128,7 @@ TurnEvent = Succeeded | Limited | Refused | TokenExpired | Released | Unused
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
-_R, _C, _P, _E, _F = ({state} for state in State)
+_R, _C, _P, _E, _F = {State.READY}, {State.COOLING}, {State.PARKED}, {State.EXPIRED}, {State.REFRESHING}
 Transitions = dict[State, dict[type[AccountEvent], set[State]]]
 
 TRANSITIONS: Transitions = {
@@ -245,8 +246,28 @@ def usable_from(account: Account, condition: Condition, renewing: bool, slug: st
 
 def after(condition: Condition, event: AccountEvent, now: float) -> Condition:
     """The condition once `event` has happened; the same object where it changes nothing."""
-    change = _CHANGES.get(type(event))
-    return change(condition, event, now) if change is not None else condition
+    match event:
+        case Succeeded():
+            return _succeeded(condition, event)
+        case Limited():
+            return _limited(condition, event, now)
+        case Refused(reason=reason) if condition.parked is None:  # else the first reason is the one to know
+            changes: dict[str, Any] = {"parked": reason[:_MAX_REASON]}
+        case TokenExpired() if not condition.expired:
+            changes = {"expired": True}
+        case Renewed() | Supplied() if condition.parked is not None or condition.expired or condition.retry_at:
+            # Refusals and expiries belong to the token that has gone; the limits stay, for they are the user's.
+            reasons = {key: reason for key, reason in condition.reasons.items() if key != RENEWAL}
+            changes = {"parked": None, "expired": False, "retry_at": 0.0, "reasons": reasons}
+        case RenewalFailed(reason=reason, retry_at=retry_at):
+            changes = {"reasons": condition.reasons | {RENEWAL: reason[:_MAX_REASON]}, "retry_at": retry_at}
+        case RenewalRefused(reason=reason):
+            changes = {"parked": reason[:_MAX_REASON]}
+        case Reset():
+            return Condition(last_used=condition.last_used, turns=condition.turns)
+        case _:
+            return condition
+    return replace(condition, **changes)
 
 
 def united(one: Condition, other: Condition) -> Condition:
@@ -265,7 +286,7 @@ def united(one: Condition, other: Condition) -> Condition:
     )
 
 
-def _succeeded(condition: Condition, event: Succeeded, _now: float) -> Condition:
+def _succeeded(condition: Condition, event: Succeeded) -> Condition:
     """A turn that began before a limit was learned says nothing about it."""
     cooling, since = condition.cooling, condition.since
     if not cooling:
@@ -279,6 +300,7 @@ def _limited(condition: Condition, event: Limited, now: float) -> Condition:
     before = condition.cooling.get(key, 0.0)
     if max(event.until, before) <= now:
         return condition
+    # The reason goes with the time that counts, which is the later one.
     reason = event.reason[:_MAX_REASON] if event.until > before else condition.reasons.get(key, "")
     learned = replace(
         condition,
@@ -286,44 +308,12 @@ def _limited(condition: Condition, event: Limited, now: float) -> Condition:
         reasons=condition.reasons | {key: reason},
         since=condition.since | {key: now},
     )
-    return _only(learned, _lasting(learned.cooling, now))
-
-
-def _refused(condition: Condition, event: Refused, _now: float) -> Condition:
-    return condition if condition.parked is not None else replace(condition, parked=event.reason[:_MAX_REASON])
-
-
-def _token_expired(condition: Condition, _event: TokenExpired, _now: float) -> Condition:
-    return condition if condition.expired else replace(condition, expired=True)
-
-
-def _renewed(condition: Condition, _event: AccountEvent, _now: float) -> Condition:
-    if condition.parked is None and not condition.expired and not condition.retry_at:
-        return condition
-    reasons = {key: reason for key, reason in condition.reasons.items() if key != RENEWAL}
-    return replace(condition, parked=None, expired=False, retry_at=0.0, reasons=reasons)
-
-
-def _renewal_failed(condition: Condition, event: RenewalFailed, _now: float) -> Condition:
-    reasons = condition.reasons | {RENEWAL: event.reason[:_MAX_REASON]}
-    return replace(condition, reasons=reasons, retry_at=event.retry_at)
-
-
-def _renewal_refused(condition: Condition, event: RenewalRefused, _now: float) -> Condition:
-    return replace(condition, parked=event.reason[:_MAX_REASON])
-
-
-def _reset(condition: Condition, _event: Reset, _now: float) -> Condition:
-    return Condition(last_used=condition.last_used, turns=condition.turns)
-
-
-def _lasting(cooling: dict[str, float], now: float) -> Collection[str]:
-    """The cool-downs that are worth keeping: not over yet, and of too many those that end last."""
-    lasting = {key: until for key, until in cooling.items() if until > now}
+    # Kept is what is not over yet, and of too many limits those that end last, besides the one on every model.
+    lasting = {key: until for key, until in learned.cooling.items() if until > now}
     if len(lasting) <= _MAX_COOLING:
-        return lasting
+        return _only(learned, lasting)
     every = lasting.keys() & {EVERY_MODEL}
-    return {*heapq.nlargest(_MAX_COOLING, lasting, key=lasting.__getitem__), *every}
+    return _only(learned, {*heapq.nlargest(_MAX_COOLING, lasting, key=lasting.__getitem__), *every})
 
 
 def _only(condition: Condition, keys: Collection[str]) -> Condition:
@@ -334,17 +324,3 @@ def _only(condition: Condition, keys: Collection[str]) -> Condition:
         reasons={key: condition.reasons[key] for key in condition.reasons if key in keys or key == RENEWAL},
         since={key: condition.since[key] for key in condition.since if key in keys},
     )
-
-
-# What an event changes; an event that is not here changes nothing that is kept.
-_CHANGES: dict[type[AccountEvent], Callable[[Condition, Any, float], Condition]] = {
-    Succeeded: _succeeded,
-    Limited: _limited,
-    Refused: _refused,
-    TokenExpired: _token_expired,
-    Renewed: _renewed,
-    Supplied: _renewed,
-    RenewalFailed: _renewal_failed,
-    RenewalRefused: _renewal_refused,
-    Reset: _reset,
-}

@@ -38,7 +38,17 @@ class AccountView(msgspec.Struct, frozen=True):
 def view_of(account: Account, condition: Condition, renewing: bool, active: int, now: float) -> AccountView:
     """The view of one account, with `active` turns under way."""
     state = state_of(account, condition, renewing, now)
-    why, until = _explained(state, account, condition, now)
+    reasons = condition.reasons
+    why: str | None = None
+    until: float | None = None
+    match state:
+        case State.PARKED:
+            why = condition.parked  # without an end: only a person, or a new token, brings it back
+        case State.EXPIRED:
+            why = reasons.get(RENEWAL, _NOT_FETCHED if account.access_token is None else _EXPIRED)
+            until = condition.retry_at if condition.retry_at > now else None
+        case State.COOLING:
+            why, until = reasons.get(EVERY_MODEL), condition.cooling[EVERY_MODEL]
     return AccountView(
         id=account.id,
         state=state,
@@ -48,31 +58,13 @@ def view_of(account: Account, condition: Condition, renewing: bool, active: int,
         last_used=condition.last_used,
         turns=condition.turns,
         active=active,
-        cooling=_cooling(condition, now),
+        # Expired limits may still be in the condition: they are dropped when it next changes.
+        cooling=tuple(
+            ModelCooling(slug, ends, reasons.get(slug, ""))
+            for slug, ends in condition.cooling.items()
+            if slug != EVERY_MODEL and ends > now
+        ),
         renewable=account.renewable,
         quotas=condition.quotas,
         quotas_at=condition.quotas_at,
-    )
-
-
-def _explained(state: State, account: Account, condition: Condition, now: float) -> tuple[str | None, float | None]:
-    reasons = condition.reasons
-    match state:
-        case State.PARKED:
-            return condition.parked, None
-        case State.EXPIRED:
-            usual = _NOT_FETCHED if account.access_token is None else _EXPIRED
-            return reasons.get(RENEWAL, usual), condition.retry_at if condition.retry_at > now else None
-        case State.COOLING:
-            return reasons.get(EVERY_MODEL), condition.cooling[EVERY_MODEL]
-        case _:
-            return None, None
-
-
-def _cooling(condition: Condition, now: float) -> tuple[ModelCooling, ...]:
-    reasons = condition.reasons
-    return tuple(
-        ModelCooling(slug, until, reasons.get(slug, ""))
-        for slug, until in condition.cooling.items()
-        if slug != EVERY_MODEL and until > now
     )

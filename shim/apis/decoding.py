@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shim.errors import RequestError
+from shim.surrogates import mend_halves
 
 T = TypeVar("T")
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
@@ -15,10 +16,6 @@ _HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = "?"
 _MAX_IGNORED = 32
 _NO_PUBLISHED: Mapping[str, "msgspec.json.Decoder[Any]"] = {}
-# In JSON's own escapes: a backslash and what it escapes, half surrogates alone, and pairs of them.
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD](?P<half>[89a-fA-F])[0-9a-fA-F]{2}|.)", re.S
-)
 _WHOLE_NUMBER_EXPECTED = re.compile(r"Expected `int\b.*got `float`", re.S)
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 
@@ -63,7 +60,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") ->
             return decode(decoder, mended, within)
         raise mistyped(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if (mended := _ESCAPE.sub(_mend_half, body)) != body:
+        if (mended := mend_halves(body)) != body:
             return decode(decoder, mended, within)
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
 
@@ -80,10 +77,6 @@ def mistyped(complaint: str, within: str = "") -> RequestError:
     place = path.replace("[...]", "[]") or None
     named = f" for '{place}'" if place else ""
     return RequestError(f"Invalid value{named}: {what}.", param=place, code="invalid_type")
-
-
-def _mend_half(found: re.Match[bytes]) -> bytes:
-    return found[0] if found["half"] is None else b"\\ufffd"
 
 
 def _with_whole_numbers(body: bytes) -> bytes:

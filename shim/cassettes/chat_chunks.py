@@ -34,7 +34,7 @@ class ChatReader:
     def receive(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes. `b""` is the end of input: before the end of the answer, it is a cut."""
         try:
-            arrived = self._sse.decode(chunk)
+            arrived = self._sse.receive(chunk)
         except OverflowError:  # an event longer than the decoder takes
             self.ignored[_BROKEN] += 1
             return []

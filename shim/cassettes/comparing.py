@@ -56,7 +56,7 @@ def _fields(one: Interaction) -> Iterator[tuple[str, str]]:
     yield from _values(request.body, "request")
     events = SSEDecoder()
     if response.headers.get("content-type", "").startswith("text/event-stream"):
-        for place, event in enumerate(events.decode(response.body()) + events.flush()):
+        for place, event in enumerate(events.receive(response.body()) + events.flush()):
             # An event without a name differs from one that is not there.
             yield f"event[{place}]", event.name.decode(errors="replace")
             yield from _values(_parsed(event.data), f"event[{place}]")

@@ -53,20 +53,16 @@ def read_flows(path: Path) -> Iterator[CapturedCall]:
     with path.open("rb") as file:
         try:
             for flow in io.FlowReader(file).stream():
-                if isinstance(flow, http.HTTPFlow) and flow.response is not None:
-                    yield call_of_flow(flow, _capture_of(flow), cut=flow.error is not None)
+                if not isinstance(flow, http.HTTPFlow) or flow.response is None:
+                    continue
+                # In one piece: a flow file knows no chunks.
+                response = flow.response
+                capture = BodyCapture(response.headers.get("content-encoding", ""))
+                if response.raw_content is None:
+                    capture.kept = "none"
+                else:
+                    took = (response.timestamp_end or 0.0) - (response.timestamp_start or 0.0)
+                    capture.receive(max(0.0, took), response.raw_content)
+                yield call_of_flow(flow, capture, cut=flow.error is not None)
         except exceptions.FlowReadException as error:
             raise CassetteError(f"{path.name} is not a flow file: {error}") from error
-
-
-def _capture_of(flow: Any) -> BodyCapture:
-    """The body in one piece: a flow file knows no chunks."""
-    response = flow.response
-    capture = BodyCapture(response.headers.get("content-encoding", ""))
-    if response.raw_content is None:
-        capture.kept = "none"
-    else:
-        # A flow file has two times for an answer, either of which may be missing.
-        took = (response.timestamp_end or 0.0) - (response.timestamp_start or 0.0)
-        capture.receive(max(0.0, took), response.raw_content)
-    return capture

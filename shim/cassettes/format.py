@@ -27,7 +27,7 @@ class Chunk(msgspec.Struct, frozen=True):
     base64: str | UnsetType = UNSET
 
     def content(self) -> bytes:
-        """The bytes."""
+        """The bytes, whichever of the two fields they are in."""
         if isinstance(self.text, str):
             return self.text.encode()
         return base64.b64decode(self.base64) if isinstance(self.base64, str) else b""

@@ -4,6 +4,7 @@ Rule: every recording is played once, in order among equals. A call that nothing
 nearest recording and the first field that differs; nothing is made up.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,6 +21,16 @@ VOLATILE = frozenset({
     "refresh_token",
 })  # fmt: skip
 _SHOWN = 60  # characters of a value: a miss is one line of a log
+# Calls that an upstream may not have, or not any more: requirements in two steps (protocol.md 2), and an answer that
+# was lost (5.6, 5.8). Whoever asks goes on without, which a miss would not let them.
+_MAY_BE_MISSING = re.compile(
+    r"/(?:sentinel/chat-requirements/prepare|f/conversation/resume|conversations?/[^/]+(?:/stream_status)?)$"
+)
+
+
+def may_be_missing(path: str) -> bool:
+    """Whether a miss of this path is answered as by an upstream without it: 404."""
+    return _MAY_BE_MISSING.search(path.partition("?")[0]) is not None
 
 
 class Miss(msgspec.Struct, frozen=True):

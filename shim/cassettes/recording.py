@@ -5,6 +5,7 @@ of one that is larger than the limit the head is kept, and the recording says so
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -115,17 +116,23 @@ class Recording:
         """The request alone, scrubbed."""
         parts = urlsplit(call.url)
         path, query = self._scrubber.url(parts.path, parts.query)
-        body = None
+        chunks = None
         if call.body is not None:
-            body = self._scrubber.chunks([call.body], _content_type(call.headers))
+            chunks = self._scrubber.chunks([call.body], _content_type(call.headers))
+        body = b"".join(chunks or ())
+        # What is not UTF-8 becomes question marks here: JSON has no way to hold it.
+        shown: Any = decoded(body).encode(errors="replace").decode()
+        if body.lstrip()[:1] in {b"{", b"["}:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                shown = msgspec.json.decode(body)
         return RecordedRequest(
             call.method,
             path,
             self._scrubber.headers(call.headers, rules.REQUEST_HEADERS),
             # Nothing was sent, or nothing of it was kept; `kept` tells one from the other.
-            _readable(b"".join(body or ())) or None,
+            shown or None,
             query,
-            "none" if body is None else "all",
+            "none" if chunks is None else "all",
         )
 
 
@@ -165,17 +172,6 @@ def body_bytes(body: Any) -> bytes:
     if body is None:
         return b""
     return body.encode() if isinstance(body, str) else msgspec.json.encode(body)
-
-
-def _readable(body: bytes) -> Any:
-    """A body as the cassette shows it: parsed where it is an object or a list, else text."""
-    if body.lstrip()[:1] in {b"{", b"["}:
-        try:
-            return msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-    # What is not UTF-8 becomes question marks here: JSON has no way to hold it.
-    return decoded(body).encode(errors="replace").decode()
 
 
 def _content_type(headers: Pairs) -> str:

@@ -17,7 +17,7 @@ def _words(text: str) -> frozenset[str]:
 # Values that are the protocol's own: enumerations, times, sizes, model names, upstream's sentences about errors.
 PLAIN = _words("""
     accepted_mime_types action alg arkose asset_pointer async_status async_task_type aud blocked_features
-    category channel chatgpt_plan_type clears_in client_prepare_state code command content_type
+    category channel chatgpt_plan_type clears_in client_prepare_state command content_type
     conversation_mode create_time created creation_time custom_symbol_offsets default_model default_model_slug
     detail difficulty direction download_url enabled_tools end_idx end_ix end_turn error error_code
     error_description event exp expire_after expire_at expires expires_at expires_in feature feature_name
@@ -48,6 +48,9 @@ TEXT = _words("""
 PLACED: dict[tuple[str, str], Rule] = {
     ("author", "name"): "plain",
     ("error", "message"): "plain",
+    # Elsewhere it is what a log-in is exchanged for (OAuth).
+    ("error", "code"): "plain",
+    ("detail", "code"): "plain",
     ("detail", "message"): "plain",
     ("blocked_features", "name"): "plain",
 }
@@ -58,7 +61,7 @@ REQUEST_HEADERS = _words("""
 """)
 RESPONSE_HEADERS = _words("""
     access-control-allow-origin cache-control content-type location retry-after transfer-encoding vary
-    www-authenticate x-content-type-options
+    x-content-type-options
 """)
 # Kept with a pseudonym for a value, so that the recording says who asked and that it proved what was asked.
 CREDENTIAL_HEADERS = _words("""

@@ -3,8 +3,6 @@
 Rule: what is printed comes from a cassette, so it has been scrubbed.
 """
 
-from typing import Any
-
 import msgspec
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +30,10 @@ def show(cassette: Cassette, console: Console, *, full: bool = False) -> None:
     console.print(table)
     for place, one in enumerate(cassette.interactions, 1):
         console.print(Text(f"\n{place} {one.title}", style="bold"))
-        for body in (_pretty(one.request.body), one.response.body().decode(errors="replace")):
+        asked = "(no body)" if one.request.body is None else one.request.body
+        if not isinstance(asked, str):
+            asked = msgspec.json.format(msgspec.json.encode(asked), indent=1).decode()
+        for body in (asked, one.response.body().decode(errors="replace")):
             console.print(Text(body if full else _cut(body)))
 
 
@@ -47,12 +48,6 @@ def show_differences(differences: list[Difference], console: Console) -> None:
         for sign, value, style in (("-", one.old, "red"), ("+", one.new, "green")):
             if value is not None:
                 console.print(Text(f"    {sign} {_cut(value)}", style=style))
-
-
-def _pretty(body: Any) -> str:
-    if body is None:
-        return "(no body)"
-    return body if isinstance(body, str) else msgspec.json.format(msgspec.json.encode(body), indent=1).decode()
 
 
 def _cut(text: str) -> str:

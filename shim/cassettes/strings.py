@@ -25,6 +25,8 @@ _JWT = r"eyJ[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*){1,4}"
 _SENTINEL = r"gAAAA[A-Za-z0-9_+/=.~-]{4,}"
 # With a digit, or every sentence about a bearer of something would lose a word.
 _BEARER = r"(?i:bearer)[ ]+(?=[A-Za-z0-9_.~+/=-]*\d)[A-Za-z0-9_.~+/=-]{7,}"
+# Of other services too: people paste them into chats. With a digit or a capital, which words have not.
+_API_KEY = r"(?:sk|gsk|xai|pk|fk|github_pat)[-_](?=[A-Za-z0-9_-]*[0-9A-Z])[A-Za-z0-9_-]{12,}"
 _REFRESH = r"(?:v1\.|rt_)[A-Za-z0-9_.-]{16,}"  # protocol.md 8.1
 _UUID = r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 # Up to what ends an address in prose, Markdown and JSON, and up to the marks of citations (protocol.md 5.4).
@@ -50,7 +52,8 @@ _ADDRESS = r"(?<![\w.-])(?!127\.|0+\.)(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])"
 # The first that matches at a place is taken, so what is surer stands before what is vaguer.
 _EITHER = (
     rf"(?P<pseudonym>{PSEUDONYM.pattern.replace('?P<', '?P<known_')})"
-    rf"|{_START}(?:(?P<jwt>{_JWT})|(?P<sentinel>{_SENTINEL})|(?P<bearer>{_BEARER})|(?P<refresh>{_REFRESH})){_END}"
+    rf"|{_START}(?:(?P<jwt>{_JWT})|(?P<sentinel>{_SENTINEL})|(?P<bearer>{_BEARER})|(?P<refresh>{_REFRESH})"
+    rf"|(?P<key>{_API_KEY})){_END}"
     rf"|(?P<url>{_URL_IN_TEXT})|(?P<email>{_EMAIL})|{_START}(?:(?P<uuid>{_UUID})|(?P<id>{_PREFIXED})){_END}"
     rf"|(?P<base64>BASE64)|(?P<opaque>{_OPAQUE})|(?P<address>{_ADDRESS})"
 )
@@ -61,7 +64,7 @@ _URL = re.compile(r"(\w+://)(?:([^/?#@]*)@)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(
 _PORT = re.compile(r":\d*$")
 _PRINTABLE = re.compile(r"[^\x00-\x08\x0e-\x1f\x7f\ufffd]+")
 # What a string may be as a whole and then keeps its kind where no string may stay.
-_WHOLE = frozenset({"pseudonym", "jwt", "sentinel", "bearer", "refresh", "email", "uuid", "id", "address"})
+_WHOLE = frozenset({"pseudonym", "jwt", "sentinel", "bearer", "refresh", "key", "email", "uuid", "id", "address"})
 _STREAM = re.compile(r"\s*(?:event: [\w.]+\s+)?data: ?[\[{\"]")
 _CONTAINER = re.compile(r"\s*(?:\{.*\}|\[.*\])\s*", re.DOTALL)
 
@@ -83,6 +86,7 @@ class Strings:
             "jwt": lambda found: self._jwt(found[0]),
             "sentinel": lambda found: names.of("token", found[0]),
             "bearer": self._bearer,
+            "key": lambda found: names.of("token", found[0]),
             "refresh": lambda found: names.of("token", found[0]),
             "url": lambda found: self.url(found[0]),
             # Written either way it is one person, and one id.

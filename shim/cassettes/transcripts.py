@@ -53,15 +53,28 @@ def headline(heard: CapturedCall, timeline: Timeline) -> str:
 
 
 def transcript(heard: CapturedCall, timeline: Timeline) -> str:
-    """The page."""
+    """The page: facts, what was sent and what came, each part left out where there is nothing of it."""
     asked = _asked(heard.body)
+    facts = {
+        "outcome": timeline.outcome,
+        "failure": timeline.said.error and timeline.said.error.message,
+        "model": asked.get("model"),
+        "answered by": timeline.slug,
+        "conversation": timeline.conversation_id or asked.get("conversation_id"),
+        "message": timeline.message_id,
+        "goes on after": asked.get("parent_message_id"),
+        "action": asked.get("action"),
+        "effort": asked.get("thinking_effort") or asked.get("reasoning_effort"),
+        "temporary": "yes" if asked.get("history_and_training_disabled") is True else None,
+    }
     timings: list[str] = []
     if timeline.total is not None:
         times = (("head", timeline.head), *_times(timeline), ("longest pause", timeline.pause))
         timings.append("  ".join(f"{name} {at:.3f} s" for name, at in times if at is not None))
         timings.append(f"{_count(timeline.chunks, 'chunk')}, {_count(timeline.size, 'byte')}")
     blocks: tuple[tuple[str, Iterable[str]], ...] = (
-        ("", _facts(asked, timeline)),
+        # Whatever the client sent in these places: only what is text is shown.
+        ("", [f"{name:<14}{value}" for name, value in facts.items() if isinstance(value, str) and value]),
         ("sent", _sent(asked)),
         ("timings", timings),
         ("events", _events(timeline.events)),
@@ -85,23 +98,6 @@ def _asked(body: bytes | None) -> dict[str, Any]:
     return asked if isinstance(asked, dict) else {}
 
 
-def _facts(asked: dict[str, Any], timeline: Timeline) -> Iterator[str]:
-    known = {
-        "outcome": timeline.outcome,
-        "failure": timeline.said.error and timeline.said.error.message,
-        "model": asked.get("model"),
-        "answered by": timeline.slug,
-        "conversation": timeline.conversation_id or asked.get("conversation_id"),
-        "message": timeline.message_id,
-        "goes on after": asked.get("parent_message_id"),
-        "action": asked.get("action"),
-        "effort": asked.get("thinking_effort") or asked.get("reasoning_effort"),
-        "temporary": "yes" if asked.get("history_and_training_disabled") is True else None,
-    }
-    # Whatever the client sent in these places: only what is text is shown.
-    yield from (f"{name:<14}{value}" for name, value in known.items() if isinstance(value, str) and value)
-
-
 # --- what was sent ----------------------------------------------------------------------------------------------------
 
 
@@ -123,24 +119,20 @@ def _sent(asked: dict[str, Any]) -> Iterator[str]:
 def _content(content: Any) -> str:
     """Upstream's content (protocol.md 4.2), or OpenAI's: a text, or a list of parts."""
     match content:
-        case str():
-            return content
         case {"parts": list(parts)} | [*parts]:
-            return "\n".join(map(_part, parts))
-        case {"text": str(text)}:
+            shown = []
+            for part in parts:
+                match part:
+                    case str(text) | {"text": str(text)}:
+                        shown.append(text)
+                    case {"content_type": str(kind)} | {"type": str(kind)}:
+                        shown.append(f"[{kind}]")
+                    case _:
+                        shown.append("[?]")
+            return "\n".join(shown)
+        case str(text) | {"text": str(text)}:
             return text
     return ""
-
-
-def _part(part: Any) -> str:
-    match part:
-        case str():
-            return part
-        case {"text": str(text)}:
-            return text
-        case {"content_type": str(kind)} | {"type": str(kind)}:
-            return f"[{kind}]"
-    return "[?]"
 
 
 # --- what came --------------------------------------------------------------------------------------------------------

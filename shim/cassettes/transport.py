@@ -5,22 +5,15 @@ recorded for is an error that names the nearest recording and what differs, neve
 """
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse
-from shim.cassettes.matching import Miss, Player
+from shim.cassettes.matching import Miss, Player, may_be_missing
 from shim.errors import About, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport.base import ConnectionKey, gather_body
-
-# Calls that an upstream may not have, or not any more: requirements in two steps (protocol.md 2), and an answer that
-# was lost (5.6, 5.8). Whoever asks goes on without, which a miss would not let them.
-_MAY_BE_MISSING = re.compile(
-    r"/(?:sentinel/chat-requirements/prepare|f/conversation/resume|conversations?/[^/]+(?:/stream_status)?)$"
-)
 
 
 class ReplayTransport:
@@ -43,7 +36,7 @@ class ReplayTransport:
         path = urlsplit(request.url)._replace(scheme="", netloc="").geturl()
         body = await gather_body(request.body)
         match self._player.play(request.method, path, request.headers.items(), body):
-            case Miss() if _MAY_BE_MISSING.search(urlsplit(request.url).path):
+            case Miss() if may_be_missing(path):
                 return ReplayResponse(RecordedResponse(404, {}, []), paced=False)
             case Miss() as miss:
                 raise UpstreamError(str(miss), code="replay_miss")

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 
 
 class SentAuthor(msgspec.Struct, frozen=True):
-    """Who says it."""
+    """The author of a message that we send."""
 
     role: Literal["system", "user", "assistant", "tool"]
     name: str | UnsetType = UNSET
@@ -49,7 +49,7 @@ class SentMessage(msgspec.Struct, frozen=True):
     author: SentAuthor
     content: SentContent
     create_time: float
-    metadata: dict[str, object] = {}
+    metadata: dict[str, object] = {}  # msgspec makes a new one for each message
 
 
 class ConversationMode(msgspec.Struct, frozen=True):
@@ -61,12 +61,15 @@ class ConversationMode(msgspec.Struct, frozen=True):
 
 class Conversation(msgspec.Struct, frozen=True):
     """The body of the turn. `supported_encodings: ["v1"]` is what turns on delta encoding (4.1). Only the action
-    `continue` has no messages: it goes on after `parent_message_id`, an answer that was cut."""
+    `continue` has no messages: it continues the cut-off answer `parent_message_id`."""
 
     messages: list[SentMessage] | UnsetType
+    # Always there: for a new chat it is a UUID that names nothing.
     parent_message_id: str
     model: str
+    # True makes the chat temporary (4.7): it shows up in no history.
     history_and_training_disabled: bool
+    # This and `force_use_sse` are left from upstream's socket mode, and keep the answer on the stream.
     websocket_request_id: str
     conversation_id: str | UnsetType = UNSET
     timezone_offset_min: int = 0
@@ -74,6 +77,7 @@ class Conversation(msgspec.Struct, frozen=True):
     thinking_effort: str | UnsetType = UNSET
     conversation_mode: ConversationMode = ConversationMode()
     force_use_sse: bool = True
+    # Constants of the classic body, sent as they were seen.
     force_nulligen: bool = False
     force_paragen: bool = False
     force_paragen_model_slug: str = ""

@@ -23,7 +23,7 @@ class ListedModel(msgspec.Struct, frozen=True):
 
 
 class ModelListing(msgspec.Struct, frozen=True):
-    """GET P/models. `versions` hold the page's presets; their titles are in the account's language."""
+    """The answer to GET P/models. `versions` hold the page's presets; their titles are in the account's language."""
 
     models: list[ListedModel]
     versions: Any = None

@@ -16,7 +16,7 @@ class Arkose(Required, frozen=True):
 
 
 class ProofOfWork(msgspec.Struct, frozen=True):
-    """The puzzle, where `required`."""
+    """The proof of work, where `required`: `difficulty` is lower-case hex."""
 
     required: bool | None = None
     seed: str | None = None

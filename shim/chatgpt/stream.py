@@ -16,6 +16,7 @@ T = TypeVar("T")
 class Operation(msgspec.Struct, frozen=True, gc=False):
     """One delta event's data: `{"p":..,"o":..,"v":..,"c":..}`, every field optional on the wire."""
 
+    # No gc: one is made for every event, and what comes from JSON is never part of a cycle.
     p: str | UnsetType = UNSET
     o: str | UnsetType = UNSET
     v: Any = UNSET
@@ -70,6 +71,7 @@ class Message(msgspec.Struct, frozen=True):
     """One message of the conversation tree, whole or still growing."""
 
     id: Any = None
+    # Upstream sends null as well as nothing at all; the properties below spare every reader that question.
     maybe_author: Author | None = msgspec.field(default=None, name="author")
     maybe_content: Content | None = msgspec.field(default=None, name="content")
     create_time: Any = None
@@ -82,12 +84,12 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def author(self) -> Author:
-        """Who wrote it; nobody where upstream does not say."""
+        """Who wrote it; an empty Author where upstream does not say."""
         return self.maybe_author or _NOBODY
 
     @property
     def content(self) -> Content:
-        """Its content; nothing where there is none."""
+        """Its content; an empty Content where there is none."""
         return self.maybe_content or _NOTHING
 
     @property
@@ -121,7 +123,13 @@ def decode_tolerantly(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | No
     try:
         return decoder.decode(data)
     except msgspec.DecodeError:
-        return _decode_again(decoder, data)
+        # JSON with half a surrogate pair is refused by msgspec but not by every sender: such halves become U+FFFD.
+        loose = json.dumps(json.loads(data), ensure_ascii=False)
+        clean = loose.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        try:
+            return decoder.decode(clean)
+        except msgspec.ValidationError:
+            return None
 
 
 def decode_operation(data: bytes) -> Operation | None:
@@ -149,17 +157,6 @@ def item_of(root: Any) -> StreamItem | None:
 
 
 _NOBODY, _NOTHING, _NO_METADATA = Author(), Content(), Metadata()
-
-
-def _decode_again(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T | None:
-    """JSON with half a surrogate pair is refused by msgspec but not by every sender: such halves become U+FFFD. JSON of
-    another shape is None."""
-    loose = json.dumps(json.loads(data), ensure_ascii=False)
-    clean = loose.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    try:
-        return decoder.decode(clean)
-    except msgspec.ValidationError:
-        return None
 
 
 _operation_decoder = msgspec.json.Decoder(Operation)

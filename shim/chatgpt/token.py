@@ -26,8 +26,13 @@ class Guarded(msgspec.Struct, frozen=True):
         return f"{type(self).__name__}({shown})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """What `repr` and rich (which would else read the fields itself) are told."""
-        return [(name, _shown(name, getattr(self, name))) for name in self.__struct_fields__]
+        """The fields as `repr` and rich show them; without this method rich would read the fields itself."""
+        shown: list[tuple[str, Any]] = []
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            is_secret = name.endswith("_token") and value is not None
+            shown.append((name, f"#{fingerprint(value)}" if is_secret else value))
+        return shown
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -52,6 +57,7 @@ def read_claims(access_token: str) -> Claims:
     """
     if not _JWT.fullmatch(access_token):
         raise ValueError("it is not a JWT")
+    # JWTs leave the padding out (RFC 7515), and Python's decoder asks for it.
     part = access_token.split(".")[1]
     try:
         claims = _decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -78,16 +84,12 @@ def fingerprint(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()[:8]
 
 
-def _shown(name: str, value: Any) -> Any:
-    return f"#{fingerprint(value)}" if name.endswith("_token") and value is not None else value
-
-
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
 def _seconds(value: Any) -> float | None:
-    """A time, unless it is none: `true` is an int in Python, and 1e999 is infinite."""
+    """`value` as a time, or None if it isn't one: `true` is an int in Python, and 1e999 is infinite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) < _END_OF_TIME and math.isfinite(value) else None
@@ -104,8 +106,9 @@ class _TokenBody(msgspec.Struct, frozen=True):
     auth: Any = msgspec.field(name=AUTH_CLAIM, default=None)
 
 
-_END_OF_TIME = 1e12
+_END_OF_TIME = 1e12  # seconds; far beyond any token's life, and still exact as a float
 _APP = re.compile(r"app_[A-Za-z0-9]{8,64}")
 _OPENAI = re.compile(r"https?://(?:[\w-]+\.)*openai\.com(?:[:/]|$)", re.ASCII | re.I)
+# "eyJ" is how `{"` begins in base64. The signature may be empty, as in the stand-in's tokens.
 _JWT = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
 _decode = msgspec.json.Decoder(_TokenBody).decode

@@ -33,6 +33,8 @@ _OUT = click.option("--out", type=click.Path(path_type=Path), required=True, hel
 def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...]) -> None:
     """Run mitmdump with the recorder: the traffic that goes through it becomes a scrubbed cassette.
 
+    It listens on 127.0.0.1; `-- --listen-host 0.0.0.0` lets other machines in.
+
     For this gateway's own traffic: `chat2api record -- --mode reverse:https://chatgpt.com -p 5006`, and
     CHATGPT_BASE_URL=http://127.0.0.1:5006 for the gateway. For a browser's: `chat2api record`, and 127.0.0.1:8080 as
     the browser's proxy.
@@ -50,8 +52,11 @@ def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...
     if program is None:
         raise click.ClickException(HOW_TO_INSTALL)
     settings = [word for key, value in options.items() for word in ("--set", f"{key}={value}")]
+    # mitmproxy's own default is every address, which lets the whole network use this machine as its proxy.
+    here = ("--listen-host", "127.0.0.1")
+    script = ("-s", str(PROJECT / "addons" / "recorder.py"))
     # In this process's place, so that signals and the exit code are mitmdump's own.
-    os.execv(program, [str(program), "-s", str(PROJECT / "addons" / "recorder.py"), *settings, *arguments])  # noqa: S606
+    os.execv(program, [str(program), *script, *settings, *here, *arguments])  # noqa: S606
 
 
 @click.command()

@@ -87,18 +87,15 @@ async def _call(port: int) -> bool:
                 if line == b"data: [DONE]":
                     _say("\n\n")
                     return True
-                _say(_text_of(line))
+                if not line.startswith(b"data: "):
+                    continue
+                # What a client would show: an error in the middle of the stream, too.
+                chunk = msgspec.json.decode(line.removeprefix(b"data: "))
+                if "error" in chunk:
+                    _say(f"\n{chunk['error']['message']}\n")
+                else:
+                    _say("".join(choice["delta"].get("content", "") for choice in chunk["choices"]))
     return False
-
-
-def _text_of(line: bytes) -> str:
-    """What a client would show for one line of the stream."""
-    if not line.startswith(b"data: "):
-        return ""
-    chunk = msgspec.json.decode(line.removeprefix(b"data: "))
-    if "error" in chunk:
-        return f"\n{chunk['error']['message']}\n"
-    return "".join(choice["delta"].get("content", "") for choice in chunk["choices"])
 
 
 def _say(text: str) -> None:

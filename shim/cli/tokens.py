@@ -1,14 +1,16 @@
 """`chat2api tokens`: the accounts of the pool, in the terminal, whether or not a server is running.
 
-Rules: tokens are read from a file or from standard input, never from arguments, where other users could see them, and
-are never printed. Nothing heavy is imported at the top.
+Rules: tokens are read from files or from standard input, never from arguments, where other users could see them, and
+are printed by `export` alone, to whoever says so. Nothing heavy is imported at the top.
 """
 
 import json
+import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_READ = frozenset({".json", ".txt"})
 # Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("ready", "cooling", "parked", "expired", "refreshing")
 _UNKNOWN = "there is no account {}"
@@ -40,8 +43,8 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 
     from shim.accounts.states import State  # noqa: PLC0415
 
-    async def work(roster: "AccountPool") -> "list[AccountView]":
-        return roster.page(state=State(state) if state else None)
+    async def work(pool: "AccountPool") -> "list[AccountView]":
+        return pool.page(state=State(state) if state else None)
 
     views = _run(work)
     if as_json:
@@ -51,28 +54,68 @@ def list_accounts(*, state: str | None, as_json: bool) -> None:
 
 
 @tokens.command()
-# Editors on Windows put a byte order mark before the text, which would become a part of the first token.
-@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
-def add(file: TextIO) -> None:
-    """Add the tokens in FILE (`-`: standard input), one a line; `#` begins a comment.
+@click.argument("path", type=click.Path(exists=True, allow_dash=True, path_type=Path))
+def add(path: Path) -> None:
+    """Add the accounts in PATH: a file, a folder of files, or standard input (`-`).
 
-    The exit code is 1 if a line was refused.
+    \b
+    What is taken, also mixed:
+      access, refresh and session tokens, one a line, a workspace or client id after a comma
+      <access token>----<refresh token>; NAME=token
+      the session cookie, whole or in its pieces .0, .1, ...
+      the JSON of /api/auth/session; Codex's auth.json; exports of CPA, Sub2API and `tokens export`
+    Of a folder the .json and .txt files in it are read. What follows a # is left out.
+
+    There is a result for every line or entry; the exit code is 1 if one was refused.
     """
-    try:
-        text = file.read()
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{file.name} is not text in UTF-8") from error
+    from shim.accounts.imports import read_text  # noqa: PLC0415
 
-    async def work(roster: "AccountPool") -> bool:
-        report = await roster.add(text)
-        for number, why in report.invalid:
-            click.echo(f"line {number}: {why}", err=True)
-        for number in report.duplicates:
-            click.echo(f"line {number}: already here, nothing new", err=True)
-        click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {len(roster)} in all")
+    lines = [line for name, text in _texts(path) for line in read_text(text, name)]
+
+    async def work(pool: "AccountPool") -> bool:
+        report = await pool.add_lines(lines)
+        for one in report.results:
+            done = "already here, nothing new" if one.outcome == "known" else f"{one.outcome} {one.account}"
+            click.echo(f"{one.where}: {one.why or done}", err=one.outcome not in {"added", "updated"})
+        for note in report.notes:
+            click.echo(note, err=True)
+        passed = sum(one.outcome == "passed over" for one in report.results)
+        more = f", {passed} of other platforms passed over" if passed else ""
+        click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {len(pool)} in all{more}")
         return bool(report.invalid)
 
     sys.exit(_run(work))
+
+
+@tokens.command()
+@click.argument("path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def export(path: Path, *, yes: bool) -> None:
+    """Write all accounts with their tokens, unsealed, to the new file PATH (`-`: standard output).
+
+    `tokens add` takes the file again. While two gateways renew the same refresh token, one of them loses it.
+    """
+
+    async def work(pool: "AccountPool") -> tuple[int, str]:
+        return len(pool), pool.export()
+
+    number, text = _run(work)
+    if not yes:
+        where = "to the screen" if str(path) == "-" else f"to {path}"
+        click.confirm(f"Write the tokens of {number} accounts, readable, {where}?", abort=True, err=True)
+    if str(path) == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        # Made with its mode, not changed to it afterwards: nobody else can ever have it open.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.ClickException(f"{path} is there already, and is not overwritten") from None
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be written: {error.strerror}") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    click.echo(f"{number} accounts written to {path}")
 
 
 @tokens.command()
@@ -80,8 +123,8 @@ def add(file: TextIO) -> None:
 def remove(ids: tuple[str, ...]) -> None:
     """Remove accounts and their tokens."""
 
-    async def one(roster: "AccountPool", id: str) -> str:
-        return "removed" if await roster.remove(id) else ""
+    async def one(pool: "AccountPool", id: str) -> str:
+        return "removed" if await pool.remove(id) else ""
 
     _each(ids, one)
 
@@ -91,8 +134,8 @@ def remove(ids: tuple[str, ...]) -> None:
 def reset(ids: tuple[str, ...]) -> None:
     """Make accounts usable again: their limits, refusals and expiries are forgotten."""
 
-    async def one(roster: "AccountPool", id: str) -> str:
-        return _state(roster, id) if await roster.reset(id) else ""
+    async def one(pool: "AccountPool", id: str) -> str:
+        return _state(pool, id) if await pool.reset(id) else ""
 
     _each(ids, one)
 
@@ -106,14 +149,14 @@ def probe(ids: tuple[str, ...]) -> None:
     """
     from shim.errors import GatewayError  # noqa: PLC0415
 
-    async def one(roster: "AccountPool", id: str) -> str:
+    async def one(pool: "AccountPool", id: str) -> str:
         try:
-            account = await roster.renew(id)
+            account = await pool.renew(id)
         except GatewayError as error:
             return f"failed: {error.message}"
         if account is None:
             return ""
-        return _state(roster, id) if account.renewable else f"{_state(roster, id)} (nothing to renew it with)"
+        return _state(pool, id) if account.renewable else f"{_state(pool, id)} (nothing to renew it with)"
 
     _each(ids, one)
 
@@ -123,24 +166,40 @@ def probe(ids: tuple[str, ...]) -> None:
 def clear(*, yes: bool) -> None:
     """Remove all accounts and their tokens."""
 
-    async def count(roster: "AccountPool") -> int:
-        return len(roster)
+    async def count(pool: "AccountPool") -> int:
+        return len(pool)
 
-    async def work(roster: "AccountPool") -> int:
-        return await roster.clear()
+    async def work(pool: "AccountPool") -> int:
+        return await pool.clear()
 
     if not yes:
         click.confirm(f"Remove all {_run(count)} accounts?", abort=True)
     click.echo(f"{_run(work)} removed")
 
 
+def _texts(path: Path) -> Iterator[tuple[str, str]]:
+    """(name, text) of each file that PATH stands for; "" for the one that was named."""
+    files = sorted(one for one in path.iterdir() if one.suffix in _READ and one.is_file()) if path.is_dir() else [path]
+    if not files:
+        raise click.ClickException(f"{path} has no .json or .txt files in it")
+    for file in files:
+        try:
+            raw = sys.stdin.buffer.read() if str(path) == "-" else file.read_bytes()
+            # Editors on Windows put a byte order mark before the text, which would become a part of the first token.
+            yield (file.name if path.is_dir() else ""), raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise click.ClickException(f"{file} is not text in UTF-8") from error
+        except OSError as error:
+            raise click.ClickException(f"{file} can't be read: {error.strerror}") from error
+
+
 def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str]]") -> None:
     """Do it to each account and print the outcome; the exit code is 1 if one is unknown or failed."""
 
-    async def work(roster: "AccountPool") -> bool:
+    async def work(pool: "AccountPool") -> bool:
         bad = False
         for id in ids:
-            outcome = await one(roster, id)
+            outcome = await one(pool, id)
             bad |= not outcome or outcome.startswith("failed")
             click.echo(f"{id}: {outcome}" if outcome else _UNKNOWN.format(id), err=not outcome)
         return bad
@@ -159,8 +218,8 @@ def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
 
     async def run() -> T:
         # What is due in the background (renewals, model lists) is the server's to do; this lasts a moment.
-        async with open_pool(load_settings(), background=False) as roster:
-            return await work(roster)
+        async with open_pool(load_settings(), background=False) as pool:
+            return await work(pool)
 
     try:
         return asyncio.run(run())
@@ -168,8 +227,8 @@ def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
         raise click.ClickException(str(error)) from error
 
 
-def _state(roster: "AccountPool", id: str) -> str:
-    view = roster.view(id)
+def _state(pool: "AccountPool", id: str) -> str:
+    view = pool.view(id)
     if view is None:
         return ""
     return f"{view.state.value} ({view.why})" if view.why else view.state.value

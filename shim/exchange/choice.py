@@ -140,6 +140,7 @@ class Choice:
         """Let go of upstream and of the account; closing again does nothing."""
         if not self._closed:
             self._closed = True
+            self._filters = ()  # some know us: whatever goes in a circle costs a visit of the collector
             self.turn.close()
 
     # --- through ------------------------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ class AnswerServices:
         return self._address + self._links.path_of(file, turn.lease.account_id, self._turns.now())
 
     async def step(self, choice: Choice) -> list[Event]:
-        """Do what a choice needs next, mostly reading its stream's next chunk; the events that come of it. Whatever
-        fails becomes the choice's last event."""
+        """Do what a choice needs next, be it to read on; the events that come of it. Whatever fails becomes the
+        choice's last event."""
         match choice.needs:
             case FetchPicture(file=file):
                 return choice.fetched(await self._picture(file, choice.turn))

@@ -29,7 +29,7 @@ from shim.files import Files, Gathered
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
 from shim.protocol.api import AnsweredBy, AnswerPlace
-from shim.protocol.commands import Handshake, HttpRequest
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest
 from shim.protocol.events import Event, Failed, Finished, Started
 from shim.protocol.models import answered_model, hands_over, works
 from shim.protocol.owners import named
@@ -38,7 +38,7 @@ from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
 from shim.protocol.turn.conversation import Chosen, conversation_for, owner_of
 from shim.protocol.turn.handshake import OpeningCall, open_turn
 from shim.settings import Settings
-from shim.transport.base import Response, read_reply
+from shim.transport.base import MAX_REPLY_BYTES, Response, read_reply
 
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
@@ -92,6 +92,11 @@ class LiveTurn:
         self.reopened = False  # whether `response` is not the first any more
         self._now = now
         self._last: Event | None = None
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether all it needs is its response's next chunk, however long that takes: nearly always."""
+        return self.answer.follow is None and not self.reopened and not self.answer.seems_whole
 
     def receive(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes (`b""` is the end)."""
@@ -246,8 +251,11 @@ class Turns:
 
     def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
         """An attempt failed. Raises `error` where it was the last one."""
-        lease.failed(error, self.now())
-        tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
+        if tries.asks_again(error, attempt, lease.account_id, self.now()):
+            lease.left()
+        else:
+            lease.failed(error, self.now())
+            tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
         log.info("turn failed (%s), trying again", error.code)
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
@@ -423,7 +431,19 @@ class Turns:
 async def _check_taken(response: Response, call: OpeningCall) -> None:
     """Raises what the client gets as a status where upstream refused the turn."""
     if not is_event_stream(response.status, response.headers):
-        raise call.refused(await read_reply(response))
+        raise call.refused(await _read_refusal(response))
+
+
+async def _read_refusal(response: Response) -> HttpReply:
+    """What upstream said instead of answering. One that is too long to be read is told by its status."""
+    status, headers = response.status, response.headers
+    body = bytearray()
+    try:
+        while len(body) <= MAX_REPLY_BYTES and (chunk := await response.chunk()):
+            body += chunk
+    finally:
+        response.close()
+    return HttpReply(status, headers, bytes(body) if len(body) <= MAX_REPLY_BYTES else b"")
 
 
 def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:

@@ -108,7 +108,19 @@ class Files:
         parts = prompt.attached
         if not parts:
             return {}
-        jobs = [partial(self._placed, part, gathered.files[part], upstream, connection, key) for part in parts]
+
+        async def place(part: Attached) -> UploadedFile:
+            file = gathered.files[part]
+            try:
+                id = await self._cache.get(
+                    UploadKey(key, file.digest, file.mime_type),
+                    lambda: self._driver.run(upload_file(upstream, file), connection),
+                )
+            except RequestError as error:
+                raise _about(part, error) from error
+            return uploaded(file, id)
+
+        jobs = [partial(place, part) for part in parts]
         return dict(zip(parts, await together(jobs, at_once=_UPLOADS_AT_ONCE), strict=True))
 
     async def _take(self, part: Attached, budget: "_Budget") -> Fetched:
@@ -122,18 +134,6 @@ class Files:
             fetched = Fetched(inline.content, inline.mime_type, "")
         budget.spend(len(fetched.content), part)
         return fetched
-
-    async def _placed(
-        self, part: Attached, file: LocalFile, upstream: Upstream, connection: ConnectionKey, key: str
-    ) -> UploadedFile:
-        try:
-            id = await self._cache.get(
-                UploadKey(key, file.digest, file.mime_type),
-                lambda: self._driver.run(upload_file(upstream, file), connection),
-            )
-        except RequestError as error:
-            raise _about(part, error) from error
-        return uploaded(file, id)
 
 
 class _Budget:

@@ -124,7 +124,13 @@ def type_of(content: bytes, declared: Declared) -> str:
     said = (_plain(declared.mime_type), _by_suffix(declared.name))
     # Servers say "text" for what they do not know.
     hints = [hint for hint in said if hint not in {None, _TEXT}]
-    if _is_text(content):
+    is_text = b"\0" not in content
+    if is_text:
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            is_text = False
+    if is_text:
         return next(filter(_is_textual, hints), _TEXT)
     possible = _possible(content)
     if possible:
@@ -168,16 +174,6 @@ def _is_textual(mime_type: str) -> bool:
     return mime_type.startswith("text/") or mime_type in _TEXT_APPLICATIONS or mime_type.endswith(("+xml", "+json"))
 
 
-def _is_text(content: bytes) -> bool:
-    if b"\0" in content:
-        return False
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _possible(content: bytes) -> list[str]:
     """The types these bytes may have, the likeliest first."""
     try:
@@ -188,7 +184,7 @@ def _possible(content: bytes) -> list[str]:
     found = [match.mime_type for match in matches if match.confidence >= _SURE]
     possible = [word for word in map(_plain, found) if word]
     if _ZIP in possible:
-        # Names of members stand in the file as they are, whatever is compressed; an archive of office files is a zip.
+        # Names of members are never compressed, so they can be looked for. Without one, no office format is believed.
         inner = next((mime_type for member, mime_type in _ZIP_MEMBERS.items() if member in content), None)
         return [inner] if inner else [_ZIP, *(word for word in possible if not word.startswith(_OFFICE))]
     return possible

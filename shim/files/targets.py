@@ -129,8 +129,17 @@ def _host_of(host: str, *, bracketed: bool) -> tuple[str, bool]:
         if address.scope_id is not None:
             raise not_allowed("its address has a zone")
         return str(address), True
+    if not host.isascii():
+        # Before it is mapped, which takes its time for a long text, only to be refused afterwards.
+        if len(host) > _MAX_HOST:
+            raise not_allowed("its host is malformed")
+        try:
+            # As the DNS knows it: UTS 46 maps international names, and digits in disguise to digits.
+            host = idna.encode(host, uts46=True, std3_rules=True).decode()
+        except idna.IDNAError as error:
+            raise not_allowed("its host is malformed") from error
     # The dot of the root makes it no other host.
-    name = _ascii(host).removesuffix(".")
+    name = host.lower().removesuffix(".")
     if len(name) > _MAX_HOST or not _NAME.fullmatch(name):
         raise not_allowed("its host is malformed")
     if not _NUMBER.fullmatch(name.rpartition(".")[2]):
@@ -139,16 +148,3 @@ def _host_of(host: str, *, bracketed: bool) -> tuple[str, bool]:
         return str(IPv4Address(name)), True
     except ValueError as error:
         raise not_allowed("its host is an address in an unusual spelling") from error
-
-
-def _ascii(host: str) -> str:
-    """A host name as the DNS knows it. UTS 46 maps international names, and digits in disguise to digits."""
-    if host.isascii():
-        return host.lower()
-    # Before it is mapped, which takes its time for a long text, only to be refused afterwards.
-    if len(host) > _MAX_HOST:
-        raise not_allowed("its host is malformed")
-    try:
-        return idna.encode(host, uts46=True, std3_rules=True).decode().lower()
-    except idna.IDNAError as error:
-        raise not_allowed("its host is malformed") from error

@@ -20,8 +20,8 @@ from shim.accounts.credentials import Caller, account_hash
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
-from shim.http.presence import present
-from shim.http.responses import EventStream, json_answer, request_id
+from shim.http.presence import Presence
+from shim.http.responses import EventStream, json_answer, read_body, request_id
 from shim.protocol.api import Api, Asked
 from shim.protocol.transcript import Transcript
 
@@ -106,16 +106,18 @@ class ApiCall:
 async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) -> ASGIResponse:
     """The answer to one request of `api`. Who calls is known before the body is read, and the body is read here, so
     that from then on all the client can still say is that it is gone."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    address = gateway.settings.address(f"{request.url.scheme}://{request.url.netloc}")
+    # As bytes, for Litestar's own dictionary of them costs 50 microseconds.
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
+    address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     try:
         call.admit()
-        body = await request.body()
-        with present(request.receive):
+        body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
+        with Presence(request.receive) as presence:
             asked = call.read(body)
             if asked.asked.prompt.stream:
-                return await _streamed(request, call, asked)
+                presence.keep()
+                return await _streamed(request, call, asked, presence)
             exchange = await call.open(asked)
             whole = await exchange.whole()
     except GatewayError as error:
@@ -129,7 +131,9 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
     return json_answer(request, whole, headers=call.answer_headers())
 
 
-async def _streamed(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall) -> EventStream:
+async def _streamed(
+    request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence
+) -> EventStream:
     """The stream, at its head; or, where that takes longer than EARLY_HEAD, before it: proxies and clients on the way
     give up on an answer that does not begin, and ask again. What fails from then on is told in the stream. Raises
     GatewayError."""
@@ -144,7 +148,7 @@ async def _streamed(request: Request[Any, Any, Any], call: ApiCall, asked: Clien
     if not late:
         opening.result()
 
-    async def run(send: Send) -> None:
+    async def run(send: Send) -> bytes:
         if late:
             try:
                 await asyncio.wait({opening})
@@ -155,9 +159,8 @@ async def _streamed(request: Request[Any, Any, Any], call: ApiCall, asked: Clien
                 opening.result()
             except GatewayError as error:
                 call.failure = error
-                await send(call.api.break_off(error))
-                return
-        await opening.result().run(send)
+                return call.api.break_off(error)
+        return await opening.result().run(send)
 
     def break_off(error: GatewayError) -> bytes:
         call.failure = error
@@ -171,6 +174,7 @@ async def _streamed(request: Request[Any, Any, Any], call: ApiCall, asked: Clien
         longest=settings.total_timeout,
         break_off=break_off,
         late=late,
+        presence=presence,
     )
 
 

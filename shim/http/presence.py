@@ -6,9 +6,9 @@ yet, too. The same block is what a gateway that stops can interrupt: `interrupt_
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from litestar import Request
@@ -39,7 +39,7 @@ _open: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Open]" = WeakKeyDictionary
 
 
 def interrupt_all(error: Callable[[], GatewayError]) -> None:
-    """Every block of `present` in this loop raises such an error, now and from now on."""
+    """Every block of `Presence` in this loop raises such an error, now and from now on."""
     opened = _open.setdefault(asyncio.get_running_loop(), _Open())
     opened.ending = error
     for task, interrupted in opened.tasks.items():
@@ -53,32 +53,49 @@ async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> 
 
     Call it after the request body has been read: from then on the only message left is the disconnect.
     """
-    with present(request.receive):
+    with Presence(request.receive):
         return await work
 
 
-@contextmanager
-def present(receive: Receive) -> Iterator[None]:
-    """The block is cancelled when the client disconnects, and ClientGoneError raised in its place; or what the gateway
-    says when it ends."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  only coroutines get here
-    opened = _open.setdefault(asyncio.get_running_loop(), _Open())
-    if opened.ending is not None:
-        raise opened.ending()
-    watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
-    opened.tasks[task] = None
-    try:
-        yield
-    except asyncio.CancelledError:
-        if (interrupted := opened.tasks[task]) is not None and task.uncancel() == 0:
+class Presence:
+    """A block that is cancelled when the client disconnects, with ClientGoneError raised in its place; or what the
+    gateway says when it ends. Blocks of one task may follow each other under one watcher, which the last of them ends:
+    `keep` says that another one comes."""
+
+    __slots__ = ("_kept", "_opened", "_task", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  only coroutines get here
+        self._task, self._kept = task, False
+        self._opened = _open.setdefault(asyncio.get_running_loop(), _Open())
+        if self._opened.ending is not None:
+            raise self._opened.ending()
+        self._watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
+        self._opened.tasks[task] = None
+
+    def keep(self) -> None:
+        """Go on watching after this block."""
+        self._kept = True
+
+    def __enter__(self) -> Self:
+        self._kept = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None and self._kept:
+            return
+        gone = self._watcher.done() and not self._watcher.cancelled()
+        self._watcher.cancel()
+        interrupted = self._opened.tasks.pop(self._task)
+        if not isinstance(error, asyncio.CancelledError):
+            return
+        if interrupted is not None and self._task.uncancel() == 0:
             raise interrupted from None
-        if not watcher.done() or watcher.cancelled() or task.uncancel() > 0:
-            raise
-        raise ClientGoneError("The client closed the connection") from None
-    finally:
-        watcher.cancel()
-        del opened.tasks[task]
+        if gone and self._task.uncancel() <= 0:
+            raise ClientGoneError("The client closed the connection") from None
 
 
 async def _cancel_when_gone(receive: Receive, task: "asyncio.Task[Any]") -> None:

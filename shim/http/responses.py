@@ -7,12 +7,14 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from litestar import Request
+from litestar.exceptions import InternalServerException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
 from shim.errors import GatewayError
-from shim.http.presence import ClientGoneError, present
+from shim.http.presence import ClientGoneError, Presence
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
 # No proxy on the way may keep a stream, or parts of it, back.
@@ -35,6 +37,25 @@ def request_id(request: Request[Any, Any, Any]) -> str:
         state[_ID] = f"req_{uuid.uuid4().hex}"
     identifier: str = state[_ID]
     return identifier
+
+
+async def read_body(request: Request[Any, Any, Any], limit: int, announced: str | None) -> bytes:
+    """The whole body; `announced` is its length as the client says. Raises what Litestar does where it is longer than
+    `limit`, or breaks off. Litestar's own `body` makes a dictionary of all headers to find that one."""
+    if announced is not None and announced.isdecimal() and int(announced) > limit:
+        raise RequestEntityTooLarge
+    pieces: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise InternalServerException("client disconnected prematurely")
+        pieces.append(message["body"])
+        size += len(pieces[-1])
+        if size > limit:
+            raise RequestEntityTooLarge
+        more = message["more_body"]
+    return b"".join(pieces)
 
 
 def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None = None) -> dict[str, str]:
@@ -119,7 +140,7 @@ class ByteStream(ASGIStreamingResponse):
         try:
             with suppress(ClientGoneError):
                 try:
-                    with present(receive):
+                    with Presence(receive):
                         async with aclosing(self._pieces):
                             async for piece in self._pieces:
                                 await deadline.send(_body(piece, more=True))
@@ -136,74 +157,80 @@ class ByteStream(ASGIStreamingResponse):
             self._finish()
 
 
-class EventStream(ASGIStreamingResponse):
+class EventStream(ASGIResponse):
     """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
-    stream for dead. `run` goes through the answer and gives its bytes to the function it is handed. However it ends,
-    also when the client is gone before the first byte, `finish` is called, once. `break_off` writes the stream's end
-    where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late` says that the
-    client has waited long already."""
+    stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns the last
+    of them, which go out together with the end. However it ends, also when the client is gone before the first byte,
+    `finish` is called, once. `break_off` writes the stream's end where the gateway itself ends, `longest` is in
+    seconds, for a client that stops reading, and `late` says that the client has waited long already. `presence`
+    watches over the client from before."""
+
+    _should_set_content_length = False
 
     def __init__(
         self,
         request: Request[Any, Any, Any],
-        run: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]],
+        run: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[bytes]],
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
         longest: float,
         break_off: Callable[[GatewayError], bytes],
         late: bool = False,
+        presence: Presence | None = None,
     ) -> None:
         headers = STREAM_HEADERS | headers
         super().__init__(
-            iterator=(),
-            media_type=headers.pop("content-type").removesuffix(_CHARSET),
-            headers=answer_headers(request, headers),
-            status_code=200,
+            media_type=headers.pop("content-type").removesuffix(_CHARSET), headers=answer_headers(request, headers)
         )
         self._run, self._finish, self._break_off = run, finish, break_off
-        self._longest, self._late = longest, late
+        self._longest, self._late, self._presence = longest, late, presence
+        self._last = 0.0
+        self._comment: asyncio.Task[None] | None = None
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Stream until the end or until the client leaves."""
-        clock = asyncio.get_running_loop().time
-        last = clock()
-        deadline = _Deadline(send, self._longest)
-
-        async def send_piece(data: bytes) -> None:
-            nonlocal last
-            last = clock()
-            await deadline.send(_body(data, more=True))
-
-        async def tick() -> None:
-            nonlocal last
-            # One ticker for the whole stream: waiting for each piece with a time-out would cost a task a piece. What it
-            # sends while the client does not read waits here, and ends with the stream.
-            while True:
-                await asyncio.sleep(max(0.0, last + KEEP_ALIVE_SECONDS - clock()))
-                if clock() >= last + KEEP_ALIVE_SECONDS:
-                    last = clock()
-                    await send(_body(KEEP_ALIVE, more=True))
-
+        self._send, self._loop = send, asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._deadline = _Deadline(send, self._longest)
+        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
         try:
             with suppress(ClientGoneError):
                 try:
-                    with present(receive):
+                    with self._presence or Presence(receive):
                         if self._late:
-                            await send_piece(KEEP_ALIVE)
-                        ticker = asyncio.ensure_future(tick())
+                            await self._send_piece(KEEP_ALIVE)
                         try:
-                            await self._run(send_piece)
+                            rest = await self._run(self._send_piece)
                         finally:
-                            ticker.cancel()
-                        await deadline.send(_body(b"", more=False))
+                            self._timer.cancel()
+                            if self._comment is not None:
+                                self._comment.cancel()
+                        await self._deadline.send(_body(rest, more=False))
                 except ClientGoneError:
                     raise
                 except GatewayError as error:
                     await _last_words(send, self._break_off(error))
         finally:
-            deadline.close()
+            self._timer.cancel()
+            self._deadline.close()
             self._finish()
+
+    async def _send_piece(self, data: bytes) -> None:
+        self._last = self._loop.time()
+        await self._deadline.send(_body(data, more=True))
+
+    def _look(self) -> None:
+        # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a
+        # small request 15 microseconds, and waiting for each piece with a time-out a task a piece.
+        if self._loop.time() >= self._last + KEEP_ALIVE_SECONDS:
+            self._last = self._loop.time()
+            if self._comment is None or self._comment.done():  # else the client does not read, and has the last one yet
+                self._comment = self._loop.create_task(self._send_comment())
+        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
+
+    async def _send_comment(self) -> None:
+        await self._send(_body(KEEP_ALIVE, more=True))
 
 
 async def _last_words(send: Send, data: bytes) -> None:

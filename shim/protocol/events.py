@@ -113,10 +113,11 @@ class Finished(Event, frozen=True, gc=False):
     reason: EndReason
 
 
-class Failed(Event, frozen=True):
+class Failed(Event, frozen=True, gc=True):
     """The end, and a bad one: what goes to the client as a status before the first byte, in band after it."""
 
-    # The collector has to see it (no gc=False): an exception holds its traceback, that the frames, and these the event.
+    # The collector has to see it, which has to be said, for gc=False is inherited: an exception holds its traceback,
+    # that the frames, and these the event.
 
     error: GatewayError
 

@@ -20,8 +20,8 @@ _HELD = 4096  # bytes; the longest thing that is rewritten, and more than any na
 
 
 def named(id: str, account: str | None) -> str:
-    """The name for upstream's `id`. Where nobody in particular owns it, that is the id itself, or, where upstream is a
-    gateway and the id is a name already, one with nobody's part behind it."""
+    """The name for upstream's `id`. Without an owner the id is returned unchanged, unless it already looks owned
+    (upstream is a gateway): then an empty owner is appended, so that taking the name apart gives this id again."""
     if account is None and taken_apart(id) == (id, None):
         return id
     return f"{id}.{account or ''}"
@@ -34,7 +34,7 @@ def taken_apart(name: str) -> tuple[str, str | None]:
 
 
 def bare(content: Any, note: Callable[[str], None]) -> Any:
-    """JSON content with all names in it taken apart; `note` is told each owner. Text is never looked at."""
+    """JSON content with every name in it replaced by upstream's id; `note` gets each owner. Text is left alone."""
     match content:
         case dict():
             return {field: _bare_value(field, value, note) for field, value in content.items()}
@@ -59,7 +59,7 @@ class Namer:
     """Bytes of an answer in, the same with names for ids out. It holds back at most `_HELD` bytes, and never a whole
     line, so that an event goes on as soon as it is whole.
 
-    `account` is who owns what the answer tells of (None: names stay as they are). `lists` says that every UUID under
+    `account` owns what the answer names (None: names stay as they are). `lists` says that every UUID under
     `id` is a conversation's. Addresses of upstream's own files, below `origin`, become addresses below `public`.
     """
 
@@ -74,23 +74,24 @@ class Namer:
     def receive(self, chunk: bytes) -> bytes:
         """What can be passed on. `b""` is the end of input."""
         content = self._held + chunk
+        # No name goes over a line's end: what lies before it is settled, even where less than _HELD bytes have come.
         settled = max(content.rfind(b"\n") + 1, len(content) - _HELD) if chunk else len(content)
         passed: list[bytes] = []
         at = 0
         for match in self._pattern.finditer(content):
             if match.start() >= settled:
                 break
-            passed += (content[at : match.start()], self._rewritten(match[0]))
+            found = match[0]
+            if found.startswith(b'"download_url"'):
+                found = found.replace(self._origin, self._public, 1)
+                found = _FILE_IN_ADDRESS.sub(lambda file: file[0] + quote(self._suffix).encode(), found)
+            else:
+                found += self._suffix
+            passed += (content[at : match.start()], found)
             at = match.end()
         settled = max(settled, at)
         self._held = content[settled:]
         return b"".join((*passed, content[at:settled]))
-
-    def _rewritten(self, found: bytes) -> bytes:
-        if not found.startswith(b'"download_url"'):
-            return found + self._suffix
-        moved = found.replace(self._origin, self._public, 1)
-        return _FILE_IN_ADDRESS.sub(lambda match: match[0] + quote(self._suffix).encode(), moved)
 
 
 # Of the fields in an answer. Pointers also come without their field, in a patch (protocol.md 5.2).
@@ -99,6 +100,7 @@ _IDS = (
     rb'"(?:file_id|id)"[ ]?:[ ]?"file[-_][\w.-]{1,300}',
     rb'"(?:file-service|sediment)://file[-_][\w.-]{1,300}',
 )
+# A conversation's own UUID, with the parts that gateways nearer to upstream have put behind it.
 _LISTED = rb'"id"[ ]?:[ ]?"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\.[0-9a-f]{16})*'
 _OWN_FILES = rb'/backend-api/estuary/[^"\n]{1,3000}'
 _FILE_IN_ADDRESS = re.compile(rb"(?<=[?&]id=)file[-_][\w.-]+")

@@ -21,8 +21,9 @@ START_SECONDS = 30.0  # generous: on an overloaded machine a start is slow, not 
 STOP_SECONDS = 2.0  # after that, clients that do not read their answers are cut off
 BACKLOG = 4096  # connections waiting to be accepted
 
-# HTTP/2 without TLS is spoken by nobody in front of us, and where Granian has to find out which of the two it is, it waits
-# for a first byte for ever. This way a connection that says nothing for so long, also between requests, is closed.
+# HTTP/2 without TLS is spoken by nobody in front of us, and where Granian has to find out which of the two it is, it
+# waits for a first byte for ever. This way a connection that says nothing for so long, also between requests, is
+# closed.
 HTTP1 = HTTP1Settings(header_read_timeout=15_000)  # milliseconds
 
 

@@ -19,7 +19,7 @@ from litestar.types import HTTPScope, Receive, Scope
 from litestar.types import Send as SendEvent
 
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse
-from shim.cassettes.matching import Miss, Player
+from shim.cassettes.matching import Miss, Player, may_be_missing
 from shim.server.granian import serve_app
 
 Pace = Literal["recorded", "fast", "bytes"]
@@ -86,7 +86,8 @@ async def _answer(player: Player, pace: Pace, scope: HTTPScope, receive: Receive
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     match player.play(scope["method"], url, headers, body):
         case Miss() as miss:
-            await _start(send, MISS, {"content-type": "application/json"})
+            status = 404 if may_be_missing(url) else MISS
+            await _start(send, status, {"content-type": "application/json"})
             await send(_piece(msgspec.json.encode({"detail": str(miss)}), last=True))
         case Interaction(response=response):
             await _play(response, pace, receive, send)

@@ -3,8 +3,8 @@
     SIGTERM ──> no new connections (Granian's own stop) ──SHUTDOWN_TIMEOUT less a moment──> every open answer is ended:
                 a stream by an in-band error, whoever waits for a head by a 503 ──> the application closes what it holds
 
-Rule: the main process kills whoever is not gone after SHUTDOWN_TIMEOUT, so the moment is for the log lines, the store and
-the children that are still to be closed then.
+Rule: the main process kills whoever is not gone after SHUTDOWN_TIMEOUT, so the moment is for the log lines, the store
+and the children that are still to be closed then.
 """
 
 import asyncio

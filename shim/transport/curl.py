@@ -9,7 +9,7 @@ Rule: libcurl's callbacks only note what happened; whatever calls back into libc
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from curl_cffi import AsyncCurl, Curl, CurlError, CurlInfo, ffi, lib
@@ -17,19 +17,55 @@ from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
 from shim.errors import About, DeadlineError, GatewayError, UpstreamError
+from shim.heap import Crowds
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.failures import ProxyState, failure_of_curl, refused_by_proxy
 from shim.transport.outgoing import OutgoingBody
 
 _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the faster side has to wait
-_MAX_SPARE_HANDLES = 64  # easy handles kept per session; each holds about 130 KB
+_MAX_SPARE_HANDLES = 64  # easy handles kept per session
 _MAX_SESSIONS = 512
 _MAX_HEADER_BYTES = 64 * 1024
 _SET_COOKIE = "set-cookie"
 _MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
+# Bytes libcurl sends at once, and holds for as long as the answer lasts: half of what an open stream cost with its own
+# 64 KB. Files get these.
+_SMALL_UPLOAD, _LARGE_UPLOAD = 16 * 1024, 64 * 1024
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class _Easy(Curl):
+    """An easy handle that is used again and again: libcurl calls back into it, and it tells the response it serves.
+
+    Its callbacks are set once, for setting them costs a call 5 microseconds; and it is without what only WebSockets
+    need, 128 KB that curl_cffi puts beside every handle.
+    """
+
+    _WS_RECV_BUFFER_SIZE = 1
+
+    def __init__(self, cacert: str) -> None:
+        super().__init__(cacert=cacert)
+        self.response: CurlResponse | None = None
+
+    def listen(self) -> None:
+        """Have libcurl call back; again after each `reset`."""
+        self.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
+        self.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+
+    def let_go(self) -> None:
+        """The call is over: nothing of it is kept."""
+        self.response = None
+        listening = self._write_handle, self._header_handle
+        self.clean_handles_and_buffers()
+        self._write_handle, self._header_handle = listening
+
+    def _on_header(self, line: bytes) -> int:
+        return CURL_WRITEFUNC_ERROR if self.response is None else self.response.on_header(line)
+
+    def _on_body(self, data: bytes) -> int:
+        return CURL_WRITEFUNC_ERROR if self.response is None else self.response.on_body(data)
 
 
 class CurlTransport:
@@ -42,6 +78,8 @@ class CurlTransport:
         self._ca_file = ca_file
         self._max_buffered = max_buffered
         self._sessions: OrderedDict[ConnectionKey, _Session] = OrderedDict()
+        self._crowds = Crowds()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
@@ -59,14 +97,29 @@ class CurlTransport:
         while self._sessions:
             _, session = self._sessions.popitem()
             await session.close()
+        await asyncio.gather(*self._closing)
 
     async def _session(self, key: ConnectionKey) -> "_Session":
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = _Session(key.proxy, self._ca_file, self._deadlines.connect)
+            session = self._sessions[key] = _Session(
+                key.proxy,
+                self._ca_file,
+                self._deadlines.connect,
+                self._crowds,
+                lambda unused: self._drop(key, unused),
+            )
             await self._evict()
         self._sessions.move_to_end(key)
         return session
+
+    def _drop(self, key: ConnectionKey, session: "_Session") -> None:
+        """Close a session that was of no use, so that whoever invents identities leaves nothing open here."""
+        if self._sessions.get(key) is session:
+            del self._sessions[key]
+        closing = asyncio.ensure_future(session.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _evict(self) -> None:
         """Close the sessions longest unused where there are too many; those with calls under way stay."""
@@ -76,53 +129,76 @@ class CurlTransport:
 
 
 class _Session:
-    """The connections of one ConnectionKey."""
+    """The connections of one ConnectionKey. `drop` is told when the last call is over and upstream has not taken a
+    single one."""
 
-    def __init__(self, proxy: str | None, ca_file: str | None, connect_timeout: float) -> None:
+    def __init__(
+        self,
+        proxy: str | None,
+        ca_file: str | None,
+        connect_timeout: float,
+        crowds: Crowds,
+        drop: "Callable[[_Session], None]",
+    ) -> None:
+        self.taken = False  # whether upstream has answered any call with a status below 400
+        self._drop = drop
         self._multi = AsyncCurl()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
         self.proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
-        self._spare: deque[Curl] = deque(maxlen=_MAX_SPARE_HANDLES)
+        self._crowds = crowds
+        self._spare: list[_Easy] = []
         self.active: set[CurlResponse] = set()
 
     def start(self, response: "CurlResponse", request: HttpRequest) -> "asyncio.Future[None]":
         """Hand a call to libcurl; the future ends with it."""
         self.active.add(response)
+        self._crowds.came()
         _ask(response.easy, request)
         future: asyncio.Future[None] = self._multi.add_handle(response.easy)
         return future
 
-    def take(self) -> Curl:
+    def take(self) -> _Easy:
         """An easy handle with what all calls of the session have in common."""
-        return self._spare.pop() if self._spare else self._dressed(Curl(cacert=self._ca_file or ""))
+        return self._spare.pop() if self._spare else self._dressed(_Easy(self._ca_file or ""))
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
         """Take a call back, ended or not: a running one is closed towards upstream at once."""
         if response not in self.active:
             return
         self.active.discard(response)
+        self._crowds.went()
         if running:
             self._multi.remove_handle(response.easy)
-        response.easy.clean_handles_and_buffers()
+        response.easy.let_go()
+        if len(self._spare) >= _MAX_SPARE_HANDLES:
+            response.easy.close()  # not left to the collector: it listens to itself, and does not see what C holds
+            return
         if running or response.failed or response.outgoing is not None:
             response.easy.reset()
             self._dressed(response.easy)
         self._spare.append(response.easy)
+        if not self.active and not self.taken:
+            self._drop(self)
 
     async def close(self) -> None:
         """End every call and connection."""
+        self.taken = True  # whoever closes it has nothing to be told
         for response in list(self.active):
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         await self._multi.close()  # type: ignore[no-untyped-call]
+        while self._spare:
+            self._spare.pop().close()
 
-    def _dressed(self, easy: Curl) -> Curl:
+    def _dressed(self, easy: _Easy) -> _Easy:
+        easy.listen()
         easy.setopt(CurlOpt.ACCEPT_ENCODING, "gzip, deflate, br")
         easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
         easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
         easy.setopt(CurlOpt.NOSIGNAL, 1)
+        easy.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _SMALL_UPLOAD)
         easy.setopt(CurlOpt.PROXY, self.proxy or "")
         easy.setopt(CurlOpt.NOPROXY, "")  # else NO_PROXY of the environment would send calls past PROXY_URL, silently
         return easy
@@ -134,6 +210,7 @@ def _ask(easy: Curl, request: HttpRequest) -> None:
     if isinstance(request.body, StreamedBody):
         length = request.body.length
         easy.setopt(CurlOpt.UPLOAD, 1)
+        easy.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _LARGE_UPLOAD)  # until the handle is reset, as it is after an upload
         easy.setopt(CurlOpt.INFILESIZE_LARGE, -1 if length is None else length)  # -1: chunked, or as HTTP/2 does it
         headers.append(b"expect:")
     elif request.body or request.method in _WITH_BODY:
@@ -171,8 +248,7 @@ class CurlResponse:
         self._began = self._touched = self._loop.time()
         soonest = min(deadlines.first_byte, deadlines.total)
         self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
-        self.easy.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
-        self.easy.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        self.easy.response = self
         self._is_secure = request.url.startswith("https:")
         self.outgoing: OutgoingBody | None = None
         if isinstance(request.body, StreamedBody):
@@ -200,6 +276,7 @@ class CurlResponse:
             await self._wait()
         if self.status == 407 and self._session.proxy is not None:
             raise refused_by_proxy()
+        self._session.taken = self._session.taken or self.status < 400
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""
@@ -209,10 +286,15 @@ class CurlResponse:
             self._resumed = False
             await asyncio.sleep(0)
         while not self._buffered:
-            self._raise_error()
+            if self._error is not None:
+                raise self._error
             if self._ended:
                 return b""
-            await self._wait()
+            self._waiter = self._loop.create_future()  # `_wait`, without a coroutine for every piece of a stream
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         taken = self._buffered[0] if len(self._buffered) == 1 else b"".join(self._buffered)
         self._buffered.clear()
         self._size = 0
@@ -278,7 +360,8 @@ class CurlResponse:
 
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
-    def _on_header(self, line: bytes) -> int:
+    def on_header(self, line: bytes) -> int:
+        """A line of the head."""
         self._touched = self._loop.time()
         self._head_bytes += len(line)
         if self._head_bytes > _MAX_HEADER_BYTES:
@@ -301,7 +384,8 @@ class CurlResponse:
             value = f"{self.headers[name]}\n{value}"
         self.headers[name] = value
 
-    def _on_body(self, data: bytes) -> int:
+    def on_body(self, data: bytes) -> int:
+        """A piece of the body."""
         if self._then is not None:
             return len(data)
         if self._size >= self._max_buffered:

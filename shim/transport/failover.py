@@ -25,6 +25,8 @@ class FailoverList:
     def pick(self, identity: str, now: float) -> str | None:
         """The URL for this identity: by its own order of preference the first that is not resting; where all are, the
         first. None where there are none."""
+        if len(self._urls) < 2:
+            return self._urls[0] if self._urls else None
         ordered = sorted(self._urls, key=lambda url: hashlib.sha256(f"{identity} {url}".encode()).digest())
         healthy = (url for url in ordered if self._rests_until.get(url, 0.0) <= now)
         return next(healthy, ordered[0] if ordered else None)

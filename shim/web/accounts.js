@@ -8,6 +8,9 @@ const PAGE = 100;
 const STATES = ["ready", "cooling", "parked", "expired", "refreshing"];
 const NAMES = { all: "All", ready: "Ready", cooling: "Cooling", parked: "Parked", expired: "Expired", refreshing: "Refreshing" };
 
+const OUTCOMES = { added: "added", updated: "updated", known: "already here, nothing new" };
+const SHOWN_RESULTS = 200;
+
 const at = (id) => document.getElementById(id);
 const view = { state: "all", offset: 0, matching: 0, page: null, skew: 0 };
 const rows = new Map();
@@ -308,10 +311,6 @@ function moment(seconds) {
   return today ? date.toLocaleTimeString([], time) : date.toLocaleString([], { month: "short", day: "numeric", ...time });
 }
 
-function lines(numbers) {
-  return `${numbers.length === 1 ? "Line" : "Lines"} ${numbers.join(", ")}`;
-}
-
 function count(number) {
   return `${number.toLocaleString("en")} ${number === 1 ? "account" : "accounts"}`;
 }
@@ -333,27 +332,35 @@ async function upload(event) {
 function showReport(report) {
   const list = document.createElement("ul");
   const item = (text) => { list.appendChild(document.createElement("li")).textContent = text; };
-  for (const { line, why } of report.invalid) item(`Line ${line}: ${why}`);
-  if (report.duplicates.length) item(`${lines(report.duplicates)}: already here, nothing new`);
+  const unusualFirst = [...report.results].sort((a, b) => (a.outcome === "added") - (b.outcome === "added"));
+  for (const { where, why, outcome } of unusualFirst.slice(0, SHOWN_RESULTS)) {
+    item(`${where[0].toUpperCase()}${where.slice(1)}: ${why || OUTCOMES[outcome]}`);
+  }
+  const more = report.results.length - SHOWN_RESULTS;
+  if (more > 0) item(`And ${more.toLocaleString("en")} more`);
+  for (const note of report.notes) item(note);
+  const passed = report.results.filter((one) => one.outcome === "passed over").length;
   const head = document.createElement("p");
   head.className = report.invalid.length ? "notice bad" : "notice";
   const told = [`${count(report.added.length)} added`];
   if (report.updated.length) told.push(`${report.updated.length.toLocaleString("en")} updated`);
   if (report.duplicates.length) told.push(`${report.duplicates.length.toLocaleString("en")} already here`);
+  if (passed) told.push(`${passed.toLocaleString("en")} of other platforms passed over`);
   if (report.invalid.length) told.push(`${report.invalid.length.toLocaleString("en")} not taken`);
   head.textContent = `${told.join(", ")}.`;
   at("report").replaceChildren(head, ...(list.children.length ? [list] : []));
 }
 
-async function readFile(file) {
-  if (!file) return;
-  at("text").value = await file.text();
-  nameFile(file.name);
+async function readFiles(files) {
+  if (!files.length) return;
+  const texts = await Promise.all(Array.from(files, (file) => file.text()));
+  at("text").value = texts.map((text) => text.replace(/^\uFEFF/, "").trimEnd()).join("\n");
+  nameFile(files.length === 1 ? files[0].name : `${files.length} files`);
   at("text").focus();
 }
 
 function nameFile(name) {
-  put(at("file-name"), name ? `${name}: look it over, then add` : "or drop one on the field");
+  put(at("file-name"), name ? `${name}: look it over, then add` : "or drop them on the field");
   at("file").value = "";
 }
 
@@ -363,10 +370,10 @@ function watchDrops(zone) {
   zone.addEventListener("dragleave", stop);
   zone.addEventListener("drop", (event) => {
     stop();
-    const file = event.dataTransfer.files[0];
-    if (!file) return; // dragged text goes into the field by itself
+    const { files } = event.dataTransfer;
+    if (!files.length) return; // dragged text goes into the field by itself
     event.preventDefault();
-    readFile(file);
+    readFiles(files);
   });
 }
 
@@ -436,7 +443,7 @@ function build() {
   at("login-form").addEventListener("submit", logIn);
   at("log-out").addEventListener("click", logOut);
   at("upload").addEventListener("submit", upload);
-  at("file").addEventListener("change", (event) => readFile(event.target.files[0]));
+  at("file").addEventListener("change", (event) => readFiles(event.target.files));
   at("rows").addEventListener("click", onRow);
   at("clear").addEventListener("click", clearAll);
   at("confirm-no").addEventListener("click", () => at("confirm").close("no"));

@@ -17,7 +17,6 @@ from shim.accounts.account import (
     fingerprint,
     parse_credential,
     read_claims,
-    read_lines,
 )
 from shim.accounts.rotations import Rotation
 from shim.chatgpt.oauth import RefreshAnswer, RefreshRequest, SessionAnswer
@@ -31,6 +30,7 @@ REFRESH = make_refresh_token("alice")
 LONGER = "rt_" + "Ab9-_." * 30
 SESSION = make_session_token("alice")
 TEAM = "0d5a1c3e-7d0c-452a-96e3-916f2457b083"
+CODEX = "app_EMoamEEZ73f0CkXaXp7hrann"
 
 
 def jwt(claims):
@@ -66,19 +66,53 @@ def credential(kind, secret, workspace_id=None):
         (f'"{REFRESH}"', "refresh", REFRESH),
         (f"'Bearer {ALICE}'", "access", ALICE),
         (f'"{REFRESH}",', "refresh", REFRESH),
-        (f"__Secure-next-auth.session-token={SESSION}", "session", SESSION),
-        (json.dumps({"user": {"id": "u,1"}, "accessToken": ALICE, "authProvider": "x"}), "access", ALICE),
+        ("v1." + "M" * 90, "refresh", "v1." + "M" * 90),
+        ("rt_" + "M" * 90 + "==", "refresh", "rt_" + "M" * 90 + "=="),
+        ("Zb-_9" * 9, "refresh", "Zb-_9" * 9),
     ],
 )
 def test_the_kinds(line, kind, secret):
     assert parse_credential(line) == credential(kind, secret)
 
 
+@pytest.mark.parametrize(
+    ("more", "workspace_id", "client_id"),
+    [
+        (f",{CODEX}", None, CODEX),
+        (f",{TEAM},{CODEX}", TEAM, CODEX),
+        (f", {CODEX} , {TEAM}", TEAM, CODEX),
+        (",pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh", None, "pdlLIX2Y72MIl2rhLhTE9VV9bN905kBh"),
+        (f",{TEAM}", TEAM, None),
+    ],
+)
+def test_a_client_id_after_the_comma(more, workspace_id, client_id):
+    read = parse_credential(LONGER + more)
+    assert (read.secret_token, read.workspace_id, read.client_id) == (LONGER, workspace_id, client_id)
+    assert account_of(read, NOW).client_id == client_id
+
+
+@pytest.mark.parametrize("refresh", [LONGER, "rt_a----" + "b" * 40, REFRESH, "v1.----" + "b" * 90])
+@pytest.mark.parametrize("access", [ALICE, jwt({"iss": "https://auth.openai.com"})[:-3] + "s----ig"])
+def test_an_access_token_and_the_refresh_token_that_goes_with_it(access, refresh):
+    read = parse_credential(f"{access}----{refresh},{TEAM}")
+    assert (read.kind, read.secret_token, read.refresh_token, read.workspace_id) == ("access", access, refresh, TEAM)
+    account = account_of(read, NOW)
+    assert (account.access_token, account.refresh_token) == (access, refresh)
+    assert parse_credential(access).refresh_token is None
+
+
+def test_whose_refresh_token_it_is_may_be_in_the_access_token():
+    access = make_access_token("alice", client_id=CODEX)
+    assert parse_credential(f"{access}----{LONGER}").client_id == CODEX
+    other = "app_LlGpXReQgckcGGUo2JrYvtJK"
+    assert parse_credential(f"{access}----{LONGER},{other}").client_id == other
+
+
 def test_both_lengths_of_refresh_tokens():
     assert len(REFRESH) == 45
     assert len(LONGER) > 100
     with pytest.raises(ValueError):
-        parse_credential(REFRESH[:-1])
+        parse_credential(("Zb-_9" * 9)[:-1])
 
 
 @pytest.mark.parametrize("secret", [ALICE, REFRESH, SESSION, "fk-abcdefgh12345678"])
@@ -88,12 +122,36 @@ def test_a_workspace_after_the_comma(secret, form):
     assert (credential.secret_token, credential.workspace_id) == (secret, TEAM)
 
 
+NEITHER = "it is neither an access, a refresh nor a session token"
+FOREIGN = "it is the token of another service: it names OpenAI neither as issuer nor as audience"
+# As long as a refresh token of the old form, or longer, and other people's.
+FOREIGN_KEYS = [
+    "github_pat_" + "A" * 82,
+    "xai-" + "A" * 80,
+    "gsk_" + "A" * 52,
+    "0123456789abcdef" * 8,
+    *((prefix + "A" * 45)[:45] for prefix in (
+        "ghp_", "gho_", "glpat-", "hf_", "xoxb-", "AIza", "AKIA", "npm_", "pypi-", "gsk_", "xai-", "pk_", "rt-", "eyJ",
+        "github_pat_", "pplx-", "nvapi-", "r8_", "fk_", "sk_", "api-",
+    )),
+]  # fmt: skip
 WRONG = [
     ("", "there is no token before the comma"),
     (f",{TEAM}", "there is no token before the comma"),
-    (f"{REFRESH},a b", "what follows the comma is not a workspace id"),
-    (f"{REFRESH},{TEAM},{TEAM}", "what follows the comma is not a workspace id"),
-    (f"{REFRESH},{'x' * 65}", "what follows the comma is not a workspace id"),
+    *(
+        (f"{REFRESH},{words}", "what follows the comma is neither a workspace id nor a client id")
+        for words in ("a b", f"{TEAM},{TEAM}", "x" * 65, f"{CODEX},{CODEX}", "app_x", f"{TEAM},{CODEX},{TEAM}")
+    ),
+    (f"{ALICE},{CODEX}", "a client id goes with a refresh token, and this is none"),
+    (f"{SESSION},{CODEX}", "a client id goes with a refresh token, and this is none"),
+    (jwt({"sub": "somebody"}), FOREIGN),
+    (jwt({"iss": "https://openai.com.evil.example", "sub": "somebody"}), FOREIGN),
+    *((key, NEITHER) for key in FOREIGN_KEYS),
+    (f"{REFRESH}----{ALICE}", NEITHER),
+    ("x" * 46, NEITHER),
+    ("v1.short", NEITHER),
+    ("rt_short", NEITHER),
+    ("=" * 45, NEITHER),
     ("sk-proj-" + "x" * 60, "this is an API key of the OpenAI platform, not a ChatGPT token"),
     ("too-short", "it is neither an access, a refresh nor a session token"),
     ("x" * 4097, "it is neither an access, a refresh nor a session token"),
@@ -104,9 +162,6 @@ WRONG = [
     ("eyJ.a.b.c", "it is neither an access, a refresh nor a session token"),
     ("eyJhbGciOi.b m.x", "it is neither an access, a refresh nor a session token"),
     ("eyJhbGciOi.W10.sig", "it is not a JWT"),
-    ('{"detail": "x"}', "it is JSON, but not an answer of /api/auth/session with an accessToken"),
-    ('{"accessToken": 5}', "it is JSON, but not an answer of /api/auth/session with an accessToken"),
-    ("{" + REFRESH, "it is JSON, but not an answer of /api/auth/session with an accessToken"),
 ]
 
 
@@ -116,50 +171,6 @@ def test_what_is_wrong_is_said_without_the_line(line, said):
         parse_credential(line)
     assert str(caught.value) == said
     assert caught.value.__cause__ is None
-
-
-# --- many lines -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_a_file(end):
-    lines = ["\ufeff# mine", "", REFRESH, "  # more", "nonsense", f"{REFRESH},{TEAM}", f" {REFRESH} ", ALICE, ""]
-    good, bad = read_lines(end.join(lines))
-    assert [number for number, _ in good] == [3, 6, 8]
-    assert bad == [
-        (5, "it is neither an access, a refresh nor a session token"),
-        (7, "it is the same account as on line 3"),
-    ]
-
-
-def test_another_access_token_of_the_same_user_is_the_same_account():
-    again = make_access_token("alice", "plus", NOW + 5000)
-    assert read_lines(f"{ALICE}\n{again}\n{again},{TEAM}") == (
-        [(1, credential("access", ALICE)), (3, credential("access", again, TEAM))],
-        [(2, "it is the same account as on line 1")],
-    )
-
-
-def test_json_over_several_lines_is_one_credential():
-    pasted = json.dumps({"user": {"id": "user-1"}, "accessToken": ALICE}, indent=2)
-    assert read_lines("\n" + pasted) == ([(1, credential("access", ALICE))], [])
-    assert read_lines(json.dumps({"x": 1}, indent=2))[1][0][0] == 1
-
-
-def test_one_json_a_line():
-    pasted = [json.dumps({"accessToken": make_access_token(name)}) for name in ("alice", "bob")]
-    assert [number for number, _ in read_lines("\n".join(pasted))[0]] == [1, 2]
-
-
-@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff", "# only\n#comments", "{"])
-def test_nothing_in_it(text):
-    assert read_lines(text)[0] == []
-
-
-def test_no_complaint_repeats_a_line():
-    text = "\n".join(line.replace("\r\n", "") for line, _ in WRONG if line)
-    complaints = str(read_lines(text)[1])
-    assert not [line for line, _ in WRONG if len(line) > 10 and line in complaints]
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------

@@ -13,10 +13,20 @@ INSTALLATION = uuid.UUID("12345678-1234-4234-8234-123456789abc")
 NOW = 1_800_000_000.0
 KEYS = ("key-1", "key-2")
 HEX_KEY = "0123456789abcdef" * 4
+FOREIGN = [
+    HEX_KEY,
+    HEX_KEY * 2,
+    "Ab+/" * 22,
+    "github_pat_" + "A" * 82,
+    "xai-" + "A" * 80,
+    ("ghp_" + "A" * 45)[:45],
+    "eyJhbGciOiJIUzI1NiJ9.eyJpZCI6IjEifQ.c2ln",
+    "v1.0",
+]
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer ", "Bearer sk-anything", "Bearer x", "sk-bare", f"Bearer {HEX_KEY}"]
+    "header", [None, "", "Bearer ", "Bearer sk-anything", "Bearer x", "sk-bare", *(f"Bearer {key}" for key in FOREIGN)]
 )
 def test_without_keys_whatever_is_no_token_may_use_the_pool(header):
     assert caller_of(header, ()).own is None
@@ -28,7 +38,11 @@ def test_a_right_key_is_let_in(header):
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer ", "Bearer key-", "Bearer key-11", "Bearer KEY-1", "Bearer kéy-1", f"Bearer {HEX_KEY}"]
+    "header",
+    [
+        *(None, "", "Bearer ", "Bearer key-", "Bearer key-11", "Bearer KEY-1", "Bearer kéy-1"),
+        *(f"Bearer {key}" for key in FOREIGN),
+    ],
 )
 def test_a_wrong_key_is_not_and_is_not_taken_for_a_token(header):
     with pytest.raises(CredentialError) as caught:

@@ -94,7 +94,12 @@ def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory
     serving: list[Mitmdump] = []
 
     def make(
-        mode: str, *arguments: str, scripts: tuple[str, ...] = (), after: tuple[str, ...] = (), **settings: str
+        mode: str,
+        *arguments: str,
+        scripts: tuple[str, ...] = (),
+        after: tuple[str, ...] = (),
+        health: int = 200,
+        **settings: str,
     ) -> Mitmdump:
         folder = tmp_path_factory.mktemp("bridge")
         with socket.socket() as probe:
@@ -110,7 +115,8 @@ def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory
             process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
         started.append(Mitmdump(process, port, folder))
         _wait(started[-1], port)
-        if started[-1].get("/healthz", host="api.openai.com").headers["content-type"] != "application/json":
+        healthy = started[-1].get("/healthz", host="api.openai.com")
+        if healthy.status_code != health or (health == 200 and healthy.headers["content-type"] != "application/json"):
             raise AssertionError(f"the bridge does not serve:\n{started[-1].log}")
         serving.append(started[-1])
         return started[-1]

@@ -1,6 +1,9 @@
 """The bridge beside other addons, before it and behind it: clients get the same bytes in every order."""
 
 import re
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -79,3 +82,104 @@ def test_what_another_addon_has_answered_is_left_alone(code, start_bridge, upstr
 
 def turns(upstream):
     return upstream.get("/standin/stats").json()["requests"].get("POST /backend-anon/conversation")
+
+
+def chat(bridge, **more):
+    body = {"model": "auto", "messages": [{"role": "user", "content": "[[say=one]]"}]}
+    return httpx.post(bridge.base_url + CHAT, json=body, trust_env=False, timeout=60, **more)
+
+
+def test_the_password_of_the_proxy_is_asked_for(start_bridge, upstream):
+    bridge = start_bridge(
+        f"reverse:{upstream.base_url}", "--set", "proxyauth=u:p", CHATGPT_BASE_URL=upstream.base_url, health=401
+    )
+    before = turns(upstream)
+    assert chat(bridge).status_code == 401
+    assert turns(upstream) == before
+    assert chat(bridge, auth=("u", "p")).status_code == 200
+
+
+def test_a_mapped_file_is_the_answer(start_bridge, upstream, tmp_path):
+    (tmp_path / "mapped.json").write_text('{"mapped": true}')
+    mapped = ("--set", f"map_local=|chat/completions|{tmp_path}/mapped.json")
+    bridge = start_bridge(f"reverse:{upstream.base_url}", *mapped, CHATGPT_BASE_URL=upstream.base_url)
+    before = turns(upstream)
+    assert chat(bridge).json() == {"mapped": True}
+    assert turns(upstream) == before
+
+
+def test_the_password_of_a_regular_proxy_is_asked_for(start_bridge, upstream):
+    bridge = start_bridge("regular", "--set", "proxyauth=u:p", CHATGPT_BASE_URL=upstream.base_url, health=407)
+    before = turns(upstream)
+    with httpx.Client(proxy=bridge.base_url, trust_env=False) as client:
+        answer = client.post("http://api.openai.com/v1/chat/completions", json={"model": "auto", "messages": []})
+    assert answer.status_code == 407
+    assert "proxy-authenticate" in answer.headers
+    assert turns(upstream) == before
+
+
+# --- who upstream is, and who is meant --------------------------------------------------------------------------------
+
+
+def test_the_target_of_reverse_mode_is_upstream(start_bridge, upstream):
+    bridge = start_bridge(f"reverse:{upstream.base_url}")
+    assert chat(bridge).json()["choices"][0]["message"]["content"] == "one"
+    assert f"upstream is {upstream.base_url}" in bridge.log
+
+
+def test_a_target_that_is_not_used_is_told(start_bridge, upstream, echo):
+    bridge = start_bridge(f"reverse:{echo}", CHATGPT_BASE_URL=upstream.base_url)
+    assert chat(bridge).status_code == 200
+    assert f"{echo}, is not used" in bridge.log
+
+
+@pytest.mark.parametrize("host", ["API.OpenAI.com", "api.openai.com."])
+def test_a_host_is_the_same_in_every_spelling(start_bridge, upstream, host):
+    bridge = start_bridge("regular", CHATGPT_BASE_URL=upstream.base_url)
+    with httpx.Client(proxy=bridge.base_url, trust_env=False, timeout=30) as client:
+        assert client.get(f"http://{host}/v1/models").json()["object"] == "list"
+
+
+# --- clients of HTTP/1.0, and an answer of nothing --------------------------------------------------------------------
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(start_bridge, upstream):
+    bridge = start_bridge(f"reverse:{upstream.base_url}", CHATGPT_BASE_URL=upstream.base_url)
+    body = b'{"model":"auto","stream":true,"messages":[{"role":"user","content":"[[say=one]]"}]}'
+    head = b"POST %s HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % (CHAT.encode(), len(body))
+    with socket.create_connection(("127.0.0.1", int(bridge.base_url.rpartition(":")[2])), timeout=30) as client:
+        client.sendall(head + body)
+        answered = b"".join(iter(lambda: client.recv(65536), b""))  # it ends with the connection
+    headers, _, stream = answered.partition(b"\r\n\r\n")
+    assert headers.split()[1] == b"200"
+    assert b"transfer-encoding" not in headers.lower()
+    assert stream.startswith(b"data: {")
+    assert stream.endswith(b"data: [DONE]\n\n")
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """An upstream whose event stream is empty, and says so."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stream_of_nothing_is_a_failure(start_bridge, stream):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        bridge = start_bridge(f"reverse:{url}", CONVERSATION_ONLY="true", RETRY_TIMES="0")
+        body = {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
+        answer = httpx.post(bridge.base_url + CHAT, json=body, trust_env=False, timeout=60)
+        server.shutdown()
+        thread.join(10)
+    assert '"empty_stream"' in answer.text

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import pytest
 
 from shim.errors import GatewayError, Sent
 from shim.exchange import Exchange
-from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, snapshot
+from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, delta, snapshot
 
 ANSWER = (V1, added(), append("Hello"), append(" there."), ENDED, DONE)
 TAKEN = V1 + added("Hel")
@@ -21,7 +22,7 @@ async def streamed(exchange: Exchange) -> bytes:
     async def send(data: bytes) -> None:
         sent.append(data)
 
-    await exchange.run(send)
+    sent.append(await exchange.run(send))
     exchange.close()
     return b"".join(sent)
 
@@ -280,3 +281,77 @@ async def test_more_text_behind_an_end_is_waited_for(open_house: Any, said: Any,
         more = [added(str(number), id=f"a{number + 2}", c=number + 2, end_turn=True) for number in range(3)]
         house.upstream.will_say(Slow(said(V1, added("Hi", end_turn=True), *more, DONE), pings=False))
         assert text(await streamed(await house.open(stream=True))).endswith("2")
+
+
+async def test_the_last_of_20000_pieces_costs_no_more_than_the_first(open_house: Any, said: Any) -> None:
+    """In calls of functions, Python's and C's, which unlike time are the same on every machine."""
+    calls = 0
+
+    def count(_frame: object, event: str, _what: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    async with open_house() as house:
+        house.upstream.will_say(said(V1 + added("Hel")))
+        exchange = await house.open(stream=True)
+        exchange.receive(append("lo"))
+        costs = []
+        for _ in range(20_000):
+            calls = 0
+            sys.setprofile(count)
+            try:
+                exchange.receive(delta(" word"))
+            finally:
+                sys.setprofile(None)
+            costs.append(calls)
+        exchange.close()
+    # What happens once in a while (tokens are counted on the way, say) is spread over a thousand pieces.
+    assert sum(costs[-1000:]) <= 1.1 * sum(costs[1000:2000])
+
+
+# --- an upstream that shows a page ------------------------------------------------------------------------------------
+
+PAGE = b"<html><title>Just a moment...</title></html>"
+
+
+@pytest.fixture
+def hasty(monkeypatch: Any) -> None:
+    monkeypatch.setattr("shim.accounts.outcomes._EDGE_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_an_edge_that_says_wait_is_asked_once_more_by_the_same_account(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=3) as house:
+        house.upstream.will_say(said(PAGE, status=403, content_type="text/html"), said(*ANSWER))
+        assert text(await streamed(await house.open(stream=True))) == "Hello there."
+        first, second = house.conversations
+        assert first == second
+        states = [view.state.value for view in house.gateway.leases.pool.page()]
+        assert states == ["ready"] * 3
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_page_for_every_account_is_told_as_what_it_is(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=2) as house:
+        house.upstream.will_say(*(said(PAGE, status=403, content_type="text/html") for _ in range(3)))
+        with pytest.raises(GatewayError) as caught:
+            await house.open()
+        assert (caught.value.http_status, caught.value.code) == (403, "cf-please-wait")
+        assert len(house.conversations) == 3  # the first account twice
+
+
+async def test_a_page_is_no_reason_to_ask_again_where_there_are_no_tries(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=1, retry_times=0) as house:
+        house.upstream.will_say(said(PAGE, status=403, content_type="text/html"))
+        with pytest.raises(GatewayError):
+            await house.open()
+        assert len(house.conversations) == 1
+
+
+async def test_a_403_of_every_account_is_told_with_its_reason(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=2) as house:
+        house.upstream.will_say(*(said.refusal(403, "Your workspace forbids this") for _ in range(2)))
+        with pytest.raises(GatewayError, match="Your workspace forbids this") as caught:
+            await house.open()
+        assert caught.value.http_status == 403
+        assert len({*house.conversations}) == 2

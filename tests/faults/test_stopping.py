@@ -1,4 +1,4 @@
-"""A gateway that stops ends what is open in words, and in time; whoever says nothing, or does not read, keeps nothing."""
+"""A gateway that stops ends what is open in words and in time; who says nothing, or does not read, keeps nothing."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ def test_far_more_connections_are_taken_than_strangers_open():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["15000", "1024"]
 
 
-# --- clients that do not read ---------------------------------------------------------------------------------------
+# --- clients that do not read -----------------------------------------------------------------------------------------
 
 
 async def stuck(_message):
@@ -127,7 +127,7 @@ async def test_a_slow_reader_may_take_longer(monkeypatch):
 
     answer = EventStream(request(), stream.run, stream.finish, headers={}, longest=0.1, break_off=lambda _: b"")
     await answer.send_body(slow, request().receive)
-    assert stream.sent == [b"0", b"1", b"2", b"3", b"4", b"5", b""]
+    assert stream.sent == [b"0", b"1", b"2", b"3", b"4", b"5", b"end"]
 
 
 async def test_an_interrupted_stream_says_so():
@@ -148,7 +148,7 @@ async def test_an_interrupted_stream_says_so():
     assert stream.finished == 1
 
 
-# --- clients that would have to wait for a head ------------------------------------------------------------------------
+# --- clients that would have to wait for a head -----------------------------------------------------------------------
 
 
 def test_what_fails_after_an_early_head_is_told_in_the_stream(start_gateway):

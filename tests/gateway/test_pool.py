@@ -189,7 +189,36 @@ def test_a_dead_refresh_token_is_parked_with_the_reason(pool, upstream):
     assert sum(upstream.get("/standin/stats").json()["exchanges"].values()) <= 1
 
 
-@pytest.mark.parametrize("client_id", REFRESH_CLIENTS[:3])
+@pytest.mark.parametrize("path", [CHAT, "/v1/models", "/backend-api/me"])
+def test_a_secret_that_is_not_chatgpts_is_sent_nowhere(pool, upstream, path):
+    gateway = pool()
+    other_service = "eyJhbGciOiJIUzI1NiJ9.eyJpZCI6IjEifQ.c2ln"
+    for secret in ("github_pat_" + "A" * 82, "0123456789abcdef" * 8, ("ghp_" + "A" * 45)[:45], other_service):
+        for header in ({"Authorization": f"Bearer {secret}"}, {"Authorization": f"Bearer {secret},team-1"}):
+            if path == CHAT:
+                answer = gateway.post(path, ask(), **header)
+            else:
+                answer = httpx.get(gateway.base_url + path, headers=header, trust_env=False)
+            assert answer.status_code == 401, answer.text
+            assert secret not in answer.text
+    asked = upstream.get("/standin/stats").json()["requests"]
+    assert not [each for each in asked if "/standin/" not in each], asked
+    assert other_service not in gateway.log
+
+
+@pytest.mark.parametrize("client_id", REFRESH_CLIENTS)
+def test_a_callers_own_refresh_token_of_any_client_id_renews(pool, upstream, client_id):
+    """By default settings but for the address; without a pool, straight from the header."""
+    tell(upstream, "own", rotates=True)
+    gateway = pool()
+    told = f",{client_id}" if client_id == PLATFORM_CLIENT else ""
+    own = {"Authorization": f"Bearer {make_refresh_token('own', client_id=client_id)}{told}"}
+    for _ in range(2):
+        assert gateway.post(CHAT, ask(), **own).status_code == 200
+    assert upstream.get("/standin/stats").json()["exchanges"] == {"refresh:own:0": 1}
+
+
+@pytest.mark.parametrize("client_id", REFRESH_CLIENTS)
 def test_two_gateways_exchange_a_token_of_any_client_id_once(pool, upstream, tmp_path, client_id):
     """They share a store; the platform's id is the one that no form tells."""
     tell(upstream, "two", rotates=True)

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from litestar import Request
 
+from shim.http import responses
 from shim.http.presence import ClientGoneError, while_present
-from shim.http.responses import EventStream, request_id
+from shim.http.responses import KEEP_ALIVE, EventStream, request_id
 
 BOUNDS = {"longest": 60.0, "break_off": lambda error: f"<{error.code}>".encode()}
 
@@ -38,6 +39,7 @@ class Stream:
             for line in self._lines:
                 await send(line)
                 await asyncio.sleep(0)
+            return b"end"
         finally:
             self.closed += 1
 
@@ -60,7 +62,7 @@ GONE = {"type": "http.disconnect"}
 async def test_a_whole_stream():
     stream, client = Stream(b"1", b"2"), request()
     await played(stream, client)
-    assert stream.sent == [b"1", b"2", b""]
+    assert stream.sent == [b"1", b"2", b"end"]
     assert (stream.closed, stream.finished) == (1, 1)
 
 
@@ -91,6 +93,45 @@ async def test_a_client_that_does_not_read_and_goes():
     answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
     await answer.send_body(send, receive)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
+
+
+async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_does(monkeypatch):
+    monkeypatch.setattr(responses, "KEEP_ALIVE_SECONDS", 0.05)
+    sent = []
+    twice = asyncio.Event()
+
+    async def send(message):
+        sent.append(message["body"])
+        if sent.count(KEEP_ALIVE) == 2:
+            twice.set()
+
+    async def run(send):
+        for _ in range(8):
+            await send(b"x")
+            await asyncio.sleep(0.01)
+        await twice.wait()
+        return b"end"
+
+    client = request()
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS).send_body(send, client.receive)
+    assert sent == [b"x"] * 8 + [KEEP_ALIVE] * 2 + [b"end"]
+
+
+async def test_a_client_that_does_not_read_is_sent_one_comment(monkeypatch):
+    monkeypatch.setattr(responses, "KEEP_ALIVE_SECONDS", 0.01)
+    sent = []
+
+    async def send(message):
+        sent.append(message["body"])
+        await asyncio.sleep(3600 if message["body"] == KEEP_ALIVE else 0)
+
+    async def run(send):
+        await asyncio.sleep(0.1)
+        return b"end"
+
+    client = request()
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS).send_body(send, client.receive)
+    assert sent == [KEEP_ALIVE, b"end"]
 
 
 async def test_headers_of_a_stream():

@@ -195,8 +195,8 @@ STORIES: dict[str, Story] = {
     "files": last(
         "Here: [a](sand",
         "box:/mnt/da",
-        "ta/a.csv) and ![b](<sandbox:/mnt/data/my b.png>), [c](sandbox:/mnt/c(1).txt ",
-        '"c"), [d](sandbox:/mnt/d%20d.txt).\n',
+        "ta/a.csv) and ![b](<sandbox:/mnt/data/my b.png>), [c](sandbox:/mnt/data/c(1).txt ",
+        '"c"), [d](sandbox:/mnt/data/d%20d.txt).\n',
         "(sand",
         "box) (sandboxes) <s",
         "an> (sandbox:x) sandbox:/mnt/data/e f(",

@@ -31,7 +31,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 
 # Each layer sees those before it. A new module has to be given its place here.
 LAYERS = (
-    {"errors", "chatgpt"},
+    {"errors", "chatgpt", "heap"},
     {"protocol"},
     {"tokenizer", "schemas", "settings", "single_flight"},
     {"databases"},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shim.chatgpt.stream import Metadata
 from shim.protocol.answer.citations import Sources
 from shim.protocol.answer.machine import Answer
-from shim.protocol.answer.text_filter import PATIENCE, Prose
+from shim.protocol.answer.text_filter import PATIENCE, MarkdownTextFilter
 from shim.protocol.events import Citation, Event, FileLink, FileRef, Finished, Link, ReasoningDelta, TextDelta
 from tests.upstream_says import bytewise
 
@@ -22,12 +22,12 @@ MARKS = {chr(code) for code in range(0xE200, 0xE207)}
 def sifted(*pieces: str, file: FileRef | None = FILE, metadata: Metadata | None = None) -> list[Event]:
     """What a message of these pieces becomes; neighbouring text is joined."""
     length = 0
-    prose = Prose(TextDelta if file else ReasoningDelta, file, length=lambda: length)
-    prose.learn(metadata or Metadata())
+    prose = MarkdownTextFilter(TextDelta if file else ReasoningDelta, file, length=lambda: length)
+    prose.receive_metadata(metadata or Metadata())
     events: list[Event] = []
     for piece in pieces:
         length += len(piece)
-        events += prose.grow(piece)
+        events += prose.receive(piece)
     return joined([*events, *prose.rest()])
 
 
@@ -47,14 +47,18 @@ def link(path: str) -> FileLink:
 
 LINKS = {
     "a link": ("[a](sandbox:/mnt/data/a.csv).", ["[a](", link("/mnt/data/a.csv"), ")."]),
-    "two": ("(sandbox:/a)(sandbox:/b)", ["(", link("/a"), ")(", link("/b"), ")"]),
-    "with a title": ('(sandbox:/a "t")', ["(", link("/a"), ' "t")']),
-    "in angle brackets": ("(<sandbox:/a b.csv>)", ["(<", link("/a b.csv"), ">)"]),
-    "with brackets in it": ("(sandbox:/a(1).csv)", ["(", link("/a(1).csv"), ")"]),
-    "with escapes in it": ("(sandbox:/a%20b.csv)", ["(", link("/a b.csv"), ")"]),
-    "cut by the end": ("(sandbox:/a.csv", ["(", link("/a.csv")]),
-    "too long": (f"(sandbox:/{'a' * 2000})", [f"(sandbox:/{'a' * 2000})"]),
+    "two": ("(sandbox:/mnt/data/a)(sandbox:/mnt/data/b)", ["(", link("/mnt/data/a"), ")(", link("/mnt/data/b"), ")"]),
+    "with a title": ('(sandbox:/mnt/data/a "t")', ["(", link("/mnt/data/a"), ' "t")']),
+    "in angle brackets": ("(<sandbox:/mnt/data/a b.csv>)", ["(<", link("/mnt/data/a b.csv"), ">)"]),
+    "with brackets in it": ("(sandbox:/mnt/data/a(1).csv)", ["(", link("/mnt/data/a(1).csv"), ")"]),
+    "with escapes in it": ("(sandbox:/mnt/data/a%20b.csv)", ["(", link("/mnt/data/a b.csv"), ")"]),
+    "cut by the end": ("(sandbox:/mnt/data/a.csv", ["(", link("/mnt/data/a.csv")]),
+    "too long": (f"(sandbox:/mnt/data/{'a' * 2000})", [f"(sandbox:/mnt/data/{'a' * 2000})"]),
     "nearly": ("(sandbox) (sand (sandbox:a) <s> ((", ["(sandbox) (sand (sandbox:a) <s> (("]),
+    "of another folder": ("[a](sandbox:/etc/passwd)", ["[a](sandbox:/etc/passwd)"]),
+    "out of the folder": ("(sandbox:/mnt/data/../../x)", ["(sandbox:/mnt/data/../../x)"]),
+    "out of it by escapes": ("(<sandbox:/mnt/data/%2e%2e/x>)", ["(<sandbox:/mnt/data/%2e%2e/x>)"]),
+    "with dots in a name": ("(sandbox:/mnt/data/a..b)", ["(", link("/mnt/data/a..b"), ")"]),
     "not a target": ("sandbox:/mnt/data/a.csv", ["sandbox:/mnt/data/a.csv"]),
     "brackets that never close": ("(sandbox:/a(b(c)", ["(sandbox:/a(b(c)"]),
 }
@@ -73,37 +77,37 @@ def test_reasoning_links_to_nothing() -> None:
 
 
 def test_plain_text_is_not_held() -> None:
-    prose = Prose(TextDelta, FILE)
+    prose = MarkdownTextFilter(TextDelta, FILE)
     assert not prose.clear
-    assert prose.grow("Hello") == [TextDelta("Hello", opens=True)]
+    assert prose.receive("Hello") == [TextDelta("Hello", opens=True)]
     assert prose.clear
-    assert prose.grow(" (") == [TextDelta(" ")]
+    assert prose.receive(" (") == [TextDelta(" ")]
     assert not prose.clear
-    assert prose.grow("x") == [TextDelta("(x")]
+    assert prose.receive("x") == [TextDelta("(x")]
     assert prose.clear
 
 
 def test_a_marker_waits_for_its_source_only_so_long() -> None:
-    prose = Prose(TextDelta, FILE)
-    assert prose.grow(f"A{CITE}" + "b" * (PATIENCE - 1)) == [TextDelta("A", opens=True)]
-    assert prose.grow("c") == [TextDelta("b" * (PATIENCE - 1) + "c")]
+    prose = MarkdownTextFilter(TextDelta, FILE)
+    assert prose.receive(f"A{CITE}" + "b" * (PATIENCE - 1)) == [TextDelta("A", opens=True)]
+    assert prose.receive("c") == [TextDelta("b" * (PATIENCE - 1) + "c")]
 
 
 def test_a_marker_is_replaced_as_soon_as_its_source_is_told() -> None:
-    prose = Prose(TextDelta, FILE)
-    prose.grow(f"A{CITE}b")
-    prose.learn(Metadata(content_references=[{"matched_text": CITE, "type": "hidden", "invalid": True}]))
-    assert prose.grow("") == []
-    prose.learn(
+    prose = MarkdownTextFilter(TextDelta, FILE)
+    prose.receive(f"A{CITE}b")
+    prose.receive_metadata(Metadata(content_references=[{"matched_text": CITE, "type": "hidden", "invalid": True}]))
+    assert prose.receive("") == []
+    prose.receive_metadata(
         Metadata(content_references=[{"matched_text": CITE, "type": "webpage", "alt": "([x](https://x.test/))"}])
     )
-    assert prose.grow("") == [Citation("([x](https://x.test/))", (Link("x", "https://x.test/"),)), TextDelta("b")]
+    assert prose.receive("") == [Citation("([x](https://x.test/))", (Link("x", "https://x.test/"),)), TextDelta("b")]
 
 
 def test_a_reference_that_is_done_has_nothing_more_to_tell() -> None:
-    prose = Prose(TextDelta, FILE)
-    prose.learn(Metadata(content_references=[{"matched_text": CITE, "type": "video", "status": "done"}]))
-    assert prose.grow(f"A{CITE}b") == [TextDelta("A", opens=True), TextDelta("b")]
+    prose = MarkdownTextFilter(TextDelta, FILE)
+    prose.receive_metadata(Metadata(content_references=[{"matched_text": CITE, "type": "video", "status": "done"}]))
+    assert prose.receive(f"A{CITE}b") == [TextDelta("A", opens=True), TextDelta("b")]
 
 
 def test_an_endless_marker_is_given_up() -> None:
@@ -117,7 +121,7 @@ def test_an_endless_marker_is_given_up() -> None:
 )
 def test_sources_of_another_shape_are_none(value: Any) -> None:
     sources = Sources()
-    sources.learn(Metadata(content_references=value, search_result_groups=value, citations=value))
+    sources.receive(Metadata(content_references=value, search_result_groups=value, citations=value))
     assert sources.settled(CITE) is None
     assert sources.best(CITE) == Citation("")
     assert sources.ranged(0, 1) is None
@@ -126,7 +130,7 @@ def test_sources_of_another_shape_are_none(value: Any) -> None:
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://x.test", None, 7, "//x.test"])
 def test_only_pages_of_the_web_are_linked(url: Any) -> None:
     sources = Sources()
-    sources.learn(Metadata(content_references=[{"matched_text": CITE, "items": [{"title": "x", "url": url}]}]))
+    sources.receive(Metadata(content_references=[{"matched_text": CITE, "items": [{"title": "x", "url": url}]}]))
     assert sources.best(CITE) == Citation("")
 
 

@@ -16,8 +16,8 @@ BOM = b"\xef\xbb\xbf"
 def read(chunks: Iterable[bytes]) -> list[ServerSentEvent]:
     """All events of a stream that arrives in these chunks and then ends."""
     decoder = SSEDecoder()
-    events = [event for chunk in chunks for event in decoder.decode(chunk)]
-    return events + decoder.decode(b"")
+    events = [event for chunk in chunks for event in decoder.receive(chunk)]
+    return events + decoder.receive(b"")
 
 
 def message(data: bytes) -> ServerSentEvent:
@@ -81,21 +81,21 @@ def test_example(stream: bytes, events: list[ServerSentEvent]) -> None:
 
 def test_an_event_is_given_when_its_blank_line_is_there_and_not_before() -> None:
     decoder = SSEDecoder()
-    assert decoder.decode(b"data: 1\n") == []
-    assert decoder.decode(b"\ndata: 2\r\n\r") == [message(b"1")]
-    assert decoder.decode(b"\n") == [message(b"2")]
+    assert decoder.receive(b"data: 1\n") == []
+    assert decoder.receive(b"\ndata: 2\r\n\r") == [message(b"1")]
+    assert decoder.receive(b"\n") == [message(b"2")]
     assert decoder.flush() == []
 
 
 def test_several_events_in_one_chunk_come_at_once() -> None:
-    assert SSEDecoder().decode(b"data: 1\n\ndata: 2\n\ndata: 3") == [message(b"1"), message(b"2")]
+    assert SSEDecoder().receive(b"data: 1\n\ndata: 2\n\ndata: 3") == [message(b"1"), message(b"2")]
 
 
 def test_the_end_of_input_gives_what_was_pending_once() -> None:
     decoder = SSEDecoder()
-    decoder.decode(b"data: 1")
-    assert decoder.decode(b"") == [message(b"1")]
-    assert decoder.decode(b"") == []
+    decoder.receive(b"data: 1")
+    assert decoder.receive(b"") == [message(b"1")]
+    assert decoder.receive(b"") == []
 
 
 # Streams built from lines a server might send, and from bytes it should not.
@@ -160,9 +160,9 @@ def test_a_megabyte_one_byte_at_a_time_is_linear(stream: bytes, length: int) -> 
 def test_events_that_are_over_are_not_kept() -> None:
     decoder = SSEDecoder()
     for _ in range(1000):
-        assert len(decoder.decode(b"data: %s\n\nda" % (b"x" * 1000))) == 1
+        assert len(decoder.receive(b"data: %s\n\nda" % (b"x" * 1000))) == 1
         assert sum(map(len, decoder._pending)) == 2
-        decoder.decode(b"ta: y\n\n")
+        decoder.receive(b"ta: y\n\n")
 
 
 def test_an_event_without_an_end_is_not_held_for_ever(monkeypatch):
@@ -184,4 +184,4 @@ def test_many_events_below_the_bound_are_never_too_many(monkeypatch):
 
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     decoder = sse.SSEDecoder()
-    assert sum(len(decoder.decode(b"data: " + b"x" * 60 + b"\n\n")) for _ in range(200)) == 200
+    assert sum(len(decoder.receive(b"data: " + b"x" * 60 + b"\n\n")) for _ in range(200)) == 200

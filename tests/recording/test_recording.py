@@ -1,6 +1,7 @@
 """What was heard becomes a file: tapes and their bound, codings, the writer, HAR files, comparison, the commands."""
 
 import base64
+import codecs
 import gzip
 import json
 import zlib
@@ -139,6 +140,41 @@ def test_a_har_becomes_a_cassette(tmp_path):
         list(read_har(bad(tmp_path, "bad.har")))
 
 
+ELSEWHERE = "https://elsewhere.example/x"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        entry(ELSEWHERE, response=None),
+        {"request": entry(ELSEWHERE)["request"]},
+        entry(ELSEWHERE, request={"url": None}),
+        entry(ELSEWHERE, request={"url": ELSEWHERE, "headers": 1}),
+        entry(response=None),  # an API call that was cancelled
+        entry(response={"status": 0}),
+        {"request": entry()["request"]},
+        None,
+    ],
+)
+def test_what_is_wrong_with_an_entry_that_does_not_matter_does_not_matter(tmp_path, other):
+    (call,) = read_har(har(tmp_path, other, entry(text="hello")))
+    assert call.body == b"hello"
+
+
+def test_a_har_of_other_tools_is_read(tmp_path):
+    sparse = entry(timings=None, request=entry()["request"] | {"headers": [{"name": "a", "value": None}]})
+    path = har(tmp_path, sparse, entry(text="half an emoji: \ud83d"))
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    sparse_call, half = read_har(path)
+    assert ("a", "") in sparse_call.headers
+    assert half.body.decode() == "half an emoji: \N{REPLACEMENT CHARACTER}"
+
+
+def test_content_that_is_not_the_base64_it_says_is_told(tmp_path):
+    with pytest.raises(CassetteError, match=r"saved\.har, entry 1: .*base64"):
+        list(read_har(har(tmp_path, entry(), entry(text="no base64!", encoding="base64"))))
+
+
 def bad(tmp_path, name):
     path = tmp_path / name
     path.write_text('{"log": 3}')
@@ -146,7 +182,7 @@ def bad(tmp_path, name):
 
 
 def test_two_recordings_differ_in_what_is_different(heard):
-    event = b'data: {"type": "x", "create_time": %d, "id": "91be2e50-7a5c-495a-9ca3-4eff32d746d%d", "code": "%s"}\n\n'
+    event = b'data: {"create_time": %d, "id": "91be2e50-7a5c-495a-9ca3-4eff32d746d%d", "error_code": "%s"}\n\n'
     old = cassette_of([heard("/backend-api/me", b'{"model": "a"}', event % (1, 1, b"a"))])
     same = cassette_of(
         [heard("/backend-api/me", b'{"model": "a"}', (event % (2, 2, b"a"))[:9], (event % (2, 2, b"a"))[9:])]
@@ -160,7 +196,7 @@ def test_two_recordings_differ_in_what_is_different(heard):
     assert found == [
         (where, "status", "200", "403"),
         (where, "request.model", '"a"', '"b"'),
-        (where, "event[0].code", '"a"', '"b"'),
+        (where, "event[0].error_code", '"a"', '"b"'),
         ("POST /backend-api/models", "call", None, "POST /backend-api/models"),
     ]
 

@@ -123,6 +123,42 @@ def test_planted_in_the_head_it_is_gone(heard):
     assert response.headers["set-cookie"].endswith("; Path=/; HttpOnly")
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-4fJx_Qd0-bob",
+        "sk-0123456789abcdef0123",
+        "sk-live-NotARealOneBob",
+        "gsk_4fJxQd0aBob4fJx",
+        "github_pat_11AB_4fJxQd0a_bob",
+    ],
+)
+def test_keys_of_apis_in_a_text_are_gone(heard, key):
+    body = json.dumps({"parts": [f"my key is {key}, use it"]})
+    cassette = cassette_of([heard("/backend-api/me", body.encode(), body.encode(), kind="application/json")])
+    text = dump_cassette(cassette).decode()
+    assert key not in text
+    assert "my key is " in text
+
+
+def test_words_that_begin_like_keys_stay(heard):
+    body = json.dumps({"parts": ["a sk-learn-like-library-name"]})
+    cassette = cassette_of([heard("/backend-api/me", body.encode())])
+    assert "sk-learn-like-library-name" in dump_cassette(cassette).decode()
+
+
+def test_the_code_of_a_log_in_is_gone_and_the_code_of_an_error_stays(heard):
+    asked = json.dumps({"grant_type": "authorization_code", "code": "short-and-plain"}).encode()
+    answered = json.dumps({"detail": {"code": "model_cap"}, "error": {"code": "invalid_grant"}}).encode()
+    challenge = ("www-authenticate", 'Bearer realm="bob", error_description="of Bob"')
+    call = heard("/oauth/token", asked, answered, kind="application/json", answer_headers=(challenge,))
+    text = dump_cassette(cassette_of([call])).decode()
+    assert "short-and-plain" not in text
+    assert "of Bob" not in text
+    assert "model_cap" in text
+    assert "invalid_grant" in text
+
+
 STREAMS = {
     "snapshots that grow": [snapshot(TEXT[:end]) for end in range(0, len(TEXT) + 1, 7)] + [snapshot(TEXT)],
     "deltas of one letter": [

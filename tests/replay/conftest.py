@@ -29,6 +29,7 @@ from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway
 from shim.protocol.answer.follow_up import Resume, resume
 from shim.protocol.answer.machine import Answer
+from shim.protocol.api import AnsweredBy
 from shim.protocol.commands import Command, Handshake, HttpReply, HttpRequest, Reply, Send, SolvePow, Wait
 from shim.protocol.counting.usage import Usage, prompt_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef, Started
@@ -162,11 +163,13 @@ class Core:
         if isinstance(begun, Failed):
             raise begun.error
         assert isinstance(begun, Started)
+        observed = self._answer.observed
         answer = FakeAnswer(
             id=self._ids.new().replace("-", ""),
             created=int(NOW),
             model=answered_model(prompt.model, prompt.model, begun.slug),
             count=lambda transcripts: _usage(prompt, transcripts),
+            answered_by=AnsweredBy(observed.slug, observed.effort, observed.switched),
         )
         shaped = map(Markdown(link=_no_link).receive, batches)
         if prompt.stream:
@@ -178,6 +181,7 @@ class Core:
     def _events(self, prompt: Prompt, upstream: Upstream) -> Iterator[list[Event]]:
         """The events of a turn, in the batches they arrive in, wherever upstream goes on with it."""
         answer, pieces = Answer(kept=False), self._open(prompt, upstream)
+        self._answer = answer
         while not answer.ended:
             if isinstance(answer.follow, Resume):
                 response = self._play(self._run(resume(upstream, answer.follow)))

@@ -8,7 +8,7 @@ where upstream's connection breaks, so does the client's.
 import pytest
 
 from shim.apis.openai_errors import envelope
-from shim.errors import UpstreamError
+from shim.protocol.answer.ending import Ending
 
 STREAM_HEAD = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -51,7 +51,7 @@ def in_band(envelope):
     return b"data: " + envelope + b"\n\n"
 
 
-LEFT = envelope(UpstreamError("Upstream moved this answer elsewhere, where it was not followed", code="stream_handoff"))
+LEFT = envelope(Ending(kept=False).left_behind())  # what helps there is said as well
 
 
 async def test_flows_tell_what_the_app_tells(flows_told, expected):

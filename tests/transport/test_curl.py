@@ -585,3 +585,30 @@ async def test_every_cookie_that_is_set_arrives(raw_upstream, transport):
         reply = await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
         assert reply.headers["set-cookie"] == "a=1; Expires=Thu, 01 Jan 2026 00:00:00 GMT\nb=2"
         assert reply.headers["x-a"] == "2"
+
+
+async def test_an_identity_upstream_refuses_leaves_nothing_open(raw_upstream, transport):
+    """Anybody can invent identities; each would keep a connection, and what a session costs."""
+
+    async def refuse(connection):
+        await connection.send(b"HTTP/1.1 401 X\r\ncontent-length: 2\r\n\r\n{}")
+
+    async with raw_upstream(refuse) as upstream:
+        for number in range(20):
+            reply = await read_reply(await transport.send(post(upstream.base_url), ConnectionKey(f"stranger {number}")))
+            assert reply.status == 401
+        await asyncio.sleep(0.1)
+        assert not transport._sessions
+        assert not transport._closing
+
+
+async def test_an_identity_upstream_has_taken_keeps_its_connection(raw_upstream, transport):
+    statuses = iter((b"200 OK", b"401 X", b"200 OK"))
+
+    async def script(connection):
+        await connection.send(b"HTTP/1.1 %s\r\ncontent-length: 2\r\n\r\n{}" % next(statuses))
+
+    async with raw_upstream(script) as upstream:
+        for _ in range(3):
+            await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
+        assert upstream.connections == 1

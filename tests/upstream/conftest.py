@@ -68,7 +68,7 @@ class Seen:
             lines.append(data)
 
         try:
-            await exchange.run(send)
+            lines.append(await exchange.run(send))
         finally:
             exchange.close()
         told = [line.removeprefix(b"data: ") for line in b"".join(lines).split(b"\n\n") if line.startswith(b"data: ")]

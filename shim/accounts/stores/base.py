@@ -5,7 +5,7 @@ Rules:
 * a credential is saved by compare-and-set on its version, so that a late writer never brings back a token that has
   been rotated away; a condition is last writer wins; uses are added up;
 * claims and locks are leases: they end by themselves, so that a machine that died holds nothing for ever;
-* a store that can't be reached raises StoreError; whoever holds the pool goes on from memory and tries again.
+* a store that can't be reached raises StoreError; the pool then continues from memory and tries again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ class StoreError(Exception):
 
 
 class StoreEmptiedError(StoreError):
-    """The store came back without anything in it, though nobody has cleared it: what is in memory is all there is."""
+    """The store came back empty although it was not cleared, so the only copy is the one in memory."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go. Safe to call twice, and without `open`."""
+        """Disconnect. Safe to call twice, and without `open`."""
         ...
 
     async def load(self) -> list[tuple[Account, Condition]]:

@@ -1,4 +1,4 @@
-"""What both stores write about an account, and how they tell what is news.
+"""What both stores write about an account, and how they find what other processes have changed.
 
 Rule: `last_used` and `turns` are kept apart from the rest of a condition, because they are added up while the rest is
 replaced; they are never news by themselves.
@@ -45,7 +45,7 @@ def without_uses(condition: Condition) -> Condition:
 
 
 class Known:
-    """What this process has read or written, so that only what others did is told to it.
+    """What this process has read or written, so that only what others did comes back to it as a change.
 
     It holds the very objects the caller holds, so 10,000 accounts cost little more than a dict.
     """
@@ -71,30 +71,33 @@ class Known:
             self._kept[id] = (self._kept[id][0], without_uses(condition))
 
     def drop(self, ids: Iterable[str]) -> None:
-        """We have removed these."""
+        """We have removed these, so that they are gone is no news."""
         for id in ids:
             self._kept.pop(id, None)
 
     def news(self, ids: Iterable[str], rows: Iterable[tuple[Account, Condition]]) -> list[Change]:
         """Of these ids, in this order: those whose row is not as known, or that have none any more."""
         found = {account.id: (account, condition) for account, condition in rows}
-        return [change for id in ids if (change := self._news_of(id, found.get(id)))]
+        news: list[Change] = []
+        for id in ids:
+            row = found.get(id)
+            if row is None:
+                # What we have never seen, or have removed ourselves, is no news when it is gone.
+                if self._kept.pop(id, None):
+                    news.append(Change(id, None, None))
+                continue
+            account, condition = row
+            mark = (account, without_uses(condition))
+            if self._kept.get(id) != mark:
+                self._kept[id] = mark
+                news.append(Change(id, account, condition))
+        return news
 
     def news_of_all(self, rows: Iterable[tuple[Account, Condition]]) -> list[Change]:
         """The same for everything there is: what is gone first."""
         rows = list(rows)
         present = {account.id: None for account, _ in rows}
         return self.news([*(id for id in self._kept if id not in present), *present], rows)
-
-    def _news_of(self, id: str, row: tuple[Account, Condition] | None) -> Change | None:
-        if row is None:
-            return Change(id, None, None) if self._kept.pop(id, None) else None
-        account, condition = row
-        mark = (account, without_uses(condition))
-        if self._kept.get(id) == mark:
-            return None
-        self._kept[id] = mark
-        return Change(id, account, condition)
 
 
 _UNUSED = Condition()

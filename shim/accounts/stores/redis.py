@@ -107,13 +107,22 @@ class RedisStore:
     async def add(self, accounts: Sequence[Account]) -> list[bool]:
         added: list[bool] = []
         for at in range(0, len(accounts), CHUNK):
-            added += await self._add(accounts[at : at + CHUNK])
+            chunk = accounts[at : at + CHUNK]
+            # Sealed before the lock is taken: encryption is the slow part, and nothing else has to wait for it.
+            sealed = [(one.id, one.version, encode_account(self._sealing.seal(one))) for one in chunk]
+            async with self._in_order():
+                new = await self._run("add", _NEW, *(value for one in sealed for value in one))
+                for account, is_new in zip(chunk, new, strict=True):
+                    if is_new:
+                        self._known.put_account(account)
+            added += map(bool, new)
         return added
 
     async def save_account(self, account: Account) -> bool:
         text = encode_account(self._sealing.seal(account))
         async with self._in_order():
             kept = await self._run("save_account", account.id, account.version - 1, account.version, text)
+            # Compared unsealed: sealing the same token twice gives two texts.
             saved = kept is None or (kept != b"" and self._sealing.unseal(decode_account(kept)) == account)
             if saved:
                 self._known.put_account(account)
@@ -139,7 +148,8 @@ class RedisStore:
             news = await self._run("changes", self._server, self._seen)
             if not news:
                 everything = await self._read_all()
-                if self._seen == _NOTHING_YET and len(self._known):  # clearing leaves the sequence
+                # Where somebody removed all accounts the sequence is still there; without one the data is lost.
+                if self._seen == _NOTHING_YET and len(self._known):
                     raise StoreEmptiedError(f"{self._name} came back empty: it does not keep its data on disk")
                 return self._known.news_of_all(everything)
             self._seen, packed = news
@@ -182,7 +192,7 @@ class RedisStore:
     # --- the pieces ---------------------------------------------------------------------------------------------------
 
     def _start_over(self) -> None:
-        """As who knows nothing and has written nothing yet."""
+        """Forget all cached state, as in a fresh process."""
         self._writer = uuid.uuid4().hex
         self._known = Known()
         self._server, self._seen = b"", _NOTHING_YET
@@ -190,21 +200,13 @@ class RedisStore:
 
     async def _check_server(self) -> None:
         version, appends, policy = await self._run_on("format", "open", FORMAT)
+        # Never written with an older format's rules: that could lose what the newer one keeps.
         if int(version) > FORMAT:
             raise StoreError(f"{self._name} was written by a newer chat2api (format {int(version)}): update this one")
         if appends == b"0":
             log.warning("%s loses what is new when it restarts: set appendonly to yes there", self._name)
         if policy.startswith(b"allkeys"):
             log.warning("%s drops accounts when it is full: set maxmemory-policy to noeviction there", self._name)
-
-    async def _add(self, accounts: Sequence[Account]) -> list[bool]:
-        sealed = [(one.id, one.version, encode_account(self._sealing.seal(one))) for one in accounts]
-        async with self._in_order():
-            new = await self._run("add", _NEW, *(value for one in sealed for value in one))
-            for account, is_new in zip(accounts, new, strict=True):
-                if is_new:
-                    self._known.put_account(account)
-            return [bool(is_new) for is_new in new]
 
     async def _remove(self, script: str, *ids: str) -> int:
         async with self._in_order():
@@ -213,7 +215,7 @@ class RedisStore:
             return len(gone)
 
     async def _read_all(self) -> list[Row]:
-        """Everything, and from where on changes are to be told. Ten thousand accounts are decoded in a thread."""
+        """All rows, decoded in a thread (10,000 take a while); from their change on `changes` continues."""
         server, seen, packed = await self._run("load")
         rows = await asyncio.to_thread(lambda: self._decode(_unpack(packed)))
         self._server, self._seen = server, seen
@@ -257,7 +259,7 @@ class RedisStore:
 
 
 def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+    return max(1, round(seconds * 1000))  # `SET ... PX 0` is an error
 
 
 def _unpack(packed: bytes) -> list[Packed]:

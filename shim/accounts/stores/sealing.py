@@ -24,7 +24,7 @@ _PLAIN = "plain:"  # goes before a plain token that would be taken for a marked 
 class Sealing:
     """Seals and opens the tokens of accounts. Without keys it opens plain ones only.
 
-    Raises StoreError for a key that is none.
+    Raises StoreError for an invalid key.
     """
 
     def __init__(self, keys: Sequence[str] = ()) -> None:
@@ -47,17 +47,14 @@ class Sealing:
         return _PLAIN + token if token.startswith((_SEALED, _PLAIN)) else token
 
     def _opened(self, kept: str) -> str:
-        if kept.startswith(_SEALED):
-            return self._decrypted(kept.removeprefix(_SEALED))
-        return kept.removeprefix(_PLAIN)
-
-    def _decrypted(self, sealed: str) -> str:
+        if not kept.startswith(_SEALED):
+            return kept.removeprefix(_PLAIN)
         if self._box is None:
             raise StoreError("the tokens in the store are sealed: set STORE_KEY to the key they were sealed with")
         from cryptography.fernet import InvalidToken  # noqa: PLC0415  only where there are keys
 
         try:
-            return self._box.decrypt(sealed).decode()
+            return self._box.decrypt(kept.removeprefix(_SEALED)).decode()
         except (InvalidToken, UnicodeDecodeError):
             raise StoreError(
                 "a token in the store is damaged, or sealed with another key: add that key to STORE_KEY"

@@ -73,7 +73,7 @@ Row = tuple[Account, Condition]
 
 
 class SqliteStore:
-    """Accounts in `data_dir`/`name`.sqlite3."""
+    """Accounts in `data_dir`/`name`.sqlite3. Its methods are coroutines around `_File`'s, run in one thread."""
 
     def __init__(
         self, data_dir: str | os.PathLike[str], sealing: Sealing | None = None, *, name: str = "accounts"
@@ -159,7 +159,14 @@ class _File:
     def open(self) -> None:
         self._start_over()
         self._connection = connect(self._path)
-        self._migrate()
+        # All of it in one transaction: a start that is killed half-way leaves the file at its old version.
+        with self._writing(durable=True):
+            version = self._number("PRAGMA user_version")
+            if version > len(MIGRATIONS):
+                raise StoreError(f"{self._path} was written by a newer chat2api (format {version}): update this one")
+            for statement in (one for steps in MIGRATIONS[version:] for one in steps):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     def close(self) -> None:
         if self._connection is not None:
@@ -167,6 +174,7 @@ class _File:
             self._connection = None
 
     def load(self) -> list[Row]:
+        # Asked before the rows are read: what is committed in between is looked at once more, never missed.
         version = self._number("PRAGMA data_version")
         with transaction(self._db, "BEGIN"):
             seen, rows = self._number("SELECT max(sequence) FROM changes"), self._rows()
@@ -176,7 +184,10 @@ class _File:
 
     def add(self, accounts: Sequence[Account]) -> list[bool]:
         with self._writing(durable=True):
-            added = [self._insert(account) for account in accounts]
+            added = []
+            for account in accounts:
+                text = encode_account(self._sealing.seal(account))
+                added.append(self._change(_ADD, account.id, account.version, text, _NEW) == 1)
             self._note(account.id for account, new in zip(accounts, added, strict=True) if new)
         for account, new in zip(accounts, added, strict=True):
             if new:
@@ -191,6 +202,7 @@ class _File:
             if saved:
                 self._note([account.id])
             else:
+                # Somebody was first, or this very account is kept already: a call whose answer was lost, made again.
                 saved = any(account == kept for kept, _ in self._rows(account.id))
         if saved:
             self._known.put_account(account)
@@ -221,7 +233,14 @@ class _File:
         if version == self._data_version:
             return []  # no other connection has committed anything
         with transaction(self._db, "BEGIN"):
-            news = self._news()
+            first, last = self._db.execute("SELECT min(sequence), max(sequence) FROM changes").fetchone()
+            # A gap: more has changed than is kept, and some of it is no longer listed.
+            if first is not None and first > self._seen + 1:
+                news = self._known.news_of_all(self._rows())
+            else:
+                ids = [id for (id,) in self._db.execute(_CHANGED_BY_OTHERS, (self._seen, self._writer))]
+                news = self._known.news(ids, [row for id in ids for row in self._rows(id)])
+            self._seen = last or 0
         self._data_version = version
         return news
 
@@ -275,42 +294,18 @@ class _File:
         return self._connection
 
     def _start_over(self) -> None:
-        """As who knows nothing and has written nothing yet."""
+        """Forget all cached state, as in a fresh process."""
         self._writer = uuid.uuid4().hex
         self._known = Known()
         self._seen = 0
         self._data_version = -1
         self._synchronous = ""
 
-    def _migrate(self) -> None:
-        with self._writing(durable=True):
-            version = self._number("PRAGMA user_version")
-            if version > len(MIGRATIONS):
-                raise StoreError(f"{self._path} was written by a newer chat2api (format {version}): update this one")
-            for statement in (one for steps in MIGRATIONS[version:] for one in steps):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-    def _insert(self, account: Account) -> bool:
-        statement = "INSERT OR IGNORE INTO accounts (id, version, account, condition) VALUES (?, ?, ?, ?)"
-        text = encode_account(self._sealing.seal(account))
-        return self._change(statement, account.id, account.version, text, _NEW) == 1
-
     def _note(self, ids: Iterable[str]) -> None:
         """Tell the other processes, and forget what is long ago."""
         self._db.executemany("INSERT INTO changes (id, writer) VALUES (?, ?)", [(id, self._writer) for id in ids])
         oldest = self._number("SELECT max(sequence) FROM changes") - KEPT_CHANGES
         self._change("DELETE FROM changes WHERE sequence <= ?", oldest)
-
-    def _news(self) -> list[Change]:
-        first, last = self._db.execute("SELECT min(sequence), max(sequence) FROM changes").fetchone()
-        if first is not None and first > self._seen + 1:
-            news = self._known.news_of_all(self._rows())
-        else:
-            ids = [id for (id,) in self._db.execute(_CHANGED_BY_OTHERS, (self._seen, self._writer))]
-            news = self._known.news(ids, [row for id in ids for row in self._rows(id)])
-        self._seen = last or 0
-        return news
 
     def _rows(self, id: str | None = None) -> list[Row]:
         # Closed even where a row can't be read: an open cursor would go on looking at the file as it was.
@@ -322,6 +317,7 @@ class _File:
 
     @contextmanager
     def _writing(self, *, durable: bool = False) -> Iterator[None]:
+        # It can't be set within a transaction, and is only set where it differs: it is a statement of its own.
         wanted = "FULL" if durable else "NORMAL"
         if self._synchronous != wanted:
             self._db.execute(f"PRAGMA synchronous = {wanted}")
@@ -338,6 +334,7 @@ class _File:
         return int(number or 0)
 
 
+_ADD = "INSERT OR IGNORE INTO accounts (id, version, account, condition) VALUES (?, ?, ?, ?)"
 _ALL = "SELECT account, condition, last_used, turns FROM accounts ORDER BY place"
 _ONE = "SELECT account, condition, last_used, turns FROM accounts WHERE id = ?"
 _CHANGED_BY_OTHERS = """SELECT id FROM changes WHERE sequence > ? AND writer <> ?

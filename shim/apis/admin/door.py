@@ -98,6 +98,7 @@ class Door:
         """Guards everything else. Raises GatewayError."""
         self.guard_place(connection, handler)
         key = _bearer(connection) if self._key else None
+        # No browser sends the key by itself, so whoever has it needs neither an origin nor a CSRF token.
         if key is not None:
             self._try_key(connection, key)
             return
@@ -106,7 +107,9 @@ class Door:
         if self._key and session is None:
             raise CredentialError(_NO_LOGIN, code="admin_login_needed")
         if connection.scope["method"] not in {"GET", "HEAD"}:  # type: ignore[typeddict-item]
-            self._check_token(connection, session)
+            token = connection.headers.get(CSRF, "")
+            if session is None or not self._sessions.has_token(session, token):
+                raise RequestError(_NO_TOKEN, status=403, type="permission_error", code="csrf_token_needed")
 
     def guard_origin(self, connection: Connection, _handler: BaseRouteHandler) -> None:
         """Refuses requests that another web page makes. Raises RequestError."""
@@ -136,6 +139,7 @@ class Door:
         if session is not None:
             renewed = self._sessions.renewed(session, now)
             return self._info(session), [_cookie(connection, renewed)] if renewed else []
+        # Without a key there is no log-in: a session is begun unasked, because CSRF tokens belong to one.
         return (SessionInfo("key", False, None), []) if self._key else self._begin(connection)
 
     def log_out(self, connection: Connection) -> list[Cookie]:
@@ -157,11 +161,6 @@ class Door:
 
     def _session(self, connection: Connection) -> AdminSession | None:
         return self._sessions.read(connection.cookies.get(COOKIE, ""), self._clock())
-
-    def _check_token(self, connection: Connection, session: AdminSession | None) -> None:
-        token = connection.headers.get(CSRF, "")
-        if session is None or not self._sessions.has_token(session, token):
-            raise RequestError(_NO_TOKEN, status=403, type="permission_error", code="csrf_token_needed")
 
     def _try_key(self, connection: Connection, key: str) -> None:
         """Compare one key. Nothing is awaited between asking the limiter and telling it: guesses made at once count."""

@@ -1,6 +1,6 @@
 """The accounts page and its API below `/tokens`, behind `door.Door`.
 
-Rule: handlers read a request, call the roster and encode its answer. No answer has a token in it, whole or in part.
+Rule: handlers read a request, call the pool and encode its answer. No answer has a token in it, whole or in part.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
-from shim.accounts.pool import AccountPool, AddReport, PoolHealth
+from shim.accounts.pool import AccountPool, LineResult, PoolHealth
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
@@ -28,8 +28,9 @@ from shim.http.static import WEB, StaticFile, file_answer
 from shim.settings import Settings
 
 PATH = "/tokens"
-MAX_PAGE = 500
+MAX_PAGE = 500  # a page of more takes the browser long to draw, and is copied whole for the answer
 HEADERS = {
+    # Nothing inline, nothing from elsewhere, framed by nobody: a script that got into the page could use its session.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'; "
@@ -37,6 +38,7 @@ HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    # The list of accounts must not be left in a browser's or a proxy's cache.
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -86,20 +88,24 @@ class BadLine(msgspec.Struct, frozen=True):
 
 
 class Uploaded(msgspec.Struct, frozen=True):
-    """The result of an upload. `status` and `tokens_count` (all accounts now) are fields the original chat2api has."""
+    """The result of an upload: of each line, and what to know about them. `status` and `tokens_count` (all accounts
+    now) are fields the original chat2api has."""
 
     added: tuple[str, ...]
     updated: tuple[str, ...]
     duplicates: tuple[int, ...]
     invalid: list[BadLine]
+    results: tuple[LineResult, ...]
+    notes: tuple[str, ...]
     tokens_count: int
     status: str = "success"
 
 
 def admin_router(settings: Settings, door: Door | None = None) -> Router:
-    """Everything below `/tokens`. Its handlers need the dependencies `roster` and `gateway` (a Prober)."""
+    """Everything below `/tokens`. Its handlers need the dependencies `pool` and `gateway` (a Prober)."""
     door = door or Door(settings)
     place, origin, private_guard = (_shared(guard) for guard in (door.guard_place, door.guard_origin, door.guard))
+    # The page itself is open to a bookmark and to who is not logged in yet; logging in is for our own pages alone.
     files = Router("/", route_handlers=[page, style, script], guards=[place])
     entry = Router("/", route_handlers=[log_in, session], guards=[place, origin])
     private = Router("/", route_handlers=_PRIVATE, guards=[private_guard])
@@ -190,69 +196,78 @@ async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
 
 
 @get("/api/summary")
-async def show_summary(request: AnyRequest, roster: ThePool, door: TheDoor) -> ASGIResponse:
+async def show_summary(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
     """How many accounts are in which state."""
-    return _answer(request, _summary(roster, door))
+    return _answer(request, _summary(pool, door))
 
 
 @get("/api/accounts")
-async def list_accounts(request: AnyRequest, roster: ThePool, door: TheDoor) -> ASGIResponse:
+async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
     """A page of the accounts, in the order they were added."""
-    state = _state(request)
+    name = request.query_params.get("state")
+    try:
+        state = State(name) if name else None
+    except ValueError:
+        allowed = ", ".join(each.value for each in State)
+        raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
     offset = _number(request, "offset", 0, 0, 10**9)
     limit = _number(request, "limit", 100, 1, MAX_PAGE)
-    summary = _summary(roster, door)
+    summary = _summary(pool, door)
     matching = summary.total if state is None else summary.states[state.value]
-    accounts = roster.page(offset=offset, limit=limit, state=state)
+    accounts = pool.page(offset=offset, limit=limit, state=state)
     return _answer(request, Page(accounts, offset, limit, matching, summary))
 
 
 @post(["/api/accounts", "/upload"], status_code=200)
-async def upload(request: AnyRequest, roster: ThePool) -> ASGIResponse:
-    """Add accounts from credentials, one a line."""
-    report = await roster.add(await _given(request, "text"))
-    return _answer(request, _uploaded(report, len(roster)))
+async def upload(request: AnyRequest, pool: ThePool) -> ASGIResponse:
+    """Add accounts: credentials one a line, or what other programs keep them in."""
+    report = await pool.add(await _given(request, "text"))
+    invalid = [BadLine(line, why) for line, why in report.invalid]
+    uploaded = Uploaded(
+        report.added, report.updated, report.duplicates, invalid, report.results, report.notes, len(pool)
+    )
+    return _answer(request, uploaded)
 
 
 @delete("/api/accounts", status_code=200)
-async def clear_confirmed(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+async def clear_confirmed(request: AnyRequest, pool: ThePool) -> ASGIResponse:
     """Remove all accounts; `{"confirm": true}` is asked for, so that it does not happen by mistake."""
     if _json(await request.body()).get("confirm") is not True:
         raise RequestError('To remove all accounts send {"confirm": true}', param="confirm", code="not_confirmed")
-    return _answer(request, {"removed": await roster.clear()})
+    return _answer(request, {"removed": await pool.clear()})
 
 
 @post("/clear", status_code=200)
-async def clear(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+async def clear(request: AnyRequest, pool: ThePool) -> ASGIResponse:
     """Remove all accounts: the path and the answer that the original chat2api has."""
-    removed = await roster.clear()
-    return _answer(request, {"status": "success", "tokens_count": len(roster), "removed": removed})
+    removed = await pool.clear()
+    return _answer(request, {"status": "success", "tokens_count": len(pool), "removed": removed})
 
 
 @get("/error")
-async def get_unusable(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+async def get_unusable(request: AnyRequest, pool: ThePool) -> ASGIResponse:
     """The accounts that can't be used, and why: the path that the original chat2api has."""
-    return _unusable(request, roster)
+    return _unusable(request, pool)
 
 
 @post("/error", status_code=200)
-async def post_unusable(request: AnyRequest, roster: ThePool) -> ASGIResponse:
+async def post_unusable(request: AnyRequest, pool: ThePool) -> ASGIResponse:
     """The same for POST, which the original chat2api uses."""
-    return _unusable(request, roster)
+    return _unusable(request, pool)
 
 
 @delete("/api/accounts/{account_id:str}", status_code=200)
-async def remove(request: AnyRequest, roster: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+async def remove(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Remove one account."""
-    if not await roster.remove(account_id):
+    if not await pool.remove(account_id):
         raise _not_found()
     return _answer(request, {"removed": 1})
 
 
 @post("/api/accounts/{account_id:str}/reset", status_code=200)
-async def reset(request: AnyRequest, roster: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+async def reset(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Make one account usable again: its limits, refusals and expiries are forgotten."""
-    view = roster.view(account_id) if await roster.reset(account_id) else None
+    view = pool.view(account_id) if await pool.reset(account_id) else None
     return _account(request, view)
 
 
@@ -301,6 +316,7 @@ async def _given(request: AnyRequest, name: str) -> str:
 async def _form_field(request: AnyRequest, name: str) -> str:
     form = await request.form()
     try:
+        # An empty field is a value, an absent one is not.
         value = form.get(name) if form.get(name) is not None else form.get("file")
         if value is None:
             raise RequestError(f"The form has neither a field '{name}' nor a file in the field 'file'", param=name)
@@ -326,19 +342,11 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _number(request: AnyRequest, name: str, default: int, low: int, high: int) -> int:
     text = request.query_params.get(name, str(default))
+    # `isdigit` alone takes digits of any script; the length keeps a number of a million digits from being converted.
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
     if not low <= number <= high:
         raise RequestError(f"'{name}' has to be a whole number from {low} to {high}", param=name)
     return number
-
-
-def _state(request: AnyRequest) -> State | None:
-    name = request.query_params.get("state") or None
-    try:
-        return State(name) if name is not None else None
-    except ValueError:
-        allowed = ", ".join(state.value for state in State)
-        raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
 
 
 # --- answers -------------------------------------------------------------------------------------------------
@@ -356,18 +364,13 @@ def _file(name: str) -> StaticFile:
     return StaticFile(path.read_bytes(), path.suffix)
 
 
-def _summary(roster: AccountPool, door: Door) -> Summary:
-    states = {state.value: number for state, number in roster.counts().items()}
-    return Summary(sum(states.values()), states, roster.health(), door.now())
+def _summary(pool: AccountPool, door: Door) -> Summary:
+    states = {state.value: number for state, number in pool.counts().items()}
+    return Summary(sum(states.values()), states, pool.health(), door.now())
 
 
-def _uploaded(report: AddReport, total: int) -> Uploaded:
-    invalid = [BadLine(line, why) for line, why in report.invalid]
-    return Uploaded(report.added, report.updated, report.duplicates, invalid, total)
-
-
-def _unusable(request: AnyRequest, roster: AccountPool) -> ASGIResponse:
-    accounts = [view for state in _UNUSABLE for view in roster.page(state=state)]
+def _unusable(request: AnyRequest, pool: AccountPool) -> ASGIResponse:
+    accounts = [view for state in _UNUSABLE for view in pool.page(state=state)]
     told = {"status": "success", "error_tokens": [view.id for view in accounts], "accounts": accounts}
     return _answer(request, told)
 

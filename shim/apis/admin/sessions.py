@@ -18,7 +18,7 @@ import msgspec
 
 LIFE_SECONDS = 12 * 3600.0
 IDLE_SECONDS = 3600.0
-RENEW_SECONDS = 60.0
+RENEW_SECONDS = 60.0  # how exact the idle time is; a new cookie with every request would say no more
 _SKEW_SECONDS = 60.0  # another machine's clock may be ahead of ours
 _MAX_ENDED = 1024  # log-outs remembered; an older one is good again only for who kept a copy of its cookie
 
@@ -34,7 +34,7 @@ class AdminSession(msgspec.Struct, frozen=True):
 class AdminSessions:
     """Makes and reads session cookies and their CSRF tokens. `key` is ADMIN_KEY, or "".
 
-    Without a key a session lets nobody in: it is only what a CSRF token is bound to.
+    Without a key a session grants nothing: it is only what a CSRF token is bound to.
     """
 
     def __init__(self, key: str) -> None:
@@ -56,9 +56,12 @@ class AdminSessions:
         told, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", told).encode()):
             return None
+        # Only what we have signed gets here, so its fields need no further check.
         began, used, id = told.split(".")
         session = AdminSession(id, int(began), int(used))
-        return session if id not in self._ended and _is_current(session, now) else None
+        if id in self._ended or session.used > now + _SKEW_SECONDS:
+            return None
+        return session if now < session.began + LIFE_SECONDS and now < session.used + IDLE_SECONDS else None
 
     def renewed(self, session: AdminSession, now: float) -> str | None:
         """A new cookie that says the session was used now; None if the last one is recent enough."""
@@ -92,12 +95,12 @@ class GuessLimiter:
     have begun stay good. Peers behind one proxy count as one, because forwarding headers can be made up.
     """
 
-    FREE = 5
+    FREE = 5  # typing errors
     FIRST = 10.0
-    LONGEST = 300.0
+    LONGEST = 300.0  # the rightful owner must not be locked out for long by somebody else's guesses
     ALL = 30
     FORGOTTEN = 900.0
-    PEERS = 4096
+    PEERS = 4096  # guesses from more addresses than this meet the limit for all together
 
     def __init__(self) -> None:
         self._peers: OrderedDict[str, tuple[int, float, float]] = OrderedDict()  # failures, wait until, last failure
@@ -110,10 +113,11 @@ class GuessLimiter:
         return max(0.0, until - now, everyone - now)
 
     def failed(self, peer: str, now: float) -> None:
-        """Count a wrong key."""
+        """Count a wrong key, from which on `peer` may have to wait."""
         failures, _until, last = self._peers.pop(peer, (0, 0.0, now))
         failures = 1 if now - last > self.FORGOTTEN else failures + 1
         over = failures - self.FREE
+        # The exponent is bounded, because a float is not: 2.0**1024 overflows.
         until = now + min(self.LONGEST, self.FIRST * 2 ** min(over, 16)) if over >= 0 else 0.0
         self._peers[peer] = (failures, until, now)
         self._recent.append(now)
@@ -164,17 +168,12 @@ def is_same_origin(
     return _origin(origin) in {_origin(f"http://{host}"), _origin(f"https://{host}"), _origin(public_url)} - {None}
 
 
-def _is_current(session: AdminSession, now: float) -> bool:
-    if session.used > now + _SKEW_SECONDS:
-        return False
-    return now < session.began + LIFE_SECONDS and now < session.used + IDLE_SECONDS
-
-
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host)
     except ValueError:
         return None
+    # A socket that listens on both families names IPv4 peers `::ffff:192.0.2.1`.
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

@@ -1,7 +1,7 @@
 """An upstream answer on its way to a client of the relay.
 
-Rule: bytes go on as they come, and at most what the transport and the namer hold is in memory. Whoever got one closes
-it, however it ends, and that is what tells upstream, and then the account, that it is over.
+Rule: bytes are passed on as they come, and at most what the transport and the namer hold is in memory. Each is closed,
+however it ends: that ends the call upstream, and then gives the account back.
 """
 
 from collections.abc import AsyncGenerator, Callable
@@ -30,7 +30,7 @@ class Relaying:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the body is server-sent events, in which an error can be told."""
+        """Whether the body is server-sent events, which can carry an error."""
         return self.headers.get("content-type", "").lower().startswith("text/event-stream")
 
     async def pieces(self) -> AsyncGenerator[bytes]:
@@ -45,6 +45,7 @@ class Relaying:
             self.failure = error
             if self._watch is not None:
                 self._watch.abort(error)
+            # The head has gone out with its status. A stream can still carry the error; any other body is cut off.
             if not self.is_stream:
                 raise
             yield broken_off(error)
@@ -55,10 +56,11 @@ class Relaying:
             yield rest
 
     def close(self) -> None:
-        """Let go of upstream, at once where the answer is under way; and then of the account."""
+        """Close the call upstream (at once if the answer is unfinished), then give the account back."""
         if self._watch is None:
             self._response.close()
         elif self._watch.done:
+            # Upstream is as good as finished: the connection can be kept, and the account is free when it is.
             self._response.release(self._watch.leave)
         else:
             self._response.close()
@@ -69,7 +71,7 @@ class Relaying:
 
 
 class Watch:
-    """Reads a turn along with the client, to know what becomes of it: that is what its account is told."""
+    """Reads a turn along with the client, so that its outcome can be reported to the account."""
 
     def __init__(self, lease: AccountLease, now: Callable[[], float]) -> None:
         self._lease = lease
@@ -87,11 +89,11 @@ class Watch:
         self._note(self._answer.receive(chunk))
 
     def abort(self, error: GatewayError) -> None:
-        """Upstream broke off."""
+        """Upstream broke off with `error`."""
         self._note(self._answer.abort(error))
 
     def leave(self) -> None:
-        """Give the lease back."""
+        """Give the lease back, with how the turn ended."""
         match self._last:
             case Finished():
                 self._lease.succeeded()

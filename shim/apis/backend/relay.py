@@ -1,4 +1,4 @@
-"""Opens what is relayed: with whose account, over which route, and what is told where it can't be had.
+"""Opens a relayed call: chooses account and route, and decides which error the client gets.
 
     BackendRequest ──read──> Relayed ──┬─ TURN:  lease, handshake, conversation call ─┐
                               └─ else:  account call, the call ──────────────┴──> Relaying
@@ -13,7 +13,7 @@ import logging
 import msgspec
 
 from shim.accounts.credentials import Caller
-from shim.accounts.leases import AccountCall, AccountLease
+from shim.accounts.leases import AccountLease
 from shim.accounts.outcomes import Attempt, Tries
 from shim.apis.backend.passing import Relaying, Watch
 from shim.apis.backend.table import BackendRequest, Kind, Relayed, down, has_names, read
@@ -27,7 +27,6 @@ from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
 from shim.protocol.refusals import refusal_of
 from shim.protocol.turn.handshake import ConversationCall, open_call
-from shim.protocol.upstream import Upstream
 from shim.transport.base import Response, read_reply
 
 log = logging.getLogger("chat2api")
@@ -54,7 +53,7 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Relay:
-    """Relays calls over one gateway's accounts and ways."""
+    """Relays calls over one gateway's accounts and routes."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -67,27 +66,26 @@ class Relay:
         wanted = read(asked, shared=shared)
         if asked.row.kind is Kind.TURN:
             return await _Turn(self._gateway, wanted, client, shared=shared).open()
+        # What is said of an account itself (who it is, its conversations) must not change with every call, so a device
+        # keeps to one. For all else any account will do that the names in the call allow.
         pin = client.device if asked.row.kind in {Kind.PINNED, Kind.LISTING} else None
         account = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
         route = self._calls.route(account.identity)
-        response = await self._send(_request(wanted, route.upstream), route)
-        if response.status == 401:
-            raise await self._refused(response, account)
-        owner = account.account_id if shared else None
-        return Relaying(response, *_towards(client, response, wanted, route, owner))
-
-    async def _send(self, request: HttpRequest, route: Route) -> Response:
+        bare = route.upstream.get(wanted.path)
+        request = HttpRequest(wanted.row.method, bare.url, bare.headers | wanted.headers, wanted.body)
         try:
-            return await self._calls.send(request, route)
+            response = await self._calls.send(request, route)
         except UpstreamError as error:
             self._calls.failed(error, route)
             raise
-
-    async def _refused(self, response: Response, account: AccountCall) -> GatewayError:
-        reply = await read_reply(response)
-        error = refusal_of(reply.status, reply.headers, reply.body)
-        account.failed(error, self._gateway.clock.now())
-        return error
+        # Any other refusal is passed on as it is; this one is about the pool's token, which the client has never seen.
+        if response.status == 401:
+            reply = await read_reply(response)
+            refusal = refusal_of(reply.status, reply.headers, reply.body)
+            account.failed(refusal, self._gateway.clock.now())
+            raise refusal
+        owner = account.account_id if shared else None
+        return Relaying(response, *_towards(client, response, wanted, route, owner))
 
 
 class _Turn:
@@ -108,18 +106,32 @@ class _Turn:
     async def open(self) -> Relaying:
         """The answer, at its head: upstream has taken the turn. Raises GatewayError or SaidNoError."""
         while True:
-            lease = await self._lease()
+            try:
+                lease = await next_lease(
+                    self._gateway.leases,
+                    self._client.caller,
+                    self._wanted.model,
+                    self._wanted.owner,
+                    tries=self._tries,
+                    now=self._now,
+                )
+            except LimitError as error:
+                if error.about is not About.POOL or self._wanted.owner is not None:
+                    raise
+                # That all accounts have to wait was asked for one model, and says nothing of others: so it is called
+                # what a gateway in front of us keeps to for that model alone.
+                raise LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after) from error
             attempt = Attempt()
             try:
                 return await self._attempt(lease, attempt)
             except GatewayError as error:
                 self._note(error, attempt, lease)
-            except BaseException:
+            except BaseException:  # cancelled, mostly: the client has gone
                 lease.left()
                 raise
 
     def _note(self, error: GatewayError, attempt: Attempt, lease: AccountLease) -> None:
-        """Raises what the client is told where that was the last try."""
+        """Count a failed try. Raises the client's error if it was the last one."""
         now = self._now()
         lease.failed(error, now)
         try:
@@ -129,17 +141,6 @@ class _Turn:
                 raise said_no from error
             raise
         log.info("relayed turn failed (%s), trying again", error.code)
-
-    async def _lease(self) -> AccountLease:
-        wanted, caller = self._wanted, self._client.caller
-        try:
-            return await next_lease(
-                self._gateway.leases, caller, wanted.model, wanted.owner, tries=self._tries, now=self._now
-            )
-        except LimitError as error:
-            if error.about is About.POOL and wanted.owner is None:
-                raise _of_model(error) from error
-            raise
 
     async def _attempt(self, lease: AccountLease, attempt: Attempt) -> Relaying:
         route = self._calls.route(lease.identity)
@@ -155,6 +156,7 @@ class _Turn:
 
     async def _converse(self, lease: AccountLease, attempt: Attempt, route: Route) -> Response:
         calls, wanted = self._calls, self._wanted
+        # A turn is always JSON for an event stream, whatever the client says of it: the handshake sets both.
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
         path = wanted.path.partition("?")[0]
         call = ConversationCall(wanted.body_for(lease.slug), lease.slug, path, headers)
@@ -167,39 +169,31 @@ class _Turn:
             return response
         reply = await read_reply(response)
         error = turn.refused(reply)
+        # Only what upstream itself says to this client goes on in its own bytes: no challenge page, no 200 without a
+        # stream, and nothing about the credentials of the pool.
         if reply.status != 200 and not turn.challenged and told_to(self._client, error) is error:
             self._said_no[error] = SaidNoError(reply)
         raise error
 
 
 def told_to(client: Client, error: GatewayError) -> GatewayError:
-    """What a client is told of a failure: a dead account of the pool is not the client's credential."""
+    """The error as the client may see it: a dead account of the pool is not the client's credential."""
     nobody = error.about is About.POOL and isinstance(error, UpstreamError)
     if client.caller.own is None and (nobody or isinstance(error, CredentialError)):
         return UpstreamError(_NOBODY, code="no_account", status=503)
     return error
 
 
-def _of_model(error: LimitError) -> LimitError:
-    """That all accounts have to wait was asked for one model, and says nothing of others: so it is called what a front
-    gateway keeps to for that model alone."""
-    return LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after)
-
-
-def _request(wanted: Relayed, upstream: Upstream) -> HttpRequest:
-    bare = upstream.get(wanted.path)
-    return HttpRequest(wanted.row.method, bare.url, bare.headers | wanted.headers, wanted.body)
-
-
 def _towards(
     client: Client, response: Response, wanted: Relayed, route: Route, owner: str | None
 ) -> tuple[dict[str, str], Namer | None]:
-    """The headers for the client, and what puts names into the body (None: it goes on as it is, and so its length)."""
+    """The headers for the client, and what puts names into the body (None: body and length stay as they are)."""
     headers = down(response.headers)
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING
         return headers, Namer(owner, origin=route.origin, public=client.public, lists=lists)
     length = response.headers.get("content-length", "")
+    # The length of a body that is decoded on its way is not the length the client gets.
     if is_length(length) and not {"content-encoding", "transfer-encoding"} & response.headers.keys():
         headers["content-length"] = length
     return headers, None

@@ -40,7 +40,7 @@ log = logging.getLogger("chat2api.relay")
 
 PREFIXES = ("/backend-api", "/backend-anon")
 _JSON = "application/json"
-_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+_WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it goes upstream in a header, so nothing else may be in it
 
 AnyRequest = Request[Any, Any, Any]
 Provide = Callable[[], Awaitable[Gateway]]
@@ -70,7 +70,7 @@ class Passage(ByteStream):
     def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None], *, longest: float) -> None:
         headers = {"content-type": "application/octet-stream"} | relaying.headers
         if relaying.is_stream:
-            headers["x-accel-buffering"] = "no"
+            headers["x-accel-buffering"] = "no"  # nginx would collect a stream until its buffer is full
         say = broken_off if relaying.is_stream else None
         super().__init__(request, relaying.pieces(), finish, headers=headers, longest=longest, break_off=say)
         self.status_code = relaying.status
@@ -83,33 +83,27 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
         return _in_one_piece(request, 404, NOT_FOUND)
     gateway = await provide()
     caller = _caller(request, gateway)
-    asked = await _asked(request, row, path, gateway.settings.max_request_bytes)
+    query = request.scope["query_string"].decode("latin-1")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    body = await _body(request.receive, gateway.settings.max_request_bytes)
+    # Only now, with the body read: an unread one would stand before the connection's next request.
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
     called = f"{request.url.scheme}://{request.headers.get('host', '')}"
     client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
-    return await _relayed(request, gateway, asked, client)
-
-
-async def _relayed(request: AnyRequest, gateway: Gateway, asked: BackendRequest, client: Client) -> ASGIResponse:
-    told = _Told(request, asked.row)
+    asked = BackendRequest(row, path, query, headers, body)
+    call_log = _CallLog(request, row)
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client))
     except SaidNoError as said:
-        told.end(said.reply.status)
+        call_log.end(said.reply.status)
         return _in_one_piece(request, said.reply.status, said.reply.body, down(said.reply.headers))
     except GatewayError as error:
         shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
-        told.end(shown.code or shown.http_status)
+        call_log.end(shown.code or shown.http_status)
         raise shown from error
     longest = gateway.settings.total_timeout
-    return Passage(request, relaying, lambda: told.close(relaying), longest=longest)
-
-
-async def _asked(request: AnyRequest, row: Row, path: str, limit: int) -> BackendRequest:
-    query = request.scope["query_string"].decode("latin-1")
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return BackendRequest(row, path, query, headers, await _body(request.receive, limit))
+    return Passage(request, relaying, lambda: call_log.close(relaying), longest=longest)
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
@@ -130,6 +124,8 @@ async def _body(receive: Receive, limit: int) -> bytes:
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     """Who calls. A client of the web backend names its workspace in a header (protocol.md 1)."""
     caller = gateway.caller(request.headers.get("authorization"))
+    # Only for a credential of the client's own, and where that does not name a workspace itself: the accounts of the
+    # pool have theirs.
     workspace_id = request.headers.get("chatgpt-account-id", "")
     if caller.own is None or caller.own.workspace_id is not None or not _WORKSPACE_ID.fullmatch(workspace_id):
         return caller
@@ -142,9 +138,9 @@ def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[s
     return ASGIResponse(body=body, status_code=status, media_type=kind, headers=answer_headers(request, headers))
 
 
-class _Told:
-    """The end of a relayed call: upstream is let go, and its one log line is written. The line names the row, as paths
-    name conversations and files."""
+class _CallLog:
+    """Closes a relayed call and writes its one log line. The line names the row of the table, not the path: paths name
+    conversations and files."""
 
     def __init__(self, request: AnyRequest, row: Row) -> None:
         self._identifier = request_id(request)
@@ -152,11 +148,11 @@ class _Told:
         self._began = time.perf_counter()
 
     def close(self, relaying: Relaying) -> None:
-        """The answer is over, or the client is gone."""
+        """The answer has ended, or the client has disconnected."""
         relaying.close()
         self.end(relaying.failure.code if relaying.failure is not None else relaying.status)
 
     def end(self, status: object) -> None:
-        """Write the line."""
+        """Write the line; `status` is upstream's status or an error's code."""
         elapsed = (time.perf_counter() - self._began) * 1000
         log.info("%s %s %s status=%s ms=%d", self._identifier, self._row.method, self._row.path, status, elapsed)

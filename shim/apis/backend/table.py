@@ -104,6 +104,7 @@ DOWN = frozenset(
 HARMLESS = {"content-security-policy": "sandbox; default-src 'none'", "x-content-type-options": "nosniff"}
 NOT_FOUND = b'{"detail":"Not Found"}'
 
+# What a client may do to a conversation: name it, hide it (which deletes it) and archive it.
 _CHANGES = frozenset({"title", "is_visible", "is_archived"})
 _NAMES = ("conversation", "file")  # words that are names
 _IN_QUERY = frozenset({"conversation_id", "file_id", "id"})
@@ -124,7 +125,7 @@ class BackendRequest(msgspec.Struct, frozen=True):
 
 
 class Relayed(msgspec.Struct, frozen=True):
-    """A call as it goes up: `owner` is the account it has to go to, `model` what a turn asks for."""
+    """A call as it is sent upstream: `owner` is the account it has to go to, `model` what a turn asks for."""
 
     row: Row
     path: str
@@ -146,7 +147,7 @@ def row_for(method: str, path: str) -> Row | None:
 
 
 def read(asked: BackendRequest, *, shared: bool) -> Relayed:
-    """The call as it goes up. `shared` says that the pool serves it: then names in it are ours, and are taken apart.
+    """The call as it is sent upstream. `shared` says that the pool serves it: then names in it are replaced by ids.
 
     Raises RequestError (400, 422) where it can't be sent.
     """
@@ -155,20 +156,25 @@ def read(asked: BackendRequest, *, shared: bool) -> Relayed:
     content = _content(asked)
     if shared:
         path = _bare_path(asked, owners)
-        query = _bare_query(query, owners)
+        pairs = parse_qsl(query, keep_blank_values=True)
+        query = urlencode([(key, _bare_name(value, owners) if key in _IN_QUERY else value) for key, value in pairs])
         if _CONDUIT in headers:
             headers[_CONDUIT] = _bare_name(headers[_CONDUIT], owners)
         content = bare(content, owners.add)
+        # Without an owner no name was replaced: then upstream gets the client's own bytes.
         body = _encode(content) if owners and content is not None else body
     if len(owners) > 1:
         raise RequestError("What this request names belongs to different accounts", code="different_accounts")
+    model = (content or {}).get("model") or AUTO
+    if not isinstance(model, str):
+        raise _invalid()
     return Relayed(
         asked.row,
         f"{path}?{query}" if query else path,
         headers,
         body,
         owner=next(iter(owners), None),
-        model=_model_of(content),
+        model=model,
     )
 
 
@@ -210,8 +216,8 @@ def detail_of(error: GatewayError) -> bytes:
 
 
 def broken_off(error: GatewayError) -> bytes:
-    """An error in a stream that has begun, as upstream would say it (protocol.md 9.4). What has come of an event before
-    is ended by it."""
+    """An error in a stream that has begun, as upstream would say it (protocol.md 9.4). It first ends
+    an event that was cut off."""
     line = {"message": None, "conversation_id": None, "error": _told(error), "error_code": error.code}
     return b"\n\ndata: " + _encode(line) + b"\n\n"
 
@@ -230,6 +236,7 @@ def _passed(headers: Mapping[str, str], allowed: frozenset[str]) -> dict[str, st
 def _content(asked: BackendRequest) -> dict[str, Any] | None:
     """The JSON of a body, or None where it is something else that may be sent. Raises RequestError (422)."""
     is_json = asked.headers.get("content-type", "").lower().startswith(_JSON)
+    # These two are acted on here (a turn's model, a change's fields), so what can't be read must not go on.
     must = asked.row.kind in {Kind.TURN, Kind.CHANGE}
     if not (must or (is_json and asked.body)):
         return None
@@ -242,13 +249,6 @@ def _content(asked: BackendRequest) -> dict[str, Any] | None:
     if asked.row.kind is Kind.CHANGE and not content.keys() <= _CHANGES:
         raise _invalid()
     return content
-
-
-def _model_of(content: dict[str, Any] | None) -> str:
-    model = (content or {}).get("model") or AUTO
-    if not isinstance(model, str):
-        raise _invalid()
-    return model
 
 
 def _invalid() -> RequestError:
@@ -265,15 +265,11 @@ def _bare_path(asked: BackendRequest, owners: set[str]) -> str:
     match = _pattern(asked.row.path).fullmatch(asked.path)
     assert match is not None  # noqa: S101  it is how the row was found
     path = asked.path
+    # From the end, because a name that got shorter moves everything behind it. In every row files follow conversations.
     for word in reversed(_NAMES):
         if word in match.groupdict():
             path = path[: match.start(word)] + _bare_name(match[word], owners) + path[match.end(word) :]
     return path
-
-
-def _bare_query(query: str, owners: set[str]) -> str:
-    pairs = parse_qsl(query, keep_blank_values=True)
-    return urlencode([(key, _bare_name(value, owners) if key in _IN_QUERY else value) for key, value in pairs])
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -282,6 +278,8 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile("".join(words), re.ASCII)
 
 
+# Full stops only as our own names have them (`shim.protocol.owners`), so no word can be "..". `conversation/init` is a
+# row of its own. Eight gateways in a chain are more than anyone runs; the bound keeps the match short.
 _WORDS = {
     "conversation": r"(?!init$)[\w-]{1,100}(?:\.[0-9a-f]{16}){0,8}",
     "file": r"file[-_][\w-]{1,200}(?:\.[0-9a-f]{16}){0,8}",

@@ -34,6 +34,7 @@ async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_
 
 
 def _has(listed: FetchedModels, model: str) -> bool:
+    # `auto` leaves the choice to upstream, so it is on no list.
     return model == AUTO or _slug_of(listed, model) in listed.slugs
 
 

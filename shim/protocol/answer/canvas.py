@@ -11,7 +11,7 @@ import json
 import re
 
 from shim.chatgpt.stream import Metadata
-from shim.protocol.answer.text_filter import Prose, Sieve, Verbatim
+from shim.protocol.answer.text_filter import MarkdownTextFilter, PassThrough, TextFilter
 from shim.protocol.events import CodeDelta, Event, TextDelta
 
 CREATES = "canmore.create_textdoc"
@@ -29,35 +29,43 @@ _READABLE = re.compile(
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _LONGEST_ESCAPE = len(r"\ud83c\udf89")
-_MAX_FIELDS = 4096  # characters before the content
+_MAX_FIELDS = 4096  # characters before the content: a name and a type, so more than this is no document
 _CODE = "code/"
 
 
 class Canvas:
-    """The sieve for such a call."""
+    """The text filter for such a call."""
 
-    clear = False
+    clear = False  # no text may pass by: all of it is JSON
 
     def __init__(self) -> None:
         self._held = ""
         self._type = ""
-        self._content: Sieve | None = None
+        self._content: TextFilter | None = None
         self._over = False
 
-    def learn(self, metadata: Metadata) -> None:
+    def receive_metadata(self, metadata: Metadata) -> None:
         """Nothing about documents is in the metadata."""
 
-    def grow(self, text: str) -> list[Event]:
+    def receive(self, text: str) -> list[Event]:
         """What of the document's content `text` completes."""
         if self._over:
             return []
         self._held += text
         if self._content is None:
             self._read_fields()
-        return self._read_content(self._content) if self._content is not None else []
+        if self._content is None:
+            return []
+        match = _READABLE.match(self._held)
+        end = match.end() if match else 0
+        text = _decoded(self._held[:end])
+        self._held = self._held[end:]
+        # A quote ends the content. What is longer than any escape and still can't be read never will be: not JSON.
+        self._over = self._held.startswith('"') or len(self._held) >= _LONGEST_ESCAPE
+        return self._content.receive(text) if text else []
 
     def rest(self) -> list[Event]:
-        """What the content's own sieve holds."""
+        """What the content's own filter holds."""
         return self._content.rest() if self._content is not None else []
 
     def _read_fields(self) -> None:
@@ -72,24 +80,17 @@ class Canvas:
             at = field.end()
         if content:
             at = content.end()
-            self._content = self._sieve()
+            language = self._type.removeprefix(_CODE)
+            is_code = language != self._type
+            self._content = (
+                PassThrough(CodeDelta("", language, opens=True)) if is_code else MarkdownTextFilter(TextDelta)
+            )
         self._held = self._held[at:]
         self._over = content is None and len(self._held) > _MAX_FIELDS
-
-    def _sieve(self) -> Sieve:
-        language = self._type.removeprefix(_CODE)
-        return Prose(TextDelta) if language == self._type else Verbatim(CodeDelta("", language, opens=True))
-
-    def _read_content(self, content: Sieve) -> list[Event]:
-        match = _READABLE.match(self._held)
-        end = match.end() if match else 0
-        text = _decoded(self._held[:end])
-        self._held = self._held[end:]
-        self._over = self._held.startswith('"') or len(self._held) >= _LONGEST_ESCAPE
-        return content.grow(text) if text else []
 
 
 def _decoded(inside: str) -> str:
     """The text that the inside of a JSON string stands for; halves of surrogate pairs become U+FFFD."""
+    # Not strict: models write line breaks into JSON strings as they are.
     text: str = json.loads(f'"{inside}"', strict=False)
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -29,7 +29,7 @@ def without_marks(text: str) -> str:
 
 
 class Sources:
-    """What upstream has told so far of the sources of one message: its metadata, as raw lists."""
+    """The sources of one message, as far as upstream has named them: raw lists from its metadata."""
 
     __slots__ = ("_citations", "_groups", "_references")
 
@@ -38,8 +38,8 @@ class Sources:
         self._groups: Any = None
         self._citations: Any = None
 
-    def learn(self, metadata: Metadata) -> None:
-        """Take in the newest state of the metadata."""
+    def receive(self, metadata: Metadata) -> None:
+        """The newest metadata of the message: they replace what was said before."""
         self._references = metadata.content_references
         self._groups = metadata.search_result_groups
         self._citations = metadata.citations
@@ -50,12 +50,15 @@ class Sources:
         reference = self._reference(marker)
         alt = reference.get("alt")
         if isinstance(alt, str) and alt:
-            links = tuple(self._links(reference, marker)) or tuple(_links_in(alt))
+            # A reference without pages still cites those that its Markdown links to.
+            links = tuple(self._links(reference, marker)) or tuple(
+                Link(without_marks(title), without_marks(_untracked(url))) for title, url in _MARKDOWN_LINK.findall(alt)
+            )
             return Citation(without_marks(alt), links)
         return self.best(marker) if reference.get("status") == "done" else None
 
     def best(self, marker: str) -> Citation:
-        """What can be made of `marker` when nothing more will be told of it. Its text may be empty."""
+        """The best citation for `marker` from what is known. Its text may be empty."""
         links = tuple(self._links(self._reference(marker), marker))
         if links:
             return Citation(", ".join(map(_markdown, links)), links)
@@ -75,7 +78,7 @@ class Sources:
 
     def _links(self, reference: dict[str, Any], marker: str) -> Iterator[Link]:
         pages = [*_dicts(reference.get("items"))] or [*_dicts(reference.get("fallback_items"))]
-        seen = set[str]()
+        seen = set[str]()  # a page that several items name is cited once
         for page in pages or self._results(marker):
             link = _link(page)
             if link is not None and link.url not in seen:
@@ -88,12 +91,12 @@ class Sources:
         for group in _dicts(self._groups):
             for entry in _dicts(group.get("entries")):
                 where = entry.get("ref_id")
-                if isinstance(where, dict) and _key(where) in keys:
+                if not isinstance(where, dict):
+                    continue
+                # As text: the marker has digits where the metadata have numbers.
+                key = tuple(str(where.get(part)) for part in ("turn_index", "ref_type", "ref_index"))
+                if key in keys:
                     yield entry
-
-
-def _key(where: dict[str, Any]) -> tuple[str, str, str]:
-    return str(where.get("turn_index")), str(where.get("ref_type")), str(where.get("ref_index"))
 
 
 def _fields(marker: str) -> list[str]:
@@ -129,11 +132,6 @@ def _untracked(url: str) -> str:
     path, _, query = head.partition("?")
     kept = "&".join(field for field in query.split("&") if field and not field.startswith("utm_source="))
     return path + (f"?{kept}" if kept else "") + hash_ + fragment
-
-
-def _links_in(markdown: str) -> Iterator[Link]:
-    for title, url in _MARKDOWN_LINK.findall(markdown):
-        yield Link(without_marks(title), without_marks(_untracked(url)))
 
 
 def _markdown(link: Link) -> str:

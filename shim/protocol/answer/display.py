@@ -10,44 +10,62 @@ from shim.chatgpt.stream import Message
 from shim.protocol.answer.canvas import Canvas
 from shim.protocol.answer.content_types import Reading
 from shim.protocol.answer.pictures import Gallery
-from shim.protocol.answer.text_filter import SPECIAL, Prose, Sieve, Verbatim
+from shim.protocol.answer.text_filter import SPECIAL, MarkdownTextFilter, PassThrough, TextFilter
 from shim.protocol.events import CodeDelta, Event, FileRef, Picture, ReasoningDelta, TextDelta, ToolOutput
 
 _find_special = SPECIAL.search
 
 
+class RawText:
+    """The raw text of a message so far; apart from the message, so that its filter can ask for the length without the
+    two knowing each other: what goes in a circle stays until the collector has been through it."""
+
+    __slots__ = ("_pieces", "_text", "append")
+
+    def __init__(self) -> None:
+        self.set("")
+
+    def set(self, text: str) -> None:
+        """This is all of it."""
+        self._text = text
+        self._pieces: list[str] = []
+        self.append = self._pieces.append
+
+    def so_far(self) -> str:
+        """All of it, joined only when it is asked for."""
+        if self._pieces:
+            self.set("".join([self._text, *self._pieces]))
+        return self._text
+
+    def length(self) -> int:
+        """How many characters it has."""
+        return len(self.so_far())
+
+
 class ShownMessage:
     """One message being shown: its raw text so far, and the text filter that makes events of it."""
 
-    __slots__ = ("canvas", "held", "kind", "pieces", "sieve", "text")
+    __slots__ = ("canvas", "held", "kind", "raw", "text_filter")
 
     def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
         self.kind, self.canvas = reading.kind, reading.canvas
-        self.text = self.held = ""
-        self.pieces: list[str] = []
-        self.sieve = self._sieve(reading, file, joins=joins)
-
-    def so_far(self) -> str:
-        """All raw text so far, joined only when it is asked for."""
-        if self.pieces:
-            self.text = "".join([self.text, *self.pieces])
-            self.pieces.clear()
-        return self.text
+        self.raw, self.held = RawText(), ""
+        self.text_filter = self._text_filter(reading, file, joins=joins)
 
     def is_like(self, reading: Reading) -> bool:
         """Whether `reading` is the same message read in the same way."""
         return self.kind is reading.kind and self.canvas is reading.canvas
 
-    def _sieve(self, reading: Reading, file: FileRef, *, joins: bool) -> Sieve:
+    def _text_filter(self, reading: Reading, file: FileRef, *, joins: bool) -> TextFilter:
         if reading.canvas:
             return Canvas()
         if reading.kind is CodeDelta:
-            return Verbatim(CodeDelta("", reading.language, opens=True))
+            return PassThrough(CodeDelta("", reading.language, opens=True))
         if reading.kind is ToolOutput:
-            return Verbatim(ToolOutput("", opens=True))
+            return PassThrough(ToolOutput("", opens=True))
         if reading.kind is ReasoningDelta:
-            return Prose(ReasoningDelta)
-        return Prose(TextDelta, file, length=lambda: len(self.so_far()), opened=joins)
+            return MarkdownTextFilter(ReasoningDelta)
+        return MarkdownTextFilter(TextDelta, file, length=self.raw.length, opened=joins)
 
 
 class Display:
@@ -76,10 +94,10 @@ class Display:
         live = self._live
         if live is None or not text:
             return []
-        live.pieces.append(text)
-        if live.sieve.clear and _find_special(text) is None:
+        live.raw.append(text)
+        if live.text_filter.clear and _find_special(text) is None:
             return [live.kind(text)]
-        return self._give(live, live.sieve.grow(text))
+        return self._give(live, live.text_filter.receive(text))
 
     def show(self, message: Message, reading: Reading, conversation_id: str | None, root: Any) -> list[Event]:
         """The events for a message as it is now; `root` is the object the deltas go on appending to."""
@@ -93,14 +111,14 @@ class Display:
             joins, self.joins = self.joins, self.joins and reading.kind is not TextDelta
             file = FileRef(conversation_id, key[0])
             shown = self._shown[key] = ShownMessage(reading, file, joins=joins and reading.kind is TextDelta)
-        before, new = shown.so_far(), ""
+        before, new = shown.raw.so_far(), ""
         if not before.startswith(reading.text):  # else it is old news, or text taken back, which can't be
             new = _after(before, reading.text, paragraphs=reading.rewrites)
-            shown.text = reading.text
-        shown.held = reading.held and ("\n\n" if shown.text else "") + reading.held
-        shown.sieve.learn(message.metadata)
-        events += self._give(shown, shown.sieve.grow(new))
-        grows = bool(reading.text) and len(shown.text) == len(reading.text)
+            shown.raw.set(reading.text)
+        shown.held = reading.held and ("\n\n" if shown.raw.length() else "") + reading.held
+        shown.text_filter.receive_metadata(message.metadata)
+        events += self._give(shown, shown.text_filter.receive(new))
+        grows = bool(reading.text) and shown.raw.length() == len(reading.text)
         self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
         return events
 
@@ -118,9 +136,10 @@ class Display:
         holding, self._holding = self._holding, {}
         for shown in holding:
             if shown.held:  # nothing has taken its place
-                shown.text, held, shown.held = shown.so_far() + shown.held, shown.held, ""
-                events += shown.sieve.grow(held)
-            events += shown.sieve.rest()
+                held, shown.held = shown.held, ""
+                shown.raw.append(held)
+                events += shown.text_filter.receive(held)
+            events += shown.text_filter.rest()
         self._note(events)
         return events
 

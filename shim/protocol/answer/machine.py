@@ -217,8 +217,9 @@ class Answer:
             follow = self._after_break()
         elif isinstance(self.follow, Socket) or has_nothing_to_resume(reply.status):
             follow = None if isinstance(self.follow, Continue) else self._ending.next_way()
-        if self._ending.followed and has_nothing_to_resume(reply.status):
-            error: GatewayError = self._ending.left_behind()
+        if has_nothing_to_resume(reply.status) and self._otherwise is not None:
+            # That it can't be followed is no news: what it fails with is what made it go elsewhere.
+            error: GatewayError = self._ending.left_behind() if self._ending.followed else self._otherwise
         elif reply.status == 200:
             error = UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
         else:

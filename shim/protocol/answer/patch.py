@@ -40,16 +40,19 @@ class Patcher:
         Returns the root it touched (shared, not a copy: read it before the next call) and, where all it did was to
         append text, the path it appended to. The second value is what lets the answer skip re-reading the message.
         """
-        if operation.p is UNSET and self._cursor is not None and _is_plain_append(operation):
-            # Nearly every operation of an answer: more text where the last one put some. Same as the long way round.
+        # Nearly every operation of an answer: more text where the last one put some. Same as the long way round.
+        if (
+            self._cursor is not None
+            and operation.p is UNSET
+            and operation.o is UNSET
+            and operation.c is UNSET
+            and type(operation.v) is str
+        ):
             parent, key = self._cursor
-            text, parent[key] = parent[key], None
+            text, parent[key] = parent[key], None  # None for a moment: see `_append`
             text += operation.v
             parent[key] = text
             return self._root, self._path
-        return self._apply(operation)
-
-    def _apply(self, operation: Operation) -> tuple[Any, str | None]:
         self._cursor = None
         if operation.c is not UNSET:
             self._channel = operation.c
@@ -58,29 +61,19 @@ class Patcher:
         if operation.o is not UNSET:
             self._op = operation.o
         root = self._roots.get(self._channel)
-        if root is None and self._is_noise(operation):
-            return None, None
+        if root is None and isinstance(operation.v, str) and not self._path:
+            return None, None  # a bare string before any root means nothing (protocol.md 10, "default `o`")
         root = _perform(root, self._path, self._op, operation.v)
         self._roots[self._channel] = self._root = root
         if self._op != "append" or type(operation.v) is not str:
             return root, None
-        self._cursor = _text_cursor(root, self._path)
-        return root, self._path if self._cursor is not None else None
-
-    def _is_noise(self, operation: Operation) -> bool:
-        """A bare string before any root means nothing (protocol.md 10, "default `o`")."""
-        return isinstance(operation.v, str) and not self._path
-
-
-def _is_plain_append(operation: Operation) -> bool:
-    return operation.o is UNSET and operation.c is UNSET and type(operation.v) is str
-
-
-def _text_cursor(root: Any, path: str) -> tuple[Any, Any] | None:
-    """Where the text at `path` is held: (container, key or index)."""
-    parent, key = _locate(root, path)
-    place: Any = _index(key) if isinstance(parent, list) else key
-    return (parent, place) if type(parent[place]) is str else None
+        # Where the text is held, for the operations after this one, which mostly append to the same.
+        parent, token = _locate(root, self._path)
+        place: Any = _index(token) if isinstance(parent, list) else token
+        if type(parent[place]) is not str:
+            return root, None
+        self._cursor = parent, place
+        return root, self._path
 
 
 def _perform(root: Any, path: str, op: str, value: Any) -> Any:
@@ -89,6 +82,7 @@ def _perform(root: Any, path: str, op: str, value: Any) -> Any:
         return _perform_batch(root, value)
     if op not in _AT_KEY:
         raise PatchError(f"unknown operation {op!r}")
+    # UNSET is an absent `v`; null is a value like any other.
     if value is UNSET and op != "remove":
         raise PatchError(f"operation {op!r} without a value")
     if not path:
@@ -139,6 +133,7 @@ def _index(token: str) -> int:
 
 
 def _unescape(token: str) -> str:
+    # "~1" first (RFC 6901, section 4): else "~01", which means "~1", would become a slash.
     return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
 
 

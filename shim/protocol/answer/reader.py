@@ -70,7 +70,7 @@ class Reader:
 
     def decode(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes. Raises OverflowError where one grows beyond all bounds."""
-        return self._sse.decode(chunk)
+        return self._sse.receive(chunk)
 
     def read(self, event: ServerSentEvent, *, unfinished: bool) -> Heard | None:
         """What one event says; None where it says nothing. `unfinished`: it ended with the input, without its blank

@@ -20,17 +20,17 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class SSEDecoder:
-    """Push parser: `decode(chunk)` returns the events that chunk completed, `flush()` those the end of input does."""
+    """Push parser: `receive(chunk)` returns the events that chunk completed, `flush()` those the end of input does."""
 
     __slots__ = ("_at_start", "_held", "_pending", "_size")
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []  # clean text of the event that is not over yet
-        self._held = b""  # raw bytes that can't be told from their beginning: a CR, half a byte order mark
+        self._held = b""  # raw bytes whose meaning depends on the next ones: a CR, half a byte order mark
         self._at_start = True
         self._size = 0  # of what is pending
 
-    def decode(self, chunk: bytes) -> list[ServerSentEvent]:
+    def receive(self, chunk: bytes) -> list[ServerSentEvent]:
         """Events completed by `chunk`. `b""` is the end of input. Raises OverflowError for an event without an end."""
         if not chunk:
             return self.flush()
@@ -39,8 +39,9 @@ class SSEDecoder:
         if self._size > MAX_EVENT_BYTES:
             raise OverflowError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
         if self._pending and text:
+            ends = b"\n\n" in text or (text.startswith(b"\n") and self._pending[-1].endswith(b"\n"))
             self._pending.append(text)
-            if not self._ends_block(text):
+            if not ends:
                 return []  # no event ends here: joining can wait, so that byte-sized chunks stay linear
             text = b"".join(self._pending)
             self._pending.clear()
@@ -58,15 +59,12 @@ class SSEDecoder:
         self._held = b""
         return [] if event is None else [event]
 
-    def _ends_block(self, text: bytes) -> bool:
-        """Whether a blank line ends within `text`, the last of what is pending."""
-        return b"\n\n" in text or (text.startswith(b"\n") and self._pending[-2].endswith(b"\n"))
-
     def _clean(self, chunk: bytes) -> bytes:
         """LF line ends, and no byte order mark at the very beginning. Every byte is looked at once, in order."""
         if self._held:
             chunk, self._held = self._held + chunk, b""
         if self._at_start:
+            # Up to two bytes may be the beginning of a mark: the next chunk decides.
             if len(chunk) < len(_BOM) and _BOM.startswith(chunk):
                 self._held = chunk
                 return b""
@@ -74,6 +72,7 @@ class SSEDecoder:
             chunk = chunk.removeprefix(_BOM)
         if b"\r" not in chunk:
             return chunk
+        # A CR at the end is only a line's end if the next chunk begins with LF.
         if chunk.endswith(b"\r"):
             chunk, self._held = chunk[:-1], b"\r"
         return chunk.replace(b"\r\n", b"\n")

@@ -4,8 +4,10 @@ Rule: low detail is the base alone. Else the picture is made to fit a square of 
 brought down to 768, and every tile of 512 by 512 counts; nothing is ever made larger.
 """
 
+# In tokens, as published for the gpt-4o family.
 _BASE = 85
 _PER_TILE = 170
+# In pixels.
 _TILE = 512
 _SQUARE = 2048
 _SHORT_SIDE = 768
@@ -24,4 +26,5 @@ def _shrunk(width: int, height: int, side: int, most: int) -> tuple[int, int]:
     """Both sides, by the factor that brings `side` down to `most`."""
     if side <= most:
         return width, height
+    # Never 0: a picture of one line of pixels still is a row of tiles.
     return max(1, width * most // side), max(1, height * most // side)

@@ -22,15 +22,15 @@ class Countable(Protocol):
 
     @property
     def text(self) -> str:
-        """The answer's text."""
+        """The answer's text, without reasoning and calls."""
 
     @property
     def reasoning(self) -> str:
-        """The reasoning's text."""
+        """What the model showed of its thinking; empty where it showed none."""
 
     @property
     def calls(self) -> Sequence[Called]:
-        """The tool calls."""
+        """The tool calls, in their order."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> int:
-        """Both together."""
+        """Prompt and completion, as `total_tokens` has it."""
         return self.prompt + self.completion
 
 
@@ -51,6 +51,7 @@ _PER_NAME = 1
 _REPLY_PRIMER = 3  # every reply is primed with <|start|>assistant<|message|>
 _PER_CALL = 3  # framed as a message is
 
+# The cookbook's numbers, odd as they look: an enum takes three tokens off, and each of its values adds three.
 _PER_FUNCTION = 7
 _PER_PROPERTIES = 3
 _PER_PROPERTY = 3
@@ -67,17 +68,25 @@ _ONE_SCHEMA = ("items", "additionalProperties")
 def prompt_tokens(
     messages: Sequence[PromptMessage], count: Count, *, functions: Sequence[Function] = (), images: Sequence[int] = ()
 ) -> int:
-    """Tokens the messages make as a prompt, with the functions the model is told of. `images` are the tokens of each
+    """Tokens of the messages as a prompt, with the functions the model may call. `images` are the tokens of each
     picture in the messages; their parts count nothing here."""
-    told = sum(_message_tokens(message, count) for message in messages)
-    return _REPLY_PRIMER + told + function_tokens(functions, count) + sum(images)
+    tokens = _REPLY_PRIMER + function_tokens(functions, count) + sum(images)
+    for message in messages:
+        tokens += _PER_MESSAGE + count(message.role) + count(message.text) + _call_tokens(message.calls, count)
+        if message.name:
+            tokens += _PER_NAME + count(message.name)
+    return tokens
 
 
 def function_tokens(functions: Sequence[Function], count: Count) -> int:
     """Tokens the definitions of functions add to a prompt; none where there are none."""
     if not functions:
         return 0
-    return _ALL_FUNCTIONS + sum(_function_tokens(function, count) for function in functions)
+    tokens = _ALL_FUNCTIONS
+    for function in functions:
+        line = f"{function.name}:{_sentence(function.description)}"
+        tokens += _PER_FUNCTION + count(line) + _schema_tokens(function.schema or {}, count)
+    return tokens
 
 
 def usage_of(prompt: int, answers: Sequence[Countable], count: Count) -> Usage:
@@ -92,65 +101,40 @@ def answer_tokens(answers: Sequence[Countable], count: Count) -> int:
     return sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
 
 
-# --- messages ---------------------------------------------------------------------------------------------------------
-
-
-def _message_tokens(message: PromptMessage, count: Count) -> int:
-    named = _PER_NAME + count(message.name) if message.name else 0
-    called = _call_tokens(message.calls, count)
-    return _PER_MESSAGE + count(message.role) + count(message.text) + named + called
-
-
 def _call_tokens(calls: Sequence[Call | Called], count: Count) -> int:
     """A call is its function's name and its arguments. Its id is between the client and us; no model reads it."""
     return sum(_PER_CALL + count(call.name) + count(call.arguments) for call in calls)
 
 
-# --- functions --------------------------------------------------------------------------------------------------------
-
-
-def _function_tokens(function: Function, count: Count) -> int:
-    line = f"{function.name}:{_sentence(function.description)}"
-    return _PER_FUNCTION + count(line) + _schema_tokens(function.schema or {}, count)
-
-
 def _schema_tokens(parameters: Mapping[str, Any], count: Count) -> int:
+    """Tokens of a function's parameters: of every property, however deep."""
     tokens = 0
     for schema in _schemas(parameters):
         properties = _mapping(schema.get("properties"))
         tokens += _PER_PROPERTIES if properties else 0
-        tokens += sum(_property_tokens(name, _mapping(property), count) for name, property in properties.items())
+        for name, value in properties.items():
+            property = _mapping(value)
+            line = f"{name}:{_written(property.get('type', ''))}:{_sentence(property.get('description'))}"
+            tokens += _PER_PROPERTY + count(line)
+            if isinstance(items := property.get("enum"), list):
+                tokens += _PER_ENUM + sum(_PER_ENUM_ITEM + count(_written(item)) for item in items)
     return tokens
-
-
-def _property_tokens(name: str, schema: Mapping[str, Any], count: Count) -> int:
-    line = f"{name}:{_written(schema.get('type', ''))}:{_sentence(schema.get('description'))}"
-    return _PER_PROPERTY + count(line) + _enum_tokens(schema.get("enum"), count)
-
-
-def _enum_tokens(items: object, count: Count) -> int:
-    if not isinstance(items, list):
-        return 0
-    return _PER_ENUM + sum(_PER_ENUM_ITEM + count(_written(item)) for item in items)
 
 
 def _schemas(root: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """`root` and every schema in it, however deep. What is no schema is passed over: clients write anything."""
-    waiting = [root]
+    waiting = [root]  # a list, not recursion: clients nest as deep as they like
     while waiting:
         schema = waiting.pop()
         yield schema
-        waiting += [inner for inner in _inner(schema) if isinstance(inner, Mapping)]
-
-
-def _inner(schema: Mapping[str, Any]) -> Iterator[object]:
-    for key in ("properties", *_NAMED_SCHEMAS):
-        yield from _mapping(schema.get(key)).values()
-    for key in _LISTED_SCHEMAS:
-        listed = schema.get(key)
-        yield from listed if isinstance(listed, list) else ()
-    for key in _ONE_SCHEMA:
-        yield schema.get(key)
+        inner: list[object] = []
+        for key in ("properties", *_NAMED_SCHEMAS):
+            inner += _mapping(schema.get(key)).values()
+        for key in _LISTED_SCHEMAS:
+            listed = schema.get(key)
+            inner += listed if isinstance(listed, list) else ()
+        inner += [schema.get(key) for key in _ONE_SCHEMA]
+        waiting += [found for found in inner if isinstance(found, Mapping)]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ _RUNS = re.compile(r"`+|[^`]+")
 
 
 class CodeFences:
-    """Text goes in with `add`; `inside` tells of the place right after it."""
+    """Text goes in with `add`; `inside` is about the place right after all text so far."""
 
     __slots__ = ("_fence", "_line", "_run", "_span")
 
@@ -24,12 +24,12 @@ class CodeFences:
         self._span = 0  # how many backticks opened the span that is open, 0: none is
 
     def add(self, text: str) -> None:
-        """More text. It may be cut anywhere."""
+        """The next piece of the text, cut anywhere."""
         first, *others = text.split("\n")
-        self._grow(first)
+        self._read(first)
         for line in others:
             self._end_line()
-            self._grow(line)
+            self._read(line)
 
     @property
     def inside(self) -> bool:
@@ -37,15 +37,17 @@ class CodeFences:
         if self._fence or self._is_in_span():
             return True
         line = "".join(self._line)
-        self._line = [line]
+        self._line = [line]  # joined once: the question may come again before the line ends
         return bool(_OPENS.match(line) or (_INDENTED.match(line) and line.isspace()))
 
-    def _grow(self, text: str) -> None:
+    def _read(self, text: str) -> None:
+        """More of the line that is open: no line break is in `text`."""
         if not text:
             return
         self._line.append(text)
         for run in _RUNS.findall(text):
             if run[0] == "`":
+                # Added up, not looked at: the run may go on in the next piece.
                 self._run += len(run)
             else:
                 self._is_in_span()
@@ -60,6 +62,7 @@ class CodeFences:
     def _end_line(self) -> None:
         line = "".join(self._line)
         if self._fence:
+            # A fence is closed by the same marks, at least as many of them.
             closing = _CLOSES.match(line)
             if closing and closing[1].startswith(self._fence):
                 self._fence = ""

@@ -18,7 +18,7 @@ class Filter(ABC):
     """Whether this is the second answer, asked for because the first was unusable"""
 
     def receive(self, events: Sequence[Event]) -> list[Event]:
-        """What `events` come to."""
+        """The events to pass on for `events`: none, the same or others. Nothing after the filter has decided."""
         given: list[Event] = []
         for event in events:
             if self.decided:
@@ -38,4 +38,4 @@ class Filter(ABC):
 
     @abstractmethod
     def _handle(self, event: Event, given: list[Event]) -> None:
-        """Take one event in, and add to `given` what comes of it."""
+        """Process one event: append to `given` what is to be passed on."""

@@ -20,13 +20,14 @@ class Held:
         self._events: deque[Said] = deque()
 
     def push(self, event: Said) -> None:
-        """Hold one more."""
+        """Hold an event, behind those that are held already."""
         self._events.append(event)
         self.size += len(event.text)
 
     def give(self, size: int) -> list[Event]:
         """The first `size` characters, less where that would be half a citation."""
         given, left = self._whole(size)
+        # `left` is negative where some of what ought to wait has been given already.
         if left > 0 and self._events and not isinstance(self._events[0], Citation):
             first = self._events[0]
             given.append(replace(first, text=first.text[:left]))
@@ -35,7 +36,7 @@ class Held:
         return given
 
     def give_all(self) -> list[Event]:
-        """Everything."""
+        """All events that are held; then nothing is."""
         given: list[Event] = list(self._events)
         self._events.clear()
         self.size = 0

@@ -28,7 +28,8 @@ _FITTING = f"Answer with one valid JSON value that fits the JSON schema below. {
 _AGAIN = "Answer again, with the whole JSON and nothing besides."
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
-# In words before the answer, "{name}" and "[see below]" are no JSON; so what follows the bracket decides.
+# In words before the answer, "{name}" and "[see below]" are no JSON; so what follows the bracket decides. The blanks
+# between the two are bounded, because a piece of text that may still begin a value is kept until the next one comes.
 _OBJECT_BEGINS = r'\{\s{0,64}["}]'
 _ARRAY_BEGINS = r'\[\s{0,64}(?:["{\[\]0-9-]|true|false|null)'
 _MAY_BEGIN = re.compile(r"[{\[]\s{0,64}(?:t(?:ru?)?|f(?:a(?:ls?)?)?|n(?:ul?)?)?\Z")
@@ -65,24 +66,21 @@ class JsonEnd:
 
     def find(self, text: str) -> int | None:
         """The place right after the value's last character, if that is in `text`."""
+        # The last piece may have ended in a backslash: then this one's first character is escaped and says nothing.
         place = int(self._escaped and bool(text))
         self._escaped = self._escaped and not text
         while (found := (_IN_STRING if self._in_string else _OUTSIDE).search(text, place)) is not None:
-            place = self._pass(found[0], found.end(), len(text))
+            mark, place = found[0], found.end()
+            if mark == '"':
+                self._in_string = not self._in_string
+            elif mark == "\\":
+                self._escaped = place == len(text)
+                place += 1
+            else:
+                self._depth += _DEPTHS[mark]
             if not self._depth and not self._in_string:
                 return place
         return None
-
-    def _pass(self, mark: str, place: int, size: int) -> int:
-        """Take one mark into account; returns the next place to look at."""
-        if mark == '"':
-            self._in_string = not self._in_string
-        elif mark == "\\":
-            self._escaped = place == size
-            return place + 1
-        else:
-            self._depth += _DEPTHS[mark]
-        return place
 
 
 class JsonText(Filter):
@@ -112,7 +110,9 @@ class JsonText(Filter):
             case Finished(reason="stop"):
                 self._on_end(out)
             case Finished():
-                self._show_held(out)
+                # Cut short by a limit or by upstream's own filter: the client gets what there is, and the reason.
+                if self._hold and self._value:
+                    out.append(TextDelta("".join(self._value)))
                 self._end(event, out)
             case Failed() | Unusable():
                 self._end(event, out)
@@ -124,36 +124,25 @@ class JsonText(Filter):
     def _on_text(self, text: str, out: list[Event]) -> None:
         self._written.append(text)
         if self._end_of_value is None:
-            text = self._first_of_value(text)
-        if self._end_of_value is None or not text:
+            if self._begins is None:
+                return  # a number, a string or a word: only the whole answer shows whether it is one
+            text = self._lead + text
+            begin = self._begins.search(text)
+            if begin is None:
+                may_begin = _MAY_BEGIN.search(text, max(text.rfind("{"), text.rfind("["), 0))
+                self._lead = may_begin[0] if may_begin else ""
+                return
+            self._end_of_value = JsonEnd()
+            text = text[begin.start() :]
+        if not text:
             return
         end = self._end_of_value.find(text)
-        self._give(text[:end], out)
-        if end is not None:
-            self._check("".join(self._value), out)
-
-    def _first_of_value(self, text: str) -> str:
-        """What belongs to the value, where it begins in `text`; empty as long as it has not begun."""
-        if self._begins is None:
-            return ""
-        data = self._lead + text
-        begin = self._begins.search(data)
-        if begin is None:
-            may_begin = _MAY_BEGIN.search(data, max(data.rfind("{"), data.rfind("["), 0))
-            self._lead = may_begin[0] if may_begin else ""
-            return ""
-        self._end_of_value = JsonEnd()
-        return data[begin.start() :]
-
-    def _give(self, text: str, out: list[Event]) -> None:
-        self._value.append(text)
+        self._value.append(text[:end])
         if not self._hold:
             self._shown = True
-            out.append(TextDelta(text))
-
-    def _show_held(self, out: list[Event]) -> None:
-        if self._hold and self._value:
-            out.append(TextDelta("".join(self._value)))
+            out.append(TextDelta(text[:end]))
+        if end is not None:
+            self._check("".join(self._value), out)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -163,27 +152,27 @@ class JsonText(Filter):
             self._check("".join(self._value), out)
             return
         text = _FENCE.sub("", "".join(self._written).strip()).strip()
-        if _is_json(text):
-            self._check(text, out)
-        else:
+        try:
+            msgspec.json.decode(text)
+        except (ValueError, RecursionError):  # RecursionError: brackets nested deeper than the decoder goes
             self._reject("Your answer is not JSON.", "no_json_answer", out)
+        else:
+            self._check(text, out)
 
     def _check(self, text: str, out: list[Event]) -> None:
-        wrong = self._wrong(text)
+        """Decode and validate the whole value; it ends the answer either way."""
+        try:
+            value = msgspec.json.decode(text)
+        except (ValueError, RecursionError) as error:
+            self._reject(f"Your answer is not valid JSON: {error}.", "invalid_json_answer", out)
+            return
+        wrong = self._validate(self._schema, value)
         if wrong is not None:
-            self._reject(wrong, "invalid_json_answer", out)
+            self._reject(f"Your answer does not fit the JSON schema: {wrong}", "invalid_json_answer", out)
             return
         if not self._shown:
             out.append(TextDelta(text))
         self._end(Finished("stop"), out)
-
-    def _wrong(self, text: str) -> str | None:
-        try:
-            value = msgspec.json.decode(text)
-        except (ValueError, RecursionError) as error:
-            return f"Your answer is not valid JSON: {error}."
-        wrong = self._validate(self._schema, value)
-        return None if wrong is None else f"Your answer does not fit the JSON schema: {wrong}"
 
     def _reject(self, wrong: str, code: str, out: list[Event]) -> None:
         if self._shown or self._repairing:
@@ -200,14 +189,6 @@ _FAILURES = {
     "no_json_answer": "The model answered without any JSON, and not when asked again either.",
     "invalid_json_answer": "The model's JSON is not valid, or does not fit what was asked for.",
 }
-
-
-def _is_json(text: str) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 _encode = msgspec.json.Encoder().encode

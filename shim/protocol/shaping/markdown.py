@@ -50,6 +50,7 @@ class Markdown(Filter):
 
     def receive(self, events: Sequence[Event]) -> list[Event]:
         """The events for `events`: the same list where it is plain text within one message, which is nearly always."""
+        # The hot path of a chat's stream: no new list, no new events.
         if self._kind is TextDelta and isinstance(events, list):
             for event in events:
                 if type(event) is not TextDelta or event.opens:
@@ -62,37 +63,35 @@ class Markdown(Filter):
         return written
 
     def _handle(self, event: Event, given: list[Event]) -> None:
-        if text := self._write(event):
+        match event:
+            case CodeDelta() | ToolOutput():
+                text = self._turn_to(event, opens=event.opens) + self._fence.add(event.text)
+            case TextDelta():
+                text = self._turn_to(event, opens=event.opens) + event.text
+            case Picture(file=file):
+                title = (file.title or "image").translate(_IN_TITLE)
+                text = f"{self._turn_to(event, opens=True)}![{title}]({self._link(file)})"
+            case FileLink() | Citation():
+                # Both stand within text: they leave a code block, but open no paragraph of their own.
+                text = self._turn_to(_TEXT) + (self._link(event.file) if isinstance(event, FileLink) else "")
+            case Finished():
+                text = self._close()
+            case _:
+                text = ""
+        if text:
             given.append(TextDelta(text))
         if not isinstance(event, _WRITTEN):
             given.append(event)
 
-    def _write(self, event: Event) -> str:
-        """The text for `event`, with whatever has to be closed and opened before it."""
-        match event:
-            case CodeDelta() | ToolOutput():
-                return self._turn_to(event, opens=event.opens) + self._fence.add(event.text)
-            case TextDelta():
-                return self._turn_to(event, opens=event.opens) + event.text
-            case Picture(file=file):
-                return self._turn_to(event, opens=True) + self._picture(file)
-            case FileLink() | Citation():
-                return self._turn_to(_TEXT) + (self._link(event.file) if isinstance(event, FileLink) else "")
-            case Finished():
-                return self._close()
-        return ""
-
-    def _picture(self, file: FileRef) -> str:
-        return f"![{(file.title or 'image').translate(_IN_TITLE)}]({self._link(file)})"
-
     def _turn_to(self, event: Event, *, opens: bool = False) -> str:
-        """Leave the block that is open, where `event` is none of it, and enter its own."""
+        """Close the open block and open one for `event`, unless it belongs to the open one."""
         if not opens and type(event) is self._kind:
             return ""
         left = f"{self._close()}\n\n" if self._kind is not None else ""
         self._kind = type(event)
         match event:
             case CodeDelta(language=language):
+                # The language is upstream's word: whatever could break out of the fence's first line is not repeated.
                 return left + self._fence.begin(language if _LANGUAGE.fullmatch(language) else "text")
             case ToolOutput():
                 return left + self._fence.begin("output")
@@ -103,7 +102,7 @@ class Markdown(Filter):
         """What ends an open fence, if one is open."""
         if self._kind not in _FENCED:
             return ""
-        self._kind = TextDelta
+        self._kind = TextDelta  # a second answer may follow the end, and must not close the fence once more
         return self._fence.end()
 
 

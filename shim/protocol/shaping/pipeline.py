@@ -33,6 +33,8 @@ def filters_for(prompt: Prompt, needs: FilterDependencies) -> list[Filter]:
     """The filters for one choice of the answer to `prompt`."""
     filters: list[Filter] = []
     limits = prompt.limits
+    # The limits look at the text as the model wrote it, so they come before what takes calls and JSON out of it. Stop
+    # sequences come first of all: what lies behind one is not part of the answer and must not count as its tokens.
     if limits.stop:
         filters.append(StopSequences(limits.stop))
     if limits.max_tokens:

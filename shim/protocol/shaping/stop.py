@@ -24,6 +24,7 @@ class StopMatcher:
         stop, fallback, matched, place = self.stop, self._fallback, self.matched, 0
         while place < len(text):
             if not matched:
+                # Nearly all text: skipped at the speed of C, not character by character.
                 place = text.find(stop[0], place)
                 if place < 0:
                     break
@@ -67,21 +68,23 @@ class StopSequences(Filter):
     def _handle(self, event: Event, given: list[Event]) -> None:
         match event:
             case TextDelta() | Citation():
-                given += self._search(event)
-                return
-            case Called() | Finished() | Failed():  # no text goes on over these
+                before = self._held.size
+                self._held.push(event)
+                ends = [(matcher.find(event.text), len(matcher.stop)) for matcher in self._matchers]
+                # (where it ends, where it begins): the smallest is complete first, and of those the longest.
+                hits = [(end, end - length) for end, length in ends if end is not None]
+                if hits:
+                    self.decided = True
+                    given += [*self._held.give_last(before + min(hits)[1]), Finished("stop")]
+                else:
+                    # Only the longest beginning of a stop has to wait: the text before it can't become one any more.
+                    half = max((matcher.matched for matcher in self._matchers), default=0)
+                    given += self._held.give(self._held.size - half)
+            case Called() | Finished() | Failed():
+                # Text does not continue across these, so a stop sequence that has only begun will never be complete.
                 for matcher in self._matchers:
                     matcher.matched = 0
                 given += self._held.give_all()
-        given.append(event)
-
-    def _search(self, event: TextDelta | Citation) -> list[Event]:
-        before = self._held.size
-        self._held.push(event)
-        ends = [(matcher.find(event.text), len(matcher.stop)) for matcher in self._matchers]
-        hits = [(end, end - length) for end, length in ends if end is not None]
-        if hits:
-            self.decided = True
-            return [*self._held.give_last(before + min(hits)[1]), Finished("stop")]
-        half = max((matcher.matched for matcher in self._matchers), default=0)
-        return self._held.give(self._held.size - half)
+                given.append(event)
+            case _:
+                given.append(event)

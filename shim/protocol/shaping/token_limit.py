@@ -58,18 +58,23 @@ class CountedText:
     def take_closed(self) -> str:
         """The text up to the last seam, to be counted and added to `settled`; "" where there is no new seam."""
         unread, self._unread = "".join(self._unread), []
+        # A seam lies between two characters, so the last one that was looked through is needed once more.
         before = self._read[-1][-1] if self._read else ""
         seam = _LAST_SEAM.match(before + unread)
         if seam is None:
             self._read += [unread] if unread else []
             return ""
         end = seam.end() - len(before)
-        closed = "".join((*self._read, unread[:end]))
-        self._begin_rest(unread[end:])
+        closed, rest = "".join((*self._read, unread[:end])), unread[end:]
+        self._read = [rest] if rest else []
+        self._bytes = _bytes(rest)
+        self.length = len(rest)
+        self._tokens = None
+        self._look_at = _LONG
         return closed
 
     def measure(self) -> None:
-        """Make `bound` exact."""
+        """Count what is not counted yet, so that `bound` is exact."""
         if self._tokens is None:
             self.settled += self._count(self.take_closed())
             self._tokens = self._count(self.rest())
@@ -81,15 +86,6 @@ class CountedText:
             return False
         self._look_at = 2 * self.length
         return True
-
-    def _begin_rest(self, text: str) -> None:
-        """Begin anew after a seam, with `text` read already."""
-        self._read = [text] if text else []
-        self._unread = []
-        self._bytes = _bytes(text)
-        self._tokens = None
-        self._look_at = _LONG
-        self.length = len(text)
 
 
 def _bytes(text: str) -> int:
@@ -120,18 +116,15 @@ class TokenLimit(Filter):
             case TextDelta() | Citation():
                 given += self._say(self._content, event)
             case ReasoningDelta():
-                given += self._say(self._reasoning, self._joined(event))
+                # The blank line before a new thought is written out here, since it counts.
+                joined = ReasoningDelta(THOUGHT_BREAK + event.text) if event.opens and self._thought else event
+                self._thought = self._thought or bool(event.text)
+                given += self._say(self._reasoning, joined)
             case Called() | Finished() | Failed():
                 given += self._close()
                 given += [] if self.decided else [event]
             case _:
                 given.append(event)
-
-    def _joined(self, event: ReasoningDelta) -> ReasoningDelta:
-        """With the blank line before a new thought written out, since it counts."""
-        joined = ReasoningDelta(THOUGHT_BREAK + event.text) if event.opens and self._thought else event
-        self._thought = self._thought or bool(event.text)
-        return joined
 
     def _say(self, text: CountedText, event: Said) -> list[Event]:
         given: list[Event] = []
@@ -170,6 +163,7 @@ class TokenLimit(Filter):
         if text.is_long():
             rest = text.rest()
             kept = self._cut(rest, room)
+            # The last token may still grow by what follows, so the cut is only sure where more than one lies behind it.
             if len(kept) + _LONGEST_TOKEN < len(rest):
                 return self._end(kept, len(rest))
         return self._held.give(self._held.size - text.length)

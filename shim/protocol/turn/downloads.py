@@ -15,7 +15,9 @@ from shim.protocol.events import FileRef
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
-_NEW_STYLE = "file_0000"  # ids that `sediment://` pointers name
+# Ids that `sediment://` pointers name. They are found at their conversation, older ones at `files` (protocol.md 6.5):
+# each kind is asked for first where its own are.
+_NEW_STYLE = "file_0000"
 
 
 class DownloadAnswer(msgspec.Struct, frozen=True):
@@ -34,7 +36,8 @@ def locate(upstream: Upstream, file: FileRef) -> Handshake[HttpRequest]:
         reply = yield Send(upstream.get(path))
         assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
         if reply.status == 200:
-            return _bytes_of(upstream, _read(reply))
+            return _bytes_of(upstream, reply)
+        # A 404 of one path says nothing about the others. Any other failure is what is raised if none has the file.
         if reply.status != 404:
             failure = refusal_of(reply.status, reply.headers, reply.body)
     raise failure
@@ -58,20 +61,18 @@ def _paths(file: FileRef) -> Iterator[str]:
         yield attachment
 
 
-def _read(reply: HttpReply) -> DownloadAnswer:
+def _bytes_of(upstream: Upstream, reply: HttpReply) -> HttpRequest:
+    """The call that gets the bytes of which `reply` names the address."""
     try:
-        return _decoder.decode(reply.body)
+        answer = _decoder.decode(reply.body)
     except (ValueError, RecursionError) as error:
         raise UpstreamError("Upstream's answer about a file can't be read", code="upstream_file") from error
-
-
-def _bytes_of(upstream: Upstream, answer: DownloadAnswer) -> HttpRequest:
     if not answer.download_url or answer.status not in {None, "success"}:
         raise _gone()
     url = urljoin(f"{upstream.base_url}/", answer.download_url)
     at_home = _origin(url) == _origin(upstream.base_url)
     if at_home and urlsplit(url).path.startswith(f"{upstream.prefix}/"):
-        return upstream.get_url(url)
+        return upstream.get_url(url)  # the only address that is given the bearer
     if not at_home and urlsplit(url).scheme != "https":
         raise UpstreamError("Upstream named a file at an address that is not https", code="upstream_file")
     return HttpRequest("GET", url, {"accept": "*/*", "user-agent": upstream.profile.user_agent})

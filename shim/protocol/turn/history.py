@@ -2,18 +2,18 @@
 
     who asks, model, instructions ──> key ──message──> key ──message──> key ...
 
-Rule: a key stands for everything upstream was told before it, and for who told it. What clients alter when they send an
-answer back counts nothing: white space around a text, an empty content or none, text as a string or as a part, the
-layout of a call's arguments, and whatever is not sent upstream (reasoning, annotations). Anything else is another
-conversation.
+Rule: a key stands for everything that was sent upstream before it, and for who sent it. What clients alter when they
+send an answer back makes no difference: white space around a text, an empty content or none, text as a string or as a
+part, the layout of a call's arguments, and whatever is not sent upstream (reasoning, annotations). Anything else is
+another conversation.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from shim.protocol.prompt import Attached, Call, Continues, Image, Part, Prompt, PromptMessage, Result, Text
+from shim.protocol.prompt import Call, Continues, Image, Part, Prompt, PromptMessage, Result, Text
 from shim.protocol.turn.conversation import instructions_for
 
 Digest = Callable[[bytes], bytes]
@@ -31,9 +31,9 @@ class Prefix(msgspec.Struct, frozen=True):
 
 
 class History:
-    """The keys of one request. `scope` names who asks: nobody else comes to the same keys.
+    """The keys of one request. `scope` names who asks, so that no other caller gets the same keys.
 
-    The instructions are told again with every turn. Those of earlier turns stay in the conversation though, so other
+    The instructions are sent again with every turn. Those of earlier turns stay in the conversation though, so other
     tools, another choice among them or another form of the answer make another conversation. Only the key of their
     marks is new each time.
     """
@@ -48,21 +48,28 @@ class History:
 
     def prefixes(self) -> list[Prefix]:
         """The newest prefixes after which the rest could be sent alone, the longest first."""
-        found = [Prefix(end, self._links[end].hex()) for end in self._ends()]
-        return found[:MOST_PREFIXES]
+        messages = self._messages
+        found: list[Prefix] = []
+        # Not the whole request: at least one message has to be left to send.
+        for end in range(len(messages) - 1, 0, -1):
+            if messages[end - 1].role == "assistant" and _are_in_order(messages, end):
+                found.append(Prefix(end, self._links[end].hex()))
+                if len(found) == MOST_PREFIXES:
+                    break
+        return found
 
     def key_with(self, answer: PromptMessage) -> str:
         """The key of all messages with their answer behind them."""
         return self._next(answer).hex()
 
     def _next(self, message: PromptMessage) -> bytes:
-        return self._digest(self._links[-1] + _encode(_form(message)))
-
-    def _ends(self) -> Iterator[int]:
-        messages = self._messages
-        for end in range(len(messages) - 1, 0, -1):
-            if messages[end - 1].role == "assistant" and _are_in_order(messages, end):
-                yield end
+        form = [
+            message.role,
+            message.name or "",
+            _form_of_parts(message.parts),
+            [[call.id, call.name, _form_of_arguments(call.arguments)] for call in message.calls],
+        ]
+        return self._digest(self._links[-1] + _encode(form))
 
 
 def rest_of(prompt: Prompt, length: int, conversation_id: str, message_id: str) -> Prompt:
@@ -76,27 +83,19 @@ def _are_in_order(messages: Sequence[PromptMessage], end: int) -> bool:
     """Whether the results behind an answer are those of its calls, in their order. Upstream knows the calls as they
     were written, without ids: only the order tells which result is whose."""
     called = [call.id for call in messages[end - 1].calls if call.id]
+    # One more than there were calls, so that a result too many shows.
     behind = messages[end : end + len(called) + 1]
     results = [part for message in behind for part in message.parts if isinstance(part, Result)]
     # A result without an id answers the older convention's single call, which has no id to compare either.
     return [result.call_id for result in results if result.call_id is not None] == called
 
 
-# --- what counts ------------------------------------------------------------------------------------------------------
-
-
-def _form(message: PromptMessage) -> list[Any]:
-    """A message as JSON-ready lists, the same for every way to write it down."""
-    return [
-        message.role,
-        message.name or "",
-        _form_of_parts(message.parts),
-        [_form_of_call(one) for one in message.calls],
-    ]
+# --- what counts: lists for JSON, the same for every way to write a message down --------------------------------------
 
 
 def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
-    """Texts, files and results in their order. Texts that follow each other are one, as they are for upstream."""
+    """Texts (strings), files and results (lists) in their order. Texts that follow each other are one, as they are for
+    upstream."""
     pieces: list[Any] = []
     texts: list[str] = []
     for part in parts:
@@ -108,8 +107,11 @@ def _form_of_parts(parts: Sequence[Part]) -> list[Any]:
             case Result(call_id=id, name=name, content=content):
                 pieces += [*_joined(texts), ["result", id or "", name or "", _form_of_parts(content)]]
                 texts = []
+            case Image(source=source):  # its `detail` only decides how many tokens it counts
+                pieces += [*_joined(texts), ["image", source.strip()]]
+                texts = []
             case _:
-                pieces += [*_joined(texts), _form_of_file(part)]
+                pieces += [*_joined(texts), ["file", part.source, part.name or ""]]
                 texts = []
     return pieces + _joined(texts)
 
@@ -119,21 +121,12 @@ def _joined(texts: list[str]) -> list[str]:
     return [text] if text else []
 
 
-def _form_of_file(part: Attached) -> list[Any]:
-    """A list, as texts are strings. A picture's `detail` only decides the tokens it counts."""
-    return ["image", part.source.strip()] if isinstance(part, Image) else ["file", part.source, part.name or ""]
-
-
-def _form_of_call(call: Call) -> list[Any]:
-    return [call.id, call.name, _form_of_arguments(call.arguments)]
-
-
 def _form_of_arguments(text: str) -> list[Any]:
     """Clients decode the arguments and encode them again, each with spaces and escapes of its own."""
     try:
         return [msgspec.json.decode(text)]
     except (ValueError, RecursionError):
-        return [text.strip(), "not JSON"]
+        return [text.strip(), "not JSON"]  # marked, so that it is not taken for the JSON string of the same text
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -14,12 +14,12 @@ _MAX_ESCAPES = 250_000  # percent escapes in a data URL; bytes by the million be
 
 _DATA_URL = re.compile(r"data:(?P<type>[^,;]{0,127})(?P<parameters>[^,]{0,256}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"[a-z][a-z0-9+.-]{0,31}://", re.IGNORECASE)
-_ESCAPES = re.compile(rb"(?:%[0-9a-fA-F]{2})+")
+_ESCAPES = re.compile(rb"(?:%[0-9a-fA-F]{2})+")  # whole runs, so that few calls of Python are made for many escapes
 _STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
 class Inline(msgspec.Struct, frozen=True):
-    """What an inline file holds. `mime_type` is what its data URL says of it."""
+    """An inline file's bytes. `mime_type` is its data URL's, None for bare base64."""
 
     content: bytes
     mime_type: str | None = None
@@ -38,12 +38,28 @@ def form_of_data(text: str) -> SourceForm:
 def decode_inline(part: Attached, limit: int) -> Inline:
     """The bytes of a data URL or of bare base64. Raises RequestError (400) where it is malformed, or longer than
     `limit` bytes."""
-    inline = _decode_data_url(part) if part.form == "data_url" else Inline(_from_base64(part.source, part))
-    if not inline.content:
+    mime_type = None
+    if part.form == "data_url":
+        # RFC 2397, and kinder: whitespace in the data, a missing padding and the URL-safe alphabet are read too.
+        head = _DATA_URL.match(part.source)
+        if head is None:
+            raise invalid_data(part, "it does not begin with 'data:<type>;base64,'")
+        mime_type = head["type"].strip().lower() or None
+        data = part.source[head.end() :]
+        words = [word.strip().lower() for word in head["parameters"].split(";")]
+        if "base64" in words:
+            if "%" in data:  # in a URL "+", "/" and "=" may be escaped, and some clients do that
+                data = _unescaped(data, part).decode("latin-1")
+            content = _from_base64(data, part)
+        else:
+            content = _unescaped(data, part)
+    else:
+        content = _from_base64(part.source, part)
+    if not content:
         raise invalid_data(part, "it is empty")
-    if len(inline.content) > limit:
+    if len(content) > limit:
         raise too_large(limit, part.param)
-    return inline
+    return Inline(content, mime_type)
 
 
 def invalid_data(part: Attached, why: str) -> RequestError:
@@ -57,21 +73,6 @@ def too_large(limit: int, param: str | None = None) -> RequestError:
     return RequestError(f"The file is larger than the {limit} bytes allowed.", param=param, code="file_too_large")
 
 
-def _decode_data_url(part: Attached) -> Inline:
-    """RFC 2397, and kinder: whitespace in the data, a missing padding and the URL-safe alphabet are read too."""
-    head = _DATA_URL.match(part.source)
-    if head is None:
-        raise invalid_data(part, "it does not begin with 'data:<type>;base64,'")
-    data = part.source[head.end() :]
-    words = [word.strip().lower() for word in head["parameters"].split(";")]
-    mime_type = head["type"].strip().lower() or None
-    if "base64" not in words:
-        return Inline(_unescaped(data, part), mime_type)
-    if "%" in data:
-        data = _unescaped(data, part).decode("latin-1")
-    return Inline(_from_base64(data, part), mime_type)
-
-
 def _unescaped(data: str, part: Attached) -> bytes:
     if data.count("%") > _MAX_ESCAPES:
         raise invalid_data(part, "too many percent escapes, use base64")
@@ -81,6 +82,7 @@ def _unescaped(data: str, part: Attached) -> bytes:
 def _from_base64(data: str, part: Attached) -> bytes:
     letters = "".join(data.split()).translate(_STANDARD_ALPHABET).rstrip("=")
     padded = letters + "=" * (-len(letters) % 4)
+    # Strict about the alphabet, where base64.b64decode would drop what is not of it and read on.
     try:
         return msgspec.convert(padded, bytes)
     except msgspec.ValidationError as error:

@@ -16,7 +16,6 @@ from msgspec import UNSET
 from shim.chatgpt.conversation import Attachment, ImagePointer, SentContent
 from shim.chatgpt.files import (
     IMAGE_TYPES,
-    CreatedFile,
     FileCreation,
     confirmed_file_decoder,
     created_file_decoder,
@@ -30,7 +29,7 @@ from shim.protocol.upstream import Upstream
 
 T = TypeVar("T")
 
-_POLLS = 30
+_POLLS = 30  # as upstream's own page does; then the document is used as it is (6.3)
 _POLL_SECONDS = 1.0
 _FILE_ID = re.compile(r"[\w.-]{1,200}", re.ASCII)
 _URL = re.compile(r"[!-~]{1,8192}")  # visible ASCII: no blank, no line break
@@ -40,7 +39,7 @@ _STORE_VERSION = "2020-04-08"  # of the blob store's API; what browsers send (6.
 
 class LocalFile(msgspec.Struct, frozen=True):
     """A file at hand, ready to go upstream. `digest` is the SHA-256 of its content in hex; width and height are those
-    of a picture, in pixels. Content that is streamed has a length: upstream is told it before the bytes."""
+    of a picture, in pixels. Streamed content must have a length, because upstream asks for it before the bytes."""
 
     name: str
     mime_type: str
@@ -55,7 +54,7 @@ class LocalFile(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """The content's length in bytes, known even where it is streamed."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length or 0
 
 
@@ -98,10 +97,24 @@ def upload_file(upstream: Upstream, file: LocalFile) -> Handshake[str]:
     """
     if not upstream.identity.access_token:
         raise RequestError("Files and pictures need an account: send an access token.", code="files_need_account")
-    created = yield from _create(upstream, file)
+    use_case = use_case_of(file.mime_type)
+    reply = yield from _ask(upstream.post("files", _encode(FileCreation(file.name, file.size, use_case))))
+    if reply.status in _TOO_LARGE:
+        raise _refused_as_too_large()
+    if reply.status != 200:
+        raise _refusal(reply)
+    created = _read(created_file_decoder, reply)
+    # The id becomes part of paths and pointers, so it is checked before it is used anywhere.
+    if created.status != "success" or not _FILE_ID.fullmatch(created.file_id):
+        raise _broken("did not create the file")
     yield from _put(upstream, created.upload_url, file)
-    yield from _confirm(upstream, created.file_id)
-    if use_case_of(file.mime_type) == "my_files":
+    reply = yield from _ask(upstream.post(f"files/{created.file_id}/uploaded", b"{}"))
+    if reply.status != 200:
+        raise _refusal(reply)
+    if _read(confirmed_file_decoder, reply).status != "success":
+        raise _broken("did not take the file")
+    # Only files that are searched have an index to wait for: pictures and files for the interpreter are ready (6.3).
+    if use_case == "my_files":
         yield from _await_index(upstream, created.file_id)
     return created.file_id
 
@@ -128,22 +141,10 @@ def content_of(pieces: Sequence[str | UploadedFile]) -> tuple[SentContent, dict[
 # --- the steps --------------------------------------------------------------------------------------------------------
 
 
-def _create(upstream: Upstream, file: LocalFile) -> Handshake[CreatedFile]:
-    wish = FileCreation(file.name, file.size, use_case_of(file.mime_type))
-    reply = yield from _ask(upstream.post("files", _encode(wish)))
-    if reply.status in _TOO_LARGE:
-        raise _refused_as_too_large()
-    if reply.status != 200:
-        raise _refusal(reply)
-    created = _read(created_file_decoder, reply)
-    if created.status != "success" or not _FILE_ID.fullmatch(created.file_id):
-        raise _broken("did not create the file")
-    return created
-
-
 def _put(upstream: Upstream, url: str, file: LocalFile) -> Handshake[None]:
     """The raw bytes, to wherever upstream stores them: nothing of the account goes along (6.2)."""
-    if not _may_put(upstream, url):
+    # The content is the user's: it leaves only encrypted, or to the origin that was configured (a stand-in's is http).
+    if not url.startswith(("https://", f"{upstream.base_url}/")) or not _URL.fullmatch(url):
         raise _broken("named an address for the file that is not https")
     headers = {
         "accept": "application/json, text/plain, */*",
@@ -160,33 +161,21 @@ def _put(upstream: Upstream, url: str, file: LocalFile) -> Handshake[None]:
         raise UpstreamError(f"Upstream's file store answered {reply.status}", code="upload_failed")
 
 
-def _confirm(upstream: Upstream, file_id: str) -> Handshake[None]:
-    reply = yield from _ask(upstream.post(f"files/{file_id}/uploaded", b"{}"))
-    if reply.status != 200:
-        raise _refusal(reply)
-    if _read(confirmed_file_decoder, reply).status != "success":
-        raise _broken("did not take the file")
-
-
 def _await_index(upstream: Upstream, file_id: str) -> Handshake[None]:
     """Upstream reads a document before a message may use it. One that takes too long is used as it is (6.3)."""
     for attempt in range(_POLLS):
         if attempt:
             yield Wait(_POLL_SECONDS)
-        status = yield from _index_status(upstream, file_id)
+        reply = yield from _ask(upstream.get(f"files/{file_id}"))
+        if reply.status >= 500:
+            continue  # the file is there; only the look at it failed
+        if reply.status != 200:
+            raise _refusal(reply)
+        status = _read(file_state_decoder, reply).retrieval_index_status
         if status == "success":
             return
         if status == "failed":
             raise RequestError("Upstream can't read this file.", code="file_processing_failed")
-
-
-def _index_status(upstream: Upstream, file_id: str) -> Handshake[str | None]:
-    reply = yield from _ask(upstream.get(f"files/{file_id}"))
-    if reply.status >= 500:
-        return None  # the file is there; only the look at it failed
-    if reply.status != 200:
-        raise _refusal(reply)
-    return _read(file_state_decoder, reply).retrieval_index_status
 
 
 def _ask(request: HttpRequest) -> Handshake[HttpReply]:
@@ -201,11 +190,6 @@ def _refusal(reply: HttpReply) -> GatewayError:
 
 def _refused_as_too_large() -> GatewayError:
     return RequestError("Upstream does not take this file, it is too large.", code="file_too_large")
-
-
-def _may_put(upstream: Upstream, url: str) -> bool:
-    fits = url.startswith(("https://", f"{upstream.base_url}/"))
-    return fits and _URL.fullmatch(url) is not None
 
 
 def _read(decoder: msgspec.json.Decoder[T], reply: HttpReply) -> T:

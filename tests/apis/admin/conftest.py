@@ -1,4 +1,4 @@
-"""What the tests of the accounts page share: the page in an application of its own, on a roster they can reach into.
+"""What the tests of the accounts page share: the page in an application of its own, on a pool they can reach into.
 
 Rule: everything that is sent as a credential is also looked for in everything that comes back.
 """
@@ -51,13 +51,13 @@ class Time:
 class Prober:
     """Finds every account parked."""
 
-    roster: AccountPool
+    pool: AccountPool
     probed: list[str] = field(default_factory=list)
 
     async def probe(self, id: str) -> AccountView | None:
         self.probed.append(id)
-        self.roster.report(id, Refused("account_deactivated"))
-        return self.roster.view(id)
+        self.pool.report(id, Refused("account_deactivated"))
+        return self.pool.view(id)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class Site:
 
     app: Litestar
     base_url: str
-    roster: AccountPool
+    pool: AccountPool
     prober: Prober
     time: Time
     key: str
@@ -97,7 +97,7 @@ class Site:
 
     async def add(self, *names: str) -> list[str]:
         """The ids of new accounts with these names."""
-        report = await self.roster.add("\n".join(make_access_token(name, "plus") for name in names))
+        report = await self.pool.add("\n".join(make_access_token(name, "plus") for name in names))
         return list(report.added)
 
 
@@ -113,7 +113,7 @@ def make_site(tmp_path: Path) -> MakeSite:
     async def make(admin_key: str = KEY, **more: Any) -> AsyncIterator[Site]:
         settings = Settings(admin_key=admin_key, **more)
         clock = Time()
-        roster = AccountPool(
+        pool = AccountPool(
             SqliteStore(tmp_path / f"data-{next(numbers)}"),
             no_exchange,
             PoolOptions(),
@@ -121,26 +121,26 @@ def make_site(tmp_path: Path) -> MakeSite:
             clock=clock,
             new_id=lambda: str(next(numbers)),
         )
-        prober = Prober(roster)
-        app = make_app(settings, roster, prober, clock)
-        await roster.open()
+        prober = Prober(pool)
+        app = make_app(settings, pool, prober, clock)
+        await pool.open()
         try:
             async with serve_app(app) as port:
                 base_url = f"http://127.0.0.1:{port}{settings.root_path}"
-                yield Site(app, base_url, roster, prober, clock, admin_key)
+                yield Site(app, base_url, pool, prober, clock, admin_key)
         finally:
-            await roster.close()
+            await pool.close()
 
     return make
 
 
-def make_app(settings: Settings, roster: AccountPool, prober: Prober, clock: Time) -> Litestar:
+def make_app(settings: Settings, pool: AccountPool, prober: Prober, clock: Time) -> Litestar:
     return Litestar(
         route_handlers=[
             Router(settings.root_path or "/", route_handlers=[admin_router(settings, Door(settings, clock))])
         ],
         dependencies={
-            "roster": Provide(lambda: roster, sync_to_thread=False),
+            "pool": Provide(lambda: pool, sync_to_thread=False),
             "gateway": Provide(lambda: prober, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(openai_errors.refuse),

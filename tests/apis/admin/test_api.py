@@ -12,6 +12,7 @@ from shim.accounts.states import Limited, Refused
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
 from shim.standin import make_access_token, make_refresh_token
+from shim.standin.accounts import CODEX_CLIENT, PLATFORM_CLIENT
 
 ONE, TWO = make_access_token("one", "plus"), make_access_token("two", "free")
 
@@ -44,9 +45,46 @@ async def test_every_way_to_hand_text_in(script, site, path, form):
     told = answer.json()
     assert len(told["added"]) == 3
     assert told["status"] == "success"
-    assert told["tokens_count"] == len(site.roster) == 3
+    assert told["tokens_count"] == len(site.pool) == 3
     assert [line["line"] for line in told["invalid"]] == [5, 7]
     assert "nonsense" not in answer.text
+
+
+async def test_account_files_are_taken_and_each_entry_has_a_result(script, site):
+    """The same text that `tokens add` takes."""
+    refresh = make_refresh_token("one", client_id=CODEX_CLIENT)
+    file = [{"type": "codex", "access_token": ONE, "refresh_token": refresh}, {"type": "claude"}, {"type": "codex"}]
+    told = (await script.post("tokens/api/accounts", json={"text": json.dumps(file, indent=2) + f"\n{TWO}"})).json()
+    assert [(one["where"], one["outcome"]) for one in told["results"]] == [
+        ("line 1, entry 1", "added"),
+        ("line 1, entry 2", "passed over"),
+        ("line 1, entry 3", "refused"),
+        (f"line {json.dumps(file, indent=2).count(chr(10)) + 2}", "added"),
+    ]
+    assert [one["account"] for one in told["results"] if one["outcome"] == "added"] == told["added"]
+    assert len(told["notes"]) == 1
+    assert len(site.roster) == 2
+    again = (await script.post("tokens/upload", content=f"{ONE}----{refresh},{CODEX_CLIENT}")).json()
+    assert (again["updated"], again["duplicates"], again["notes"]) == ([], [1], [])
+
+
+async def test_an_account_takes_what_it_had_not(script, site):
+    await script.post("tokens/upload", content=ONE)
+    refresh = make_refresh_token("one", client_id=CODEX_CLIENT)
+    told = (await script.post("tokens/upload", content=f"{ONE}----{refresh},{CODEX_CLIENT}")).json()
+    assert len(told["updated"]) == 1
+    account = site.roster._pool.account(told["updated"][0])
+    assert (account.refresh_token, account.client_id, account.renewable) == (refresh, CODEX_CLIENT, True)
+    other = make_refresh_token("another one")
+    assert (await script.post("tokens/upload", content=f"{ONE}----{other}")).json()["duplicates"] == [1]
+    assert site.roster._pool.account(account.id).refresh_token == refresh  # it may have been rotated since
+
+
+async def test_a_client_id_may_be_told_later(script, site):
+    token = make_refresh_token("one", client_id=PLATFORM_CLIENT)
+    (id,) = (await script.post("tokens/upload", content=token)).json()["added"]
+    assert (await script.post("tokens/upload", content=f"{token},{PLATFORM_CLIENT}")).json()["updated"] == [id]
+    assert site.roster._pool.account(id).client_id == PLATFORM_CLIENT
 
 
 async def test_lines_that_are_here_already_are_told_by_number(script):
@@ -92,9 +130,9 @@ async def test_an_upload_is_bounded(make_site, form):
 async def test_the_summary_and_the_list_tell_how_accounts_are(script, site):
     ready, cooling, parked = await site.add("ready", "cooling", "parked")
     until = time.time() + 600
-    site.roster.report(cooling, Limited(until, None, "usage_limit_reached"))
-    site.roster.report(ready, Limited(until, "gpt-5", "model_cap"))
-    site.roster.report(parked, Refused("account_deactivated"))
+    site.pool.report(cooling, Limited(until, None, "usage_limit_reached"))
+    site.pool.report(ready, Limited(until, "gpt-5", "model_cap"))
+    site.pool.report(parked, Refused("account_deactivated"))
     summary = (await script.get("tokens/api/summary")).json()
     assert summary["total"] == 3
     assert summary["states"] == {"ready": 1, "cooling": 1, "parked": 1, "expired": 0, "refreshing": 0}
@@ -111,7 +149,7 @@ async def test_the_summary_and_the_list_tell_how_accounts_are(script, site):
 async def test_pages_and_filters(script, site):
     ids = await site.add(*(f"account {number}" for number in range(25)))
     for id in ids[::2]:
-        site.roster.report(id, Refused("gone"))
+        site.pool.report(id, Refused("gone"))
     page = (await script.get("tokens/api/accounts?offset=10&limit=10")).json()
     assert [account["id"] for account in page["accounts"]] == ids[10:20]
     assert (page["matching"], page["offset"], page["limit"]) == (25, 10, 10)
@@ -145,7 +183,7 @@ async def test_one_account_is_reset_probed_and_removed(script, site):
     told = await script.post(f"tokens/api/accounts/{id}/reset")
     assert (told.json()["state"], told.json()["why"]) == ("ready", None)
     assert (await script.delete(f"tokens/api/accounts/{id}")).json() == {"removed": 1}
-    assert [view.id for view in site.roster.page()] == [other]
+    assert [view.id for view in site.pool.page()] == [other]
 
 
 async def test_an_account_that_is_not_there(script):
@@ -161,12 +199,12 @@ async def test_clearing_has_to_be_meant(script, site):
         assert answer.status_code == 400
     answer = await script.request("DELETE", "tokens/api/accounts", json={"confirm": True})
     assert answer.json() == {"removed": 2}
-    assert len(site.roster) == 0
+    assert len(site.pool) == 0
 
 
 async def test_the_originals_clear_and_error(script, site):
     fine, parked = await site.add("fine", "parked")
-    site.roster.report(parked, Refused("account_deactivated"))
+    site.pool.report(parked, Refused("account_deactivated"))
     for method in ("GET", "POST"):
         told = (await script.request(method, "tokens/error")).json()
         assert (told["status"], told["error_tokens"]) == ("success", [parked])
@@ -181,7 +219,7 @@ async def test_a_store_that_is_away_is_told_and_nothing_else(script, site, monke
 
     (id,) = await site.add("one")
     for name in ("add", "clear", "remove", "reset"):
-        monkeypatch.setattr(site.roster, name, away)
+        monkeypatch.setattr(site.pool, name, away)
     answers = [
         await script.post("tokens/upload", content=ONE),
         await script.post("tokens/clear"),
@@ -226,7 +264,7 @@ async def test_ten_thousand_accounts(script, site):
 
 async def test_what_is_reported_as_added_is_in_the_store(script, site):
     told = (await script.post("tokens/upload", content=f"{ONE}\n{TWO}")).json()
-    stored = await site.roster._store.load()
+    stored = await site.pool._store.load()
     assert {account.id for account, _ in stored} == set(told["added"])
 
 

@@ -1,6 +1,7 @@
 """The accounts page in a real Chromium: what a person sees and does, and what the browser has to say against it."""
 
 import asyncio
+import json
 import re
 import shutil
 import time
@@ -110,12 +111,12 @@ async def test_a_day_with_the_page(site, browse):
         assert await page.get_by_label("Access, refresh or session tokens").input_value() == ""
         await add(page, two)
         await expect(report).to_contain_text("Line 1: already here")
-        first, second = (view.id for view in site.roster.page())
+        first, second = (view.id for view in site.pool.page())
         await expect(card(page, "ready")).to_have_text("2")
         await expect(row(page, first)).to_contain_text("plus")
 
-        site.roster.report(first, Limited(time.time() + 1500, None, "usage_limit_reached"))
-        site.roster.report(second, Limited(time.time() + 60, "gpt-5", "model_cap"))
+        site.pool.report(first, Limited(time.time() + 1500, None, "usage_limit_reached"))
+        site.pool.report(second, Limited(time.time() + 60, "gpt-5", "model_cap"))
         await expect(card(page, "cooling")).to_have_text("1", timeout=4000)
         await expect(row(page, first).locator(".state")).to_have_text("Cooling")
         await expect(row(page, first)).to_contain_text("usage_limit_reached")
@@ -130,18 +131,18 @@ async def test_a_day_with_the_page(site, browse):
 
         await page.get_by_role("button", name=f"Remove {first}").click()
         await page.get_by_role("button", name="Cancel").click()
-        assert len(site.roster) == 2
+        assert len(site.pool) == 2
         await page.get_by_role("button", name=f"Remove {first}").click()
         await page.locator("#confirm-yes").click()
         await expect(row(page, first)).to_have_count(0)
-        assert [view.id for view in site.roster.page()] == [second]
+        assert [view.id for view in site.pool.page()] == [second]
 
         await page.get_by_role("button", name="Remove all…").click()
         await expect(page.locator("#confirm-yes")).to_be_disabled()
         await page.keyboard.type("remove all")
         await page.keyboard.press("Enter")
         await expect(page.get_by_text("There are no accounts yet")).to_be_visible()
-        assert len(site.roster) == 0
+        assert len(site.pool) == 0
 
         html = await page.content()
         assert not [secret for secret in (one, two, one[20:60], site.key) if secret in html]
@@ -183,7 +184,7 @@ async def test_this_machine_needs_no_key_and_keyboard_is_enough(open_site, brows
         await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("button", name="Remove", exact=False).first).to_be_focused()
-        assert len(open_site.roster) == 1
+        assert len(open_site.pool) == 1
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("button", name="Cancel")).to_be_focused()
         await page.keyboard.press("Tab")
@@ -196,12 +197,16 @@ async def test_a_file_is_chosen_or_dropped(open_site, browse):
     token = make_access_token("filed", "plus")
     async with browse(open_site) as (page, watch):
         await page.locator("#add > summary").click()
+        codex = json.dumps({"tokens": {"access_token": make_access_token("coder", "plus")}}, indent=2)
         await page.locator("#file").set_input_files(
-            {"name": "mine.txt", "mimeType": "text/plain", "buffer": token.encode()}
+            [
+                {"name": "auth.json", "mimeType": "application/json", "buffer": codex.encode()},
+                {"name": "mine.txt", "mimeType": "text/plain", "buffer": token.encode()},
+            ]
         )
-        await expect(page.locator("#file-name")).to_contain_text("mine.txt")
+        await expect(page.locator("#file-name")).to_contain_text("2 files")
         await page.get_by_role("button", name="Add", exact=True).click()
-        await expect(card(page, "all")).to_have_text("1")
+        await expect(card(page, "all")).to_have_text("2")
         drop = """token => {
             const data = new DataTransfer();
             data.items.add(new File([token], "dropped.txt", { type: "text/plain" }));
@@ -213,7 +218,7 @@ async def test_a_file_is_chosen_or_dropped(open_site, browse):
         await page.evaluate(drop, make_access_token("dropped", "free"))
         await expect(page.locator("#file-name")).to_contain_text("dropped.txt")
         await page.get_by_role("button", name="Add", exact=True).click()
-        await expect(card(page, "all")).to_have_text("2")
+        await expect(card(page, "all")).to_have_text("3")
         watch.check()
 
 
@@ -225,14 +230,14 @@ async def test_a_log_in_that_ends_elsewhere_ends_here(site, browse):
         site.time.ahead += 3700
         await expect(page.get_by_label("Admin key")).to_be_visible(timeout=5000)
         await expect(page.get_by_role("alert")).to_contain_text("log-in is over")
-        assert site.roster.page()[0].id not in await page.content()
+        assert site.pool.page()[0].id not in await page.content()
         watch.check(refusals=True)
 
 
 async def test_ten_thousand_accounts_are_usable(open_site, browse):
     ids = await open_site.add(*(f"many {number}" for number in range(10_000)))
     for id in ids[5000:5150]:
-        open_site.roster.report(id, Refused("gone"))
+        open_site.pool.report(id, Refused("gone"))
     async with browse(open_site) as (page, watch):
         await expect(card(page, "all")).to_have_text("10,000")
         await expect(page.locator("#rows tr")).to_have_count(100)
@@ -246,7 +251,7 @@ async def test_ten_thousand_accounts_are_usable(open_site, browse):
         await expect(page.locator("#rows tr")).to_have_count(50)
         assert time.perf_counter() - began < 5
         for id in ids[5100:5150]:
-            await open_site.roster.reset(id)
+            await open_site.pool.reset(id)
         await expect(page.locator("#rows tr")).to_have_count(100, timeout=8000)  # the page that is gone is left
         watch.check()
 
@@ -256,10 +261,10 @@ async def test_a_row_that_changes_stays_where_it_is_and_keeps_the_focus(open_sit
     async with browse(open_site) as (page, watch):
         button = page.get_by_role("button", name=f"Probe {second}")
         await button.focus()
-        open_site.roster.report(second, Refused("gone"))
+        open_site.pool.report(second, Refused("gone"))
         await expect(row(page, second).locator(".state")).to_have_text("Parked", timeout=4000)
         await expect(button).to_be_focused()
-        await open_site.roster.remove(first)
+        await open_site.pool.remove(first)
         await expect(page.locator("#rows tr")).to_have_count(1, timeout=4000)
         await expect(button).to_be_focused()
         watch.check()
@@ -267,7 +272,7 @@ async def test_a_row_that_changes_stays_where_it_is_and_keeps_the_focus(open_sit
 
 async def test_markup_in_what_upstream_said_is_text(open_site, browse):
     (id,) = await open_site.add("one")
-    open_site.roster.report(id, Refused("<img src=x onerror=alert(1)>"))
+    open_site.pool.report(id, Refused("<img src=x onerror=alert(1)>"))
     async with browse(open_site) as (page, watch):
         await expect(row(page, id)).to_contain_text("<img src=x onerror=alert(1)>")
         assert await page.locator("#rows img").count() == 0
@@ -277,11 +282,11 @@ async def test_markup_in_what_upstream_said_is_text(open_site, browse):
 async def fill(site) -> None:
     ids = await site.add(*(f"picture {number}" for number in range(9)))
     now = time.time()
-    site.roster.report(ids[1], Limited(now + 1500, None, "usage_limit_reached"))
-    site.roster.report(ids[2], Refused("account_deactivated: upstream closed this account"))
-    site.roster.report(ids[3], Limited(now + 90_000, "gpt-5-thinking", "model_cap_exceeded"))
-    site.roster.report(ids[3], Limited(now + 900, "gpt-4o", "model_cap_exceeded"))
-    site.roster.report(ids[5], Limited(now + 200_000, None, "weekly limit"))
+    site.pool.report(ids[1], Limited(now + 1500, None, "usage_limit_reached"))
+    site.pool.report(ids[2], Refused("account_deactivated: upstream closed this account"))
+    site.pool.report(ids[3], Limited(now + 90_000, "gpt-5-thinking", "model_cap_exceeded"))
+    site.pool.report(ids[3], Limited(now + 900, "gpt-4o", "model_cap_exceeded"))
+    site.pool.report(ids[5], Limited(now + 200_000, None, "weekly limit"))
 
 
 @pytest.mark.parametrize("name", ["light", "dark", "phone", "phone-dark"])

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from shim.standin import make_access_token, make_refresh_token
+from shim.standin.accounts import CODEX_CLIENT
 
 ROOT = Path(__file__).parents[3]
 RUNTIME = ROOT / ".venv" / "bin" / "python"
@@ -54,13 +56,14 @@ def listed(run: Run, *arguments: str) -> list[dict[str, object]]:
 def test_a_life_of_accounts(run: Run, tmp_path: Path) -> None:
     assert run("list").stdout.strip() == "no accounts"
     done = run("add", "-", input=f"# mine\n{ONE}\n")
-    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1 added, 0 updated, 1 in all", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"line 2: added \w{16}\n1 added, 0 updated, 1 in all\n", done.stdout)
     (tmp_path / "more.txt").write_text(f"\ufeff{ONE}\nnonsense\r\n{TWO}\n")
     done = run("add", "more.txt")
     assert done.returncode == 1
     assert "line 1: already here" in done.stderr
     assert "line 2: it is neither" in done.stderr
-    assert done.stdout.strip() == "1 added, 0 updated, 2 in all"
+    assert done.stdout.endswith("1 added, 0 updated, 2 in all\n")
 
     first, second = (account["id"] for account in listed(run))
     table = run("list").stdout
@@ -84,6 +87,55 @@ def test_a_life_of_accounts(run: Run, tmp_path: Path) -> None:
     assert len(listed(run)) == 1
     assert "1 removed" in run("clear", input="y\n").stdout
     assert run("clear", "--yes").stdout.strip() == "0 removed"
+
+
+def test_the_files_of_a_folder_and_an_export_that_is_taken_again(run: Run, tmp_path: Path) -> None:
+    refresh = make_refresh_token("one", client_id=CODEX_CLIENT)
+    folder = tmp_path / "files"
+    (folder / "more.json").mkdir(parents=True)
+    codex = {"tokens": {"access_token": ONE, "refresh_token": refresh, "account_id": "x"}}
+    (folder / "a.json").write_text(json.dumps(codex, indent=2))
+    (folder / "b.json").write_text(json.dumps([{"type": "claude", "access_token": "x"}, {"type": "codex"}]))
+    (folder / "c.txt").write_text(f"{TWO},team-1 # mine\n")
+    (folder / "notes.csv").write_text("nothing of ours")
+    done = run("add", "files")
+    assert done.returncode == 1
+    lines = sorted(re.sub(r"\w{16}", "ID", done.stdout + done.stderr).splitlines())
+    assert lines == [
+        "2 added, 0 updated, 2 in all, 1 of other platforms passed over",
+        "A refresh token is good once: if the program this file is from renews it too, it ends there or here. Sign in"
+        " once more for one of the two.",
+        "a.json, line 1: added ID",
+        "b.json, line 1, entry 1: it is an account of another platform",
+        "b.json, line 1, entry 2: it is JSON, but of no kind of account file that is known here",
+        "c.txt, line 1: added ID",
+    ]
+    before = listed(run)
+
+    assert run("export", "out.json", input="n\n").returncode == 1
+    assert not (tmp_path / "out.json").exists()
+    done = run("export", "out.json", input="y\n")
+    assert (done.returncode, done.stdout) == (0, "2 accounts written to out.json\n")
+    assert "2 accounts, readable, to out.json" in done.stderr
+    assert ONE not in done.stdout + done.stderr
+    kept = (tmp_path / "out.json").read_text()
+    assert (tmp_path / "out.json").stat().st_mode & 0o777 == 0o600
+    assert refresh in kept
+    assert TWO in kept
+    done = run("export", "out.json", "--yes")
+    assert (done.returncode, done.stderr) == (1, "Error: out.json is there already, and is not overwritten\n")
+    assert run("export", "-", "--yes").stdout == kept
+
+    run("clear", "--yes")
+    assert run("add", "-", input=kept).returncode == 0
+    assert [account["id"] for account in listed(run)] == [account["id"] for account in before]
+    assert run("export", "-", "--yes").stdout == kept
+
+
+def test_a_folder_without_files(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("add", "empty")
+    assert (done.returncode, done.stderr) == (1, "Error: empty has no .json or .txt files in it\n")
 
 
 def test_no_token_is_shown(run: Run) -> None:

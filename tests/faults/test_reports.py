@@ -1,0 +1,107 @@
+"""What people have reported of other gateways and clients, each tried on this one. The name says where it was read."""
+
+import json
+
+import httpx
+import pytest
+
+CHAT = "/v1/chat/completions"
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
+
+def ask(gateway, *messages, **more):
+    body = {"model": "auto", "messages": list(messages) or [{"role": "user", "content": "[[say=one]]"}], **more}
+    return httpx.post(gateway.base_url + CHAT, json=body, trust_env=False, timeout=30)
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def history(upstream):
+    turn = upstream.get("/standin/stats").json()["recent_turns"][-1]
+    return [one["content"]["parts"] for one in turn["conversation"]["messages"] if one["author"]["role"] != "system"]
+
+
+def call(arguments):
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": arguments}}],
+    }
+
+
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "done"}
+
+
+@pytest.mark.parametrize("arguments", ["", "  ", '"Oslo"', '["Oslo"]', "{not json"])
+def test_bedrock_access_gateway_258_sglang_28035_odd_arguments_in_the_history(gateway, upstream, arguments):
+    """A call without arguments, or with what is no object, in the history: every later turn failed."""
+    assert ask(gateway, user("a"), call(arguments), RESULT, tools=[TOOL]).status_code == 200
+
+
+def test_vercel_ai_6687_hermes_agent_83937_a_call_without_arguments(gateway, upstream):
+    """Answers with `""` for the arguments of a function that takes none could not be parsed."""
+    say = '<tool_call>{"name": "look", "arguments": ""}</tool_call>'
+    upstream.post("/standin/plan", {"directives": {"say": say}})
+    (called,) = ask(gateway, user("a"), tools=[TOOL]).json()["choices"][0]["message"]["tool_calls"]
+    assert called["function"]["arguments"] == "{}"
+
+
+def test_localai_10552_genie_683_text_as_parts_in_every_role(gateway, upstream):
+    """Content as an array was refused, or only that of users was taken."""
+    parts = [{"type": "text", "text": "hi"}]
+    answer = ask(gateway, {"role": "assistant", "content": parts}, user(parts), RESULT | {"content": parts})
+    assert answer.status_code == 200
+    assert history(upstream)[:2] == [["hi"], ["hi"]]
+
+
+def test_ai_dial_511_sglang_17853_parts_of_the_responses_api(gateway, upstream):
+    """`input_text` and `output_text` were refused."""
+    answer = ask(
+        gateway,
+        user([{"type": "input_text", "text": "hi"}]),
+        {"role": "assistant", "content": [{"type": "output_text", "text": "hello"}]},
+        user("more"),
+    )
+    assert answer.status_code == 200
+    assert history(upstream) == [["hi"], ["hello"], ["more"]]
+
+
+@pytest.mark.parametrize("kind", ["video_url", "image_file", "file_search"])
+def test_vllm_41121_swiftlet_38_unknown_parts(gateway, kind):
+    """They were dropped in silence, or a 501."""
+    answer = ask(gateway, user([{"type": "text", "text": "hi"}, {"type": kind, kind: {"url": "https://a.test/x"}}]))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"].startswith("messages[0].content[1]")
+
+
+def test_litellm_proxy_19_cliproxyapi_4860_every_chunk_has_its_finish_reason(gateway, upstream):
+    """Streams without `finish_reason`, null or not, made clients hang or drop the answer."""
+    text = ask(gateway, stream=True).text
+    chunks = [json.loads(line[6:]) for line in text.split("\n\n") if line.startswith("data: {")]
+    reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
+    assert reasons == [None] * (len(reasons) - 1) + ["stop"]
+
+
+def test_litellm_1255_a_stream_ends_with_done(gateway, upstream):
+    assert ask(gateway, stream=True).text.endswith("data: [DONE]\n\n")
+
+
+def test_chatgpt_938_a_page_of_cloudflare_is_a_403_with_a_sentence(gateway, upstream):
+    """Its HTML was the error's text, over pages."""
+    answer = ask(gateway, user("[[html=403]]"))
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "application/json")
+    assert "<" not in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("field", ["stream_options", "tools", "stop", "response_format", "n", "user", "functions"])
+def test_null_is_as_good_as_missing_from_every_client(gateway, upstream, field):
+    """Clients of typed languages send all they know of as null."""
+    assert ask(gateway, **{field: None}).status_code == 200
+
+
+def test_a_router_names_models_by_their_provider(gateway, upstream):
+    answer = ask(gateway, model="openai/auto").json()
+    assert answer["choices"][0]["message"]["content"] == "one"
+    assert not answer["model"].startswith("openai/")
