@@ -127,7 +127,8 @@ class Sentinel:
         del self._issued[headers[TOKEN_HEADER]]
         self._check_two_step(issued, headers)
         if issued.challenge is not None and (issued.prepare_token is None or PROOF_HEADER in headers):
-            self._check_proof(issued.challenge, headers.get(PROOF_HEADER), headers.get("user-agent"))
+            proof, again = headers.get(PROOF_HEADER), issued.prepare_token is not None
+            self._check_proof(issued.challenge, proof, headers.get("user-agent"), again=again)
         if issued.arkose_blob is not None and not self.arkose.redeem(headers.get(ARKOSE_HEADER), issued.arkose_blob):
             raise refused("sentinel")
         _check_enforced(issued.account, headers)
@@ -175,14 +176,17 @@ class Sentinel:
         if PREPARE_HEADER in headers and headers[PREPARE_HEADER] != issued.prepare_token:
             raise refused("sentinel")
 
-    def _check_proof(self, challenge: Challenge, proof: str | None, user_agent: str | None) -> None:
+    def _check_proof(
+        self, challenge: Challenge, proof: str | None, user_agent: str | None, *, again: bool = False
+    ) -> None:
+        """`again`: the turn repeats a proof that the second step has counted already."""
         if not proof:
             self._stats.proofs["missing"] += 1
             raise refused("sentinel")
         if not verify(proof, challenge):
             self._stats.proofs["refused"] += 1
             raise refused("sentinel")
-        self._stats.proofs["verified"] += 1
+        self._stats.proofs["verified"] += not again
         if user_agent is not None and _proof_user_agent(proof) != user_agent:
             self._stats.proofs["user_agent_differs"] += 1
 

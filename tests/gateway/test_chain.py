@@ -61,7 +61,7 @@ def test_answers_come_through_and_only_the_back_does_the_work(chain, upstream):
     texts(chain[0], model="gpt-4o")
     stats = upstream.get("/standin/stats").json()
     assert stats["proofs"] == {"verified": 4, "refused": 0, "missing": 0, "user_agent_differs": 0}
-    assert stats["requests"]["POST /backend-api/sentinel/chat-requirements"] == 4
+    assert stats["requests"]["POST /backend-api/sentinel/chat-requirements/prepare"] == 4
     assert sum(stats["turns"].values()) == 4
     for gateway in chain[1:]:
         assert gateway.log.count("POST conversation status=200") == 4
