@@ -24,7 +24,7 @@ PAGE = re.compile(r"(?<![\w/.-])((?:[\w.-]+/)*[\w-]+\.md)\b")
 # A recording, named by what it holds and when it was made.
 RECORDING = re.compile(r"[\w-]+-20\d\d-\d\d[\w.-]*\.(?:sse|json|ndjson)\b")
 # Names that a test or an example makes up.
-INVENTED = {"a.md", "x.md", "file.md", "readme.md"}
+INVENTED = {"a.md", "x.md", "file.md", "readme.md", "bench.md", "LICENSE.md"}  # or made elsewhere
 
 
 def files(*patterns: str) -> list[Path]:
