@@ -64,7 +64,7 @@ def test_answers_come_through_and_only_the_back_does_the_work(chain, upstream):
     assert stats["requests"]["POST /backend-api/sentinel/chat-requirements/prepare"] == 4
     assert sum(stats["turns"].values()) == 4
     for gateway in chain[1:]:
-        assert gateway.log.count("POST conversation status=200") == 4
+        assert gateway.log.count("method=POST path=conversation status=200") == 4
         assert "sentinel" not in gateway.log  # nobody in front of it has asked for requirements
     assert "backend-api" not in chain[0].log
 
