@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway.test\r\ncontent-type: application/json\r\n"
+CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
 BODY = b'{"model":"auto","messages":[{"role":"user","content":"Hi"}]}'
 CHUNKED = CHAT + b"transfer-encoding: chunked\r\n\r\n"
 GOOD = CHAT + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY

@@ -359,7 +359,7 @@ class Drivers:
 
 
 def _client_of(app: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway.test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
 class Flow:
@@ -368,7 +368,7 @@ class Flow:
     def __init__(self, gateway: Gateway, transport: ReplayTransport, question: Question, *, streamed: bool) -> None:
         self._gateway, self._transport = gateway, transport
         body = question.body(streamed=streamed)
-        self._incoming = Incoming("req_flow", "POST", CHAT, question.headers, body, "http://gateway.test")
+        self._incoming = Incoming("req_flow", "POST", CHAT, question.headers, body, "http://localhost")
 
     async def tell(self) -> Told:
         """What the client is told."""
