@@ -13,6 +13,7 @@ import msgspec
 
 from shim.cassettes.chat_chunks import ChatReader
 from shim.cassettes.recording import CapturedCall
+from shim.protocol.answer.follow_up import Resume
 from shim.protocol.answer.machine import Answer
 from shim.protocol.events import (
     Called,
@@ -124,6 +125,8 @@ def _events(heard: CapturedCall, reader: Answer | ChatReader, *, over: bool) -> 
     # The recorder's cut is no cut of the answer's.
     if over and heard.kept == "all":
         told += [(end, event) for event in _receive(reader, b"")]
+        if isinstance(reader.follow, Resume) and reader.follow.offset:  # it broke off, and nobody opens it again here
+            told += [(end, event) for event in reader.receive(b"")]
     return told
 
 

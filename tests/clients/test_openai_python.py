@@ -36,7 +36,7 @@ def text_of(chunks):
 
 def assert_known(model):
     """Nothing on the object that the SDK does not know, at any depth, but what we add on purpose."""
-    extra = set(model.model_extra or {}) - {"reasoning_content"}
+    extra = set(model.model_extra or {}) - {"reasoning_content", "chatgpt"}
     assert not extra, (type(model).__name__, extra)
     for _, value in model:
         for one in value if isinstance(value, list) else [value]:

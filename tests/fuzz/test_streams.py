@@ -226,7 +226,8 @@ def client(
             continue_times=2,
             chatgpt_base_url=("http://upstream.test",),
         )
-        with TestClient(create_app(settings_, transport=upstream, clock=Clock(now=lambda: NOW))) as client:
+        app = create_app(settings_, transport=upstream, clock=Clock(now=lambda: NOW))
+        with TestClient(app, base_url="http://localhost") as client:
             yield client
 
 

@@ -299,7 +299,7 @@ async def test_the_server_is_killed_in_mid_answer_and_comes_back(start_gateway, 
         await expect(answer).to_contain_text("This is the chat2api demo")
         gateway.process.kill()
         gateway.process.wait(10)
-        await expect(answer.locator(".failure")).to_contain_text("The answer broke off", timeout=20_000)
+        await expect(answer.locator(".failure")).to_contain_text("The gateway is shutting down", timeout=20_000)
         await expect(answer).to_contain_text("This is the chat2api demo")
         await answer.get_by_role("button", name="Try again").click()
         await expect(chat.answers.last.locator(".failure")).to_contain_text("The gateway can’t be reached")

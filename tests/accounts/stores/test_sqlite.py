@@ -122,8 +122,26 @@ async def test_a_file_damaged_inside_says_so_and_quotes_nothing(tmp_path: Path) 
     assert "secret" not in str(failure.value)
 
 
-@pytest.mark.parametrize("text", ["{", '{"id": 5}', "very \udcff secret"])
-async def test_a_row_that_is_not_ours_quotes_nothing(tmp_path: Path, open_at: Callable[..., Any], text: str) -> None:
+@pytest.mark.parametrize("text", ["{ secret", '{"id": 5, "access_token": "secret"}'])
+async def test_a_row_that_is_not_ours_is_left_out_and_quoted_nowhere(
+    tmp_path: Path, open_at: Callable[..., Any], caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    store = await open_at(data_dir=tmp_path)
+    await store.add([ANNA])
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("UPDATE accounts SET account = ?", (text,))
+    connection.close()
+    assert await store.load() == []
+    assert caplog.records, "it is said that one is left out"
+    assert "secret" not in caplog.text
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute('UPDATE accounts SET account = \'{"id": "anna"}\'')
+    connection.close()
+    assert await store.load() == [(Account("anna"), Condition())], "it goes on once it is mended"
+
+
+@pytest.mark.parametrize("text", ["very \udcff secret"])
+async def test_a_row_that_is_no_text_quotes_nothing(tmp_path: Path, open_at: Callable[..., Any], text: str) -> None:
     store = await open_at(data_dir=tmp_path)
     await store.add([ANNA])
     with sqlite3.connect(tmp_path / FILE) as connection:
