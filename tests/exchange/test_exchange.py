@@ -11,6 +11,7 @@ from shim.errors import GatewayError, Sent
 from shim.exchange import Exchange
 from shim.exchange.choice import Choice
 from shim.protocol.events import Failed, FileRef, Finished, Picture
+from shim.standin import make_access_token
 from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, delta, snapshot
 
 ANSWER = (V1, added(), append("Hello"), append(" there."), ENDED, DONE)
@@ -389,3 +390,21 @@ async def test_a_pushed_answer_that_cannot_be_repaired_gives_its_account_back(op
         exchange.close()
         house.upstream.will_say(said(*ANSWER))
         assert text(await streamed(await house.open(stream=True))) == "Hello there."
+
+
+async def test_a_stranger_who_leaves_while_upstream_is_asked_is_forgotten(open_house: Any, monkeypatch: Any) -> None:
+    async with open_house() as house:
+        leases, asked = house.gateway.leases, asyncio.Event()
+
+        async def never(*_: object) -> None:
+            asked.set()
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(leases, "_fetch", never)
+        stranger = house.gateway.caller(f"Bearer {make_access_token('a stranger', 'plus')}")
+        meeting = asyncio.ensure_future(leases.meet(stranger))
+        async with asyncio.timeout(5):
+            await asked.wait()
+        meeting.cancel()
+        await asyncio.wait({meeting})
+        assert len(leases.guests) == 0
