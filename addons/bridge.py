@@ -104,7 +104,7 @@ class Bridge:
         if self._passed.search(flow.request.path):
             rewriting.let_pass(flow)
             return
-        rewriting.check_client(flow, self._settings)
+        rewriting.check_client(flow, self._settings, ctx.options.bridge_host)
         embedded, incoming = await asyncio.shield(self._embedded), rewriting.incoming(flow, self._settings)
         if ctx.options.bridge_inline and (crossing := await cross(embedded.gateway, incoming)):
             self._crossings[flow.id] = crossing

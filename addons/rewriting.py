@@ -11,6 +11,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-fo
 
 from addons.crossing import Incoming
 from shim.errors import About, RequestError, UpstreamError
+from shim.http.intake import PageCheck
 from shim.http.origins import is_loopback
 from shim.http.tickets import TICKET, Visitor
 from shim.protocol.commands import HttpReply, HttpRequest
@@ -43,10 +44,19 @@ def incoming(flow: http.HTTPFlow, settings: Settings) -> Incoming:
     )
 
 
-def check_client(flow: http.HTTPFlow, settings: Settings) -> None:
-    """Without a key to ask for, only this machine is let in, wherever mitmproxy listens. Raises RequestError."""
-    if not settings.authorization and not is_loopback(flow.client_conn.peername[0]):
+def check_client(flow: http.HTTPFlow, settings: Settings, host: str) -> None:
+    """Without a key to ask for, only this machine is let in, wherever mitmproxy listens, and no other web page that is
+    open on it; `host` is the API's that we answer for. Raises RequestError."""
+    if settings.authorization:
+        return
+    if not is_loopback(flow.client_conn.peername[0]):
         raise RequestError("Without AUTHORIZATION only clients on the gateway's own machine are answered", status=403)
+    request = flow.request
+    path = request.path.partition("?")[0].removeprefix(settings.root_path)
+    named = request.host_header or request.host
+    PageCheck(settings, hosts=[host]).check(
+        request.method, path, named, lambda name: request.headers.get(name.decode())
+    )
 
 
 def become(flow: http.HTTPFlow, call: HttpRequest) -> None:

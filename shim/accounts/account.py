@@ -217,10 +217,12 @@ _VENDORS = (
     r"(?:[a-z]?sk|pk|rk|xai|pplx|nvapi|hf|gh[a-z]|github_pat|gl[a-z]{2,4}|xox[a-z]|npm|pypi|dop_v1|dapi|r8|tvly|jina|fw"
     r"|tgp_v1|sess|shp[a-z]{2}|whsec|key|api|fk|rt)[-_]|AIza|AKIA|ASIA|eyJ"
 )
+# Keys of Cloudflare (origin CA) and tokens of GitHub (the old form of an app's) begin with `v1.`, too.
+_VENDORS_V1 = r"v1\.0-[0-9a-f]{24}-|v1\.[0-9a-f]{40}$"
 # Only what may stand in a header: these go upstream as they are. A chunked session cookie is its pieces, joined.
 _REFRESH = (
     re.compile(r"(?!.*----eyJ)rt_[\w.~+/-]{16,4096}={0,2}", re.ASCII),
-    re.compile(r"(?!.*----eyJ)v1\.[\w.~+/-]{16,4096}={0,2}", re.ASCII),
+    re.compile(rf"(?!.*----eyJ)(?!{_VENDORS_V1})v1\.[\w.~+/-]{{16,4096}}={{0,2}}", re.ASCII),
     re.compile(rf"(?!{_VENDORS})[\w-]{{45}}", re.ASCII),
 )
 _FORMS: tuple[tuple[re.Pattern[str], CredentialKind], ...] = (

@@ -330,6 +330,12 @@ class Leases:
                 if known is None:
                     await self.guests.dismiss(id)
                 raise
+            except BaseException:
+                # The client has gone: else whoever asks and leaves fills the room that guests have. What was renewed
+                # stays, for the token it came with is used up.
+                if known is None and not renewing:
+                    await self.guests.dismiss(id)
+                raise
             if listed.slugs:
                 self._met[id] = None
                 if len(self._met) > _MAX_MET:

@@ -106,7 +106,9 @@ class Choice:
             self._room -= len(data)
         picture, rest = self._waiting.popleft(), list(self._waiting)
         self._waiting.clear()
-        return self._shape([picture]) + self.take(rest)
+        shaped = self._shape([picture])
+        # As data it may be more than an answer may have, and nothing follows a failure.
+        return shaped if self.ended else shaped + self.take(rest)
 
     def repaired(self, turn: LiveTurn) -> list[Event]:
         """The turn that was needed, at its head."""
@@ -117,7 +119,7 @@ class Choice:
 
     def give_up(self, error: GatewayError) -> list[Event]:
         """The turn that was needed can't be had."""
-        self._need, self._closed = None, True
+        self._need = None
         failed = Failed(error)
         self.transcript.add(failed)
         return [failed]

@@ -107,6 +107,7 @@ class LiveTurn:
         self.reopened = False  # whether `response` is not the first any more
         self._now = now
         self._last: Event | None = None
+        self._closed = False
 
     @property
     def reads_on(self) -> bool:
@@ -154,7 +155,11 @@ class LiveTurn:
 
     def close(self) -> None:
         """Let go of upstream, at once where the answer is still under way, else so that the connection lives on; and
-        then of the account, for upstream counts its turns. What goes on elsewhere is stopped."""
+        then of the account, for upstream counts its turns. What goes on elsewhere is stopped. Closing again does
+        nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self._clear_up(self)
         if self.answer.done:
             self.response.release(self._leave)

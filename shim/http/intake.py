@@ -15,6 +15,7 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,25 +85,62 @@ class _UnderWay:
             asyncio.get_running_loop().call_later(_TRIM_SECONDS, _give_back)
 
 
+class PageCheck:
+    """Whether a request to a gateway without keys may be one that another web page made. `hosts` are names that it is
+    reached by beside this machine's own; with `any_host` that was looked at before."""
+
+    def __init__(self, settings: Settings, *, any_host: bool = False, hosts: Iterable[str] = ()) -> None:
+        self._any_host, self._public_url = any_host, settings.public_base_url
+        self._any_origin = "*" in settings.cors_origins
+        self._origins = {origin for one in settings.cors_origins if (origin := origin_of(one)) is not None}
+        public = origin_of(settings.public_base_url)
+        self._hosts = {*hosts, *(host for _, host, _ in (*self._origins, *([public] if public else [])))}
+
+    def check(self, method: str, path: str, host: str, header: Callable[[bytes], str | None]) -> None:
+        """Raises RequestError (403). `path` is the one below the prefix."""
+        if path.startswith(_OPEN):
+            return
+        known = not host or is_loopback_name(host) or _name(host) in self._hosts  # no browser leaves it out
+        if not (known or self._any_host or self._any_origin):
+            raise RequestError(
+                "Without AUTHORIZATION only this machine's own names are served, as any web page can have another name "
+                "point here: set AUTHORIZATION, or PUBLIC_BASE_URL to the address this gateway is reached at",
+                status=403,
+                type="permission_error",
+                code="foreign_host",
+            )
+        navigates = method == "GET" and header(b"sec-fetch-mode") == "navigate"
+        origin = header(b"origin")
+        allowed = self._any_origin or (origin is not None and origin_of(origin) in self._origins)
+        if not (allowed or navigates) and not is_same_origin(
+            host,
+            self._public_url,
+            origin=origin,
+            site=header(b"sec-fetch-site"),
+            navigates=method == "GET",
+        ):
+            raise RequestError(
+                "Another web page made this request. Without AUTHORIZATION it is refused unless CORS_ORIGINS names it",
+                status=403,
+                type="permission_error",
+                code="other_origin",
+            )
+
+
 class Intake:
     """`app` behind all of that. `any_host`: whoever calls was looked at before, and names hosts of others."""
 
     def __init__(self, settings: Settings, app: ASGIApp, refuse: Refuse, *, any_host: bool = False) -> None:
-        self._app, self._refuse, self._any_host = app, refuse, any_host
+        self._app, self._refuse = app, refuse
         self._limit, self._total = settings.max_request_bytes, settings.total_timeout
         self._root = settings.root_path
-        self._keyless = not settings.authorization
-        self._public_url = settings.public_base_url
-        self._any_origin = "*" in settings.cors_origins
-        self._origins = {origin for one in settings.cors_origins if (origin := origin_of(one)) is not None}
-        public = origin_of(settings.public_base_url)
-        self._hosts = {host for _, host, _ in (*self._origins, *([public] if public else []))}
+        self._pages = None if settings.authorization else PageCheck(settings, any_host=any_host)
         self._under_way = _UnderWay(settings.max_bytes_under_way)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI, for HTTP alone."""
         scope.setdefault("state", {})
-        began = time.perf_counter()
+        began, path = time.perf_counter(), scope["path"]
         body = _Body(scope, receive, self._under_way, limit=self._limit, total=self._total)
         answer = _Answer(send, is_head=scope["method"] == "HEAD")
         try:
@@ -119,7 +157,9 @@ class Intake:
         finally:
             body.release()
             if LOGGED not in scope["state"]:
-                self._log(scope, answer.status, time.perf_counter() - began)
+                # A mount takes its own part off the path, and tells what is left as the whole.
+                mounted = path.removeprefix(self._root).startswith(_ALLOW_LISTED)
+                self._log(scope, path if mounted else scope["path"], answer.status, time.perf_counter() - began)
         await body.drop()
 
     def _check(self, scope: Any) -> None:
@@ -132,35 +172,9 @@ class Intake:
         match = _HOST.fullmatch(host)
         if hosts and (match is None or int(match["port"] or 0) > 65535):
             raise RequestError("The Host header is not a host and a port", code="invalid_host")
-        path = scope["path"].removeprefix(self._root)
-        if not self._keyless or path.startswith(_OPEN):
-            return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        known = not host or is_loopback_name(host) or _name(host) in self._hosts  # no browser leaves it out
-        if not (known or self._any_host or self._any_origin):
-            raise RequestError(
-                "Without AUTHORIZATION only this machine's own names are served, as any web page can have another name "
-                "point here: set AUTHORIZATION, or PUBLIC_BASE_URL to the address this gateway is reached at",
-                status=403,
-                type="permission_error",
-                code="foreign_host",
-            )
-        navigates = scope["method"] == "GET" and headers.get(b"sec-fetch-mode") == "navigate"
-        origin = headers.get(b"origin")
-        allowed = self._any_origin or (origin is not None and origin_of(origin) in self._origins)
-        if not (allowed or navigates) and not is_same_origin(
-            host,
-            self._public_url,
-            origin=origin,
-            site=headers.get(b"sec-fetch-site"),
-            navigates=scope["method"] == "GET",
-        ):
-            raise RequestError(
-                "Another web page made this request. Without AUTHORIZATION it is refused unless CORS_ORIGINS names it",
-                status=403,
-                type="permission_error",
-                code="other_origin",
-            )
+        if self._pages is not None:
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+            self._pages.check(scope["method"], scope["path"].removeprefix(self._root), host, headers.get)
 
     async def _refused(self, scope: Any, send: Send, error: GatewayError) -> None:
         headers, body = self._refuse(error)
@@ -169,9 +183,9 @@ class Intake:
         await send({"type": "http.response.start", "status": error.http_status, "headers": lines})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def _log(self, scope: Any, status: int, seconds: float) -> None:
+    def _log(self, scope: Any, path: str, status: int, seconds: float) -> None:
         # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped.
-        path = scope["path"].removeprefix(self._root)
+        path = path.removeprefix(self._root)
         shown = "/files/…" if path.startswith("/files/") else path[:100]
         level = logging.DEBUG if path == "/healthz" and status == 200 else logging.INFO
         fields = {"method": scope["method"], "path": shown, "code": status or None, "ms": seconds * 1000}

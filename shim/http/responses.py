@@ -9,12 +9,11 @@ from typing import Any
 
 from litestar import Request
 from litestar.exceptions import InternalServerException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
-from shim.errors import GatewayError
+from shim.errors import GatewayError, RequestError
 from shim.http.presence import ClientGoneError, Presence
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
@@ -43,10 +42,11 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 
 async def read_body(request: Request[Any, Any, Any], limit: int, announced: str | None) -> bytes:
-    """The whole body; `announced` is its length as the client says. Raises what Litestar does where it is longer than
-    `limit`, or breaks off. Litestar's own `body` makes a dictionary of all headers to find that one."""
+    """The whole body; `announced` is its length as the client says. Raises RequestError (413) where it is longer than
+    `limit`, and what Litestar does where it breaks off. Litestar's own `body` makes a dictionary of all headers to find
+    that one."""
     if announced is not None and announced.isdecimal() and int(announced) > limit:
-        raise RequestEntityTooLarge
+        raise _too_large()
     pieces: list[bytes] = []
     size, more = 0, True
     while more:
@@ -56,9 +56,13 @@ async def read_body(request: Request[Any, Any, Any], limit: int, announced: str 
         pieces.append(message["body"])
         size += len(pieces[-1])
         if size > limit:
-            raise RequestEntityTooLarge
+            raise _too_large()
         more = message["more_body"]
     return b"".join(pieces)
+
+
+def _too_large() -> RequestError:
+    return RequestError("The request body is larger than this gateway accepts", status=413, code="request_too_large")
 
 
 def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -130,6 +130,8 @@ FOREIGN_KEYS = [
     "xai-" + "A" * 80,
     "gsk_" + "A" * 52,
     "0123456789abcdef" * 8,
+    "v1.0-" + "0123456789abcdef0123abcd" + "-" + "0123456789abcdef" * 9 + "01",  # Cloudflare, origin CA
+    "v1." + "0123456789abcdef0123" * 2,  # GitHub, an app's installation
     *((prefix + "A" * 45)[:45] for prefix in (
         "ghp_", "gho_", "glpat-", "hf_", "xoxb-", "AIza", "AKIA", "npm_", "pypi-", "gsk_", "xai-", "pk_", "rt-", "eyJ",
         "github_pat_", "pplx-", "nvapi-", "r8_", "fk_", "sk_", "api-",

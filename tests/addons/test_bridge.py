@@ -329,7 +329,10 @@ class TestGuard:
     def test_answers_for_a_broken_hook(self, start_bridge, upstream, tmp_path, hook, stream):
         upstream.post("/standin/reset")
         bridge = start_bridge(
-            f"reverse:{upstream.base_url}", scripts=(plant(tmp_path, hook),), CHATGPT_BASE_URL=upstream.base_url
+            f"reverse:{upstream.base_url}",
+            scripts=(plant(tmp_path, hook),),
+            health=502 if hook == "request" else 200,  # this hook sees /healthz, too
+            CHATGPT_BASE_URL=upstream.base_url,
         )
         answer = ask(bridge, "[[say=Plain]]", stream, key=KEY)
         if hook == "response" and stream:
@@ -407,3 +410,22 @@ def test_other_accounts_are_tried_where_upstream_refuses(start_bridge, upstream)
     upstream.post("/standin/plan", {"turns": [{"status": 429}]})
     for stream in (True, False):
         assert "Second" in ask(bridge, "[[say=Second]]", stream).text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])  # made the upstream call itself, and handed to the app
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"origin": "http://other.test"}, "other_origin"),
+        ({"origin": "http://other.test", "sec-fetch-site": "cross-site"}, "other_origin"),
+        ({"host": "other.test", "origin": "http://other.test", "sec-fetch-site": "same-origin"}, "foreign_host"),
+    ],
+)
+def test_without_a_key_no_other_web_page_is_answered(reverse, upstream, headers, code, path, stream):
+    before = stats(upstream)["turns"]
+    asked = json.dumps(prompt("hi") | {"prompt": "hi", "stream": stream})  # as text/plain, for which no browser asks
+    refused = httpx.post(reverse.base_url + path, content=asked, headers=headers, trust_env=False, timeout=60)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, code)
+    assert stats(upstream)["turns"] == before
+    assert ask(reverse, "hi").status_code == 200

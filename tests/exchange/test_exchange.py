@@ -9,6 +9,9 @@ import pytest
 
 from shim.errors import GatewayError, Sent
 from shim.exchange import Exchange
+from shim.exchange.choice import Choice
+from shim.protocol.events import Failed, FileRef, Finished, Picture
+from shim.standin import make_access_token
 from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, delta, snapshot
 
 ANSWER = (V1, added(), append("Hello"), append(" there."), ENDED, DONE)
@@ -190,6 +193,18 @@ async def test_an_answer_that_is_no_json_is_asked_for_once_more(open_house: Any,
         assert len(house.conversations) == 2
 
 
+async def test_nothing_follows_a_picture_that_is_too_large_as_data(open_house: Any, said: Any) -> None:
+    async with open_house(max_answer_bytes=10) as house:
+        house.upstream.will_say(said(*ANSWER))
+        exchange = await house.open(stream=True)
+        choice = Choice(exchange.choices[0].turn, lambda *_: "link", max_bytes=10, inline=True)
+        exchange.close()
+        assert choice.take([Picture(FileRef(file_id="file-1")), Finished("stop")]) == []
+        *_, last = choice.fetched("data:image/png;base64," + "x" * 100)
+        assert isinstance(last, Failed)
+        assert choice.ended
+
+
 # --- how long an answer may be ----------------------------------------------------------------------------------------
 
 PIECE = append("0123456789" * 100)
@@ -355,3 +370,41 @@ async def test_a_403_of_every_account_is_told_with_its_reason(open_house: Any, s
             await house.open()
         assert caught.value.http_status == 403
         assert len({*house.conversations}) == 2
+
+
+async def test_an_answer_that_is_cut_off_lets_go_of_upstream_and_of_the_account(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=1, account_limit=1) as house:
+        house.upstream.will_say(under_way := said(TAKEN, append("lo")), said(*ANSWER))
+        exchange = await house.open(stream=True)
+        assert b"stops" in exchange.cut_off(GatewayError("The gateway stops"))
+        exchange.close()
+        assert under_way.closed
+        assert text(await streamed(await house.open(stream=True))) == "Hello there."  # the one account is free again
+
+
+async def test_a_pushed_answer_that_cannot_be_repaired_gives_its_account_back(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=1, account_limit=1) as house:
+        exchange = await house.adopt(stream=True, response_format={"type": "json_object"})
+        pushed = (snapshot("no JSON at all", status="finished_successfully", end_turn=True), DONE, b"")
+        assert b'"error"' in b"".join(map(exchange.receive, pushed))
+        exchange.close()
+        house.upstream.will_say(said(*ANSWER))
+        assert text(await streamed(await house.open(stream=True))) == "Hello there."
+
+
+async def test_a_stranger_who_leaves_while_upstream_is_asked_is_forgotten(open_house: Any, monkeypatch: Any) -> None:
+    async with open_house() as house:
+        leases, asked = house.gateway.leases, asyncio.Event()
+
+        async def never(*_: object) -> None:
+            asked.set()
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(leases, "_fetch", never)
+        stranger = house.gateway.caller(f"Bearer {make_access_token('a stranger', 'plus')}")
+        meeting = asyncio.ensure_future(leases.meet(stranger))
+        async with asyncio.timeout(5):
+            await asked.wait()
+        meeting.cancel()
+        await asyncio.wait({meeting})
+        assert len(leases.guests) == 0

@@ -55,6 +55,15 @@ def test_a_line_names_account_key_slug_code_tries_and_times(pooled):
     assert len(lines_of(pooled, number=2)) == 2
 
 
+def test_a_body_that_is_too_large_is_called_so(start_gateway, upstream):
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, MAX_REQUEST_BYTES="1024")
+    for path, word in ((CHAT, "api=chat"), ("/v1/messages", "api=messages")):
+        assert gateway.post(path, ask("x" * 2000)).status_code == 413
+        (line,) = lines_of(gateway, word)
+        said = fields_of(line)
+        assert (said["status"], said["code"]) == ("request_too_large", "413")
+
+
 @pytest.mark.parametrize(
     ("body", "key", "code", "status"),
     [

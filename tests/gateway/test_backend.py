@@ -223,6 +223,11 @@ def test_a_body_over_the_limit_is_413(pooled, answers, key):
     answer = ask(gateway, "POST", "conversation", {"model": "x" * 3000}, headers=key)
     assert (answer.status_code, answer.json()["detail"]["code"]) == (413, "too_large")
     assert answers.seen == []
+    with socket.create_connection(("127.0.0.1", int(gateway.base_url.rpartition(":")[2])), timeout=5) as wire:
+        head = "POST /backend-api/conversation HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n"
+        wire.sendall(f"{head}Authorization: {key['Authorization']}\r\n\r\n{{".encode())
+        assert wire.recv(1000).startswith(b"HTTP/1.1 413")  # at once, not when the rest does not come
+    assert "path=/backend-api/conversation code=413" in gateway.log
 
 
 # --- what goes up and comes down ------------------------------------------------------------------------------------

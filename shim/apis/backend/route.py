@@ -86,7 +86,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     caller = _caller(request, gateway)
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
-    body = await _body(request.receive, gateway.settings.max_request_bytes)
+    body = await _body(request.receive, gateway.settings.max_request_bytes, headers.get("content-length", ""))
     # Only now, with the body read: an unread one would stand before the connection's next request.
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
@@ -108,9 +108,13 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     return Passage(request, relaying, lambda: call_log.close(relaying), longest=longest)
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    """The whole body, of `limit` bytes at most: a turn that is tried again needs it again. (Litestar's own reader
-    knows no limit for mounted handlers.) Raises RequestError (413) and ClientGoneError."""
+async def _body(receive: Receive, limit: int, announced: str) -> bytes:
+    """The whole body, of `limit` bytes at most: a turn that is tried again needs it again. `announced` is its length as
+    the client says: one that is too long is not waited for. (Litestar's own reader knows no limit for mounted
+    handlers.) Raises RequestError (413) and ClientGoneError."""
+    too_large = RequestError("The request body is larger than this gateway accepts", status=413, code="too_large")
+    if announced.isdecimal() and int(announced) > limit:
+        raise too_large
     body = bytearray()
     while True:
         message = await receive()
@@ -118,7 +122,7 @@ async def _body(receive: Receive, limit: int) -> bytes:
             raise ClientGoneError("The client closed the connection")
         body += message["body"]
         if len(body) > limit:
-            raise RequestError("The request body is larger than this gateway accepts", status=413, code="too_large")
+            raise too_large
         if not message.get("more_body", False):
             return bytes(body)
 
