@@ -227,7 +227,7 @@ def client(
             chatgpt_base_url=("http://upstream.test",),
         )
         app = create_app(settings_, transport=upstream, clock=Clock(now=lambda: NOW))
-        with TestClient(app, base_url="http://localhost") as client:
+        with TestClient(app, base_url="http://127.0.0.1") as client:
             yield client
 
 
