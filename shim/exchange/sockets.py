@@ -9,7 +9,7 @@ is no way any more.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -46,12 +46,12 @@ class SocketResponse:
 
     status = 200
 
-    def __init__(self, follow: Socket, connect: Callable[[], "asyncio.Future[FrameSocket]"]) -> None:
+    def __init__(self, follow: Socket, first: FrameSocket, connect: Callable[[], Awaitable[FrameSocket]]) -> None:
         self.headers = {"content-type": "text/event-stream"}
         self._reader = TopicReader(follow)
         self._chunks = self._read(connect)
         self._closing: asyncio.Task[None] | None = None
-        self._socket: FrameSocket | None = None
+        self._socket: FrameSocket | None = first  # closed by `close` though nothing was ever read
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""
@@ -74,12 +74,13 @@ class SocketResponse:
                 await socket.send(self._reader.closing())
             await socket.close()
 
-    async def _read(self, connect: Callable[[], "asyncio.Future[FrameSocket]"]) -> AsyncIterator[bytes]:
+    async def _read(self, connect: Callable[[], Awaitable[FrameSocket]]) -> AsyncIterator[bytes]:
         reader, fruitless = self._reader, 0
         while not reader.ended:
             before = reader.items
             try:
-                self._socket = await connect()
+                if self._socket is None:
+                    self._socket = await connect()
                 await self._socket.send(reader.opening())
                 async for chunk in self._frames(self._socket):
                     yield chunk
@@ -110,14 +111,9 @@ class Sockets:
         self._calls, self._open_socket = calls, open_socket
 
     async def open(self, follow: Socket, route: Route) -> SocketResponse:
-        """The topic, as a stream; it is connected when it is first read. Raises GatewayError where the account has no
+        """The topic, as a stream, over a socket that is connected by then. Raises GatewayError where the account has no
         socket, or it can't be connected."""
-        first: list[FrameSocket] = [await self._connected(route)]
-
-        async def connect() -> FrameSocket:
-            return first.pop() if first else await self._connected(route)
-
-        return SocketResponse(follow, lambda: asyncio.ensure_future(connect()))
+        return SocketResponse(follow, await self._connected(route), lambda: self._connected(route))
 
     async def _connected(self, route: Route) -> FrameSocket:
         url = await self._calls.driver.run(_address(route.upstream), route.connection)
