@@ -22,6 +22,7 @@ from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
 from shim.exchange.turns import Attempted
+from shim.http.errors import unforeseen
 from shim.http.presence import Presence
 from shim.http.responses import LOGGED, EventStream, json_answer, read_body, request_id
 from shim.logs import Fields, log_fields
@@ -159,6 +160,9 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
         call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
         return ASGIResponse(body=refusal, status_code=status, headers=refusal_headers)
+    except Exception:
+        call.end(unforeseen())
+        raise
     except BaseException:
         call.end()
         raise

@@ -6,8 +6,12 @@ import time
 
 import httpx
 import pytest
+from litestar.testing import TestClient
 
+from shim.app import create_app
+from shim.http.answering import ApiCall
 from shim.logs import JsonLines, log_fields
+from shim.settings import Settings
 
 CHAT = "/v1/chat/completions"
 ADMIN = {"Authorization": "Bearer admin"}
@@ -53,6 +57,19 @@ def test_a_line_names_account_key_slug_code_tries_and_times(pooled):
         assert ("first_ms" in said) is stream
         assert int(said["ms"]) >= int(said.get("first_ms", 0))
     assert len(lines_of(pooled, number=2)) == 2
+
+
+def test_a_failure_nobody_foresaw_is_not_called_a_client_that_left(monkeypatch, caplog, tmp_path):
+    async def broken(self, asked):
+        raise ValueError("planted")
+
+    monkeypatch.setattr(ApiCall, "open", broken)
+    caplog.set_level(logging.INFO, "chat2api")
+    app = create_app(Settings(data_dir=str(tmp_path)))
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        assert client.post(CHAT, json=ask()).status_code == 500
+    (line,) = [record.getMessage() for record in caplog.records if "api=chat" in record.getMessage()]
+    assert "status=internal_error code=500" in line
 
 
 def test_a_body_that_is_too_large_is_called_so(start_gateway, upstream):

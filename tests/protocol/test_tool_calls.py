@@ -398,6 +398,7 @@ def outcome(events: list[Event]) -> tuple[str, list[tuple[str, str]], Event]:
 @settings(max_examples=400)
 @given(PIECES, st.lists(st.integers(1, 5), max_size=30), st.booleans())
 @example("`  <tool_call>", [1] * 20, True)
+@example("<tool_call></tool_call><tool_result<tool_call>", [1] * 50, False)
 def test_how_text_is_cut_makes_no_difference(written: str, sizes: list[int], parallel: bool) -> None:
     places = [0, *itertools.accumulate(sizes), len(written)]
     cut: list[Event] = [TextDelta(written[a:b]) for a, b in itertools.pairwise(places)]

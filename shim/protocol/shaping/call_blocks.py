@@ -73,6 +73,7 @@ class CallBlocks:
 
     def __init__(self, marks: Marks = Marks()) -> None:  # noqa: B008  frozen
         self.ended = False
+        self.unread = ""  # what came behind the end
         self._marks = marks
         self._held = ""
         self._code = CodeFences()
@@ -91,6 +92,7 @@ class CallBlocks:
         rest: str | None = text
         while rest and not self.ended:
             rest = self._add_text(rest, pieces) if self._body is None else self._add_body(self._body, rest, pieces)
+        self.unread = rest or ""
         return pieces
 
     def flush(self) -> list[str | Block]:

@@ -197,7 +197,8 @@ class ToolCalls(Filter):
             self._end(Failed(UpstreamError(_FAILED, code="invalid_tool_call")), out)
         else:
             told = f"{complaint}\n{_AGAIN}{'' if self._needed else _OR_NOT}"
-            self._end(Unusable("".join(self._written), told), out)
+            written = "".join(self._written).removesuffix(self._blocks.unread)
+            self._end(Unusable(written, told), out)
 
     def _end(self, event: Event, out: list[Event]) -> None:
         self.decided = True
