@@ -119,6 +119,8 @@ class Upstream:
 
     async def send(self, request: HttpRequest, connection: ConnectionKey) -> Played:
         path = request.url.partition("/backend-anon/")[2]
+        if path.endswith("resume") and json.loads(request.body or b"{}").get("offset"):
+            return Played(404, "application/json", [b'{"detail":"Not Found"}'])  # what broke off is lost
         if path.endswith(("conversation", "resume")):
             return Played(200, "text/event-stream; charset=utf-8", self.pieces)
         if path == f"conversation/{CONVERSATION}":

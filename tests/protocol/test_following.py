@@ -278,6 +278,19 @@ def test_any_event_starts_the_count_of_failures_anew() -> None:
     assert isinstance(answer.abort(LOST)[-1], Failed)
 
 
+def test_streams_that_always_break_off_come_to_an_end_though_each_brings_something() -> None:
+    answer = Answer(kept=False)
+    told(answer, token(), added("0"))
+    opened = 0
+    while not answer.abort(LOST):
+        opened += 1
+        assert opened < 1000
+        answer.reopen()
+        told(answer, append("x"))
+    assert answer.ended
+    assert opened > 3 * RESUMES.attempts
+
+
 def test_what_is_not_the_networks_fault_is_not_resumed() -> None:
     answer = Answer()
     told(answer, token(), added("One"))

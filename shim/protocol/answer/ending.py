@@ -31,6 +31,7 @@ from shim.protocol.events import EndReason
 
 Way = Literal["resume", "socket", "poll"]
 
+_MOST_BREAKS = 60  # of streams within one answer, which lasts minutes
 _MAX_HANDOFFS = 12  # within one answer; more have not been seen, and each leads to a call
 
 
@@ -60,6 +61,7 @@ class Ending(msgspec.Struct):
     reported: bool = False
     asks: bool = False  # the model asked its user for input, which can't be given through an API
     failures: int = 0  # of opening the stream again, in a row
+    breaks: int = 0  # of all its streams
 
     def __post_init__(self) -> None:
         self.ways = ("poll",) if self.kept else ()  # an answer whose stream is lost for good can still be looked for
@@ -118,7 +120,9 @@ class Ending(msgspec.Struct):
     def resumption(self, offset: int) -> FollowUp | None:
         """The stream again from `offset` on; where that can't be, or has failed too often in a row, another way."""
         self.failures += 1
-        if self.conversation_id is None or self.failures > RESUMES.attempts or (self.token is None and offset):
+        self.breaks += 1  # never reset: each new stream may bring something and break off again, without an end
+        tired = self.failures > RESUMES.attempts or self.breaks > _MOST_BREAKS
+        if self.conversation_id is None or tired or (self.token is None and offset):
             return self.next_way()
         return Resume(self.conversation_id, self.token, offset, self.failures)
 
