@@ -357,8 +357,13 @@ def test_spoiled_conversations(
     both(stream, [stream])
 
 
-def test_conversations_that_are_spoiled_here_are_good(upstream: Upstream, both: Tool) -> None:
+def test_conversations_that_are_spoiled_here_are_good(
+    upstream: Upstream, both: Tool, request: pytest.FixtureRequest
+) -> None:
     upstream.tree = json.dumps(TREES["text"]).encode()
     told, _ = both(WITHOUT_A_STREAM, [WITHOUT_A_STREAM])
-    assert told.finish == "stop"
-    assert told.content
+    if request.node.callspec.params["client"]:
+        assert told.finish == "stop"
+        assert told.content
+    else:
+        assert told.code is not None, "a temporary chat can't be read"
