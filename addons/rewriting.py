@@ -53,7 +53,8 @@ def check_client(flow: http.HTTPFlow, settings: Settings, host: str) -> None:
         raise RequestError("Without AUTHORIZATION only clients on the gateway's own machine are answered", status=403)
     request = flow.request
     path = request.path.partition("?")[0].removeprefix(settings.root_path)
-    named = request.host_header or request.host
+    name, colon, port = (request.host_header or request.host).partition(":")
+    named = name.rstrip(".") + colon + port  # a name may be spelled with the root's dot
     PageCheck(settings, hosts=[host]).check(
         request.method, path, named, lambda name: request.headers.get(name.decode())
     )
