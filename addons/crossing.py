@@ -20,7 +20,7 @@ from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
-from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream
+from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream, is_temporary
 from shim.http.answering import ApiCall
 from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
@@ -48,6 +48,11 @@ NOT_INLINE_STREAMED: tuple[tuple[Callable[[Prompt], bool], str], ...] = (
     (lambda prompt: prompt.pictures == "data", "a stream callable can't wait for a picture to be fetched"),
     (lambda prompt: prompt.effort is not None, "thinking answers go on elsewhere, and can't be followed there"),
     (lambda prompt: _WANDERING.search(prompt.model) is not None, "so do those of these models"),
+    (lambda prompt: "research" in prompt.wishes.hints, "a report is waited for elsewhere"),
+    (
+        lambda prompt: prompt.wishes.memory is False,
+        "upstream is told of it in a second call, as soon as the chat has a name",
+    ),
 )
 
 
@@ -102,7 +107,7 @@ def is_one_call(prompt: Prompt, settings: Settings) -> bool:
     if not prompt.stream:
         return True
     # A kept chat can be resumed where its stream is lost, which a flow can't.
-    return settings.history_disabled and not any(applies(prompt) for applies, _ in NOT_INLINE_STREAMED)
+    return is_temporary(prompt, settings) and not any(applies(prompt) for applies, _ in NOT_INLINE_STREAMED)
 
 
 async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
@@ -113,7 +118,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         return None
     call = ApiCall(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
     try:
-        gateway.caller(CHAT.credential(incoming.headers))  # nothing is decoded for a stranger
+        call.admit()  # nothing is decoded for a stranger
         asked = call.read(
             decoded_body(incoming.body, incoming.headers.get("content-encoding", ""), settings.max_request_bytes)
         )

@@ -57,7 +57,6 @@ class Choice:
         self._waiting: deque[Event] = deque()  # what comes from the picture on that is being fetched
         self._need: FetchPicture | Repair | None = None
         self._as_upstream_has_it = self._repaired = False
-        self._closed = False
 
     def set_filters(self, filters: Sequence[Filter]) -> None:
         """The filters of this choice; they may ask for its links, and so come after it."""
@@ -140,10 +139,8 @@ class Choice:
 
     def close(self) -> None:
         """Let go of upstream and of the account; closing again does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._filters = ()  # some know us: whatever goes in a circle costs a visit of the collector
-            self.turn.close()
+        self._filters = ()  # some know us: whatever goes in a circle costs a visit of the collector
+        self.turn.close()
 
     # --- through ------------------------------------------------------------------------------------------------------
 

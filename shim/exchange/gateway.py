@@ -27,7 +27,7 @@ from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.links import Links
 from shim.exchange.services import AnswerServices
 from shim.exchange.sockets import Sockets
-from shim.exchange.turns import Attempted, LiveTurn, Turns, Wanted
+from shim.exchange.turns import Attempted, LiveTurn, Turns, Wanted, is_temporary
 from shim.files import Files
 from shim.notes import Notes
 from shim.protocol.catalog import Catalog
@@ -106,8 +106,7 @@ class Gateway:
         self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None, *, is_large: bool = False
     ) -> Wanted:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
-        wished = prompt.wishes.temporary
-        kept = not (self.settings.history_disabled if wished is None else wished)
+        kept = not is_temporary(prompt, self.settings)
         check = partial(check_prompt, prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
         await asyncio.to_thread(check) if is_large else check()
         if prompt.has_marks:

@@ -111,8 +111,10 @@ class LiveTurn:
 
     @property
     def reads_on(self) -> bool:
-        """Whether all it needs is its response's next chunk, however long that takes: nearly always."""
-        return self.answer.follow is None and not self.reopened and not self.answer.seems_whole
+        """Whether all it needs is its response's next chunk, however long that takes: nearly always. A forgetful turn
+        needs upstream told as soon as its chat has a name."""
+        plain = not self.reopened and not self.forgetful
+        return plain and self.answer.follow is None and not self.answer.seems_whole
 
     def receive(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes (`b""` is the end)."""
@@ -170,13 +172,7 @@ class LiveTurn:
     def _leave(self) -> None:
         if (limits := self.answer.observed.limits) is not None:
             self.lease.note_quotas(limits)
-        match self._last:
-            case Finished():
-                self.lease.succeeded()
-            case Failed(error=error):
-                self.lease.failed(error, self._now())
-            case _:
-                self.lease.left()
+        end_lease(self.lease, self._last, self._now())
 
 
 class Turns:
@@ -301,8 +297,7 @@ class Turns:
     def _temporary(self, prompt: Prompt, lease: AccountLease) -> tuple[bool, bool]:
         """(whether the chat is a temporary one, whether it is kept for this turn alone). Raises RequestError where the
         model works in kept chats only, and none may be made."""
-        wished = prompt.wishes.temporary
-        if not (self._settings.history_disabled if wished is None else wished):
+        if not is_temporary(prompt, self._settings):
             return False, False
         needs_kept = works(lease.slug) or "research" in prompt.wishes.hints
         if self._settings.kept_for_handoff and (needs_kept or hands_over(lease.slug)):
@@ -424,11 +419,12 @@ class Turns:
 
     def _clear_up(self, live: LiveTurn) -> None:
         """Tell upstream what is left to tell of a turn that is let go of, while nobody waits for it."""
-        if live.answer.conversation_id is None or not (live.answer.is_elsewhere or live.passing):
-            return
         upstream, id = live.route.upstream, live.answer.conversation_id
-        told = [stop(upstream, id)] if live.answer.is_elsewhere else []
-        self._soon(self._tell(live, *told, *([delete(upstream, id)] if live.passing else [])))
+        if id is None:
+            return
+        left = ((stop, live.answer.is_elsewhere), (keep_out_of_memory, live.forgetful), (delete, live.passing))
+        if told := [tell(upstream, id) for tell, applies in left if applies]:
+            self._soon(self._tell(live, *told))
 
     def _soon(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(telling)
@@ -449,6 +445,23 @@ class Turns:
         moment = self._calls.moment(lease.identity)
         handshake = open_turn(route.upstream, conversation, self._calls.options, moment)
         return await self._calls.driver.run(handshake, route.connection)
+
+
+def is_temporary(prompt: Prompt, settings: Settings) -> bool:
+    """Whether a temporary chat is wanted: by the client, or else by the operator."""
+    wished = prompt.wishes.temporary
+    return settings.history_disabled if wished is None else wished
+
+
+def end_lease(lease: AccountLease, last: Event | None, now: float) -> None:
+    """Give an account back, with how its turn ended by the `last` event of it. `now` is in seconds since 1970."""
+    match last:
+        case Finished():
+            lease.succeeded()
+        case Failed(error=error):
+            lease.failed(error, now)
+        case _:
+            lease.left()
 
 
 async def _check_taken(response: Response, call: OpeningCall) -> None:

@@ -206,6 +206,7 @@ async def _streamed(
         return call.exchange.cut_off(error) if call.exchange is not None else call.api.break_off(error)
 
     def finish() -> None:
+        opening.cancel()  # where the client left before `run` looked at it; else it is done, and this does nothing
         call.first_byte = stream.first_byte
         call.end()
 

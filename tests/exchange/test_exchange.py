@@ -12,7 +12,7 @@ from shim.exchange import Exchange
 from shim.exchange.choice import Choice
 from shim.protocol.events import Failed, FileRef, Finished, Picture
 from shim.standin import make_access_token
-from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, delta, snapshot
+from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, delta, message, snapshot
 
 ANSWER = (V1, added(), append("Hello"), append(" there."), ENDED, DONE)
 TAKEN = V1 + added("Hel")
@@ -408,3 +408,35 @@ async def test_a_stranger_who_leaves_while_upstream_is_asked_is_forgotten(open_h
         meeting.cancel()
         await asyncio.wait({meeting})
         assert len(leases.guests) == 0
+
+
+KEPT = {"temporary": False, "memory": False}
+PATCHED = "/backend-api/conversation/c1"
+
+
+@pytest.mark.parametrize("named_late", [False, True])
+async def test_a_chat_that_is_to_be_forgotten_is_told_of_as_soon_as_it_has_a_name(
+    open_house: Any, said: Any, named_late: bool
+) -> None:
+    opening = (
+        (V1, delta({"message": message("Hel"), "error": None}, p="", o="add", c=0)) if named_late else (V1, added())
+    )
+    async with open_house() as house:
+        house.upstream.will_say(
+            said(*opening, added("Hello", c=1), ENDED, DONE), said(b"{}", content_type="application/json")
+        )
+        exchange = await house.open(stream=True, chatgpt=KEPT)
+        await streamed(exchange)
+        await house.gateway.turns.settled()
+        assert [path for path, _ in house.upstream.asked].count(PATCHED) == 1
+
+
+async def test_a_pushed_chat_that_is_to_be_forgotten_is_told_of_at_its_end(open_house: Any, said: Any) -> None:
+    async with open_house() as house:
+        house.upstream.will_say(said(b"{}", content_type="application/json"))
+        exchange = await house.adopt(stream=True, chatgpt=KEPT)
+        for piece in (*ANSWER, b""):
+            exchange.receive(piece)
+        exchange.close()
+        await house.gateway.turns.settled()
+        assert [path for path, _ in house.upstream.asked] == [PATCHED]

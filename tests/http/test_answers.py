@@ -1,13 +1,17 @@
 """A stream's end: what gives its bytes is ended and its finish called, whatever the client did."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from litestar import Request
 
+from shim.apis.chat import CHAT
 from shim.http import responses
-from shim.http.presence import ClientGoneError, while_present
+from shim.http.answering import ApiCall, _streamed
+from shim.http.presence import ClientGoneError, Presence, while_present
 from shim.http.responses import KEEP_ALIVE, EventStream, request_id
+from shim.settings import Settings
 
 BOUNDS = {"longest": 60.0, "break_off": lambda error: f"<{error.code}>".encode()}
 
@@ -190,3 +194,30 @@ async def test_cancelling_the_handler_cancels_the_work():
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(cancelled.wait(), 1)
+
+
+async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head():
+    given_up, stuck = asyncio.Event(), asyncio.Event()
+
+    async def opening(_asked):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            given_up.set()
+
+    async def send(_message):
+        stuck.set()
+        await asyncio.sleep(60)
+
+    gateway = SimpleNamespace(settings=Settings(early_head=0.01), open=opening)
+    call = ApiCall(gateway, CHAT, id="req_1", headers={}, address="http://localhost")
+    client = request()
+    with Presence(client.receive) as presence:
+        presence.keep()
+        stream = await _streamed(client, call, None, presence)
+    sending = asyncio.ensure_future(stream.send_body(send, client.receive))
+    async with asyncio.timeout(5):
+        await stuck.wait()
+        sending.cancel()
+        await asyncio.wait({sending})
+        await given_up.wait()

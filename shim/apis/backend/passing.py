@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Callable
 from shim.accounts.leases import AccountLease
 from shim.apis.backend.table import broken_off
 from shim.errors import GatewayError
+from shim.exchange.turns import end_lease
 from shim.protocol.answer.machine import Answer
-from shim.protocol.events import Event, Failed, Finished
+from shim.protocol.events import Event
 from shim.protocol.owners import Namer
 from shim.transport.base import Response
 
@@ -95,13 +96,7 @@ class Watch:
 
     def leave(self) -> None:
         """Give the lease back, with how the turn ended."""
-        match self._last:
-            case Finished():
-                self._lease.succeeded()
-            case Failed(error=error):
-                self._lease.failed(error, self._now())
-            case _:
-                self._lease.left()
+        end_lease(self._lease, self._last, self._now())
 
     def _note(self, events: list[Event]) -> None:
         if events:

@@ -10,8 +10,7 @@ from shim.errors import Field, GatewayError
 from shim.protocol.api import AnswerInfo, Asked, LinkTo
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.filter import Filter
-from shim.protocol.shaping.markdown import Markdown
-from shim.protocol.shaping.pipeline import FilterDependencies, filters_for
+from shim.protocol.shaping.pipeline import FilterDependencies, markdown_filters
 
 
 class MessagesApi:
@@ -30,7 +29,7 @@ class MessagesApi:
 
     def filters(self, prompt: Prompt, needs: FilterDependencies, link: LinkTo) -> list[Filter]:
         """One Markdown text first, for blocks have nothing else to put code and pictures in."""
-        return [Markdown(link), *filters_for(prompt, needs)]
+        return markdown_filters(prompt, needs, link)
 
     def stream(self, answer: AnswerInfo, options: MessageOptions) -> MessageWriter:
         """Events of a message."""

@@ -2,8 +2,8 @@
 
     stop sequences ──> token limit ──> tool calls ──> JSON ──> writer
 
-Rule: a prompt that asks for nothing of it has no filters, and pays nothing. What an API puts before them (Markdown for
-those whose answer is one text) is the API's own.
+Rule: a prompt that asks for nothing of it has no filters, and pays nothing. What an API puts before them is the API's
+own; for those whose answer is one text it is Markdown (`markdown_filters`).
 """
 
 from collections.abc import Callable
@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
+from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.call_blocks import Marks
 from shim.protocol.shaping.filter import Filter
 from shim.protocol.shaping.json_answer import JsonText
+from shim.protocol.shaping.markdown import Markdown
 from shim.protocol.shaping.stop import StopSequences
 from shim.protocol.shaping.token_limit import Count, Cut, TokenLimit
 from shim.protocol.shaping.tool_calls import ToolCalls
@@ -27,6 +29,11 @@ class FilterDependencies(msgspec.Struct, frozen=True):
     cut: Cut
     new_id: Callable[[], str]
     validate: Callable[[dict[str, Any], Any], str | None]
+
+
+def markdown_filters(prompt: Prompt, needs: FilterDependencies, link: Callable[[FileRef], str]) -> list[Filter]:
+    """The same for an API whose answer is one text: code, pictures and citations become Markdown first."""
+    return [Markdown(link), *filters_for(prompt, needs)]
 
 
 def filters_for(prompt: Prompt, needs: FilterDependencies) -> list[Filter]:
