@@ -418,17 +418,23 @@ PATCHED = "/backend-api/conversation/c1"
 async def test_a_chat_that_is_to_be_forgotten_is_told_of_as_soon_as_it_has_a_name(
     open_house: Any, said: Any, named_late: bool
 ) -> None:
-    opening = (
-        (V1, delta({"message": message("Hel"), "error": None}, p="", o="add", c=0)) if named_late else (V1, added())
-    )
+    unnamed = delta({"message": message("Hel"), "error": None}, p="", o="add", c=0)
+    pieces = (V1, unnamed if named_late else added("Hel"), added("Hello", c=1), append(" there"), append(" again"))
+    told: list[bool] = []
     async with open_house() as house:
-        house.upstream.will_say(
-            said(*opening, added("Hello", c=1), ENDED, DONE), said(b"{}", content_type="application/json")
-        )
+        house.upstream.will_say(said(*pieces, ENDED, DONE), said(b"{}", content_type="application/json"))
         exchange = await house.open(stream=True, chatgpt=KEPT)
-        await streamed(exchange)
+
+        async def send(_data: bytes) -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            told.append(PATCHED in [path for path, _ in house.upstream.asked])
+
+        await exchange.run(send)
+        exchange.close()
         await house.gateway.turns.settled()
         assert [path for path, _ in house.upstream.asked].count(PATCHED) == 1
+        assert told[-1], "before the answer's end"
 
 
 async def test_a_pushed_chat_that_is_to_be_forgotten_is_told_of_at_its_end(open_house: Any, said: Any) -> None:
