@@ -4,16 +4,15 @@ It is not the accounts' file: notes come and go by the thousand and may be lost,
 notes file that is damaged can simply be removed. Every call runs in the store's one thread, in the order it was made.
 """
 
-import asyncio
 import os
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from shim.databases.own_thread import OwnThread
 from shim.databases.sqlite import complaint, connect, transaction
 from shim.notes.base import Note, NotesError
 
@@ -50,15 +49,10 @@ class SqliteNotes:
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
         self._path = Path(data_dir) / FILE
-        self._file = _NotesFile(self._path)
-        self._thread: ThreadPoolExecutor | None = None
+        self._file: OwnThread[_NotesFile] = OwnThread(_NotesFile(self._path), "notes")
 
     async def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            closing = thread.submit(self._file.close)
-            thread.shutdown(wait=False)  # after what was asked before
-            await asyncio.wrap_future(closing)
+        await self._file.close()
 
     async def put(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> None:
         await self._run(_NotesFile.write, shelf, key, value, seconds, most, replace=True)
@@ -76,15 +70,12 @@ class SqliteNotes:
         return await self._run(_NotesFile.page, shelf, prefix, after, limit, backwards=backwards)
 
     async def _run(self, step: "Callable[Concatenate[_NotesFile, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._thread is None:
-            # One thread, because a connection belongs to the thread that made it.
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="notes")
-        work = partial(step, self._file, *args, **kwargs)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await self._file.run(step, *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
             # A file that was damaged may have been moved away meanwhile: the next call opens what is there then.
-            self._thread.submit(self._file.close)
+            with suppress(sqlite3.Error):
+                await self._file.run(_NotesFile.close)
             raise NotesError(f"{self._path} {complaint(error)}") from None  # its text may quote a note
 
 

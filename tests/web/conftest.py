@@ -4,26 +4,16 @@ Rule: whatever a test does, nothing may be asked of another origin, and the brow
 """
 
 import re
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests import browser
+
 # What Chromium says by itself of an HTTP error or of a server that is away.
 FAILED_LOAD = re.compile(r"Failed to load resource: ")
 # What it says of markup that a policy keeps from running, even in a document that is only parsed.
@@ -90,12 +80,8 @@ def watched(context: BrowserContext, page: Page) -> Chat:
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on PATH (Debian: apt install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        await browser.close()
+    async with browser.chromium() as started:
+        yield started
 
 
 @pytest.fixture

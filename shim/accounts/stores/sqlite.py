@@ -8,15 +8,12 @@ Rules:
   Claims, locks and uses may be lost with the power, so they do without the wait for the disk.
 """
 
-import asyncio
 import os
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -28,6 +25,7 @@ from shim.accounts.stores.records import (
     encode_condition,
 )
 from shim.accounts.stores.sealing import Sealing
+from shim.databases.own_thread import OwnThread
 from shim.databases.sqlite import complaint, connect, transaction
 
 KEPT_CHANGES = 10_000
@@ -77,12 +75,11 @@ class SqliteStore:
         self, data_dir: str | os.PathLike[str], sealing: Sealing | None = None, *, name: str = "accounts"
     ) -> None:
         self._path = Path(data_dir) / f"{name}.sqlite3"
-        self._file = _File(self._path, sealing or Sealing())
-        self._thread: ThreadPoolExecutor | None = None
+        self._file: OwnThread[_File] = OwnThread(_File(self._path, sealing or Sealing()), "accounts-store")
 
     async def open(self) -> None:
         await self.close()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="accounts-store")
+        self._file.open()
         try:
             await self._run(_File.open)
         except BaseException:
@@ -90,11 +87,7 @@ class SqliteStore:
             raise
 
     async def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            closing = thread.submit(self._file.close)
-            thread.shutdown(wait=False)  # after what was asked before
-            await asyncio.wrap_future(closing)
+        await self._file.close()
 
     async def load(self) -> list[Row]:
         return await self._run(_File.load)
@@ -136,11 +129,10 @@ class SqliteStore:
         await self._run(_File.unlock, name, holder)
 
     async def _run(self, step: "Callable[Concatenate[_File, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._thread is None:
+        if not self._file.is_open:
             raise StoreError(f"{self._path} is not open")
-        work = partial(step, self._file, *args, **kwargs)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await self._file.run(step, *args, **kwargs)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{self._path} {complaint(error)}") from None  # its text may quote a row
 

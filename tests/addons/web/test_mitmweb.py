@@ -5,28 +5,23 @@ SCREENSHOTS=docs/screenshots .venv-dev/bin/python -m pytest tests/addons/web
 """
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+from tests.browser import chromium
+
 QUESTION = "[[script=reasoning]] Why is the sea salt?"
 MOST_BYTES = 250_000
 
 
 @pytest.fixture
 async def page():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on PATH (Debian: apt install chromium)")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    async with chromium() as browser:
         page = await browser.new_page(viewport={"width": 1400, "height": 1180})
         page.set_default_timeout(20_000)
         yield page
-        await browser.close()
 
 
 @pytest.fixture

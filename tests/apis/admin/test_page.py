@@ -3,31 +3,18 @@
 import asyncio
 import json
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from shim.accounts.states import Limited, Refused
 from shim.apis.admin.door import COOKIE
 from shim.standin import make_access_token
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on PATH (Debian: apt install chromium)")
+from tests.browser import chromium
 
 
 class Watch:
@@ -54,8 +41,7 @@ class Watch:
 @pytest.fixture
 async def browse() -> AsyncIterator[Callable[..., object]]:
     """`async with browse(site, **options of a context) as (page, watch)`."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    async with chromium() as browser:
 
         @asynccontextmanager
         async def open_page(site, **options):
@@ -68,7 +54,6 @@ async def browse() -> AsyncIterator[Callable[..., object]]:
             await context.close()
 
         yield open_page
-        await browser.close()
 
 
 async def log_in(page: Page, key: str) -> None:
