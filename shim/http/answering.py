@@ -160,11 +160,8 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
         call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
         return ASGIResponse(body=refusal, status_code=status, headers=refusal_headers)
-    except Exception:
-        call.end(unforeseen())
-        raise
-    except BaseException:
-        call.end()
+    except BaseException as error:
+        call.end(unforeseen() if isinstance(error, Exception) else None)
         raise
     call.end()
     return json_answer(request, whole, headers=call.answer_headers())
