@@ -20,12 +20,14 @@ from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
-from shim.exchange.turns import LiveTurn, PreparedTurn, Wanted, is_event_stream, is_temporary
+from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
+from shim.exchange.turns import is_temporary
 from shim.http.answering import ApiCall
 from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.prompt import Prompt
+from shim.protocol.turn.handshake import is_event_stream
 from shim.settings import Settings
 from shim.transport.base import read_reply
 from shim.transport.codings import CodingError, Decoder, TooLargeError

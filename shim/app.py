@@ -10,6 +10,7 @@ from litestar.di import Provide
 
 from shim import logs
 from shim.accounts.pool import AccountPool
+from shim.accounts.probing import AccountProber
 from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
 from shim.apis.backend.route import backend_routes
@@ -77,6 +78,9 @@ def create_app(
     async def provide_pool() -> AccountPool:
         return state["gateway"].leases.pool
 
+    async def provide_prober() -> AccountProber:
+        return AccountProber(state["gateway"].leases, state["gateway"].clock.now)
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with nullcontext(gateway) if gateway else open_gateway(settings, transport, clock) as opened:
@@ -86,19 +90,27 @@ def create_app(
         logs.flush()
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
+    # Off by default: an open gateway on loopback would let any web page read chats.
+    cors = CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
+    )
+    pages = [page_router()] if settings.enable_gateway else []
     described = openapi_route(
         OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
     )
-    routes = [*_ROUTES, described, admin_router(settings), *_pages(settings), *relayed]
+    routes = [*_ROUTES, described, admin_router(settings), *pages, *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={
             "gateway": Provide(provide_gateway, use_cache=True),
             "pool": Provide(provide_pool, use_cache=True),
+            "prober": Provide(provide_prober, use_cache=True),
         },
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
-        cors_config=_cors(settings),
+        cors_config=cors if settings.cors_origins else None,
         openapi_config=None,
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
@@ -116,18 +128,3 @@ def from_environment() -> Litestar:
     logs.configure_logs(settings.log_level, settings.log_format)
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
-
-
-def _pages(settings: Settings) -> list[Router]:
-    return [page_router()] if settings.enable_gateway else []
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    """Off by default: an open gateway on loopback would let any web page read chats."""
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_headers=["*"],
-        expose_headers=["x-request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
-    )

@@ -132,7 +132,7 @@ class Leases:
     ) -> None:
         self.pool = pool
         self.guests = guests
-        self._fetch = fetch
+        self.fetch = fetch
         self._installation = installation
         self._nobody = identity_of(None, installation)
         self._clock = clock
@@ -289,7 +289,7 @@ class Leases:
         # An upstream that takes nothing but conversations has no list to ask for: any model is tried there.
         if self._conversation_only:
             return FetchedModels(Catalog(), int(self._clock()), 0.0)
-        return await self._lists.get(list_key(identity), lambda: self._fetch(identity))
+        return await self._lists.get(list_key(identity), lambda: self.fetch(identity))
 
     async def meet(self, caller: Caller) -> bool:
         """Find out whether upstream accepts a caller's own credential, before anything is done for them; False where it
@@ -325,7 +325,7 @@ class Leases:
             try:
                 good = await self.guests.beside(id) or account
                 identity = identity_of(good, self._installation)
-                listed = await self._lists.get(list_key(identity), lambda: self._fetch(identity, _STRANGERS))
+                listed = await self._lists.get(list_key(identity), lambda: self.fetch(identity, _STRANGERS))
             except GatewayError:
                 if known is None:
                     await self.guests.dismiss(id)

@@ -12,16 +12,27 @@ from arkose import ArkoseClient
 from pow import Solver
 from shim import tokenizer
 from shim.accounts.installation import installation_id, link_secret
+from shim.accounts.leases import Leases
 from shim.accounts.opening import GUESTS, open_pool
+from shim.accounts.pool import AccountPool
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
+from shim.exchange.calls import Calls
 from shim.exchange.clock import Clock
+from shim.exchange.continuations import Continuations
 from shim.exchange.gateway import Gateway
+from shim.exchange.links import Links
+from shim.exchange.sockets import Sockets
+from shim.exchange.turns import Turns
+from shim.files import Files
 from shim.notes import Notes, open_notes
+from shim.protocol.shaping.pipeline import FilterDependencies
+from shim.schemas import validate
 from shim.settings import Settings
-from shim.transport import Deadlines, Transport
+from shim.transport import ConnectionKey, Deadlines, Transport
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
+from shim.transport.websocket import CurlWebSocket, FrameSocket
 
 _TEN_YEARS = 10 * 366 * 86400.0  # seconds
 
@@ -32,7 +43,13 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """A gateway while the block runs. `transport` takes the place of the network, `clock` that of time and ids."""
     clock = clock or Clock()
-    network = CurlTransport(_deadlines(settings), ca_file=settings.ca_file or None)
+    deadlines = Deadlines(
+        connect=settings.connect_timeout,
+        first_byte=settings.first_byte_timeout,
+        idle=settings.idle_timeout,
+        total=settings.total_timeout,
+    )
+    network = CurlTransport(deadlines, ca_file=settings.ca_file or None)
     solver = Solver(workers=settings.pow_workers)
     arkose = ArkoseClient(settings.arkose_token_url or None, timeout=settings.arkose_timeout)
     # In a thread, so that a worker serves 0.2 s sooner; who has something to count before it is there waits for it.
@@ -44,17 +61,8 @@ async def open_gateway(
             open_pool(settings, driver, name=GUESTS) as guests,
             open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
         ):
-            installation = installation_id(Path(settings.data_dir))
-            gateway = Gateway(
-                settings,
-                driver,
-                pool=pool,
-                guests=guests,
-                installation=installation,
-                clock=clock,
-                notes=notes,
-                link_secret=await _link_secret(settings, notes),
-            )
+            secret = await _link_secret(settings, notes)
+            gateway = _gateway(settings, clock, driver, pool=pool, guests=guests, notes=notes, links=Links(secret))
             yield gateway
             await gateway.turns.settled()
     finally:
@@ -62,6 +70,51 @@ async def open_gateway(
         await solver.close()
         await arkose.close()
         await network.close()
+
+
+def _gateway(
+    settings: Settings,
+    clock: Clock,
+    driver: Driver,
+    *,
+    pool: AccountPool,
+    guests: AccountPool,
+    notes: Notes,
+    links: Links,
+) -> Gateway:
+    calls = Calls(settings, driver, clock)
+    leases = Leases(
+        pool,
+        guests,
+        fetch=calls.models,
+        installation=installation_id(Path(settings.data_dir)),
+        clock=clock.now,
+        default_model=settings.default_model or None,
+        conversation_only=settings.conversation_only,
+    )
+
+    async def open_socket(url: str, headers: dict[str, str], connection: ConnectionKey) -> FrameSocket:
+        return await CurlWebSocket.open(
+            url,
+            headers,
+            proxy=connection.proxy,
+            ca_file=settings.ca_file or None,
+            connect_timeout=settings.connect_timeout,
+        )
+
+    files = Files(settings, driver, clock=clock.now)
+    turns = Turns(settings, calls, leases, files, clock=clock, sockets=Sockets(calls, open_socket))
+    return Gateway(
+        settings,
+        clock,
+        calls=calls,
+        leases=leases,
+        files=files,
+        turns=turns,
+        continuations=Continuations(settings, leases, turns, notes),
+        links=links,
+        filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
+    )
 
 
 async def _link_secret(settings: Settings, notes: Notes) -> str:
@@ -80,12 +133,3 @@ def replay_of(settings: Settings) -> Transport | None:
     if not settings.replay:
         return None
     return ReplayTransport(*(cassette for _, cassette in load_cassettes(Path(settings.replay))), paced=True)
-
-
-def _deadlines(settings: Settings) -> Deadlines:
-    return Deadlines(
-        connect=settings.connect_timeout,
-        first_byte=settings.first_byte_timeout,
-        idle=settings.idle_timeout,
-        total=settings.total_timeout,
-    )

@@ -14,10 +14,12 @@ from shim.accounts.leases import list_key
 from shim.accounts.outcomes import Rest, policy_of
 from shim.errors import UpstreamError
 from shim.exchange.clock import Clock
+from shim.protocol.catalog import Catalog
 from shim.protocol.commands import Handshake, HttpRequest
 from shim.protocol.events import FileRef
 from shim.protocol.turn.downloads import locate
 from shim.protocol.turn.handshake import HandshakeOptions, Moment
+from shim.protocol.turn.model_list import list_models
 from shim.protocol.upstream import Identity, Upstream
 from shim.settings import Settings
 from shim.transport.base import ConnectionKey, Response
@@ -81,6 +83,10 @@ class Calls:
         except UpstreamError as error:
             self.failed(error, route)
             raise
+
+    async def models(self, identity: Identity, lane: str | None = None) -> Catalog:
+        """The models that an identity has. Raises GatewayError."""
+        return await self.run(identity, list_models, lane)
 
     async def send(self, request: HttpRequest, route: Route) -> Response:
         """Make one call and wait for the head of its answer. Raises GatewayError."""

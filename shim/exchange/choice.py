@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from shim.errors import GatewayError, UpstreamError
-from shim.exchange.turns import LiveTurn
+from shim.exchange.live_turn import LiveTurn
 from shim.protocol.answer.follow_up import FollowUp
 from shim.protocol.events import Citation, Delta, Event, Failed, FileRef, Finished, Picture, Unusable
 from shim.protocol.shaping.filter import Filter

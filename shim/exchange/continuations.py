@@ -23,7 +23,8 @@ from shim.accounts.leases import Leases, is_shortage
 from shim.accounts.outcomes import may_retry
 from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice
-from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.exchange.live_turn import LiveTurn, Wanted
+from shim.exchange.turns import Turns
 from shim.notes import Notes, NotesError, Shelf
 from shim.protocol.api import AnswerPlace
 from shim.protocol.prompt import Call, PromptMessage, Text
@@ -143,7 +144,10 @@ class Continuations:
         prompt = wanted.prompt
         if not self._enabled or prompt.limits.choices != 1 or prompt.continues:
             return None
-        return KnownChat(self, wanted, History(prompt, self._scope(wanted.caller), _sha256))
+        # Everybody with a key shares the pool, and so its conversations; an own account is its owner's alone.
+        own = wanted.caller.own
+        scope = "pool" if own is None else f"own {own_account(own, self.turns.now()).id}"
+        return KnownChat(self, wanted, History(prompt, scope, lambda data: hashlib.sha256(data).digest()))
 
     def is_free(self, caller: Caller, owner: str | None) -> bool:
         """Whether the owner of a conversation (None: nobody in particular) could take the turn without waiting for the
@@ -155,10 +159,6 @@ class Continuations:
         view = self._pool.view(owner)
         return view is not None and view.active < self._limit
 
-    def _scope(self, caller: Caller) -> str:
-        """Everybody with a key shares the pool, and so its conversations; an own account is its owner's alone."""
-        return "pool" if caller.own is None else f"own {own_account(caller.own, self.turns.now()).id}"
-
 
 def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     """Whether all of the history, as a new conversation, may fare better than the rest of it did. All these say that
@@ -166,10 +166,6 @@ def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:
     if isinstance(error, RequestError):
         return error.about is not About.CONTENT  # a fault of what was asked, wherever it is asked
     return caller.own is None and (is_shortage(error) or may_retry(error, sent=True))
-
-
-def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 _encode = msgspec.json.Encoder().encode

@@ -20,8 +20,9 @@ from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
+from shim.exchange.live_turn import Wanted
+from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
-from shim.exchange.turns import Attempted, Wanted
 from shim.protocol.api import AnsweredBy, AnswerPlace, Api, Asked, Writer
 from shim.protocol.counting.usage import Usage, answer_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef

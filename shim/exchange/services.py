@@ -8,7 +8,8 @@ from shim.errors import GatewayError, UpstreamError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.links import Links
-from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.exchange.live_turn import LiveTurn, Wanted
+from shim.exchange.turns import Turns
 from shim.protocol.events import Event, FileRef, Unusable
 from shim.protocol.prompt import Continues, PromptMessage, Text
 from shim.transport.base import read_reply

@@ -10,34 +10,31 @@ the client is gone.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import UNSET
 
-from shim.accounts.credentials import Caller
 from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
-from shim.exchange.next_account import next_lease
+from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
+from shim.exchange.next_account import AccountLoop
 from shim.exchange.sockets import Sockets
-from shim.files import Files, Gathered
+from shim.files import Files
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
-from shim.protocol.api import AnsweredBy, AnswerPlace
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest
-from shim.protocol.counting.usage import Count, prompt_tokens
-from shim.protocol.events import Event, Failed, Finished, Started
-from shim.protocol.models import answered_model, hands_over, works
-from shim.protocol.owners import named
+from shim.protocol.events import Event, Failed
+from shim.protocol.models import hands_over, works
 from shim.protocol.prompt import Prompt
 from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
-from shim.protocol.turn.conversation import Chosen, conversation_for, owner_of
-from shim.protocol.turn.handshake import OpeningCall, open_turn
+from shim.protocol.turn.conversation import Chosen, conversation_for
+from shim.protocol.turn.handshake import OpeningCall, is_event_stream, open_turn
 from shim.settings import Settings
 from shim.transport.base import MAX_REPLY_BYTES, Response, read_reply
 
@@ -47,132 +44,6 @@ log = logging.getLogger("chat2api")
 # What may still follow an `end_turn` (a title, a verdict, [DONE]) follows at once. An upstream that hangs there would
 # keep a client waiting for IDLE_TIMEOUT with the whole answer in its hands.
 _AFTER_END_SECONDS = 3.0
-_EVENT_STREAM = "text/event-stream"
-
-
-class Attempted:
-    """What was tried for one client call, for its line in the log: how many turns, and the last one's account."""
-
-    def __init__(self) -> None:
-        self.tries = 0
-        self.account: str | None = None
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What a turn is opened for: the prompt as it goes up, its files, and who asks."""
-
-    prompt: Prompt
-    files: Gathered
-    caller: Caller
-    attempted: Attempted = msgspec.field(default_factory=Attempted)
-
-    def tokens(self, count: Count) -> int:
-        """The tokens of the prompt, with the functions it tells of and its pictures."""
-        prompt = self.prompt
-        return prompt_tokens(prompt.messages, count, functions=prompt.callable_functions, images=(self.files.tokens,))
-
-
-class PreparedTurn(msgspec.Struct, frozen=True):
-    """A turn whose call is ready to be sent: with whose account, over which route, and the conversation in it."""
-
-    lease: AccountLease
-    route: Route
-    conversation: Conversation
-    call: OpeningCall
-    passing: bool = False  # the chat is kept for this turn alone, and deleted afterwards
-    research: bool = False
-    forgetful: bool = False  # the kept chat is to stay out of the account's memory
-
-
-class LiveTurn:
-    """One turn upstream: whose account it uses, the response that is being read, and the machine that reads it. It does
-    no I/O of its own but to let go of the response."""
-
-    def __init__(
-        self,
-        prepared: PreparedTurn,
-        response: Response,
-        answer: Answer,
-        now: Callable[[], float],
-        clear_up: "Callable[[LiveTurn], None]",
-    ) -> None:
-        self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
-        self.model, self.slug = prepared.lease.model, prepared.lease.slug
-        self.passing, self.forgetful = prepared.passing, prepared.forgetful
-        self._clear_up = clear_up
-        self.response, self.answer = response, answer
-        self.first: list[Event] = []  # what came before the turn was handed over
-        self.opened_at = now()
-        self.whole_since: float | None = None  # when upstream said that the answer is complete, by `time.monotonic`
-        self.reopened = False  # whether `response` is not the first any more
-        self._now = now
-        self._last: Event | None = None
-        self._closed = False
-
-    @property
-    def reads_on(self) -> bool:
-        """Whether all it needs is its response's next chunk, however long that takes: nearly always. A forgetful turn
-        needs upstream told as soon as its chat has a name."""
-        plain = not self.reopened and not self.forgetful
-        return plain and self.answer.follow is None and not self.answer.seems_whole
-
-    def receive(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes (`b""` is the end)."""
-        return self.note(self.answer.receive(chunk))
-
-    def note(self, events: list[Event]) -> list[Event]:
-        """The same events, after what they say of the turn has been learnt."""
-        if events:
-            self.whole_since = None  # it was not all
-            if isinstance(first := events[0], Started):
-                self.slug = first.slug or self.slug
-                self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
-            self._last = events[-1]
-        return events
-
-    def answered_by(self) -> AnsweredBy:
-        """What really answers."""
-        observed, id = self.answer.observed, self.answer.conversation_id
-        effort = observed.effort or self.conversation.thinking_effort or None
-        return AnsweredBy(
-            observed.slug,
-            effort,
-            observed.switched,
-            named(id, self.lease.account_id) if id is not None and self.kept else None,
-        )
-
-    @property
-    def kept(self) -> bool:
-        """Whether upstream keeps the chat, so that it can be continued."""
-        return not (self.conversation.history_and_training_disabled or self.passing)
-
-    def place(self) -> AnswerPlace | None:
-        """Where the answer stands, as far as upstream has said; None where the chat is not kept."""
-        if not self.kept:
-            return None
-        conversation, message = self.answer.conversation_id, self.answer.message_id
-        if conversation is None or message is None:
-            return None
-        return AnswerPlace(named(conversation, self.lease.account_id), message)
-
-    def close(self) -> None:
-        """Let go of upstream, at once where the answer is still under way, else so that the connection lives on; and
-        then of the account, for upstream counts its turns. What goes on elsewhere is stopped. Closing again does
-        nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self._clear_up(self)
-        if self.answer.done:
-            self.response.release(self._leave)
-        else:
-            self.response.close()
-            self._leave()
-
-    def _leave(self) -> None:
-        if (limits := self.answer.observed.limits) is not None:
-            self.lease.note_quotas(limits)
-        end_lease(self.lease, self._last, self._now())
 
 
 class Turns:
@@ -183,6 +54,7 @@ class Turns:
     ) -> None:
         self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
+        self.accounts = AccountLoop(leases, calls, clock.now)
         self._aftermath: set[asyncio.Task[None]] = set()
 
     async def settled(self, seconds: float = 5.0) -> None:
@@ -199,25 +71,25 @@ class Turns:
         deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
         own = wanted.caller.own is not None
-        alone = own or not len(self._leases.pool) or owner_of(wanted.prompt) is not None
+        alone = own or not len(self._leases.pool) or wanted.seeker.owner is not None
         return Tries(self._settings.retry_times, until, alone=alone)
 
     async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveTurn:
-        """Begin a turn; it is at its head when this returns.
+        """Begin a turn; it is at its head when this returns. Raises GatewayError."""
 
-        Where it fails before upstream has taken the turn, another account is tried at once (or, where there is none,
-        the same way again after a pause), as long as there are `tries`. Raises GatewayError.
-        """
-        return await self._try(wanted, tries or self.tries(wanted), self._send)
+        async def attempt(lease: AccountLease, route: Route, made: Attempt) -> LiveTurn:
+            return await self._send(await self._prepared(wanted, lease, route), made)
+
+        return await self.accounts.run(wanted.seeker, tries or self.tries(wanted), attempt)
 
     async def prepare(self, wanted: Wanted, tries: Tries) -> PreparedTurn:
         """The same up to the call that opens the answer, which whoever asks for it makes. What comes of it goes to
         `adopt`, or to `instead`, or ends the lease. Raises GatewayError."""
 
-        async def ready(prepared: PreparedTurn, _attempt: Attempt) -> PreparedTurn:
-            return prepared
+        async def attempt(lease: AccountLease, route: Route, _made: Attempt) -> PreparedTurn:
+            return await self._prepared(wanted, lease, route)
 
-        return await self._try(wanted, tries, ready)
+        return await self.accounts.run(wanted.seeker, tries, attempt)
 
     def adopt(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
         """The answer to a prepared turn: upstream has taken it. It has not begun."""
@@ -229,13 +101,13 @@ class Turns:
     ) -> LiveTurn:
         """Another turn in the place of a prepared one that failed; at its head. Raises GatewayError, `error` where it
         was the last try, or where upstream had `accepted` the turn."""
-        self._blame(error, prepared.route)
-        self._note(error, prepared.lease, Attempt(sent=True, accepted=accepted), tries)
+        self.accounts.failed(error, prepared.lease, prepared.route, Attempt(sent=True, accepted=accepted), tries)
         return await self.open(wanted, tries)
 
     def gave_up(self, error: GatewayError, prepared: PreparedTurn) -> None:
         """A prepared turn failed, and nobody is there any more to tell."""
-        self._blame(error, prepared.route)
+        if isinstance(error, UpstreamError):
+            self._calls.failed(error, prepared.route)
         prepared.lease.failed(error, self.now())
 
     async def begin(self, live: LiveTurn) -> None:
@@ -244,38 +116,6 @@ class Turns:
             live.first = await self.advance(live)
         if isinstance(first := live.first[0], Failed):
             raise first.error
-
-    async def _try(self, wanted: Wanted, tries: Tries, finish: "Callable[[PreparedTurn, Attempt], Awaitable[T]]") -> T:
-        prompt = wanted.prompt
-        while True:
-            lease = await next_lease(
-                self._leases, wanted.caller, prompt.model, owner_of(prompt), tries=tries, now=self.now
-            )
-            attempt = Attempt()
-            wanted.attempted.tries += 1
-            wanted.attempted.account = lease.account_id
-            route = self._calls.route(lease.identity)
-            try:
-                return await finish(await self._prepared(wanted, lease, route), attempt)
-            except GatewayError as error:
-                self._blame(error, route)
-                self._note(error, lease, attempt, tries)
-            except BaseException:
-                lease.left()
-                raise
-
-    def _blame(self, error: GatewayError, route: Route) -> None:
-        if isinstance(error, UpstreamError):
-            self._calls.failed(error, route)
-
-    def _note(self, error: GatewayError, lease: AccountLease, attempt: Attempt, tries: Tries) -> None:
-        """An attempt failed. Raises `error` where it was the last one."""
-        if tries.asks_again(error, attempt, lease.account_id, self.now()):
-            lease.left()
-        else:
-            lease.failed(error, self.now())
-            tries.note(error, attempt, lease.account_id, self.now(), renewable=lease.renewable)
-        log.info("turn failed (%s), trying again", error.code)
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
         key = list_key(lease.identity)
@@ -315,14 +155,14 @@ class Turns:
         attempt.sent = True
         response = await self._calls.send(prepared.call.request, prepared.route)
         live = self._live(prepared, response)
-        try:
-            await _check_taken(response, prepared.call)
+        with ExitStack() as undo:  # where it fails; the lease is ended by whoever took it
+            undo.callback(response.close)
+            undo.callback(self._clear_up, live)
+            if not is_event_stream(response.status, response.headers):
+                raise prepared.call.refused(await _read_refusal(response))
             attempt.accepted = True
             await self.begin(live)
-        except BaseException:
-            self._clear_up(live)
-            live.response.close()  # the lease is ended by whoever took it
-            raise
+            undo.pop_all()
         self._calls.worked(prepared.route)
         return live
 
@@ -453,23 +293,6 @@ def is_temporary(prompt: Prompt, settings: Settings) -> bool:
     return settings.history_disabled if wished is None else wished
 
 
-def end_lease(lease: AccountLease, last: Event | None, now: float) -> None:
-    """Give an account back, with how its turn ended by the `last` event of it. `now` is in seconds since 1970."""
-    match last:
-        case Finished():
-            lease.succeeded()
-        case Failed(error=error):
-            lease.failed(error, now)
-        case _:
-            lease.left()
-
-
-async def _check_taken(response: Response, call: OpeningCall) -> None:
-    """Raises what the client gets as a status where upstream refused the turn."""
-    if not is_event_stream(response.status, response.headers):
-        raise call.refused(await _read_refusal(response))
-
-
 async def _read_refusal(response: Response) -> HttpReply:
     """What upstream said instead of answering. One that is too long to be read is told by its status."""
     status, headers = response.status, response.headers
@@ -480,8 +303,3 @@ async def _read_refusal(response: Response) -> HttpReply:
     finally:
         response.close()
     return HttpReply(status, headers, bytes(body) if len(body) <= MAX_REPLY_BYTES else b"")
-
-
-def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether upstream took the turn and answers it. Header names are lower case."""
-    return status == 200 and headers.get("content-type", "").lower().startswith(_EVENT_STREAM)

@@ -21,7 +21,7 @@ from shim.accounts.credentials import Caller
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
-from shim.exchange.turns import Attempted
+from shim.exchange.next_account import Attempted
 from shim.http.errors import unforeseen
 from shim.http.presence import Presence
 from shim.http.responses import LOGGED, EventStream, json_answer, read_body, request_id

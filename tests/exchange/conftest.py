@@ -94,6 +94,8 @@ class NoProofs:
 class House:
     """A gateway, its upstream, and how a client asks."""
 
+    key = KEY
+
     def __init__(self, gateway: Gateway, upstream: Listed) -> None:
         self.gateway, self.upstream = gateway, upstream
 

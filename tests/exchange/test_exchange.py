@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from shim.apis.backend.relay import Client, Relay, SaidNoError
+from shim.apis.backend.table import BackendRequest, row_for
 from shim.errors import GatewayError, Sent
 from shim.exchange import Exchange
 from shim.exchange.choice import Choice
+from shim.exchange.next_account import Attempted
 from shim.protocol.events import Failed, FileRef, Finished, Picture
 from shim.standin import make_access_token
 from tests.upstream_says import DONE, ENDED, V1, added, append, bytewise, delta, message, snapshot
@@ -400,7 +403,7 @@ async def test_a_stranger_who_leaves_while_upstream_is_asked_is_forgotten(open_h
             asked.set()
             await asyncio.sleep(60)
 
-        monkeypatch.setattr(leases, "_fetch", never)
+        monkeypatch.setattr(leases, "fetch", never)
         stranger = house.gateway.caller(f"Bearer {make_access_token('a stranger', 'plus')}")
         meeting = asyncio.ensure_future(leases.meet(stranger))
         async with asyncio.timeout(5):
@@ -446,3 +449,46 @@ async def test_a_pushed_chat_that_is_to_be_forgotten_is_told_of_at_its_end(open_
         exchange.close()
         await house.gateway.turns.settled()
         assert [path for path, _ in house.upstream.asked] == [PATCHED]
+
+
+def relayed(house: Any, attempted: Attempted) -> Any:
+    """A turn of the web backend's own API, which the gateway passes on."""
+    body = json.dumps(
+        {
+            "action": "next",
+            "model": "auto",
+            "messages": [{"author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Hi"]}}],
+        }
+    ).encode()
+    row = row_for("POST", "conversation")
+    assert row is not None
+    client = Client(house.gateway.caller(f"Bearer {house.key}"), "device", "http://gateway.test")
+    return Relay(house.gateway).open(
+        BackendRequest(row, "conversation", "", {"content-type": "application/json"}, body), client, attempted
+    )
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_relayed_turn_is_tried_as_every_other(open_house: Any, said: Any) -> None:
+    """An edge that says wait is asked once more by the same account."""
+    async with open_house(accounts=3) as house:
+        house.upstream.will_say(said(PAGE, status=403, content_type="text/html"), said(*ANSWER))
+        attempted = Attempted()
+        relaying = await relayed(house, attempted)
+        body = b"".join([piece async for piece in relaying.pieces()])
+        assert b'"v":"Hello"' in body.replace(b" ", b"")
+        assert body.endswith(DONE)
+        relaying.close()
+        first, second = house.conversations
+        assert first == second
+        assert attempted.tries == 2
+        assert [view.state.value for view in house.gateway.leases.pool.page()] == ["ready"] * 3
+
+
+async def test_the_last_no_to_a_relayed_turn_is_passed_on_whatever_was_tried_before(open_house: Any, said: Any) -> None:
+    async with open_house(accounts=2) as house:
+        house.upstream.will_say(*(said.refusal(403, "Your workspace forbids this") for _ in range(2)))
+        with pytest.raises(SaidNoError) as caught:
+            await relayed(house, Attempted())
+        assert json.loads(caught.value.reply.body) == {"detail": "Your workspace forbids this"}
+        assert len({*house.conversations}) == 2

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shim.exchange import Exchange
-from shim.exchange.turns import LiveTurn
+from shim.exchange.live_turn import LiveTurn
 from shim.protocol.answer.machine import Answer
 from tests.faults.faulty import EVERY_TRY, FAULTS, GOOD, FaultyUpstream, good
 from tests.servers import free_port

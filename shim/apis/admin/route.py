@@ -102,7 +102,7 @@ class Uploaded(msgspec.Struct, frozen=True):
 
 
 def admin_router(settings: Settings, door: Door | None = None) -> Router:
-    """Everything below `/tokens`. Its handlers need the dependencies `pool` and `gateway` (a Prober)."""
+    """Everything below `/tokens`. Its handlers need the dependencies `pool` and `prober`."""
     door = door or Door(settings)
     place, origin, private_guard = (_shared(guard) for guard in (door.guard_place, door.guard_origin, door.guard))
     # The page itself is open to a bookmark and to who is not logged in yet; logging in is for our own pages alone.
@@ -272,9 +272,9 @@ async def reset(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -
 
 
 @post("/api/accounts/{account_id:str}/probe", status_code=200)
-async def probe(request: AnyRequest, gateway: TheProber, account_id: FromPath[str]) -> ASGIResponse:
+async def probe(request: AnyRequest, prober: TheProber, account_id: FromPath[str]) -> ASGIResponse:
     """Ask upstream now for the state of one account."""
-    return _account(request, await gateway.probe(account_id))
+    return _account(request, await prober.probe(account_id))
 
 
 _PRIVATE = (

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from shim.accounts.leases import AccountLease
 from shim.apis.backend.table import broken_off
 from shim.errors import GatewayError
-from shim.exchange.turns import end_lease
+from shim.exchange.live_turn import end_lease
 from shim.protocol.answer.machine import Answer
 from shim.protocol.events import Event
 from shim.protocol.owners import Namer
@@ -25,7 +25,6 @@ class Relaying:
         self.status = response.status
         self.headers = headers
         self.failure: GatewayError | None = None
-        self.account: str | None = None  # as `tokens list` shows it
         self._response = response
         self._namer = namer
         self._watch = watch

@@ -8,8 +8,6 @@ passed on in its own bytes; only that a token of the pool is dead stays between 
 own credential is not what failed.
 """
 
-import logging
-
 import msgspec
 
 from shim.accounts.credentials import Caller
@@ -20,16 +18,13 @@ from shim.apis.backend.table import BackendRequest, Kind, Relayed, down, has_nam
 from shim.errors import About, CredentialError, GatewayError, LimitError, UpstreamError
 from shim.exchange import Gateway
 from shim.exchange.calls import Route
-from shim.exchange.next_account import next_lease
-from shim.exchange.turns import is_event_stream
+from shim.exchange.next_account import Attempted, Seeker
 from shim.http.downloads import is_length
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
 from shim.protocol.refusals import refusal_of
-from shim.protocol.turn.handshake import ConversationCall, open_call
+from shim.protocol.turn.handshake import ConversationCall, is_event_stream, open_call
 from shim.transport.base import Response, read_reply
-
-log = logging.getLogger("chat2api")
 
 _NOBODY = "No account of this gateway can serve this"
 _MODEL_LIMIT = "model_cap_exceeded"
@@ -38,9 +33,9 @@ _MODEL_LIMIT = "model_cap_exceeded"
 class SaidNoError(Exception):
     """Upstream's own refusal of a turn, to be passed on as it is."""
 
-    def __init__(self, reply: HttpReply) -> None:
+    def __init__(self, reply: HttpReply, error: GatewayError) -> None:
         super().__init__(f"upstream answered {reply.status}")
-        self.reply = reply
+        self.reply, self.error = reply, error
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -60,16 +55,18 @@ class Relay:
         self._leases = gateway.leases
         self._calls = gateway.calls
 
-    async def open(self, asked: BackendRequest, client: Client) -> Relaying:
-        """The answer to a call, at its head. Raises GatewayError, and SaidNoError for a turn that upstream refused."""
+    async def open(self, asked: BackendRequest, client: Client, attempted: Attempted) -> Relaying:
+        """The answer to a call, at its head; `attempted` learns with which account. Raises GatewayError, and
+        SaidNoError for a turn that upstream refused."""
         shared = client.caller.own is None and len(self._leases.pool) > 0
         wanted = read(asked, shared=shared)
         if asked.row.kind is Kind.TURN:
-            return await _Turn(self._gateway, wanted, client, shared=shared).open()
+            return await _Turn(self._gateway, wanted, client, shared=shared).open(attempted)
         # What is said of an account itself (who it is, its conversations) must not change with every call, so a device
         # keeps to one. For all else any account will do that the names in the call allow.
         pin = client.device if asked.row.kind in {Kind.PINNED, Kind.LISTING} else None
         account = await self._leases.call_on(client.caller, wanted.owner, pin=pin)
+        attempted.account = account.account_id
         route = self._calls.route(account.identity)
         bare = route.upstream.get(wanted.path)
         request = HttpRequest(wanted.row.method, bare.url, bare.headers | wanted.headers, wanted.body)
@@ -85,79 +82,44 @@ class Relay:
             account.failed(refusal, self._gateway.clock.now())
             raise refusal
         owner = account.account_id if shared else None
-        relaying = Relaying(response, *_towards(client, response, wanted, route, owner))
-        relaying.account = account.account_id
-        return relaying
+        return Relaying(response, *_towards(client, response, wanted, route, owner))
 
 
 class _Turn:
-    """One turn and its tries."""
+    """One turn, which the account loop tries."""
 
     def __init__(self, gateway: Gateway, wanted: Relayed, client: Client, *, shared: bool) -> None:
         self._gateway = gateway
         self._wanted = wanted
         self._client = client
         self._shared = shared
-        self._now = gateway.clock.now
         self._calls = gateway.calls
-        settings = gateway.settings
-        alone = not shared or wanted.owner is not None
-        self._tries = Tries(settings.retry_times, self._now() + settings.first_byte_timeout, alone=alone)
-        self._said_no: dict[GatewayError, SaidNoError] = {}
+        self._said_no: dict[GatewayError, HttpReply] = {}
 
-    async def open(self) -> Relaying:
+    async def open(self, attempted: Attempted) -> Relaying:
         """The answer, at its head: upstream has taken the turn. Raises GatewayError or SaidNoError."""
-        while True:
-            try:
-                lease = await next_lease(
-                    self._gateway.leases,
-                    self._client.caller,
-                    self._wanted.model,
-                    self._wanted.owner,
-                    tries=self._tries,
-                    now=self._now,
-                )
-            except LimitError as error:
-                if error.about is not About.POOL or self._wanted.owner is not None:
-                    raise
+        settings, owner = self._gateway.settings, self._wanted.owner
+        until = self._gateway.clock.now() + settings.first_byte_timeout
+        tries = Tries(settings.retry_times, until, alone=not self._shared or owner is not None)
+        seeker = Seeker(self._client.caller, self._wanted.model, owner, attempted)
+        try:
+            return await self._gateway.turns.accounts.run(seeker, tries, self._attempt)
+        except GatewayError as error:
+            if (reply := self._said_no.get(error)) is not None:
+                raise SaidNoError(reply, error) from error
+            if isinstance(error, LimitError) and error.about is About.POOL and owner is None:
                 # That all accounts have to wait was asked for one model, and says nothing of others: so it is called
                 # what a gateway in front of us keeps to for that model alone.
                 raise LimitError(error.message, code=_MODEL_LIMIT, retry_after=error.retry_after) from error
-            attempt = Attempt()
-            try:
-                return await self._attempt(lease, attempt)
-            except GatewayError as error:
-                self._note(error, attempt, lease)
-            except BaseException:  # cancelled, mostly: the client has gone
-                lease.left()
-                raise
-
-    def _note(self, error: GatewayError, attempt: Attempt, lease: AccountLease) -> None:
-        """Count a failed try. Raises the client's error if it was the last one."""
-        now = self._now()
-        lease.failed(error, now)
-        try:
-            self._tries.note(error, attempt, lease.account_id, now, renewable=lease.renewable)
-        except GatewayError:
-            if (said_no := self._said_no.get(error)) is not None:
-                raise said_no from error
             raise
-        log.info("relayed turn failed (%s), trying again", error.code)
 
-    async def _attempt(self, lease: AccountLease, attempt: Attempt) -> Relaying:
-        route = self._calls.route(lease.identity)
-        try:
-            response = await self._converse(lease, attempt, route)
-        except UpstreamError as error:
-            self._calls.failed(error, route)
-            raise
+    async def _attempt(self, lease: AccountLease, route: Route, attempt: Attempt) -> Relaying:
+        response = await self._converse(lease, route, attempt)
         owner = lease.account_id if self._shared else None
-        watch = Watch(lease, self._now)
-        relaying = Relaying(response, *_towards(self._client, response, self._wanted, route, owner), watch)
-        relaying.account = lease.account_id
-        return relaying
+        watch = Watch(lease, self._gateway.clock.now)
+        return Relaying(response, *_towards(self._client, response, self._wanted, route, owner), watch)
 
-    async def _converse(self, lease: AccountLease, attempt: Attempt, route: Route) -> Response:
+    async def _converse(self, lease: AccountLease, route: Route, attempt: Attempt) -> Response:
         calls, wanted = self._calls, self._wanted
         # A turn is always JSON for an event stream, whatever the client says of it: the handshake sets both.
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
@@ -175,7 +137,7 @@ class _Turn:
         # Only what upstream itself says to this client goes on in its own bytes: no challenge page, no 200 without a
         # stream, and nothing about the credentials of the pool.
         if reply.status != 200 and not turn.challenged and told_to(self._client, error) is error:
-            self._said_no[error] = SaidNoError(reply)
+            self._said_no[error] = reply
         raise error
 
 

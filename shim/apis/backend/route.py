@@ -33,6 +33,7 @@ from shim.apis.backend.table import (
 )
 from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
+from shim.exchange.next_account import Attempted
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
 from shim.logs import log_fields
@@ -93,16 +94,16 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     called = f"{request.url.scheme}://{request.headers.get('host', '')}"
     client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
     asked = BackendRequest(row, path, query, headers, body)
-    call_log = _CallLog(request, row)
+    call_log = _CallLog(request, row, caller)
     request.scope["state"][LOGGED] = True
     try:
-        relaying = await while_present(request, Relay(gateway).open(asked, client))
+        relaying = await while_present(request, Relay(gateway).open(asked, client, call_log.attempted))
     except SaidNoError as said:
-        call_log.end(said.reply.status)
+        call_log.end(said.error, said.reply.status)
         return _in_one_piece(request, said.reply.status, said.reply.body, down(said.reply.headers))
     except GatewayError as error:
         shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
-        call_log.end(shown.code or shown.http_status)
+        call_log.end(shown, shown.http_status)
         raise shown from error
     longest = gateway.settings.total_timeout
     return Passage(request, relaying, lambda: call_log.close(relaying), longest=longest)
@@ -145,23 +146,31 @@ def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[s
 
 
 class _CallLog:
-    """Closes a relayed call and writes its one log line. The line names the row of the table, not the path: paths name
-    conversations and files."""
+    """Closes a relayed call and writes its one log line, in the fields that those of the other APIs have. The line
+    names the row of the table, not the path: paths name conversations and files."""
 
-    def __init__(self, request: AnyRequest, row: Row) -> None:
+    def __init__(self, request: AnyRequest, row: Row, caller: Caller) -> None:
         self._identifier = request_id(request)
-        self._row = row
+        self._row, self._caller = row, caller
         self._began = time.perf_counter()
-        self.account: str | None = None
+        self.attempted = Attempted()
 
     def close(self, relaying: Relaying) -> None:
         """The answer has ended, or the client has disconnected."""
         relaying.close()
-        self.account = relaying.account
-        self.end(relaying.failure.code if relaying.failure is not None else relaying.status)
+        self.end(relaying.failure, relaying.status)
 
-    def end(self, status: object) -> None:
-        """Write the line; `status` is upstream's status or an error's code."""
-        elapsed = (time.perf_counter() - self._began) * 1000
-        fields = {"api": "backend", "method": self._row.method, "path": self._row.path, "status": str(status)}
-        log_fields(log, logging.INFO, self._identifier, fields | {"account": self.account, "ms": elapsed})
+    def end(self, error: GatewayError | None, code: int) -> None:
+        """Write the line. `code` is the HTTP status that the client got; `error` is what failed, or who said no."""
+        fields = {
+            "api": "backend",
+            "method": self._row.method,
+            "path": self._row.path,
+            "account": self.attempted.account,
+            "key": "own" if self._caller.own is not None else self._caller.key,
+            "status": "passed_on" if error is None else error.code or error.error_type,
+            "code": code,
+            "tries": self.attempted.tries or None,
+            "ms": (time.perf_counter() - self._began) * 1000,
+        }
+        log_fields(log, logging.INFO, self._identifier, fields)

@@ -25,12 +25,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from shim.chatgpt.stream import Message
 from shim.errors import GatewayError, UpstreamError
+from shim.protocol.answer.content_types import asks_user, is_answer
 from shim.protocol.answer.follow_up import RESUMES, Continue, FollowUp, Poll, Resume, Socket
 from shim.protocol.events import EndReason
 
 Way = Literal["resume", "socket", "poll"]
 
+# finish_details.type -> finish_reason. What is not here (also "interrupted") is a stop.
+_FINISH_REASONS: dict[str, EndReason] = {"max_tokens": "length"}
 _MOST_BREAKS = 60  # of streams within one answer, which lasts minutes
 _MAX_HANDOFFS = 12  # within one answer; more have not been seen, and each leads to a call
 
@@ -60,6 +64,7 @@ class Ending(msgspec.Struct):
     research: bool = False  # what was said is only that it has begun
     reported: bool = False
     asks: bool = False  # the model asked its user for input, which can't be given through an API
+    asked: str = ""  # the words of that question, where they are not shown as an answer
     failures: int = 0  # of opening the stream again, in a row
     breaks: int = 0  # of all its streams
 
@@ -75,6 +80,22 @@ class Ending(msgspec.Struct):
         """Whether the answer has ended well, all of it."""
         under_way = self.promised or (self.research and not self.reported)
         return self.reason is not None and self.is_answer(self.reason) and not under_way
+
+    def note(self, message: Message, *, shown: bool, answers: bool) -> None:
+        """What a message of the assistant says of the end. `shown` tells whether anything of it is, `answers` whether
+        that is text of the answer."""
+        details = message.metadata.finish_details
+        kind = details.get("type") if isinstance(details, dict) else None
+        reason = _FINISH_REASONS.get(kind) if isinstance(kind, str) else None
+        if asks_user(message):
+            self.asks = True
+            if not shown and message.content.content_type in ("text", "multimodal_text"):
+                parts = message.content.parts if isinstance(message.content.parts, list) else []
+                self.asked = "".join(part for part in parts if isinstance(part, str))
+            self.reason = self.reason or ("stop" if message.end_turn is True else None)
+        # A message that was cut for its length has no `end_turn`, and one that only calls a tool ends nothing.
+        if (message.end_turn is True and is_answer(message)) or (reason is not None and answers):
+            self.reason = reason or "stop"
 
     def hand_off(self, options: Any, turn_id: Any) -> None:
         """The stream is not all of the answer. `options` lists how the rest can be had; a list that is empty, or is

@@ -20,22 +20,17 @@ from typing import Any
 import msgspec
 
 from shim.chatgpt.stream import Message, StreamItem
-from shim.chatgpt.tree import Tree, decode_tree, newest_turn
+from shim.chatgpt.tree import decode_tree, newest_turn
 from shim.errors import About, DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.protocol.answer.content_types import (
-    Reading,
-    asks_user,
     before_recap,
     final_answer,
-    is_answer,
     is_progress,
     read_message,
 )
 from shim.protocol.answer.display import Display
 from shim.protocol.answer.ending import Ending, nothing_said
 from shim.protocol.answer.follow_up import (
-    LOOKS_APART,
-    POLLS,
     Continue,
     FollowUp,
     Look,
@@ -45,25 +40,16 @@ from shim.protocol.answer.follow_up import (
     has_nothing_to_resume,
     is_passing,
 )
+from shim.protocol.answer.looks import RESEARCH_LOOKS, Looks, again
 from shim.protocol.answer.pictures import Sight, is_maker, promise_in, sights_in
 from shim.protocol.answer.reader import Arrived, Broken, Done, Grown, Heard, Reader, Unread, view_of
 from shim.protocol.answer.research import FAILED, research_state
 from shim.protocol.commands import HttpReply
-from shim.protocol.events import EndReason, Event, Failed, Finished, ReasoningDelta, Started, TextDelta
+from shim.protocol.events import Event, Failed, Finished, ReasoningDelta, Started, TextDelta
 from shim.protocol.refusals import failure_of, refusal_of
 
-# finish_details.type -> finish_reason. What is not here (also "interrupted") is a stop.
-_FINISH_REASONS: dict[str, EndReason] = {"max_tokens": "length"}
 _MAX_IGNORED_KINDS = 64
 _MAX_KIND_LENGTH = 64
-_STREAMING = 3  # an async_status (5.3); 4 says that nothing is under way any more
-_UNREAD = 4
-# Looks at a finished conversation that has no answer in it, until there is none.
-_EMPTY_LOOKS = 3
-_LONGEST_INTERVAL = 60.0  # seconds
-# Looks (two minutes of them) until words that follow a promise are taken for the tool's failure to keep it.
-_PATIENT_LOOKS = 14
-_RESEARCH_LOOKS = 5  # minutes until a research that shows no state has not begun
 _ASKED = "The model asked its user for input, which this API can't give. Answer it with another message."
 
 
@@ -111,13 +97,10 @@ class Answer:
         self._display = Display()
         self.observed = Observed()
         self._ending = Ending(continue_times=continue_times, kept=kept, token=token, research=research)
-        self._steps: set[str] = set()  # those of a research that were told
+        self._looks = Looks()
         self._named = named
         self._opened_by: FollowUp | None = None  # what the open stream was asked for
         self._furthest = 0  # how many events of it have ever been read
-        self._last_look: frozenset[str] | None = None  # the pictures that a conversation held when it was last read
-        self._empty_looks = 0
-        self._asked = ""  # the words of a question to the user that are not shown as an answer
         self._otherwise: GatewayError | None = None  # what a paused answer fails with where nobody follows
         self._failed_tools: set[Any] = set()  # messages of tools that failed; the same may be heard more than once
 
@@ -246,28 +229,25 @@ class Answer:
             self._show_turn(turn, events)
             if self.ended:
                 return events
-        self._empty_looks += look.state == "complete" and follow.what == "answer"
-        if tree is not None and self._has_arrived(turn, tree, follow):
+        pictures = frozenset(self._display.gallery.files)
+        if tree is not None and self._looks.has_arrived(turn, tree, follow, self._known(), pictures):
             self._display.gallery.forget()  # what was promised and has not come by now won't
             self.follow, self._otherwise = None, None
             self._finish(events)
         elif look.state == "failed":
             self._go_on(None, events, UpstreamError("Upstream failed to finish this answer", code="upstream_failed"))
-        elif self._empty_looks >= _EMPTY_LOOKS:
+        elif look.state == "complete" and follow.what == "answer" and self._looks.is_empty_for_good():
             self._go_on(None, events, nothing_said())
         else:
-            wait = max([look.later, LOOKS_APART if self._last_look else 0.0, *map(_interval, turn)])
             late = DeadlineError(f"Upstream did not finish the {follow.what} in time")
-            self._go_on(_again(follow, wait), events, late)
+            self._go_on(again(follow, self._looks.wait(look, turn)), events, late)
         return events
 
     def _read_research(self, turn: list[Message], look: Look, follow: Poll, events: list[Event]) -> None:
         """Tell the steps of a research as reasoning, and its report as the answer."""
         state = research_state(turn)
-        for id, text in state.begun if state is not None else ():
-            if id not in self._steps:
-                self._steps.add(id)
-                events.append(ReasoningDelta(text, opens=True))
+        if state is not None:
+            events += self._looks.new_steps(state)
         if state is not None and state.report_message is not None:
             self._ending.reported = True
             self._on_message(state.report_message, events, None)
@@ -276,12 +256,12 @@ class Answer:
             self._finish(events)
             return
         failed = look.state == "failed" or (state is not None and state.status in FAILED)
-        if failed or (state is None and follow.attempt >= _RESEARCH_LOOKS):
+        if failed or (state is None and follow.attempt >= RESEARCH_LOOKS):
             error = UpstreamError("Upstream's research ended without a report", code="research_failed")
             self._go_on(None, events, error)
         else:
             late = DeadlineError("Upstream did not finish the research in time")
-            self._go_on(_again(follow, look.later), events, late)
+            self._go_on(again(follow, look.later), events, late)
 
     def _show_turn(self, turn: list[Message], events: list[Event]) -> None:
         """What a conversation that was read holds of this turn. What was known of the end before is out of date."""
@@ -295,25 +275,6 @@ class Answer:
         if final_answer(turn) is None and self._ending.reason == "stop" and not self._ending.asks:
             self._ending.reason = None
 
-    def _has_arrived(self, turn: list[Message], tree: Tree, follow: Poll) -> bool:
-        """Whether a conversation that was read holds what was polled for (5.8, 6.5)."""
-        known = self._known()
-        if tree.async_status == _STREAMING:
-            return False
-        if follow.what == "answer":
-            return known.reason is not None
-        if known.failure is not None:
-            return True
-        newest = turn[-1] if turn else None
-        over = newest is not None and newest.end_turn is True and promise_in(newest) is None
-        if known.pictures:
-            # There may be more of them than were promised, and under other names.
-            over = over or not known.promised or tree.async_status == _UNREAD
-        else:
-            over = over and known.reason is not None and (not known.promised or follow.attempt >= _PATIENT_LOOKS)
-        before, self._last_look = self._last_look, frozenset(self._display.gallery.files) if over else None
-        return over and before == self._last_look
-
     def _after_break(self) -> FollowUp | None:
         """Where to go on after a failure of the network, or a stream that just ended."""
         ending = self._known()
@@ -321,7 +282,7 @@ class Answer:
             case Continue():
                 return None  # a turn of its own; what it had said so far can't be told from a second try
             case Poll() as follow:
-                return _again(follow)
+                return again(follow)
             case Socket():
                 return ending.next_way()
             case Resume(offset=offset):
@@ -419,7 +380,9 @@ class Answer:
                 self.observed.slug = _slug_of(message) or self.observed.slug
                 effort = message.metadata.thinking_effort
                 self.observed.effort = effort if isinstance(effort, str) else self.observed.effort
-                self._note_finish(message, reading)
+                self._ending.note(
+                    message, answers=reading is not None and reading.kind is TextDelta, shown=reading is not None
+                )
             case "tool":
                 self._on_tool(message, sights, events)
 
@@ -428,20 +391,6 @@ class Answer:
         events.append(
             Started(self.conversation_id, message.id if isinstance(message.id, str) else None, _slug_of(message))
         )
-
-    def _note_finish(self, message: Message, reading: Reading | None) -> None:
-        details = message.metadata.finish_details
-        kind = details.get("type") if isinstance(details, dict) else None
-        reason = _FINISH_REASONS.get(kind) if isinstance(kind, str) else None
-        ends_cut = reason is not None and reading is not None and reading.kind is TextDelta
-        if asks_user(message):
-            self._ending.asks = True
-            if reading is None and message.content.content_type in ("text", "multimodal_text"):
-                parts = message.content.parts if isinstance(message.content.parts, list) else []
-                self._asked = "".join(part for part in parts if isinstance(part, str))
-            self._ending.reason = self._ending.reason or ("stop" if message.end_turn is True else None)
-        if (message.end_turn is True and is_answer(message)) or ends_cut:
-            self._ending.reason = reason or "stop"
 
     def _on_tool(self, message: Message, sights: list[Sight], events: list[Event]) -> None:
         """What a tool made, promised or failed to make."""
@@ -526,7 +475,7 @@ class Answer:
         self._say(display.hang(display.gallery.leftovers()), events)
         if self._ending.asks and not display.says_something:
             display.says_something = True
-            self._say([TextDelta("\n\n".join(filter(None, (self._asked, _ASKED))), opens=True)], events)
+            self._say([TextDelta("\n\n".join(filter(None, (self._ending.asked, _ASKED))), opens=True)], events)
         conclusion = self._known().conclusion()
         if isinstance(conclusion, GatewayError):
             self._fail(events, conclusion)
@@ -540,21 +489,7 @@ class Answer:
         events.append(Failed(error))
 
 
-def _again(follow: Poll, wait: float = 0.0) -> Poll | None:
-    """The next look, if there is another."""
-    attempt = follow.attempt + 1
-    if attempt >= POLLS[follow.what].attempts:
-        return None
-    return msgspec.structs.replace(follow, attempt=attempt, wait=wait)
-
-
 def _slug_of(message: Message) -> str | None:
     """The model that really answers. While `auto` decides, a name of its own stands in its place (4.3)."""
     slug = message.metadata.resolved_model_slug or message.metadata.model_slug
     return slug.replace("-auto-thinking", "-thinking") if isinstance(slug, str) else None
-
-
-def _interval(message: Message) -> float:
-    """How far apart upstream wants the looks at this conversation to be, in seconds."""
-    wanted = message.metadata.poll_interval_ms
-    return min(float(wanted) / 1000, _LONGEST_INTERVAL) if isinstance(wanted, int | float) else 0.0

@@ -4,6 +4,7 @@ Rule: a generator of commands. It decides, the driver performs; what it returns 
 A requirement token serves one turn, so every turn walks through here once.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -63,6 +64,11 @@ class OpeningCall(msgspec.Struct, frozen=True):
             return UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
         error = refusal_of(reply.status, reply.headers, reply.body)
         return login_free_refused(error) if self.anonymous and error.about is About.ACCESS else error
+
+
+def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether upstream took the turn and answers it. Header names are lower case."""
+    return status == 200 and headers.get("content-type", "").lower().startswith("text/event-stream")
 
 
 class ConversationCall(msgspec.Struct, frozen=True):
