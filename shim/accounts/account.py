@@ -5,7 +5,7 @@ Rule: no I/O and no clock. Secrets are in fields whose names end in `_token`, an
 
 import hashlib
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -85,6 +85,22 @@ class Account(Guarded, frozen=True):
     def is_fresh(self, now: float, ahead: float = 0.0) -> bool:
         """Whether the access token is still good `ahead` seconds from now."""
         return self.access_token is not None and (self.expires is None or self.expires > now + ahead)
+
+    def merged_with(self, given: "Account") -> "Account":
+        """This one, one version on, with the access token of `given` where that one lasts longer, and what came with
+        it. A refresh or session token by which an account is found is the one it came with, and may have been rotated
+        away: it is never taken back, unless there is none, or a later log-in brought another."""
+        changes: dict[str, Any] = {}
+        later = given.access_token not in {None, self.access_token} and (given.expires or 0.0) > (self.expires or 0.0)
+        if later:
+            changes |= {"access_token": given.access_token, "expires": given.expires, "plan": given.plan or self.plan}
+        if given.session_token not in {None, self.session_token} and (later or self.session_token is None):
+            changes["session_token"] = given.session_token
+        if given.refresh_token not in {None, self.refresh_token} and (later or self.refresh_token is None):
+            changes |= {"refresh_token": given.refresh_token, "client_id": given.client_id, "client_sure": False}
+        elif given.refresh_token == self.refresh_token and not self.client_sure and given.client_id is not None:
+            changes |= {"client_id": given.client_id} if given.client_id != self.client_id else {}
+        return msgspec.structs.replace(self, version=self.version + 1, **changes) if changes else self
 
 
 class Quota(msgspec.Struct, frozen=True):

@@ -171,7 +171,7 @@ async def test_no_turn_waits_for_a_store_that_is_known_to_be_away(tmp_path: Path
         await setting.pool.lease(("m",))
     assert setting.store.claims == 2, "the first one found out"
     setting.store.away = False
-    await setting.pool._sync()
+    await setting.pool._synced.sync()
     await setting.pool.lease(("m",))
     assert setting.store.claims == 3
     await setting.pool.close()
@@ -191,7 +191,7 @@ async def test_a_claim_lives_as_long_as_its_turn_and_no_longer_than_its_holder(t
     await other.open(background=False)
     with pytest.raises(NoAccountError):
         await other.lease(("m",))
-    for task in alive._endless:  # a killed process does nothing at all any more
+    for task in alive._background._endless:  # a killed process does nothing at all any more
         task.cancel()
     assert (await other.lease(("m",))).account.id == slot.account.id
     await other.close()
@@ -244,7 +244,7 @@ async def test_a_background_task_that_fails_is_logged_told_and_goes_on(
             raise ValueError("a mistake of ours")
 
     caplog.set_level(logging.WARNING, "chat2api")
-    setting.pool._repeat(0.01, "sync", work)
+    setting.pool._background.repeat(0.01, "sync", work)
     told = set()
     async with asyncio.timeout(20):
         while runs < 8:

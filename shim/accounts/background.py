@@ -1,0 +1,57 @@
+"""Background tasks of an account pool: those that run again and again, and those that are done once.
+
+Rule: a background task never ends by what goes wrong in it: that is logged, told by `failing`, and tried again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger("chat2api")
+
+
+class Background:
+    """The tasks of one pool. `failing`: those that failed when they last ran, and with which kind of error."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, str] = {}
+        self._endless: set[asyncio.Task[None]] = set()
+        self._once: set[asyncio.Task[None]] = set()
+
+    def repeat(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` again and again, with so many seconds between."""
+        self._endless.add(asyncio.create_task(self._every(seconds, name, work)))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this once, while nobody waits for it."""
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            self._once.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("a background task of the accounts failed", exc_info=error)
+
+        task = asyncio.create_task(work)
+        self._once.add(task)  # the loop itself holds no task that waits
+        task.add_done_callback(ended)
+
+    async def close(self) -> None:
+        """End what is endless, and wait for the rest."""
+        for task in self._endless:
+            task.cancel()
+        await asyncio.gather(*self._endless, *self._once, return_exceptions=True)
+
+    async def _every(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """The edge that must not die, so whatever `work` raises is logged: once for a row of failures, as some of this
+        runs four times a second."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except Exception as error:
+                if name not in self.failing:
+                    log.exception("background task %r of the accounts failed; it is tried again", name)
+                self.failing[name] = type(error).__name__
+            else:
+                if self.failing.pop(name, None) is not None:
+                    log.warning("background task %r of the accounts is well again", name)
