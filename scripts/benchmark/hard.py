@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from scripts.benchmark.bench import UPSTREAM, Bench, LoadError, run, started
 from scripts.benchmark.parts import quantile
-from scripts.benchmark.report import Row
+from scripts.benchmark.report import Row, rows_of
 from scripts.benchmark.servers import Server, gateway
 from shim.standin import make_access_token
 
@@ -44,22 +44,12 @@ def hard(bench: Bench) -> list[Row]:
                 if turn:
                     requests[solving] += [seconds * 1000 for seconds in found]
                     health[solving] += checked
-    rows = []
+    rows, row = [], rows_of("hard", "ms", "idle")
     for name, found_by in (("small request", requests), ("/healthz", health)):
         for label, share in (("median", 0.5), ("p99", 0.99)):
             idle, busy = (quantile(found_by[solving], share) for solving in (False, True))
             aim = {"small request": idle + _LATER, "/healthz": _HEALTH}[name] if share > 0.5 else None
-            rows.append(
-                Row(
-                    part="hard",
-                    name=f"{name} beside {_CALLERS} hard proofs, {label}",
-                    unit="ms",
-                    baseline=idle,
-                    baseline_name="idle",
-                    measured=busy,
-                    aim=aim,
-                )
-            )
+            rows.append(row(f"{name} beside {_CALLERS} hard proofs, {label}", baseline=idle, measured=busy, aim=aim))
     return rows
 
 

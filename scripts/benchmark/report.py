@@ -6,6 +6,7 @@ Rule: a row always has a baseline from the same run beside what was measured; ta
 import os
 import platform
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from rich.console import Console
@@ -46,6 +47,31 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def beside_reference(self, value: float | None) -> float | None:
         """`original` or `aim` to the pass-through they were measured beside."""
         return value / self.reference if value and self.reference else None
+
+
+class MakesRow(Protocol):
+    """Makes a row of one part, against one baseline."""
+
+    def __call__(self, name: str, *, baseline: float, measured: float, aim: float | None = None) -> Row:
+        """The row."""
+        ...
+
+
+def rows_of(part: str, unit: str, baseline_name: str) -> MakesRow:
+    """For a part whose rows have all the same unit and baseline."""
+
+    def row(name: str, *, baseline: float, measured: float, aim: float | None = None) -> Row:
+        return Row(
+            part=part,
+            name=name,
+            unit=unit,
+            baseline=baseline,
+            baseline_name=baseline_name,
+            measured=measured,
+            aim=aim,
+        )
+
+    return row
 
 
 class Report(msgspec.Struct, frozen=True):

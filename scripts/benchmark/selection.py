@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from statistics import median
 
-from scripts.benchmark.report import Row
+from scripts.benchmark.report import Row, rows_of
 from scripts.benchmark.sizes import Sizes
 from shim.accounts.account import Account, Condition
 from shim.accounts.pool_state import PoolState
@@ -32,24 +32,14 @@ def selection(sizes: Sizes, tell: Callable[[str], None]) -> list[Row]:
     for number in range(_ACCOUNTS - 1):
         cooling.report(f"account {number}", Limited(_NOW + 3600), _NOW)
     ids = itertools.count()
-    rows = []
-    for name, pool in (("all ready", _pool()), ("worst order", _pool(falling=True)), ("all but one", cooling)):
+    rows, row = [], rows_of("selection", "us", "bare min()")
+    for name, pool in (("all ready", _pool()), ("worst order", _pool(falling=True)), ("all but one cooling", cooling)):
         tell(f"selection, {name}")
         measured = _microseconds(
             sizes,
             lambda pool=pool: pool.end(pool.lease(_SLUGS, _NOW, slot_id=str(next(ids))), Unused(), _NOW),  # type: ignore[misc]
         )
-        rows.append(
-            Row(
-                part="selection",
-                name=f"Choosing among {_ACCOUNTS:,} accounts, {name}{' cooling' if name == 'all but one' else ''}",
-                unit="us",
-                baseline=bare,
-                baseline_name="bare min()",
-                measured=measured,
-                aim=_AIM,
-            )
-        )
+        rows.append(row(f"Choosing among {_ACCOUNTS:,} accounts, {name}", baseline=bare, measured=measured, aim=_AIM))
     return rows
 
 

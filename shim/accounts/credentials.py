@@ -36,7 +36,9 @@ def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
     What is not recognisably ChatGPT's is never taken for a token, however long: it would be sent upstream, and may be a
     mistyped key of ours or the secret of another service.
     """
-    bearer = _bearer(authorization)
+    text = (authorization or "").strip()
+    # The scheme may be left out: some programs send a bare key.
+    bearer = text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
     if bearer and keys and (place := _matching(bearer, keys)) is not None:
         return Caller(key=f"env-{place + 1}")
     try:
@@ -65,11 +67,6 @@ def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
         return Identity(str(installation))
     who = account.user or account.id
     return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.workspace_id)
-
-
-def _bearer(authorization: str | None) -> str:
-    text = (authorization or "").strip()
-    return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
 
 
 def _matching(bearer: str, keys: Sequence[str]) -> int | None:

@@ -52,7 +52,7 @@ _POLICIES = {
     About.CHECK: Policy(Retry.NEVER),
     About.ADDRESS: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 30.0),
     About.ACCESS: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 30.0),
-    About.TOKEN: Policy(Retry.ELSEWHERE),  # what becomes of the account: `_credential_event`
+    About.TOKEN: Policy(Retry.ELSEWHERE),  # what becomes of the account: `event_of`
     About.ACCOUNT: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 60.0),
     About.MODEL: Policy(Retry.ELSEWHERE, (Rest.MODEL,), 60.0),
     About.TURNS: Policy(Retry.ELSEWHERE, (Rest.ACCOUNT,), 5.0),  # the other turn is soon over
@@ -180,17 +180,13 @@ def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own
     rest of our making would only stand in the way.
     """
     if isinstance(error, CredentialError):
-        return _credential_event(error, renewable=renewable)
+        # An expired token is not a dead account; one that was taken back is, unless it can be renewed.
+        if error.about is not About.ACCOUNT and (renewable or error.expired):
+            return TokenExpired()
+        return Refused(error.cause or "unauthorized")
     policy, seconds = policy_of(error), error.retry_in(now)
     rests = {Rest.ACCOUNT, Rest.MODEL}.intersection(policy.rests)
     if not rests or (own and seconds is None):
         return Released()
     seconds = policy.seconds if seconds is None else min(max(seconds, _MIN_LIMIT_SECONDS), MAX_WAIT_SECONDS)
     return Limited(now + seconds, slug if Rest.MODEL in rests else None, error.code or error.about.value)
-
-
-def _credential_event(error: CredentialError, *, renewable: bool) -> TurnEvent:
-    """An expired token is not a dead account; one that was taken back is, unless it can be renewed."""
-    if error.about is not About.ACCOUNT and (renewable or error.expired):
-        return TokenExpired()
-    return Refused(error.cause or "unauthorized")

@@ -146,7 +146,12 @@ class Renewals:
         self._jitter = jitter
         self._times = times = times or RenewalTimes()
         self._rotations = Rotations(
-            store, latest, self._saved_late, poll=times.poll, lag=times.lag, max_delay=times.max_save_delay
+            store,
+            latest,
+            lambda account: report(account.id, Supplied(account)),
+            poll=times.poll,
+            lag=times.lag,
+            max_delay=times.max_save_delay,
         )
         self._flights: SingleFlight[str, Account] = SingleFlight()
         self._committed: set[str] = set()
@@ -226,7 +231,7 @@ class Renewals:
             return False
         if self._misled and account.refresh_token is not None:
             return False  # somebody who needs it finds out whether that has changed
-        ahead *= 1 + _share(account.id)
+        ahead *= 1 + zlib.crc32(account.id.encode()) / 2**32  # spread out, and always alike for one account
         return not account.is_fresh(now, ahead) and not account.is_fresh(now, min(ahead, _margin(account)))
 
     async def _work_off(self, waiting: Iterator[Account], pause: float) -> None:
@@ -263,9 +268,6 @@ class Renewals:
         is_stored = self._rotations.unsaved_account(id) is None
         self._report(id, Renewed(newer) if is_stored else RenewalDropped())
         return newer
-
-    def _saved_late(self, account: Account) -> None:
-        self._report(account.id, Supplied(account))
 
     async def _try(self, account: Account) -> Account:
         """A few tries. What upstream limits is not tried again: the limit is honoured. Nor is what has taken its time
@@ -385,11 +387,6 @@ def _margin(account: Account) -> float:
     if claims.expires is None or claims.issued is None:
         return math.inf
     return (claims.expires - claims.issued) * _OF_LIFETIME
-
-
-def _share(id: str) -> float:
-    """From 0 to 1, always the same for an id."""
-    return zlib.crc32(id.encode()) / 2**32
 
 
 def _closing() -> GatewayError:

@@ -18,6 +18,10 @@ _MAX_IGNORED = 32
 _NO_PUBLISHED: Mapping[str, "msgspec.json.Decoder[Any]"] = {}
 _WHOLE_NUMBER_EXPECTED = re.compile(r"Expected `int\b.*got `float`", re.S)
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
+_OUT_OF_BOUNDS = re.compile(
+    r"Expected `(?P<type>int|float|str|array)`(?P<length> of length)? (?P<allowed>(?P<sign>[<>])=? \S+)"
+)
+_TYPES = {"int": "integer", "float": "decimal", "str": "string", "array": "array"}
 
 
 def ignored_fields(
@@ -75,21 +79,27 @@ def mistyped(complaint: str, within: str = "") -> RequestError:
         param = f"{path}.{missing['field']}".lstrip(".")
         return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
     place = path.replace("[...]", "[]") or None
+    # What is out of its bounds has codes of its own, which name the type and the bound.
+    if place and (outside := _OUT_OF_BOUNDS.fullmatch(what)):
+        kind, unit = _TYPES[outside["type"]], "length" if outside["length"] else "value"
+        side, bound = ("above", "max") if outside["sign"] == "<" else ("below", "min")
+        sentence = f"Invalid '{place}': {kind} {side} {bound}imum {unit}. Expected a {unit} {outside['allowed']}."
+        return RequestError(sentence, param=place, code=f"{kind}_{side}_{bound}_{unit}")
     named = f" for '{place}'" if place else ""
     return RequestError(f"Invalid value{named}: {what}.", param=place, code="invalid_type")
 
 
 def _with_whole_numbers(body: bytes) -> bytes:
     """The same with every whole number written as one; what can't be read as it is."""
+
+    def number(text: str) -> int | float:
+        value = float(text)
+        return int(value) if value.is_integer() else value
+
     try:
-        return msgspec.json.encode(json.loads(body, parse_float=_number))
+        return msgspec.json.encode(json.loads(body, parse_float=number))
     except (ValueError, RecursionError):
         return body
-
-
-def _number(text: str) -> int | float:
-    value = float(text)
-    return int(value) if value.is_integer() else value
 
 
 def _is_neutral(value: msgspec.Raw, neutral: tuple[object, ...]) -> bool:

@@ -62,7 +62,9 @@ def _findings() -> Iterator[Finding]:
         return
     for concern in told:
         yield Finding("settings", concern, "The server starts, but this is probably not meant.")
-    yield _access(settings)
+    keys = len(settings.authorization)
+    access = f"clients need one of {keys} keys" if keys else "no key needed, and only this machine can connect"
+    yield Finding("access", access)
     failed = False
     for check in CHECKS:
         subject = check.__name__.removeprefix("check_").replace("_", " ")
@@ -75,16 +77,11 @@ def _findings() -> Iterator[Finding]:
         else:
             yield Finding(subject, "in order")
     yield _upstream(settings)
-    yield _arkose(settings)
+    without = "no token service (only needed where upstream asks for one)"
+    yield Finding("arkose", "a token service is set" if settings.arkose_token_url else without)
     yield _proofs(settings)
     if not failed:
         yield from _accounts(settings)
-
-
-def _access(settings: Settings) -> Finding:
-    if settings.authorization:
-        return Finding("access", f"clients need one of {len(settings.authorization)} keys")
-    return Finding("access", "no key needed, and only this machine can connect")
 
 
 def _accounts(settings: Settings) -> Iterator[Finding]:
@@ -127,12 +124,6 @@ async def _fetch(origin: str, proxy: str | None, settings: Settings) -> int:
         return (await read_reply(await transport.send(request, ConnectionKey("doctor", proxy)))).status
     finally:
         await transport.close()
-
-
-def _arkose(settings: Settings) -> Finding:
-    if settings.arkose_token_url:
-        return Finding("arkose", "a token service is set")
-    return Finding("arkose", "no token service (only needed where upstream asks for one)")
 
 
 def _proofs(settings: Settings) -> Finding:

@@ -227,7 +227,14 @@ class Exchange:
             await self._chat.note(choice)
         if self.ended:
             # Short ones on the spot: gathering texts for a thread that is not needed costs as much as counting them.
-            self._usage = self.usage if self._size() <= tokenizer.SLICE else await self._counted()
+            if self._size() <= tokenizer.SLICE:
+                self._usage = self.usage
+                return
+            # Longer ones in slices that let the loop in.
+            prompt = await tokenizer.total_by(self._wanted.tokens)
+            reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
+            answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
+            self._usage = Usage(prompt, reasoning + answered, reasoning)
 
     async def whole(self) -> bytes:
         """The whole answer, waited for. Raises the GatewayError it failed with."""
@@ -252,10 +259,3 @@ class Exchange:
             return math.inf
         texts = sum(len(message.text) for message in self.prompt.messages)
         return texts + sum(transcript.size for transcript in self.transcripts)
-
-    async def _counted(self) -> Usage:
-        """The usage, counted in slices that let the loop in."""
-        prompt = await tokenizer.total_by(self._wanted.tokens)
-        reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
-        answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
-        return Usage(prompt, reasoning + answered, reasoning)

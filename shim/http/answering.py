@@ -102,7 +102,11 @@ class ApiCall:
             said |= {"model": prompt.model[:100], "stream": prompt.stream}
         if exchange is not None:
             said |= {"model": exchange.model[:100], "slug": exchange.choices[0].turn.slug}
-        said["account"] = self._account()
+        # The account as `tokens list` shows it; none where no turn was tried.
+        if exchange is not None:
+            said["account"] = exchange.choices[0].turn.lease.account_id or "anonymous"
+        elif self._attempted.tries:
+            said["account"] = self._attempted.account or "anonymous"
         if self._caller is not None:
             said["key"] = "own" if self._caller.own is not None else self._caller.key
         failed = error or (exchange.error if exchange is not None else None)
@@ -124,14 +128,6 @@ class ApiCall:
             usage = exchange.counted
             said["tokens"] = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
         return said
-
-    def _account(self) -> str | None:
-        """As `tokens list` shows it."""
-        if self.exchange is not None:
-            return self.exchange.choices[0].turn.lease.account_id or "anonymous"
-        if self._attempted.tries:
-            return self._attempted.account or "anonymous"
-        return None
 
     def _since(self, moment: float) -> float:
         return (moment - self._began) * 1000

@@ -59,14 +59,15 @@ class RefusalDetail(msgspec.Struct, frozen=True):
 
 def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayError:
     """The error for an upstream HTTP answer that is not the expected one. `headers` has lower-case names."""
-    if _is_challenge(headers, body):
+    is_page = headers.get("content-type", "").lower().startswith(_CONTENT_TYPE_HTML)
+    if is_page and any(marker in body for marker in _CHALLENGE):
         return RefusedError(
             "Upstream answered with a browser check page instead of the API", code="cf-please-wait", about=About.ADDRESS
         )
     refusal = _read(status, body)
     if refusal.clears_in is None:
         refusal = _with_retry_after(refusal, headers.get("retry-after", "").strip())
-    return _by_sentence(refusal) or _by_status(refusal)
+    return _by_sentence(refusal) or _BY_STATUS.get(refusal.status, _broken)(refusal)
 
 
 def failure_of(error: Any, code: Any = None) -> GatewayError:
@@ -82,12 +83,6 @@ def failure_of(error: Any, code: Any = None) -> GatewayError:
 def turnstile_required() -> GatewayError:
     """The one answer to a challenge this project does not solve (protocol.md 2.7)."""
     return RefusedError(TURNSTILE_REQUIRED, type="upstream_challenge", code="turnstile_required", about=About.CHECK)
-
-
-def _is_challenge(headers: Mapping[str, str], body: bytes) -> bool:
-    if not headers.get("content-type", "").lower().startswith(_CONTENT_TYPE_HTML):
-        return False
-    return any(marker in body for marker in _CHALLENGE)
 
 
 def _read(status: int, body: bytes) -> RefusalDetail:
@@ -287,7 +282,3 @@ def _by_sentence(refusal: RefusalDetail) -> GatewayError | None:
         if pattern.search(text):
             return build(refusal)
     return None
-
-
-def _by_status(refusal: RefusalDetail) -> GatewayError:
-    return _BY_STATUS.get(refusal.status, _broken)(refusal)

@@ -127,24 +127,14 @@ def _wishes(request: wire.ChatRequest) -> Wishes:
 
 
 def _continues(request: wire.ChatRequest) -> Continues | None:
+    """Where to go on: in the extension object, or, as before there was one, beside it."""
     asked = request.chatgpt
-    if asked is not None and asked.conversation_id:
-        if not asked.parent_message_id:
-            raise RequestError(
-                "Missing required parameter: 'chatgpt.parent_message_id'.",
-                param="chatgpt.parent_message_id",
-                code="missing_required_parameter",
-            )
-        return Continues(asked.conversation_id, asked.parent_message_id, "chatgpt.conversation_id")
-    if not request.conversation_id:
+    place, within = (asked, "chatgpt.") if asked is not None and asked.conversation_id else (request, "")
+    if not place.conversation_id:
         return None
-    if not request.parent_message_id:
-        raise RequestError(
-            "Missing required parameter: 'parent_message_id' (the 'message_id' that came with the conversation).",
-            param="parent_message_id",
-            code="missing_required_parameter",
-        )
-    return Continues(request.conversation_id, request.parent_message_id, "conversation_id")
+    if not place.parent_message_id:
+        raise _missing(f"{within}parent_message_id", "the 'message_id' that came with the conversation")
+    return Continues(place.conversation_id, place.parent_message_id, f"{within}conversation_id")
 
 
 # --- functions --------------------------------------------------------------------------------------------------------
@@ -235,8 +225,9 @@ def _no_such_tool(kind: str, param: str) -> RequestError:
     return RequestError(text, param=param, code="unsupported_tool")
 
 
-def _missing(param: str) -> RequestError:
-    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+def _missing(param: str, what: str = "") -> RequestError:
+    hint = f" ({what})" if what else ""
+    return RequestError(f"Missing required parameter: '{param}'{hint}.", param=param, code="missing_required_parameter")
 
 
 def _answer_form(wanted: wire.ResponseFormat | None) -> JsonAnswer | None:
@@ -255,7 +246,8 @@ def _answer_form(wanted: wire.ResponseFormat | None) -> JsonAnswer | None:
 
 
 def _message(message: wire.ChatMessage, field: str) -> PromptMessage:
-    content = tuple(_parts(message.content, f"{field}.content"))
+    said_in = message.content if isinstance(message.content, list) else [wire.TextPart(message.content or "")]
+    content = tuple(_part(part, f"{field}.content[{place}]") for place, part in enumerate(said_in))
     if _ROLES[message.role] == "tool":
         return PromptMessage("tool", (Result(message.tool_call_id, message.name, content),), message.name)
     said = [Text(message.refusal)] if message.refusal else []

@@ -71,7 +71,11 @@ def is_answer(message: Message) -> bool:
 def final_answer(messages: list[Message]) -> Message | None:
     """The message that ends a turn which was read as a whole: of the answers that say so the newest, unless the turn
     thought on after it (5.8)."""
-    ends = [(_age(message, place), message) for place, message in enumerate(messages) if _ends_turn(message)]
+    ends = [
+        (_age(message, place), message)
+        for place, message in enumerate(messages)
+        if message.end_turn is True and is_answer(message)
+    ]
     if not ends:
         return None
     age, newest = max(ends, key=lambda end: end[0])
@@ -91,10 +95,6 @@ def asks_user(message: Message) -> bool:
     return message.author.role == "assistant" and (
         named or metadata.ask_user_input is not None or metadata.codex_request_user_input is not None
     )
-
-
-def _ends_turn(message: Message) -> bool:
-    return message.end_turn is True and is_answer(message)
 
 
 def _age(message: Message, place: int) -> tuple[float, int]:

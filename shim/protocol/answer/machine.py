@@ -218,7 +218,9 @@ class Answer:
         if not isinstance(follow, Poll):
             return events
         if look.gone:
-            self._go_on(None, events, self._unknown())
+            gone = RequestError("Upstream does not know this conversation", status=404, code="conversation_not_found")
+            # Whoever named it is told so; who did not can't do anything with that.
+            self._go_on(None, events, gone if self._named else self._ending.left_behind())
             return events
         tree = decode_tree(look.body) if look.body else None
         turn = newest_turn(tree) if tree is not None else []
@@ -291,12 +293,6 @@ class Answer:
             return ending.elsewhere()
         # The socket has come back by itself as often as is worth it.
         return ending.next_way() if isinstance(self._opened_by, Socket) else ending.resumption(self._reader.offset)
-
-    def _unknown(self) -> GatewayError:
-        """Upstream has no such conversation. Whoever named it is told so; who did not can't do anything with that."""
-        if self._named:
-            return RequestError("Upstream does not know this conversation", status=404, code="conversation_not_found")
-        return self._ending.left_behind()
 
     # --- what upstream said -----------------------------------------------------------------------------------------
 
@@ -371,7 +367,9 @@ class Answer:
         if reading is not None and reading.kind is TextDelta and self._ending.research and not self._ending.reported:
             reading = msgspec.structs.replace(reading, kind=ReasoningDelta)
         if self.phase is Phase.WAITING and (reading is not None or sights or is_progress(message)):
-            self._start(message, events)
+            self.phase = Phase.ANSWERING
+            id = message.id if isinstance(message.id, str) else None
+            events.append(Started(self.conversation_id, id, _slug_of(message)))
         if reading is not None:
             self._say(self._display.show(message, reading, self.conversation_id, root), events)
         match message.author.role:
@@ -386,12 +384,6 @@ class Answer:
             case "tool":
                 self._on_tool(message, sights, events)
 
-    def _start(self, message: Message, events: list[Event]) -> None:
-        self.phase = Phase.ANSWERING
-        events.append(
-            Started(self.conversation_id, message.id if isinstance(message.id, str) else None, _slug_of(message))
-        )
-
     def _on_tool(self, message: Message, sights: list[Sight], events: list[Event]) -> None:
         """What a tool made, promised or failed to make."""
         gallery = self._display.gallery
@@ -399,15 +391,11 @@ class Answer:
         if promise is not None and not any(sight.finished for sight in sights):
             gallery.promise(promise)
         self._say(self._display.hang(gallery.hang(sights, promise)), events)
-        if message.content.content_type == "system_error":
-            self._on_tool_error(message, events)
-
-    def _on_tool_error(self, message: Message, events: list[Event]) -> None:
-        """A refusal for the content's sake ends the answer (6.5). A picture that failed does so unless something comes
-        after it: upstream mostly explains."""
         key = message.id if isinstance(message.id, str) else None
-        if key in self._failed_tools:
+        if message.content.content_type != "system_error" or key in self._failed_tools:
             return
+        # A refusal for the content's sake ends the answer (6.5). A picture that failed does so unless something comes
+        # after it: upstream mostly explains.
         self._failed_tools.add(key)
         failure = failure_of(message.content.text, message.content.name)
         if failure.about is About.CONTENT:

@@ -132,7 +132,10 @@ class CallBlocks:
             told = mark.start()
             if not self._code.inside and (self._had_block if mark["call"] is None else mark["call"] == ours):
                 return told, mark
-        passed = max(told, _passable(data, self._marks))
+        # All but a beginning of a mark at the end, and white space before it.
+        last = data.rfind("<")
+        may_open = last >= 0 and _may_become(data[last:], self._marks.call_opens, Marks().result_opens)
+        passed = max(told, _before_space(data, last if may_open else len(data)))
         self._code.add(data[told:passed])
         return passed, None
 
@@ -184,16 +187,12 @@ class _BlockBody:
                 self._pieces.append(data[:place])
                 self._buffer = data[place:]
                 return None
-            place = self._pass(data[place], place)
+            if data[place] in '"\n':
+                self._in_string = data[place] == '"' and not self._in_string
+            place += 2 if data[place] == "\\" else 1  # with what it escapes
         self._pieces.append(data)
         self._buffer = ""
         return None
-
-    def _pass(self, char: str, place: int) -> int:
-        """Go past what was found; returns the next place to look at."""
-        if char in '"\n':
-            self._in_string = char == '"' and not self._in_string
-        return place + (2 if char == "\\" else 1)
 
     def _is_open_ended(self, data: str, place: int) -> bool:
         """Whether what begins at `place` needs more text to be understood."""
@@ -211,13 +210,6 @@ def _may_become(text: str, *marks: str) -> bool:
         return False
     squeezed = _SPACE.sub("", text)
     return any(mark.startswith(squeezed) for mark in marks)
-
-
-def _passable(data: str, marks: Marks) -> int:
-    """How many characters can be passed on: all but a beginning of a mark at the end, and white space before it."""
-    last = data.rfind("<")
-    end = last if last >= 0 and _may_become(data[last:], marks.call_opens, Marks().result_opens) else len(data)
-    return _before_space(data, end)
 
 
 def _before_space(data: str, end: int) -> int:

@@ -129,12 +129,9 @@ class ToolCalls(Filter):
             if isinstance(piece, Block):
                 self._on_block(piece, out)
             else:
-                self._say(TextDelta(self._parted(piece)), out)
-
-    def _parted(self, text: str) -> str:
-        """Words before and after a call are two paragraphs."""
-        apart, self._after_call = self._after_call and self._spoken, False
-        return f"\n\n{text}" if apart else text
+                # Words before and after a call are two paragraphs.
+                apart, self._after_call = self._after_call and self._spoken, False
+                self._say(TextDelta(f"\n\n{piece}" if apart else piece), out)
 
     def _say(self, event: Event, out: list[Event]) -> None:
         (self._kept if self._repairing else out).append(event)
@@ -211,18 +208,15 @@ def _says_something(event: Event) -> bool:
 
 def _read(block: Block) -> list[_Written]:
     """The calls in a block: one object, or a list of them; a code fence around them is taken off."""
+    body = block.body.strip()
+    if fence := _FENCE.match(body):
+        body = body[fence.end() :].rstrip("`~ \t\r\n")
     try:
-        written = _decode(_unfenced(block.body).encode())
+        written = _decode(body.encode())
     except (ValueError, RecursionError) as error:
         how = "" if block.closed else " The answer ended before its closing mark."
         raise _BadCallError(f"A call is not the JSON it has to be: {error}.{how}") from None
     return written if isinstance(written, list) else [written]
-
-
-def _unfenced(body: str) -> str:
-    body = body.strip()
-    fence = _FENCE.match(body)
-    return body[fence.end() :].rstrip("`~ \t\r\n") if fence else body
 
 
 def _arguments_of(written: _Written, name: str) -> tuple[str, dict[str, Any]]:

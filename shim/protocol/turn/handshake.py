@@ -106,7 +106,9 @@ def open_call(
         raise RefusedError("proof of work not solved", code="proof_of_work_not_solved")
     if two_step:
         requirements = yield from _finalize(upstream, requirements, proof)
-    headers = call.headers | {"openai-sentinel-chat-requirements-token": _token_of(requirements)}
+    if not requirements.token:
+        raise UpstreamError("Upstream gave no requirement token", code="upstream_sentinel")
+    headers = call.headers | {"openai-sentinel-chat-requirements-token": requirements.token}
     if two_step and requirements.prepare_token:
         headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
     if proof is not None:
@@ -182,7 +184,10 @@ def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Hands
     """(the proof or None, whether what was asked for is there)."""
     if asked is None or not asked.required:
         return None, True
-    challenge = _challenge(asked)
+    try:
+        challenge = Challenge(asked.seed or "", asked.difficulty or "")
+    except ValueError as error:
+        raise UpstreamError("Upstream's proof of work challenge is malformed", code="upstream_sentinel") from error
     if challenge.is_harder_than(floor):
         raise RefusedError(
             f"Upstream's proof of work ({challenge.difficulty}) is harder than POW_DIFFICULTY ({floor}) allows",
@@ -194,13 +199,6 @@ def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Hands
     return proof, proof is not None
 
 
-def _challenge(asked: ProofOfWork) -> Challenge:
-    try:
-        return Challenge(asked.seed or "", asked.difficulty or "")
-    except ValueError as error:
-        raise UpstreamError("Upstream's proof of work challenge is malformed", code="upstream_sentinel") from error
-
-
 def _arkose(requirements: Requirements) -> Handshake[str | None]:
     if requirements.arkose is None or not requirements.arkose.required:
         return None
@@ -208,12 +206,6 @@ def _arkose(requirements: Requirements) -> Handshake[str | None]:
     token = yield FetchArkose(requirements.arkose.dx, method)
     assert isinstance(token, str)  # noqa: S101  the driver's contract (commands.py)
     return token
-
-
-def _token_of(requirements: Requirements) -> str:
-    if not requirements.token:
-        raise UpstreamError("Upstream gave no requirement token", code="upstream_sentinel")
-    return requirements.token
 
 
 _encode = msgspec.json.Encoder().encode

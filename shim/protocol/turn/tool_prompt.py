@@ -49,7 +49,8 @@ def tool_instructions(
     """
     if not functions or choice == "none":
         return ""
-    expected = f"{_expected(choice)} {_SEVERAL if parallel else _ONE}"
+    named = _NAMED.format(name=choice.name) if isinstance(choice, OnlyFunction) else _CHOICES[choice]
+    expected = f"{named} {_SEVERAL if parallel else _ONE}"
     introduction = _INTRODUCTION.format(
         call_opens=marks.call_opens, call_closes=marks.call_closes, result_opens=marks.result_opens
     )
@@ -64,10 +65,6 @@ def history_text(message: PromptMessage, marks: Marks = Marks()) -> str:  # noqa
     if message.role == "tool":
         return "\n\n".join(_result(part, marks) for part in message.parts if isinstance(part, Result))
     return "\n\n".join(filter(None, (message.text, *(_called(call, marks) for call in message.calls))))
-
-
-def _expected(choice: FunctionChoice) -> str:
-    return _NAMED.format(name=choice.name) if isinstance(choice, OnlyFunction) else _CHOICES[choice]
 
 
 def _listed(function: Function) -> str:

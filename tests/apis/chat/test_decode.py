@@ -201,6 +201,22 @@ def test_a_mistyped_field_is_named(body: dict[str, Any], param: str) -> None:
     assert "`$" not in error.message
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "code", "sentence"),
+    [
+        ("n", 999, "integer_above_max_value", "integer above maximum value. Expected a value <= 8."),
+        ("max_tokens", 0, "integer_below_min_value", "integer below minimum value. Expected a value >= 1."),
+        ("max_completion_tokens", -1, "integer_below_min_value", "integer below minimum value. Expected a value >= 1."),
+        ("temperature", 2.5, "decimal_above_max_value", "decimal above maximum value. Expected a value <= 2.0."),
+        ("stop", list("abcde"), "array_above_max_length", "array above maximum length. Expected a length <= 4."),
+    ],
+)
+def test_what_is_out_of_bounds_has_the_code_of_the_real_api(field: str, value: Any, code: str, sentence: str) -> None:
+    error = refused({"model": "m", "messages": [HI], field: value})
+    assert (error.param, error.code, error.http_status) == (field, code, 400)
+    assert error.message == f"Invalid '{field}': {sentence}"
+
+
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"5", b"null"])
 def test_a_body_that_is_no_object(body: bytes) -> None:
     error = refused(body)

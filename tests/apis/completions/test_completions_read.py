@@ -56,9 +56,9 @@ def test_what_the_writer_has_to_know(fields, options):
         ({"suffix": "end"}, "suffix", "unsupported_parameter"),
         ({"stop": ""}, "stop", "invalid_value"),
         ({"stop": ["a", ""]}, "stop", "invalid_value"),
-        ({"stop": list("abcde")}, "stop", "invalid_type"),
-        ({"n": 9}, "n", "invalid_type"),
-        ({"max_tokens": 0}, "max_tokens", "invalid_type"),
+        ({"stop": list("abcde")}, "stop", "array_above_max_length"),
+        ({"n": 9}, "n", "integer_above_max_value"),
+        ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
         ({"model": 1}, "model", "invalid_type"),
     ],
 )

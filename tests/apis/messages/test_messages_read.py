@@ -176,7 +176,7 @@ def test_thinking_is_shown_where_it_is_asked_for(thinking, shown):
     ("fields", "param", "code"),
     [
         ({"messages": []}, "messages", "empty_array"),
-        ({"max_tokens": 0}, "max_tokens", "invalid_type"),
+        ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
         ({"stop_sequences": [""]}, "stop_sequences", "invalid_value"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens", "missing_required_parameter"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type", "unsupported_tool"),
