@@ -78,10 +78,7 @@ def _time_text(profile: ClientProfile, now: datetime) -> str:
         raise ValueError("the time of a proof config needs a timezone")
     local = now.astimezone(profile.timezone)
     day = f"{_WEEKDAYS[local.weekday()]} {_MONTHS[local.month - 1]} {local.day:02d} {local.year:04d}"
+    hours, rest = divmod(abs(profile.timezone_offset_minutes), 60)
+    offset = f"{'-' if profile.timezone_offset_minutes < 0 else '+'}{hours:02d}{rest:02d}"
     clock = f"{local.hour:02d}:{local.minute:02d}:{local.second:02d}"
-    return f"{day} {clock} GMT{_offset_text(profile.timezone_offset_minutes)} ({profile.timezone_text})"
-
-
-def _offset_text(minutes: int) -> str:
-    hours, rest = divmod(abs(minutes), 60)
-    return f"{'-' if minutes < 0 else '+'}{hours:02d}{rest:02d}"
+    return f"{day} {clock} GMT{offset} ({profile.timezone_text})"

@@ -87,7 +87,9 @@ class Solver:
         self._closed = True
         if self._rest is not None:
             self._rest.cancel()
-        await asyncio.to_thread(self._shut_down)
+        # Drains: a slice in work is finished, the waiting ones are refused.
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._children.close)
 
     async def _solve_here(self, search: Search) -> str:
         for start, stop in self._slices(int(EASY_SECONDS / SECONDS_PER_ATTEMPT)):
@@ -131,10 +133,6 @@ class Solver:
     def _let_go(self) -> None:
         if not self._expected:
             self._threads.submit(self._children.close)
-
-    def _shut_down(self) -> None:
-        self._threads.shutdown()  # drains: a slice in work is finished, the waiting ones are refused
-        self._children.close()
 
 
 def cores() -> int:

@@ -27,11 +27,8 @@ def log_fields(log: logging.Logger, level: int, id: str, fields: Fields) -> None
     """One line about a request. Fields that are None are left out."""
     if log.isEnabledFor(level):
         known = {name: value for name, value in fields.items() if value is not None}
-        log.log(level, "%s %s", id, _as_text(known), extra={"fields": {"id": id, **known}})
-
-
-def _as_text(fields: Fields) -> str:
-    return " ".join(f"{name}={_shown(value)}" for name, value in fields.items())
+        text = " ".join(f"{name}={_shown(value)}" for name, value in known.items())
+        log.log(level, "%s %s", id, text, extra={"fields": {"id": id, **known}})
 
 
 def _shown(value: Any) -> str:

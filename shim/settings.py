@@ -181,7 +181,11 @@ def load_settings(
     values = {}
     for field, kind in _FIELDS.items():
         name = field.upper()
-        if text := _unquoted(given.get(name, "").strip()):
+        text = given.get(name, "").strip()
+        # `docker --env-file` leaves one pair of quotes around a value.
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+            text = text[1:-1].strip()
+        if text:
             values[field] = _parse(name, text, kind)
     settings = _normal(Settings(**values))
     if "enable_gateway" not in values and settings.is_public:
@@ -209,11 +213,6 @@ def _dotenv(path: Path) -> Mapping[str, str | None]:
         raise SettingError(
             f"{path} is not text in UTF-8 (PowerShell's `>` writes UTF-16): save it again in UTF-8"
         ) from None
-
-
-def _unquoted(text: str) -> str:
-    """Without the one pair of quotes that `docker --env-file` leaves around a value."""
-    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _normal(settings: Settings) -> Settings:

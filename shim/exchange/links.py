@@ -42,7 +42,7 @@ class Links:
         """What a link says. Raises RequestError (404) where it is not one of ours, or is over."""
         ticket = self._open(token) if len(token) <= _MAX_TOKEN else None
         if ticket is None or ticket.until < now:
-            raise _unknown()
+            raise RequestError("This file link is invalid or has expired", status=404, code="file_not_found")
         return ticket
 
     def _open(self, token: str) -> Ticket | None:
@@ -61,10 +61,6 @@ class Links:
 
 def _in_base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _unknown() -> RequestError:
-    return RequestError("This file link is invalid or has expired", status=404, code="file_not_found")
 
 
 _encode = msgspec.json.Encoder().encode

@@ -28,7 +28,6 @@ from shim.http.responses import LOGGED, EventStream, json_answer, read_body, req
 from shim.logs import Fields, log_fields
 from shim.protocol.api import Api, Asked
 from shim.protocol.models import under_alias
-from shim.protocol.transcript import Transcript
 
 log = logging.getLogger("chat2api.exchange")
 
@@ -115,7 +114,7 @@ class ApiCall:
         elif exchange is None:
             status = "client_gone"
         else:
-            status = ",".join(dict.fromkeys(_status(transcript) for transcript in exchange.transcripts))
+            status = ",".join(dict.fromkeys(one.finish_reason or "client_gone" for one in exchange.transcripts))
         early = self.first_byte is not None or self.failure is not None
         said |= {
             "status": status,
@@ -222,9 +221,3 @@ async def _abandon(opening: "asyncio.Task[Exchange]") -> None:
     await asyncio.wait({opening})
     if not opening.cancelled():
         opening.exception()  # nobody else asks for it, and asyncio would complain
-
-
-def _status(transcript: Transcript) -> str:
-    if transcript.error is not None:
-        return transcript.error.code or "error"
-    return transcript.finish_reason or "client_gone"

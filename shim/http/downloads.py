@@ -40,20 +40,21 @@ async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: F
     """The bytes of one file."""
     file, response = await while_present(request, gateway.file(link))
     headers, longest = _headers(file, response), gateway.settings.total_timeout
-    return ByteStream(request, _chunks(response), response.close, headers=headers, longest=longest)
 
+    async def chunks() -> AsyncGenerator[bytes]:
+        while chunk := await response.chunk():
+            yield chunk
 
-async def _chunks(response: Response) -> AsyncGenerator[bytes]:
-    while chunk := await response.chunk():
-        yield chunk
+    return ByteStream(request, chunks(), response.close, headers=headers, longest=longest)
 
 
 def _headers(file: FileRef, response: Response) -> dict[str, str]:
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     shown = media_type in _PICTURES
+    name = _UNSAFE.sub("_", (file.sandbox_path or file.file_id or "").rpartition("/")[2])[-100:] or "file"
     headers = {
         "content-type": media_type if shown else "application/octet-stream",
-        "content-disposition": f'{"inline" if shown else "attachment"}; filename="{_name(file)}"',
+        "content-disposition": f'{"inline" if shown else "attachment"}; filename="{name}"',
         "content-security-policy": "default-src 'none'; sandbox",
         "x-content-type-options": "nosniff",
         "cache-control": "private, max-age=3600",
@@ -68,8 +69,3 @@ def _headers(file: FileRef, response: Response) -> dict[str, str]:
 def is_length(text: str) -> bool:
     """Whether a `content-length` is one that a server can send on."""
     return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_LENGTH
-
-
-def _name(file: FileRef) -> str:
-    name = (file.sandbox_path or file.file_id or "").rpartition("/")[2]
-    return _UNSAFE.sub("_", name)[-100:] or "file"

@@ -16,7 +16,7 @@ def hidden(root_path: str, app: ASGIApp) -> ASGIApp:
         return app
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_below(scope["path"], root_path):
+        if scope["path"] == root_path or scope["path"].startswith(f"{root_path}/"):
             await app(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": 404, "headers": _HEADERS})
@@ -24,7 +24,3 @@ def hidden(root_path: str, app: ASGIApp) -> ASGIApp:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return answer
-
-
-def _is_below(path: str, root_path: str) -> bool:
-    return path == root_path or path.startswith(f"{root_path}/")

@@ -42,13 +42,9 @@ class Inside:
             headers = dict(scope["headers"])
             visitor = self._waiting.pop(headers.pop(TICKET.encode(), b"").decode("latin-1"), None)
             if visitor is None:
-                await _not_found(send)
+                await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
             left = [(name, value) for name, value in scope["headers"] if name != TICKET.encode()]
             scope |= {"client": visitor.peer, "scheme": visitor.scheme, "headers": left}
         await self._app(scope, receive, send)
-
-
-async def _not_found(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -112,7 +112,10 @@ class CurlTransport:
                 self._crowds,
                 lambda unused: self._drop(key, unused),
             )
-            await self._evict()
+            # The sessions longest unused go where there are too many; those with calls under way stay.
+            idle = [one for one, session in self._sessions.items() if not session.active]
+            for unused in idle[: max(0, len(self._sessions) - _MAX_SESSIONS)]:
+                await self._sessions.pop(unused).close()
         self._sessions.move_to_end(key)
         return session
 
@@ -123,12 +126,6 @@ class CurlTransport:
         closing = asyncio.ensure_future(session.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
-
-    async def _evict(self) -> None:
-        """Close the sessions longest unused where there are too many; those with calls under way stay."""
-        idle = [key for key, session in self._sessions.items() if not session.active]
-        for key in idle[: max(0, len(self._sessions) - _MAX_SESSIONS)]:
-            await self._sessions.pop(key).close()
 
 
 class _Session:
@@ -272,12 +269,17 @@ class CurlResponse:
     async def head(self) -> None:
         """Wait until `status` and `headers` are known."""
         while not self._head_done:
-            self._raise_error()
+            if self._error is not None:
+                raise self._error
             if self._ended:
                 raise UpstreamError(
                     "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
                 )
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         if self.status == 407 and self._session.proxy is not None:
             raise refused_by_proxy()
         self._session.taken = self._session.taken or self.status < 400
@@ -294,7 +296,7 @@ class CurlResponse:
                 raise self._error
             if self._ended:
                 return b""
-            self._waiter = self._loop.create_future()  # `_wait`, without a coroutine for every piece of a stream
+            self._waiter = self._loop.create_future()  # in line: a coroutine would cost every piece of a stream
             try:
                 await self._waiter
             finally:
@@ -348,17 +350,6 @@ class CurlResponse:
         """Both directions go on; the one that still has to wait says so again."""
         if not self._call.done():  # libcurl has let go of it, and would complain
             self.easy.pause(CURLPAUSE_CONT)
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

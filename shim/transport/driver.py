@@ -59,7 +59,10 @@ class Driver:
             case SolvePow(challenge=challenge, config=config):
                 return await self._solve(challenge, config)
             case FetchArkose(blob=blob, method=method):
-                return await self._fetch(blob, method)
+                try:
+                    return await self._arkose.fetch(blob=blob, method=method)
+                except ArkoseError as error:
+                    raise RefusedError(str(error), code="arkose_failed", about=About.CHECK) from error
             case Wait(seconds=seconds):
                 await asyncio.sleep(seconds)
                 return None
@@ -75,12 +78,6 @@ class Driver:
             ) from error
         except PowError as error:
             raise _unavailable(f"No proof of work could be made: {error}", "proof_of_work_failed", 1.0) from error
-
-    async def _fetch(self, blob: str | None, method: Literal["chat35", "chat4"]) -> str:
-        try:
-            return await self._arkose.fetch(blob=blob, method=method)
-        except ArkoseError as error:
-            raise RefusedError(str(error), code="arkose_failed", about=About.CHECK) from error
 
 
 def _unavailable(message: str, code: str, retry_after: float) -> UnavailableError:

@@ -61,9 +61,9 @@ class TopicReader:
                     if self._is_ours(message, item):
                         yield from self._item(item)
                         offset = message.get("offset")
-                        self.offset = (
-                            offset if isinstance(offset, str) and _is_later(offset, self.offset) else self.offset
-                        )
+                        # What is repeated comes with the old offset, and must not take us back.
+                        if isinstance(offset, str) and _numbers(offset) > _numbers(self.offset):
+                            self.offset = offset
                 case {"type": "message", "payload": {"type": "conversation-update", "payload": dict() as update}}:
                     yield from self._update(update)
                 case {"type": "conversation-update", "payload": dict() as update}:
@@ -111,11 +111,6 @@ class TopicReader:
         if update.get("update_type") == "async-task-completed":
             self.ended = True
             yield DONE
-
-
-def _is_later(offset: str, than: str) -> bool:
-    """Offsets are two numbers, a time and a count; what is repeated comes with the old one."""
-    return _numbers(offset) > _numbers(than)
 
 
 def _numbers(offset: str) -> tuple[int, ...]:

@@ -74,18 +74,15 @@ def _listed(function: Function) -> str:
 
 
 def _called(call: Call, marks: Marks) -> str:
-    named = {"id": call.id} if call.id else {}  # the older convention's calls have no id
-    written = named | {"name": call.name, "arguments": _arguments(call.arguments)}
-    return f"{marks.call_opens}\n{_json(written)}\n{marks.call_closes}"
-
-
-def _arguments(text: str) -> msgspec.Raw | str:
-    """The JSON of a call as it is; what a client sent that is not JSON, as a string."""
     try:
-        msgspec.json.decode(text)
+        msgspec.json.decode(call.arguments)
     except (ValueError, RecursionError):
-        return text
-    return msgspec.Raw(text.encode())
+        arguments: msgspec.Raw | str = call.arguments  # a client sent what is not JSON: told as a string
+    else:
+        arguments = msgspec.Raw(call.arguments.encode())
+    named = {"id": call.id} if call.id else {}  # the older convention's calls have no id
+    written = named | {"name": call.name, "arguments": arguments}
+    return f"{marks.call_opens}\n{_json(written)}\n{marks.call_closes}"
 
 
 def _result(result: Result, marks: Marks) -> str:
