@@ -107,6 +107,8 @@ class GatewayError(Exception):
         since 1970) or a span, and a time that is over already is taken for one that is about to be."""
         if self.retry_after is not None or self.resets_at is None:
             return self.retry_after
+        # No less than a second: with a clock behind upstream's it would be asked again too early, and limited for
+        # longer.
         return min(max(1.0, self.resets_at - now), MAX_WAIT_SECONDS)
 
     def headers(self, now: float | None = None) -> dict[str, str]:
@@ -114,6 +116,7 @@ class GatewayError(Exception):
         silently for Retry-After, so a wait over 20 s is surfaced as an error instead. `now` is the time of day unless
         given."""
         wait = self.retry_in(time.time() if now is None else now)
+        # Always said, for without the header the SDKs go by the status, and try a 429 again that lasts for hours.
         headers = {"x-should-retry": "true" if self.transient and (wait is None or wait <= _SOON) else "false"}
         if wait is not None:
             headers["retry-after"] = str(max(1, round(wait)))

@@ -174,6 +174,7 @@ class AccountPool:
         until = asyncio.get_running_loop().time() + self._options.patience
         taken: frozenset[str] = frozenset()  # at their limit by the turns of other processes
         while True:
+            # Before the look, so that a turn that ends during it is not slept through.
             self._freed.clear()
             try:
                 slot = self._pool.lease(
@@ -194,6 +195,7 @@ class AccountPool:
             if await self._synced.claim(slot):
                 return slot
             self._pool.end(slot, Unused(), self._clock())
+            # Other processes have all of its turns; the next one is asked for without it.
             taken |= {slot.account.id}
 
     async def ready(self, slot: Slot) -> Account:

@@ -95,6 +95,7 @@ class Rotations:
         until = asyncio.get_running_loop().time() + self._lag
         try:
             while True:
+                # None: `latest` lags behind what others have stored, so it is looked at again for a moment.
                 if (kept := await self._offer(rotation)) is not None:
                     return kept
                 if asyncio.get_running_loop().time() >= until:
@@ -124,6 +125,7 @@ class Rotations:
         if known is None:
             return rotation.on(rotation.used)  # removed meanwhile; whoever waits for it may have it once
         base = known if known.version > rotation.used.version else rotation.used
+        # A person has brought another token meanwhile, or another process has exchanged this one: theirs counts.
         if not rotation.fits(base):
             return base
         renewed = rotation.on(base)

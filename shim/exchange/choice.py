@@ -147,11 +147,14 @@ class Choice:
     def _shape(self, events: list[Event]) -> list[Event]:
         for event in events:
             if isinstance(event, Delta | Citation):
+                # In bytes, as the setting says; `isascii` is a flag of the string, so that most pieces are not encoded
+                # for it.
                 self._room -= len(event.text) if event.text.isascii() else len(event.text.encode())
         if self._room < 0 and events and not isinstance(events[-1], Finished | Failed):
             text = "The answer is longer than MAX_ANSWER_BYTES allows"
             events = [*events, Failed(UpstreamError(text, code="upstream_too_large"))]
         if events and isinstance(events[-1], Finished):
+            # The end apart from the rest, for it shows whether a filter had decided before upstream ended.
             shaped = self._filtered(events[:-1])
             cut_off = any(one.decided for one in self._filters)  # before upstream's own end
             shaped += self._filtered(events[-1:])

@@ -71,6 +71,7 @@ class Gateway:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
         wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted, is_large=call.is_large)
         chat = self._continuations.chat_of(wanted)
+        # A chat that is gone on with has one choice, and its own way of failing.
         turns = [await chat.open()] if chat else await self._begin(wanted)
         return self.exchange(call, wanted, turns, chat)
 
@@ -80,6 +81,7 @@ class Gateway:
         """The prompt, found to be in order, with its files at hand. Raises GatewayError."""
         kept = not is_temporary(prompt, self.settings)
         check = partial(check_prompt, prompt, kept=kept, check_parameters=check_parameters, check_schema=check_schema)
+        # A large one would hold up the loop; a small one costs less than the thread.
         await asyncio.to_thread(check) if is_large else check()
         if prompt.has_marks:
             prompt = msgspec.structs.replace(prompt, mark_key=self.clock.new_id()[:_MARK_KEY_LENGTH])
@@ -113,6 +115,7 @@ class Gateway:
             links=self._links,
             max_bytes=self.settings.max_file_bytes,
         )
+        # Links are for clients that can reach this gateway later; data is for those that keep nothing.
         inline = wanted.prompt.pictures == "data"
         most = self.settings.max_answer_bytes
         choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]

@@ -97,6 +97,7 @@ class LiveTurn:
     def note(self, events: list[Event]) -> list[Event]:
         """The same events, after what they say of the turn has been learnt."""
         if events:
+            # Whatever comes counts as life: the moment that is waited for more begins anew.
             self.whole_since = None  # it was not all
             if isinstance(first := events[0], Started):
                 self.slug = first.slug or self.slug
@@ -137,6 +138,7 @@ class LiveTurn:
             return
         self._closed = True
         self._clear_up(self)
+        # After `[DONE]` only the end of the body is left, and read it leaves a connection that can be used again.
         if self.answer.done:
             self.response.release(self._leave)
         else:
@@ -144,6 +146,7 @@ class LiveTurn:
             self._leave()
 
     def _leave(self) -> None:
+        # Quotas are told beside any answer, also one that failed.
         if (limits := self.answer.observed.limits) is not None:
             self.lease.note_quotas(limits)
         end_lease(self.lease, self._last, self._now())
@@ -156,5 +159,6 @@ def end_lease(lease: AccountLease, last: Event | None, now: float) -> None:
             lease.succeeded()
         case Failed(error=error):
             lease.failed(error, now)
+        # Broken off by the client: that says nothing of the account.
         case _:
             lease.left()

@@ -55,6 +55,7 @@ class AccountLoop:
             made = Attempt()
             seeker.attempted.tries += 1
             seeker.attempted.account = lease.account_id
+            # After the lease, for a route is kept by identity: the same account goes the same way while it works.
             route = self._calls.route(lease.identity)
             try:
                 return await attempt(lease, route, made)
@@ -86,6 +87,7 @@ class AccountLoop:
             try:
                 return await self._leases.take(seeker.caller, seeker.model, tries.tried, only)
             except GatewayError as error:
+                # Nobody is left to be tried. Any other error is of one account (its renewal failed), and uses a try up.
                 if is_shortage(error):
                     shortage = error
                 else:

@@ -118,6 +118,7 @@ class Turns:
             raise first.error
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
+        # Files are kept by identity, for no account can use those of another.
         key = list_key(lease.identity)
         temporary, passing = self._temporary(wanted.prompt, lease)
         placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.connection, key)
@@ -129,6 +130,7 @@ class Turns:
             now=self.now(),
             new_id=self._clock.new_id,
         )
+        # Last, for a requirement token is good for a moment only, and uploads may take minutes.
         call = await self._shake_hands(lease, route, conversation)
         wishes = wanted.prompt.wishes
         forgetful = wishes.memory is False and not temporary
@@ -187,6 +189,7 @@ class Turns:
             if answer.follow is None:
                 events = live.receive(await self._chunk(live))
                 if live.forgetful and answer.conversation_id is not None:
+                    # Once is enough, and `_clear_up` must not say it again.
                     live.forgetful = False
                     self._soon(self._tell(live, keep_out_of_memory(live.route.upstream, answer.conversation_id)))
                 return events
@@ -198,6 +201,7 @@ class Turns:
         """Do what the machine says that it can't go on without. Raises GatewayError."""
         answer = live.answer
         match answer.follow:
+            # First of all: what the machine follows is bounded in number, but each may take minutes.
             case _ if self.now() > live.opened_at + self._settings.total_timeout:
                 late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
                 return live.note(answer.abort(late, final=True))
@@ -262,6 +266,7 @@ class Turns:
         upstream, id = live.route.upstream, live.answer.conversation_id
         if id is None:
             return
+        # In this order: a chat that is deleted can't be told anything any more.
         left = ((stop, live.answer.is_elsewhere), (keep_out_of_memory, live.forgetful), (delete, live.passing))
         if told := [tell(upstream, id) for tell, applies in left if applies]:
             self._soon(self._tell(live, *told))

@@ -171,6 +171,7 @@ async def _streamed(
     settings = call.gateway.settings
     opening = asyncio.ensure_future(call.open(asked))
     try:
+        # Not `wait_for`, which would cancel what is being opened.
         await asyncio.wait({opening}, timeout=settings.early_head or None)
     except BaseException:
         await _abandon(opening)
@@ -180,6 +181,7 @@ async def _streamed(
         opening.result()
 
     async def run(send: Send) -> bytes:
+        # The head is out by now, so what fails can only be told in the stream.
         if late:
             try:
                 await asyncio.wait({opening})

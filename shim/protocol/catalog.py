@@ -66,6 +66,7 @@ class Catalog(msgspec.Struct, frozen=True):
     def preset(self, name: str) -> Preset | None:
         """The preset of this name, where the account has its model."""
         found = next((preset for preset in self.presets if preset.name == name), None)
+        # Lists name presets of models that the plan does not have.
         return found if found is not None and self.model(found.slug) is not None else None
 
 
@@ -80,6 +81,7 @@ def union(catalogs: Iterable[Catalog]) -> Catalog:
     presets: dict[str, Preset] = {}
     for catalog in catalogs:
         for model in catalog.models:
+            # The first that names a model describes it: accounts come in the order of their use.
             models.setdefault(model.slug, model)
         for preset in catalog.presets:
             presets.setdefault(preset.name, preset)
@@ -93,11 +95,13 @@ def effort_word(asked: Effort, slug: str, known: KnownModel | None) -> str | Non
     if known is None or known.efforts is None:
         return wanted if slug.endswith("-thinking") else None
     listed = [word for word in EFFORTS if word in known.efforts]
+    # Rather less than was asked for than more: more costs the account's quota, and a client's patience.
     fitting = [word for word in listed if EFFORTS.index(word) <= EFFORTS.index(wanted)]
     return fitting[-1] if fitting else next(iter(listed), None)
 
 
 def _model(listed: ListedModel) -> KnownModel:
+    # The older list has the suffix alone.
     works = listed.is_work_mode_model is True or listed.slug.endswith("-wm")
     return KnownModel(
         listed.slug,

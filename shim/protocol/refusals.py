@@ -64,7 +64,9 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayE
         return RefusedError(
             "Upstream answered with a browser check page instead of the API", code="cf-please-wait", about=About.ADDRESS
         )
+    # From here on it is upstream's own word, so its sentence may be passed on.
     refusal = _read(status, body)
+    # What the body says belongs to the limit that was reached; the header's time may be the edge's.
     if refusal.clears_in is None:
         refusal = _with_retry_after(refusal, headers.get("retry-after", "").strip())
     return _by_sentence(refusal) or _BY_STATUS.get(refusal.status, _broken)(refusal)
@@ -108,6 +110,7 @@ def _of_detail(status: int, detail: Any) -> RefusalDetail:
             )
         case {"code": str(code)}:
             return RefusalDetail(status, code=_code_of(code))
+        # How upstream's framework says what is wrong with a field; the first is enough to begin with.
         case [{"msg": str(message), "loc": list(place)}, *_]:
             return RefusalDetail(status, f"{message} at {'.'.join(str(step) for step in place)}")
         case _:
@@ -123,6 +126,7 @@ def _with_retry_after(refusal: RefusalDetail, value: str) -> RefusalDetail:
     """Retry-After: a span in seconds, or an HTTP date."""
     if value.isdecimal():
         return msgspec.structs.replace(refusal, clears_in=_seconds_of(float(value)))
+    # The body's own time, which knows the limit; the header's may be the edge's.
     if refusal.resets_at is not None:
         return refusal
     try:
@@ -265,6 +269,7 @@ _BY_SENTENCE = (
     (re.compile(r"token_(expired|invalidated|revoked)|invalid_jwt|account_deactivated", re.I), _credential),
 )
 
+# What a status means where no word says more. 409 is a second turn beside one under way.
 _BY_STATUS = {
     400: _invalid,
     401: _credential,

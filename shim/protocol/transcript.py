@@ -67,17 +67,21 @@ class Transcript:
             case ReasoningDelta(text=text, opens=opens):
                 if not text:
                     return ""
+                # The first thought has nothing to stand apart from.
                 text = THOUGHT_BREAK + text if opens and self._reasoning else text
                 self._reasoning.append(text)
                 self._note_thought(event)
                 self.size += len(text)
                 return text
             case Citation(text=text, links=links):
+                # Where the citation's own words stand in the text, as clients index them: in characters of what they
+                # got.
                 start = self._length
                 said = self._say(text)
                 self.cited += [Cited(start, self._length, link) for link in links]
                 return said
             case Called(name=name, arguments=arguments):
+                # Counted as text, for a limit on the answer's size is about memory, whatever the words are for.
                 self.calls.append(event)
                 self.size += len(name) + len(arguments)
             case Picture(file=file):

@@ -98,6 +98,7 @@ class ChunkWriter:
         finish = ChunkChoice(ChunkDelta(), _reason(transcript, legacy=self._legacy), choice)
         beside = {**_ids(self._answer.place(choice)), "chatgpt": _answered_by(self._answer, choice)}
         lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **beside))
+        # `[DONE]` comes once, behind the last choice.
         self._unfinished -= 1
         if not self._unfinished:
             if self._include_usage:

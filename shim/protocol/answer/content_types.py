@@ -33,9 +33,11 @@ class Reading(msgspec.Struct, frozen=True):
 
 def read_message(message: Message) -> Reading | None:
     """How `message` is shown, or None where it is not."""
+    # Neither is for people (5.1): context, and what the page hides.
     if message.weight == 0 or message.metadata.is_visually_hidden_from_conversation is True:
         return None
     role, content_type = message.author.role, message.content.content_type
+    # Nothing of a message is sure to have its type; a list could not even be looked up.
     if not isinstance(role, str) or not isinstance(content_type, str):
         return None
     read = _READINGS.get((role, content_type))
@@ -76,6 +78,7 @@ def final_answer(messages: list[Message]) -> Message | None:
         for place, message in enumerate(messages)
         if message.end_turn is True and is_answer(message)
     ]
+    # Still under way, or cut off.
     if not ends:
         return None
     age, newest = max(ends, key=lambda end: end[0])

@@ -80,6 +80,7 @@ class Gallery:
 
     def promise(self, name: str) -> None:
         """A picture will come. The same promise is heard again whenever the conversation is read."""
+        # One that was kept, or given up, must not hold the answer up for a second time.
         if name not in self._kept:
             self._promises.add(name)
 
@@ -91,6 +92,8 @@ class Gallery:
     def hang(self, sights: Iterable[Sight], promise: str | None = None) -> list[Picture]:
         """The pictures to show now. `promise` is the one their message names; where it names none known, any is kept
         by them."""
+        # A picture that came under another name than was promised keeps a promise all the same: else the answer would
+        # wait for one that never comes.
         pictures = [picture for sight in sights for picture in self._look(sight)]
         for _ in pictures:
             if self._promises:
@@ -110,8 +113,11 @@ class Gallery:
 
     def _look(self, sight: Sight) -> Iterator[Picture]:
         names = {sight.generation, sight.picture.file.file_id or ""}
+        # The finished picture has a file of its own and the same generation as its previews; in a conversation that is
+        # read again both may be met once more.
         if names & self._hung:
             return
+        # Kept back: it is shown only where nothing better comes.
         if not sight.finished:
             self._previews[sight.generation] = sight.picture
             return
@@ -127,6 +133,7 @@ def _pointers(message: Message) -> Iterator[tuple[str, str | None]]:
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict) and part.get("content_type") == "image_asset_pointer":
             yield from _pointer(part.get("asset_pointer"), _generation(part.get("metadata")))
+    # Charts of the interpreter are no parts, and have no generation: each run draws anew.
     run = message.metadata.aggregate_result
     printed = run.get("messages") if isinstance(run, dict) else None
     for one in printed if isinstance(printed, list) else ():

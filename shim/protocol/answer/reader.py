@@ -65,6 +65,7 @@ class Reader:
         afresh; else it and what was read are one, so that roots and what operations inherit live on."""
         self.offset = offset
         self._sse = SSEDecoder()
+        # In mid-turn nothing tells the roots again, and the encoding need not be announced again either.
         if not offset:
             self._patcher, self._announced = Patcher(), False
 
@@ -75,6 +76,7 @@ class Reader:
     def read(self, event: ServerSentEvent, *, unfinished: bool) -> Heard | None:
         """What one event says; None where it says nothing. `unfinished`: it ended with the input, without its blank
         line, so it may be half an event."""
+        # Counted before it is read: also what can't be read is one of the events that a resume skips.
         self.offset += 1
         try:
             return self._read(event.name, event.data)
@@ -91,12 +93,14 @@ class Reader:
         if name == b"delta":
             return self._operation(data)
         if name in {b"message", b"error"}:
+            # Both names carry snapshots: an `error` event is an object with `error` or `detail` in it.
             item = decode_item(data)
             if item is not None and item.type is None and item.v is not UNSET:
                 return self._operation(data)  # a delta without its name (5.2)
             return Unread("malformed object") if item is None else Arrived(item)
         if name == b"delta_encoding":
             return self._encoding(data)
+        # Pings are none of the events that a resume counts (5.6).
         self.offset -= name == b"ping"
         return Unread(name.decode(errors="replace"))
 
@@ -105,11 +109,13 @@ class Reader:
         if operation is None:
             return Unread("malformed delta")
         root, appended_at = self._patcher.apply(operation)
+        # The usual piece of an answer: text behind text. Whoever shows it needs no look at the whole object.
         if appended_at is not None:
             return Grown(root, appended_at, operation.v)
         return view_of(root)
 
     def _encoding(self, data: bytes) -> Heard | None:
+        # Sent both as a bare word and as a JSON string.
         known = data == b"v1" or msgspec.json.decode(data) == "v1"
         if self._announced:
             self.offset -= 1  # said again in mid-stream, after a resume: no change, and none of the turn's events

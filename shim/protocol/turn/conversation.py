@@ -46,6 +46,7 @@ def conversation_for(
     tier = prompt.wishes.tier
     return Conversation(
         messages=_hinted(list(_sent(prompt, placed, now, new_id)), prompt, hints),
+        # A new chat needs a parent as well: an id that is nobody's.
         parent_message_id=continues.message_id if continues else new_id(),
         conversation_id=taken_apart(continues.conversation_id)[0] if continues else UNSET,
         model=chosen.slug,
@@ -55,6 +56,7 @@ def conversation_for(
         thinking_effort=effort_for(prompt, chosen) or UNSET,
         system_hints=hints or UNSET,
         force_use_search=True if "search" in prompt.wishes.hints else UNSET,
+        # Upstream refuses tiers that a model does not have, and a wish is no reason to fail.
         service_tier=tier if tier and chosen.known and tier in chosen.known.tiers else UNSET,
     )
 

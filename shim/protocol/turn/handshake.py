@@ -91,13 +91,16 @@ def open_call(
     upstream: Upstream, call: ConversationCall, options: HandshakeOptions, moment: Moment
 ) -> Handshake[OpeningCall]:
     """As `open_turn`, for a body that is there already."""
+    # Another gateway is upstream: it does the handshake itself, and would refuse one of ours.
     if options.conversation_only:
         return OpeningCall(upstream.post(call.path, call.body, call.headers, stream=True))
     config = proof_config(
         options.profile, now=moment.now, performance_ms=moment.performance_ms, session_id=moment.session_id
     )
+    # The requirements are asked for anew with each attempt, for a challenge that was given up stays unsolved.
     for _attempt in range(_PROOF_ATTEMPTS):
         requirements, two_step = yield from _requirements(upstream, config, options.sentinel)
+        # Before the proof, which may cost seconds of a core.
         _check(requirements, call.slug, options)
         proof, solved = yield from _proof(requirements.proofofwork, config, options.pow_floor)
         if solved:
@@ -154,6 +157,7 @@ def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> 
 def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Requirements]:
     reply = yield Send(request)
     assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    # Nothing else in the answer says why; a check that was asked for and is not done here is the likeliest reason.
     if reply.status == 403 and challenged:
         raise turnstile_required()
     if reply.status != 200:
@@ -170,6 +174,7 @@ def _check(requirements: Requirements, slug: str, options: HandshakeOptions) -> 
     """Refuse what is already known not to work. A new device id is not a way around `force_login` (design)."""
     if requirements.force_login:
         raise CredentialError("Upstream wants a log-in: use an access token")
+    # Otherwise the turn is sent without: upstream often asks for the check and does not insist on it.
     if options.turnstile == "refuse" and _challenged(requirements):
         raise turnstile_required()
     if slug in _PAID_ONLY and requirements.persona not in {None, _PAID}:
@@ -188,6 +193,7 @@ def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Hands
         challenge = Challenge(asked.seed or "", asked.difficulty or "")
     except ValueError as error:
         raise UpstreamError("Upstream's proof of work challenge is malformed", code="upstream_sentinel") from error
+    # A bound of the operator's: an upstream that asks for too much must not get all of the cores.
     if challenge.is_harder_than(floor):
         raise RefusedError(
             f"Upstream's proof of work ({challenge.difficulty}) is harder than POW_DIFFICULTY ({floor}) allows",
@@ -202,6 +208,7 @@ def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Hands
 def _arkose(requirements: Requirements) -> Handshake[str | None]:
     if requirements.arkose is None or not requirements.arkose.required:
         return None
+    # What the token service is told of the account: which of its two keys the token is for (3).
     method: Literal["chat35", "chat4"] = "chat35" if requirements.persona == "chatgpt-freeaccount" else "chat4"
     token = yield FetchArkose(requirements.arkose.dx, method)
     assert isinstance(token, str)  # noqa: S101  the driver's contract (commands.py)
