@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +22,12 @@ def connect(path: Path) -> sqlite3.Connection:
     _make_private(path)
     # No isolation level, because the module would begin and end transactions of its own between ours.
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)
         _use_wal(connection)
         # Otherwise secrets that were removed, or sealed since, stay in the free pages of the file.
         connection.execute("PRAGMA secure_delete = ON")
-    except BaseException:
-        connection.close()
-        raise
+        undo.pop_all()
     return connection
 
 

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -126,13 +126,12 @@ class _NotesFile:
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
             connection = connect(self._path)
-            try:
+            with ExitStack() as undo:
+                undo.callback(connection.close)
                 # A loss of power may take the last notes with it (see `base`); in return no write waits for the disk.
                 connection.execute("PRAGMA synchronous = NORMAL")
                 self._make_tables(connection)
-            except BaseException:
-                connection.close()
-                raise
+                undo.pop_all()
             self._connection = connection
         return self._connection
 

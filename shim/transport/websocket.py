@@ -4,6 +4,7 @@ Rule: the address is a credential: it is in no log and no error. A frame and the
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Protocol
 
 from curl_cffi import AsyncSession, CurlOpt, Response
@@ -49,21 +50,20 @@ class CurlWebSocket:
         """Connect. Raises UpstreamError."""
         options = {CurlOpt.CAINFO: ca_file} if ca_file else {}
         session: AsyncSession[Response] = AsyncSession(proxy=proxy, trust_env=False, curl_options=options)
-        try:
-            socket = await session.ws_connect(
-                url,
-                headers=headers,
-                default_headers=False,
-                timeout=connect_timeout,
-                recv_queue_size=_WAITING_FRAMES,
-                max_message_size=_MAX_FRAME_BYTES,
-            )
-        except (CurlError, RequestException, WebSocketError, OSError) as error:
-            await session.close()
-            raise _gone() from error
-        except BaseException:
-            await session.close()
-            raise
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(session.close)
+            try:
+                socket = await session.ws_connect(
+                    url,
+                    headers=headers,
+                    default_headers=False,
+                    timeout=connect_timeout,
+                    recv_queue_size=_WAITING_FRAMES,
+                    max_message_size=_MAX_FRAME_BYTES,
+                )
+            except (CurlError, RequestException, WebSocketError, OSError) as error:
+                raise _gone() from error
+            undo.pop_all()
         return cls(session, socket)
 
     async def send(self, text: str) -> None:

@@ -24,7 +24,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -86,11 +86,10 @@ class RedisStore:
         except DatabaseError as error:
             raise StoreError(str(error)) from None
         self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.close)
             await self._check_server()
-        except BaseException:
-            await self.close()
-            raise
+            undo.pop_all()
 
     async def close(self) -> None:
         client, self._client = self._client, None
