@@ -5,10 +5,13 @@ Rule: it is asked rarely, and in a thread: it takes some milliseconds, in which 
 
 import asyncio
 import ctypes
+import gc
 from contextlib import suppress
 
 _CROWD = 64  # things open at once whose end is worth asking for
-_AFTER_SECONDS = 1.0  # by then connections that are not kept have been closed
+_MUCH = 32 * 1024 * 1024  # bytes let go of whose end is worth asking for
+_LARGE = 4 * 1024 * 1024  # an answer that may have been held as a whole; longer streams of small pieces are not
+_AFTER_SECONDS = 1.0  # by then connections that are not kept have been closed, and what was read of a body is let go
 
 
 def give_back() -> None:
@@ -17,20 +20,45 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+class Bulk:
+    """Counts the bytes of what is let go of, and gives memory back after much of it: the C library keeps what large
+    bodies had in pieces that it rarely uses again. Of 40 requests with 30 MB each 900 MB stayed."""
+
+    def __init__(self) -> None:
+        self._gone, self._asked = 0, False
+
+    def let_go(self, size: int) -> None:
+        """So many bytes more are let go of, or will be by the end of this turn of the loop."""
+        self._gone += size
+        if self._gone >= _MUCH and not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_later(_AFTER_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        self._gone, self._asked = 0, False
+        # What failed is part of cycles with its traceback, and holds its body until they are collected.
+        gc.collect()
+        asyncio.get_running_loop().run_in_executor(None, give_back)
+
+
 class Crowds:
-    """Counts what is open, and gives memory back when a crowd has gone. Of 1,000 streams at once 150 MB stayed."""
+    """Counts what is open, and gives memory back when a crowd has gone. Of 1,000 streams at once 150 MB stayed. Large
+    answers count, too."""
 
     def __init__(self) -> None:
         self._open = self._most = 0
+        self._bulk = Bulk()
 
     def came(self) -> None:
         """One more is open."""
         self._open += 1
         self._most = max(self._most, self._open)
 
-    def went(self) -> None:
-        """One has been closed."""
+    def went(self, brought: int) -> None:
+        """One has been closed that brought so many bytes."""
         self._open -= 1
+        if brought >= _LARGE:
+            self._bulk.let_go(brought)
         if self._most >= _CROWD and self._open <= self._most // 8:
             self._most = self._open
             loop = asyncio.get_running_loop()

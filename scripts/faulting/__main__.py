@@ -139,6 +139,7 @@ class Run:
                 seen = play(fault)
                 upstream.act = good
                 repeat(4, ask)
+                time.sleep(2)  # memory of large answers is given back a second after them
                 self.tell("failures", name, before, megabytes(gateway), seen)
 
     def strangers(self) -> None:

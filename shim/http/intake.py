@@ -9,11 +9,8 @@ byte to the end of its answer, because it stays in memory that long.
 """
 
 import asyncio
-import ctypes
-import gc
 import logging
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,6 +20,7 @@ from litestar import Request
 from litestar.types import ASGIApp, Receive, Send
 
 from shim.errors import GatewayError, RequestError, UnavailableError
+from shim.heap import Bulk
 from shim.http.errors import Refuse
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
 from shim.http.responses import LOGGED, answer_headers, request_id
@@ -35,8 +33,7 @@ log = logging.getLogger("chat2api")
 BODY_SECONDS = 30.0  # without another piece of a body
 _DROP_SECONDS = 5.0  # for what still comes of a body that was refused
 _DROP_BYTES = 128 * 1024 * 1024
-_TRIM_BYTES = 32 * 1024 * 1024
-_TRIM_SECONDS = 1.0
+_FEW_BYTES = 32 * 1024 * 1024  # under way: where there are more, memory that is given back is asked for again at once
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
 _ALLOW_LISTED = ("/backend-api", "/backend-anon")  # where each method of a path is listed, or is a 404
 _OPEN = ("/healthz", "/files/")  # tell nothing that a page could use, and links are their own key
@@ -63,6 +60,7 @@ class _UnderWay:
 
     def __init__(self, most: int) -> None:
         self._most, self._now, self._released = most, 0, 0
+        self._bulk = Bulk()
 
     def take(self, size: int) -> None:
         """Raises UnavailableError where that is too much."""
@@ -75,14 +73,12 @@ class _UnderWay:
         self._now += size
 
     def release(self, size: int) -> None:
-        """Give bytes back. After much of it the C library is asked to give its free memory to the system: it keeps what
-        large bodies had in pieces that it rarely uses again."""
+        """Give bytes back."""
         self._now -= size
         self._released += size
-        if self._released >= _TRIM_BYTES and self._now < _TRIM_BYTES:
-            self._released = 0
-            # Later, because what was read of the body is let go only after this.
-            asyncio.get_running_loop().call_later(_TRIM_SECONDS, _give_back)
+        if self._now < _FEW_BYTES:
+            released, self._released = self._released, 0
+            self._bulk.let_go(released)
 
 
 class PageCheck:
@@ -300,23 +296,3 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _give_back() -> None:
-    # What failed is part of cycles with its traceback, and holds the body until they are collected.
-    gc.collect()
-    if _trim is not None:
-        asyncio.get_running_loop().run_in_executor(None, _trim, 0)
-
-
-def _trimming() -> Any:
-    """glibc's way to give free memory back; None where there is none."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None  # another C library, which gives it back by itself
-
-
-_trim = _trimming()

@@ -170,7 +170,7 @@ class _Session:
         if response not in self.active:
             return
         self.active.discard(response)
-        self._crowds.went()
+        self._crowds.went(response.brought)
         if running:
             self._multi.remove_handle(response.easy)
         response.easy.let_go()
@@ -230,7 +230,7 @@ class CurlResponse:
     """One call: its head, its body as it arrives, and its deadlines."""
 
     def __init__(self, session: _Session, request: HttpRequest, deadlines: Deadlines, max_buffered: int) -> None:
-        self.status = 0
+        self.status = self.brought = 0  # bytes of its body so far, decoded
         self.headers: dict[str, str] = {}
         self.easy = session.take()
         self._session = session
@@ -390,6 +390,7 @@ class CurlResponse:
             return CURL_WRITEFUNC_PAUSE
         self._buffered.append(data)
         self._size += len(data)
+        self.brought += len(data)
         self._touched = self._loop.time()
         self._wake()
         return len(data)

@@ -8,6 +8,7 @@ import pytest
 from tests.servers import ROOT, clean_environment
 
 SHORT = {
+    "failures": ("--times", "100", "--only", "one event of 40 MB"),
     "strangers": ("--times", "60"),
     "bodies": ("--clients", "4", "--megabytes", "3"),
 }

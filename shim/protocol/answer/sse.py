@@ -37,6 +37,7 @@ class SSEDecoder:
         text = self._clean(chunk)
         self._size += len(text)
         if self._size > MAX_EVENT_BYTES:
+            self._pending.clear()  # the error holds the frames that hold this, until the collector comes by
             raise OverflowError(f"an event is longer than {MAX_EVENT_BYTES} bytes")
         if self._pending and text:
             ends = b"\n\n" in text or (text.startswith(b"\n") and self._pending[-1].endswith(b"\n"))
