@@ -7,6 +7,7 @@ Rule: it changes nothing. It hands every chunk on as it came, and a flow it fail
 """
 
 import re
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,7 +62,8 @@ class Recorder:
             except re.error as error:
                 raise exceptions.OptionsError(f"record_paths: {error}") from error
         if updated & {"record_folder", "record_name", "record_redact_text"}:
-            self.done()
+            if self._writer is not None:
+                self._writer.close()
             name = ctx.options.record_name or f"recording-{datetime.now(UTC):%Y%m%d-%H%M%S}"
             self._writer = BackgroundWriter(
                 Path(ctx.options.record_folder) / f"{name}.json", redact=ctx.options.record_redact_text
@@ -89,9 +91,11 @@ class Recorder:
         self._write(flow, cut=True)
 
     def done(self) -> None:
-        """Finish writing."""
-        if self._writer is not None:
-            self._writer.close()
+        """Finish writing, and say what there is now."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            # Not to the log, whose end mitmproxy has shown already when it ends the addons.
+            sys.stderr.write(f"{writer.close()}\n")
 
     def _write(self, flow: http.HTTPFlow, *, cut: bool) -> None:
         answer = self._answers.pop(flow.id, None)

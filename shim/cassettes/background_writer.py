@@ -20,6 +20,8 @@ class BackgroundWriter:
     """One cassette file being written. `close` waits until everything is on disk."""
 
     def __init__(self, path: Path, *, redact: bool = False) -> None:
+        self.path = path
+        self.written = self.left_out = 0  # calls
         self._recording = Recording(redact=redact)
         self._writer = CassetteWriter(path, redacted=redact)
         # One thread: the pseudonyms are numbered in the order of the calls, and the file has one end to write at.
@@ -31,18 +33,25 @@ class BackgroundWriter:
         self._waiting = {one for one in self._waiting if not one.done()}
         if len(self._waiting) >= _WAITING:
             log.warning("recording falls behind: one call was left out")
+            self.left_out += 1
             return
         future = self._thread.submit(lambda: self._writer.add(self._recording.interaction(call)))
         self._waiting.add(future)
-        future.add_done_callback(_log_failure)
+        future.add_done_callback(self._count)
 
-    def close(self) -> None:
-        """Finish writing and end the thread."""
+    def close(self) -> str:
+        """Finish writing and end the thread; what there is now, as a sentence."""
         self._thread.shutdown()
+        left_out = f", {self.left_out} left out" if self.left_out else ""
+        if not self.written:
+            return f"recorded nothing: no call of ChatGPT's API ended here{left_out}"
+        return f"recorded {self.written} call{'s' * (self.written != 1)} in {self.path}{left_out}"
 
-
-def _log_failure(future: "Future[None]") -> None:
-    error = future.exception()
-    if error is not None:
+    def _count(self, future: "Future[None]") -> None:
+        error = future.exception()
+        if error is None:
+            self.written += 1
+            return
+        self.left_out += 1
         # Its text may quote what was being scrubbed.
         log.error("a call could not be written to the cassette: %s", type(error).__name__)

@@ -74,6 +74,8 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
         probe.bind((host, port))
         port = probe.getsockname()[1]
     with socket.socket(family) as reservation:
+        # What another program's closed connections still hold for a minute is no reason not to start.
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reservation.bind((host, port))
         yield port

@@ -89,13 +89,13 @@ def test_the_writer_works_beside_the_traffic_and_survives_a_full_disk(tmp_path, 
     writer = BackgroundWriter(tmp_path / "one.json")
     for n in range(20):
         writer.write(heard("/backend-api/me", b'{"secret": "%s"}' % TOKEN.encode(), b"data: %d\n\n" % n))
-    writer.close()
+    assert writer.close() == f"recorded 20 calls in {tmp_path / 'one.json'}"
     assert len(load_cassette(tmp_path / "one.json").interactions) == 20
     assert TOKEN not in (tmp_path / "one.json").read_text()
     (tmp_path / "file").write_text("")
     broken = BackgroundWriter(tmp_path / "file" / "one.json")
     broken.write(heard("/backend-api/me", TOKEN.encode()))
-    broken.close()
+    assert broken.close() == "recorded nothing: no call of ChatGPT's API ended here, 1 left out"
     assert "could not be written" in caplog.text
     assert TOKEN not in caplog.text
 
