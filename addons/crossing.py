@@ -126,11 +126,15 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         )
         if not is_one_call(asked.asked.prompt, settings):
             return None
+        await call.enter()
         wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
         tries = gateway.turns.tries(wanted)
         prepared = await gateway.turns.prepare(wanted, tries)
     except GatewayError as error:
         call.end(error)
+        raise
+    except BaseException:
+        call.end()
         raise
     return Crossing(call, asked, wanted, tries, prepared)
 

@@ -16,29 +16,28 @@ from shim.protocol.upstream import Identity
 _BEARER = "bearer "
 _OURS = ("eyJ", "fk-", "rt_")
 _NO_KEY = "No API key provided: send one as 'Authorization: Bearer KEY'"
-_WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway (AUTHORIZATION) nor a token of an account"
+_WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway nor a token of an account"
 
 
 class Caller(msgspec.Struct, frozen=True):
     """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool. `key` is the name of
-    the key they sent, for the log: `env-1` is the first one of AUTHORIZATION."""
+    the key they sent: `env-1` is the first one of AUTHORIZATION."""
 
     own: Credential | None = None
     key: str | None = None
 
 
-def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
+def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool = False) -> Caller:
     """Who an `Authorization` header (None: there was none) speaks for.
 
     A token stands for its own account. A key from `keys`, or anything where there are no keys, stands for the pool, and
-    is login-free where that is empty. Raises CredentialError (401) for a wrong key and for what only seems a token.
+    is login-free where that is empty; `needs_key` tells that there are others, which were tried before. Raises
+    CredentialError (401) for a wrong key and for what only seems a token.
 
     What is not recognisably ChatGPT's is never taken for a token, however long: it would be sent upstream, and may be a
     mistyped key of ours or the secret of another service.
     """
-    text = (authorization or "").strip()
-    # The scheme may be left out: some programs send a bare key.
-    bearer = text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
+    bearer = bearer_of(authorization)
     if bearer and keys and (place := _matching(bearer, keys)) is not None:
         return Caller(key=f"env-{place + 1}")
     try:
@@ -48,7 +47,7 @@ def caller_of(authorization: str | None, keys: Sequence[str]) -> Caller:
     except ValueError as error:
         if bearer.startswith(_OURS):
             raise CredentialError(f"The token can't be used: {error}") from None
-    if keys:
+    if keys or needs_key:
         raise CredentialError(_WRONG_KEY if bearer else _NO_KEY)
     return Caller()
 
@@ -67,6 +66,13 @@ def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
         return Identity(str(installation))
     who = account.user or account.id
     return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.workspace_id)
+
+
+def bearer_of(authorization: str | None) -> str:
+    """The key or token of an `Authorization` header, with or without the word before it; "" for none."""
+    text = (authorization or "").strip()
+    # The scheme may be left out: some programs send a bare key.
+    return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
 
 
 def _matching(bearer: str, keys: Sequence[str]) -> int | None:

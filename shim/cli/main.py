@@ -1,4 +1,4 @@
-"""The command `chat2api`: serve, demo, doctor, tokens, record, replay, cassette, new-key.
+"""The command `chat2api`: serve, demo, doctor, tokens, keys, record, replay, cassette, new-key.
 
 Rule: nothing heavy is imported at the top, because every child process imports this module again, and because `--help`
 should answer at once.
@@ -11,6 +11,7 @@ import click
 
 from shim import __version__
 from shim.cli.cassettes import cassette, record, replay
+from shim.cli.keys import keys
 from shim.cli.tokens import tokens
 
 
@@ -84,5 +85,5 @@ def new_key() -> None:
     click.echo(make())
 
 
-for _command in (tokens, record, replay, cassette):
+for _command in (tokens, keys, record, replay, cassette):
     main.add_command(_command)

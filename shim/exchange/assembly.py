@@ -25,6 +25,7 @@ from shim.exchange.links import Links
 from shim.exchange.sockets import Sockets
 from shim.exchange.turns import Turns
 from shim.files import Files
+from shim.keys import ApiKeys, open_keys
 from shim.notes import Notes, open_notes
 from shim.protocol.shaping.pipeline import FilterDependencies
 from shim.schemas import validate
@@ -60,9 +61,12 @@ async def open_gateway(
             open_pool(settings, driver) as pool,
             open_pool(settings, driver, name=GUESTS) as guests,
             open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
+            open_keys(data_dir=settings.data_dir, redis_url=settings.redis_url) as keys,
         ):
             secret = await _link_secret(settings, notes)
-            gateway = _gateway(settings, clock, driver, pool=pool, guests=guests, notes=notes, links=Links(secret))
+            gateway = _gateway(
+                settings, clock, driver, pool=pool, guests=guests, notes=notes, keys=keys, links=Links(secret)
+            )
             yield gateway
             await gateway.turns.settled()
     finally:
@@ -80,6 +84,7 @@ def _gateway(
     pool: AccountPool,
     guests: AccountPool,
     notes: Notes,
+    keys: ApiKeys,
     links: Links,
 ) -> Gateway:
     calls = Calls(settings, driver, clock)
@@ -108,6 +113,7 @@ def _gateway(
         settings,
         clock,
         calls=calls,
+        keys=keys,
         leases=leases,
         files=files,
         turns=turns,

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from shim import tokenizer
-from shim.accounts.credentials import Caller, caller_of
+from shim.accounts.credentials import Caller, bearer_of, caller_of
 from shim.accounts.leases import Leases
 from shim.errors import CredentialError, UpstreamError
 from shim.exchange.calls import Calls
@@ -25,6 +25,7 @@ from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
 from shim.exchange.turns import Turns, is_temporary
 from shim.files import Files
+from shim.keys import ApiKeys
 from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.pipeline import FilterDependencies
@@ -45,6 +46,7 @@ class Gateway:
         clock: Clock,
         *,
         calls: Calls,
+        keys: ApiKeys,
         leases: Leases,
         files: Files,
         turns: Turns,
@@ -54,16 +56,20 @@ class Gateway:
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
-        self.calls, self.leases, self.turns = calls, leases, turns
+        self.calls, self.keys, self.leases, self.turns = calls, keys, leases, turns
         self._files, self._continuations, self._links = files, continuations, links
         self._filter_needs = filter_needs
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
-        caller = caller_of(authorization, self.settings.authorization)
+        key = self.keys.find(bearer_of(authorization))
+        if key is not None:
+            return Caller(key=key.name)
+        needs_key = bool(self.settings.authorization) or len(self.keys) > 0
+        caller = caller_of(authorization, self.settings.authorization, needs_key=needs_key)
         if caller.own is None or self.settings.own_tokens:
             return caller
-        if self.settings.authorization:
+        if needs_key:
             raise CredentialError("Callers' own tokens are not served here (OWN_TOKENS): send a key of this gateway")
         return Caller()
 

@@ -25,6 +25,8 @@ from shim.exchange.next_account import Attempted
 from shim.http.errors import unforeseen
 from shim.http.presence import Presence
 from shim.http.responses import LOGGED, EventStream, json_answer, read_body, request_id
+from shim.keys import Pass
+from shim.keys.keys import KeyLimitError, headers_of
 from shim.logs import Fields, log_fields
 from shim.protocol.api import Api, Asked
 from shim.protocol.models import under_alias
@@ -32,6 +34,7 @@ from shim.protocol.models import under_alias
 log = logging.getLogger("chat2api.exchange")
 
 LARGE = 256 * 1024  # bytes of a body
+_CHARACTERS = 4  # in a token, roughly, where counting them would take too long
 
 
 class ApiCall:
@@ -47,6 +50,7 @@ class ApiCall:
         self._attempted = Attempted()
         self._headers = headers
         self._caller: Caller | None = None
+        self._pass: Pass | None = None  # of a key with limits
         self._began = time.perf_counter()
         self._over = False
 
@@ -61,25 +65,34 @@ class ApiCall:
         caller = self.admit()
         asked = self.api.read(body, strict=self.gateway.settings.strict_params)
         prompt = under_alias(asked.prompt, self.gateway.aliases)
+        if not self.gateway.keys.may_ask(caller.key, asked.prompt.model):  # by the name that the client said, or
+            self.gateway.keys.check_model(caller.key, prompt.model)  # by that of the model behind an alias
         self.asked = asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
         return ClientCall(self.asked, caller, self.api, self._address, self._attempted, len(body) >= LARGE)
 
+    async def enter(self) -> None:
+        """Count the call, where its key has limits. Raises GatewayError, LimitError where it is over one."""
+        self._pass = await self.gateway.keys.enter(self.admit().key)
+
     async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
+        await self.enter()
         self.exchange = await self.gateway.open(asked)
         return self.exchange
 
     def answer_headers(self) -> dict[str, str]:
-        """`x-request-id`, and what was ignored of the request."""
+        """`x-request-id`, what was ignored of the request, and how its key stands to its limits."""
         ignored = list(self.asked.ignored) if self.asked is not None else []
         ignored += self.exchange.ignored if self.exchange is not None else []
         named = {"x-chat2api-ignored": ", ".join(ignored)} if ignored else {}
-        return {"x-request-id": self.id} | named
+        limits = headers_of(self._pass.key, self._pass.standing) if self._pass is not None else {}
+        return {"x-request-id": self.id} | named | limits
 
     def refusal(self, error: GatewayError) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer that is an error."""
         headers, body = self.api.refuse(error)
-        return error.http_status, {"x-request-id": self.id} | headers, body
+        limits = headers_of(error.key, error.standing) if isinstance(error, KeyLimitError) else {}
+        return error.http_status, {"x-request-id": self.id} | limits | headers, body
 
     def end(self, error: GatewayError | None = None) -> None:
         """Let go of everything, and write the log line. `error` is what the call failed with before its answer began;
@@ -89,6 +102,8 @@ class ApiCall:
         self._over = True
         if self.exchange is not None:
             self.exchange.close()
+        if self._pass is not None:
+            self.gateway.keys.leave(self._pass, self._tokens())
         error = error or self.failure
         log_fields(log, logging.INFO, self.id, self._said(error))
 
@@ -127,6 +142,15 @@ class ApiCall:
             usage = exchange.counted
             said["tokens"] = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
         return said
+
+    def _tokens(self) -> int:
+        """What the call has used, estimated where it broke off in the midst of a long answer."""
+        exchange = self.exchange
+        if exchange is None:
+            return 0
+        if (usage := exchange.counted) is not None:
+            return usage.prompt + usage.completion
+        return sum(transcript.size for transcript in exchange.transcripts) // _CHARACTERS
 
     def _since(self, moment: float) -> float:
         return (moment - self._began) * 1000

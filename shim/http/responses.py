@@ -70,9 +70,12 @@ def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None
     return {"x-request-id": request_id(request), **(extra or {})}
 
 
-def json_answer(request: Request[Any, Any, Any], body: bytes, *, headers: dict[str, str] | None = None) -> ASGIResponse:
-    """A body that is JSON already, with status 200."""
-    return ASGIResponse(body=body, media_type="application/json", headers=answer_headers(request, headers))
+def json_answer(
+    request: Request[Any, Any, Any], body: bytes, *, headers: dict[str, str] | None = None, status: int = 200
+) -> ASGIResponse:
+    """A body that is JSON already."""
+    told = answer_headers(request, headers)
+    return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=told)
 
 
 class _Deadline:

@@ -84,6 +84,7 @@ function showApp(session) {
   at("app").hidden = false;
   at("log-out").hidden = session.access !== "key";
   refresh();
+  refreshKeys();
 }
 
 function showLogin(why = "") {
@@ -97,6 +98,8 @@ function showLogin(why = "") {
   at("log-out").hidden = true;
   at("login").hidden = false;
   at("text").value = "";
+  showSecret("", "");
+  at("key-list").replaceChildren();
   rows.clear();
   at("rows").replaceChildren();
   at("report").replaceChildren();
@@ -406,10 +409,11 @@ async function clearAll() {
   await act(() => ask("DELETE", "api/accounts", { confirm: true }), (told) => `${count(told.removed)} removed.`);
 }
 
-function confirmed(title, text, word = "") {
+function confirmed(title, text, word = "", verb = "Remove") {
   const dialog = at("confirm");
   put(at("confirm-title"), title);
   put(at("confirm-text"), text);
+  put(at("confirm-yes"), verb);
   at("confirm-typed").hidden = !word;
   at("confirm-word").value = "";
   const check = () => { at("confirm-yes").disabled = at("confirm-word").value.trim().toLowerCase() !== word; };
@@ -421,6 +425,95 @@ function confirmed(title, text, word = "") {
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
+}
+
+// --- keys for clients --------------------------------------------------------------------------------------------
+
+async function refreshKeys() {
+  if (!at("keys").open) return;
+  try {
+    showKeys((await ask("GET", "api/keys")).keys);
+  } catch (refusal) {
+    if (!leaves(refusal)) sayOfKeys(refusal.message);
+  }
+}
+
+function showKeys(keys) {
+  at("key-list").replaceChildren(...keys.map((key) => {
+    const row = at("key-row").content.firstElementChild.cloneNode(true);
+    row.dataset.name = key.name;
+    row.querySelector(".name").textContent = key.name;
+    row.querySelector(".hint").textContent = `…${key.hint}`;
+    row.querySelector(".told").textContent = limitsOf(key).join(" · ") || "no limits";
+    for (const button of row.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${key.name}`);
+    return row;
+  }));
+}
+
+function limitsOf({ limits, used, expires }) {
+  const told = [];
+  const say = (number, most, words) => { if (most) told.push(`${number.toLocaleString("en")} of ${most.toLocaleString("en")} ${words}`); };
+  say(used.requests, limits.requests_per_minute, "requests this minute");
+  say(used.tokens, limits.tokens_per_day, "tokens today");
+  say(used.active, limits.concurrent, "at once");
+  if (limits.models?.length) told.push(`only ${limits.models.join(", ")}`);
+  if (expires) told.push(expires * 1000 <= Date.now() ? "expired" : `ends ${moment(expires)}`);
+  return told;
+}
+
+function sayOfKeys(text) {
+  at("key-message").hidden = !text;
+  put(at("key-message"), text);
+}
+
+function showSecret(name, secret) {
+  at("key-made").hidden = !secret;
+  put(at("key-told"), secret ? `This is the key ${name}. It is not shown again.` : "");
+  put(at("key-secret"), secret);
+  put(at("key-copy"), "Copy");
+}
+
+// One change of a key, and the list as it is then. What is said of it stands where the keys are.
+async function changeKey(work) {
+  sayOfKeys("");
+  showSecret("", "");
+  try {
+    const told = await work();
+    if (told.key) showSecret(told.name, told.key);
+    return true;
+  } catch (refusal) {
+    if (!leaves(refusal)) sayOfKeys(refusal.message);
+    return false;
+  } finally {
+    refreshKeys();
+  }
+}
+
+async function makeKey(event) {
+  event.preventDefault();
+  const form = at("key-form");
+  const given = new FormData(form);
+  const wanted = { name: given.get("name").trim() };
+  const models = given.get("models").split(",").map((name) => name.trim()).filter(Boolean);
+  if (models.length) wanted.models = models;
+  for (const name of ["requests_per_minute", "tokens_per_day", "concurrent"]) if (given.get(name)) wanted[name] = Number(given.get(name));
+  if (given.get("expires")) wanted.expires = Date.parse(`${given.get("expires")}T23:59:59`) / 1000;
+  if (await changeKey(() => ask("POST", "api/keys", wanted))) form.reset();
+}
+
+async function onKey(event) {
+  const button = event.target.closest("button[data-key]");
+  if (!button) return;
+  const { name } = button.closest("li").dataset;
+  const path = `api/keys/${encodeURIComponent(name)}`;
+  if (button.dataset.key === "rotate") {
+    if (await confirmed(`Rotate ${name}?`, "Its clients are refused until they have the new key.", "", "Rotate")) await changeKey(() => ask("POST", `${path}/rotate`));
+  } else if (await confirmed(`Remove ${name}?`, "Its clients are refused from now on.")) await changeKey(() => ask("DELETE", path));
+}
+
+async function copyKey() {
+  await navigator.clipboard.writeText(at("key-secret").textContent);
+  put(at("key-copy"), "Copied");
 }
 
 // --- at the start ------------------------------------------------------------------------------------------------
@@ -446,6 +539,10 @@ function build() {
   at("file").addEventListener("change", (event) => readFiles(event.target.files));
   at("rows").addEventListener("click", onRow);
   at("clear").addEventListener("click", clearAll);
+  at("keys").addEventListener("toggle", refreshKeys);
+  at("key-form").addEventListener("submit", makeKey);
+  at("key-list").addEventListener("click", onKey);
+  at("key-copy").addEventListener("click", copyKey);
   at("confirm-no").addEventListener("click", () => at("confirm").close("no"));
   at("first").addEventListener("click", () => turnTo(0));
   at("previous").addEventListener("click", () => turnTo(view.offset - PAGE));

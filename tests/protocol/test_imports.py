@@ -35,7 +35,7 @@ LAYERS = (
     {"protocol"},
     {"logs", "tokenizer", "schemas", "settings", "single_flight"},
     {"databases"},
-    {"transport", "accounts", "notes"},
+    {"transport", "accounts", "notes", "keys"},
     {"cassettes", "files"},
     {"exchange"},
     {"http"},

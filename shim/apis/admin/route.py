@@ -21,6 +21,7 @@ from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
 from shim.apis import openai_errors
 from shim.apis.admin.door import Door
+from shim.apis.admin.keys import ROUTES as KEY_ROUTES
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
@@ -289,6 +290,7 @@ _PRIVATE = (
     remove,
     reset,
     probe,
+    *KEY_ROUTES,
 )
 
 

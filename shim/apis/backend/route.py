@@ -85,6 +85,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
         return _in_one_piece(request, 404, NOT_FOUND)
     gateway = await provide()
     caller = _caller(request, gateway)
+    gateway.keys.check_unlimited(caller.key)
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
     body = await _body(request.receive, gateway.settings.max_request_bytes, headers.get("content-length", ""))

@@ -21,6 +21,10 @@ PRIVATE = [
     ("GET", "tokens/error"),
     ("POST", "tokens/error"),
     ("POST", "tokens/logout"),
+    ("GET", "tokens/api/keys"),
+    ("POST", "tokens/api/keys"),
+    ("DELETE", "tokens/api/keys/x"),
+    ("POST", "tokens/api/keys/x/rotate"),
 ]
 CHANGING = [(method, path) for method, path in PRIVATE if method != "GET"]
 FILES = ["tokens", "tokens/accounts.css", "tokens/accounts.js"]
@@ -38,7 +42,10 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 def test_every_route_is_in_the_list(site):
     """A route that is not tried here might be one that nobody guards."""
     known = {("GET", f"/{path}") for path in FILES} | {("POST", "/tokens/login"), ("GET", "/tokens/session")}
-    known |= {(method, "/" + path.replace("/x", "/{account_id:str}")) for method, path in PRIVATE}
+    known |= {
+        (method, "/" + path.replace("keys/x", "keys/{name:str}").replace("/x", "/{account_id:str}"))
+        for method, path in PRIVATE
+    }
     served = {
         (method, route.path) for route in site.app.routes for method in route.methods - {"OPTIONS", "HEAD"}
     }  # fmt: skip

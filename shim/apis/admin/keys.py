@@ -1,0 +1,128 @@
+"""The keys below `/tokens/api/keys`: list, add, rotate and remove.
+
+Rule: the two answers that make a key show it, this once; no other has anything of one but its last four characters.
+"""
+
+from typing import Any, Protocol
+
+import msgspec
+from litestar import Request, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
+from litestar.response.base import ASGIResponse
+
+from shim.errors import RequestError, UnavailableError
+from shim.http.responses import json_answer
+from shim.keys import ApiKey, ApiKeys, KeyLimits, KeyStoreError, KeyUse
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class HasKeys(Protocol):
+    """The part of the gateway that is used here."""
+
+    keys: ApiKeys
+
+
+TheKeys = NamedDependency[SkipValidation[HasKeys]]
+
+
+class KeyView(msgspec.Struct, frozen=True):
+    """A key as the page shows it. Times are seconds since 1970; `expired` is whether its time is over now."""
+
+    name: str
+    hint: str
+    created: float
+    expires: float | None
+    limits: KeyLimits
+    used: KeyUse
+
+
+class KeyList(msgspec.Struct, frozen=True):
+    """All keys of the store, by name. Those of AUTHORIZATION are not among them."""
+
+    keys: list[KeyView]
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key that was just made: `key` is shown this once."""
+
+    name: str
+    key: str
+
+
+class KeyRequest(KeyLimits, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """The body that makes a key: its name, when it ends (seconds since 1970), and its limits beside them."""
+
+    name: str
+    expires: float | None = None
+
+
+@get("/api/keys")
+async def list_keys(request: AnyRequest, gateway: TheKeys) -> ASGIResponse:
+    """Every key, its limits, and what of them is used."""
+    try:
+        found = await gateway.keys.all()
+    except KeyStoreError as error:
+        raise _away(error) from None
+    return _answer(request, KeyList([_view(key, use) for key, use in found]))
+
+
+@post("/api/keys", status_code=201)
+async def add_key(request: AnyRequest, gateway: TheKeys) -> ASGIResponse:
+    """Make a key."""
+    try:
+        wanted = msgspec.json.decode(await request.body(), type=KeyRequest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"The body does not describe a key: {error}", code="invalid_key") from None
+    limits = KeyLimits(wanted.models, wanted.requests_per_minute, wanted.tokens_per_day, wanted.concurrent)
+    try:
+        secret = await gateway.keys.add(wanted.name, limits, wanted.expires)
+    except ValueError as error:
+        raise RequestError(str(error), param="name", code="invalid_key") from None
+    except KeyStoreError as error:
+        raise _away(error) from None
+    return _answer(request, NewKey(wanted.name, secret), 201)
+
+
+@post("/api/keys/{name:str}/rotate", status_code=200)
+async def rotate_key(request: AnyRequest, gateway: TheKeys, name: FromPath[str]) -> ASGIResponse:
+    """Another key in the place of one, with its name and limits. The old one is refused from now on."""
+    try:
+        secret = await gateway.keys.rotate(name)
+    except KeyStoreError as error:
+        raise _away(error) from None
+    if secret is None:
+        raise _unknown()
+    return _answer(request, NewKey(name, secret))
+
+
+@delete("/api/keys/{name:str}", status_code=200)
+async def remove_key(request: AnyRequest, gateway: TheKeys, name: FromPath[str]) -> ASGIResponse:
+    """Refuse a key from now on."""
+    try:
+        removed = await gateway.keys.remove(name)
+    except KeyStoreError as error:
+        raise _away(error) from None
+    if not removed:
+        raise _unknown()
+    return _answer(request, {"removed": 1})
+
+
+ROUTES = (list_keys, add_key, rotate_key, remove_key)
+
+
+def _view(key: ApiKey, use: KeyUse) -> KeyView:
+    return KeyView(key.name, key.hint, key.created, key.expires, key.limits, use)
+
+
+def _answer(request: AnyRequest, value: object, status: int = 200) -> ASGIResponse:
+    return json_answer(request, msgspec.json.encode(value), status=status)
+
+
+def _unknown() -> RequestError:
+    return RequestError("There is no such key", status=404, code="key_not_found", param="name")
+
+
+def _away(error: KeyStoreError) -> UnavailableError:
+    return UnavailableError(f"The store of keys can't be reached: {error}")
