@@ -4,10 +4,10 @@ Rule: it is an independent reading of the protocol. It imports nothing of the cl
 misreading on the client side fails here instead of being shared.
 """
 
-from .accounts import Account, make_access_token, make_refresh_token, make_session_token
-from .app import create_standin
-from .options import StandinOptions
-from .server import RunningStandin, serve_standin
+from shim.standin.accounts import Account, make_access_token, make_refresh_token, make_session_token
+from shim.standin.app import create_standin
+from shim.standin.options import StandinOptions
+from shim.standin.server import RunningStandin, serve_standin
 
 __all__ = [
     "Account",

@@ -10,9 +10,9 @@ import sys
 import click
 import uvloop
 
-from .options import StandinOptions
-from .scripts import SCRIPTS
-from .server import serve_standin
+from shim.standin.options import StandinOptions
+from shim.standin.scripts import SCRIPTS
+from shim.standin.server import serve_standin
 
 
 @click.command()

@@ -12,8 +12,8 @@ from uuid import NAMESPACE_DNS, UUID, uuid5
 
 import msgspec
 
-from .failures import PlannedFailure, RefusedError, refused
-from .memory import remember
+from shim.standin.failures import PlannedFailure, RefusedError, refused
+from shim.standin.memory import remember
 
 ISSUER = "https://auth.openai.com"
 AUTH_CLAIM = "https://api.openai.com/auth"

@@ -15,11 +15,11 @@ from litestar.exceptions import HTTPException
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import Receive, Send
 
-from . import listings, scripts
-from .asking import ANON, API, AnyRequest, TheCaller, TheUpstream, at_sentinel, identify
-from .control import control_routes
-from .failures import FAILURES, Failure, RefusedError, refused
-from .incoming import (
+from shim.standin import listings, scripts
+from shim.standin.asking import ANON, API, AnyRequest, TheCaller, TheUpstream, at_sentinel, identify
+from shim.standin.control import control_routes
+from shim.standin.failures import FAILURES, Failure, RefusedError, refused
+from shim.standin.incoming import (
     ArkoseRequest,
     FinalizeRequest,
     PrepareRequest,
@@ -28,10 +28,10 @@ from .incoming import (
     read_refresh,
     read_requirements,
 )
-from .options import StandinOptions
-from .routes import files, gizmos, history, socket, speech
-from .steps import Json
-from .upstream import Told, Upstream
+from shim.standin.options import StandinOptions
+from shim.standin.routes import files, gizmos, history, socket, speech
+from shim.standin.steps import Json
+from shim.standin.upstream import Told, Upstream
 
 logger = logging.getLogger(__name__)
 

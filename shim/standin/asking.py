@@ -10,8 +10,8 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from .accounts import Caller
-from .upstream import Upstream
+from shim.standin.accounts import Caller
+from shim.standin.upstream import Upstream
 
 API = "/backend-api"
 ANON = "/backend-anon"

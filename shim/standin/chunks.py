@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from random import Random
 from typing import Literal
 
-from .steps import Pause
+from shim.standin.steps import Pause
 
 Chunking = Literal["event", "whole", "split", "bytes"]
 

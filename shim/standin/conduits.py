@@ -8,9 +8,9 @@ import secrets
 
 import msgspec
 
-from .accounts import Clock
-from .memory import remember
-from .stats import Stats
+from shim.standin.accounts import Clock
+from shim.standin.memory import remember
+from shim.standin.stats import Stats
 
 LIFETIME = 7200.0  # seconds
 NO_TOKEN = frozenset({"", "no-token"})

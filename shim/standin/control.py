@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from litestar import Router, get, post
 
-from .accounts import Account, make_access_token, make_refresh_token, make_session_token
-from .asking import AnyRequest, TheUpstream
-from .failures import Failure, RefusedError
-from .steps import Json
-from .upstream import Plan
+from shim.standin.accounts import Account, make_access_token, make_refresh_token, make_session_token
+from shim.standin.asking import AnyRequest, TheUpstream
+from shim.standin.failures import Failure, RefusedError
+from shim.standin.steps import Json
+from shim.standin.upstream import Plan
 
 
 @post("/accounts", status_code=200)

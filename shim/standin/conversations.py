@@ -9,12 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from .conduits import NO_TOKEN
-from .failures import RefusedError, coded, refused
-from .memory import remember
-from .moved import Handoff
-from .steps import Json, Made, Start, Step, Turn, Typed
-from .tree import Recorder, Tree
+from shim.standin.conduits import NO_TOKEN
+from shim.standin.failures import RefusedError, coded, refused
+from shim.standin.memory import remember
+from shim.standin.moved import Handoff
+from shim.standin.steps import Json, Made, Start, Step, Turn, Typed
+from shim.standin.tree import Recorder, Tree
 
 MAX_CONVERSATIONS = 1000
 MAX_REMEMBERED = 1000

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from .chunks import Chunking
-from .encode import Encoding, Escapes
-from .failures import FAILURES, Failure, RefusedError, failure_for_status, page_for_status, with_clears_in
-from .scripts import SCRIPTS
+from shim.standin.chunks import Chunking
+from shim.standin.encode import Encoding, Escapes
+from shim.standin.failures import FAILURES, Failure, RefusedError, failure_for_status, page_for_status, with_clears_in
+from shim.standin.scripts import SCRIPTS
 
 
 class Directives(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

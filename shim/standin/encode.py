@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from .steps import Change, Cut, Json, Op, Pause, Start, Step, StreamError, Typed
+from shim.standin.steps import Change, Cut, Json, Op, Pause, Start, Step, StreamError, Typed
 
 Encoding = Literal["snapshot", "v1"]
 Escapes = Literal["ascii", "mixed", "raw"]

@@ -11,12 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from .accounts import Account, Accounts, Clock
-from .failures import Failure, RefusedError, refused
-from .incoming import FileRequest, IncomingMessage
-from .memory import remember
-from .stats import Stats
-from .steps import Json, Made
+from shim.standin.accounts import Account, Accounts, Clock
+from shim.standin.failures import Failure, RefusedError, refused
+from shim.standin.incoming import FileRequest, IncomingMessage
+from shim.standin.memory import remember
+from shim.standin.stats import Stats
+from shim.standin.steps import Json, Made
 
 MAX_FILES = 2000
 MAX_BYTES = 128 * 1024 * 1024  # of one account

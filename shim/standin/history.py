@@ -5,12 +5,12 @@ Rule: a temporary conversation does not exist here.
 
 from datetime import UTC, datetime
 
-from .accounts import Account, Caller
-from .conversations import Conversation, Conversations
-from .failures import refused
-from .files import Files
-from .incoming import ConversationPatch
-from .steps import Json
+from shim.standin.accounts import Account, Caller
+from shim.standin.conversations import Conversation, Conversations
+from shim.standin.failures import refused
+from shim.standin.files import Files
+from shim.standin.incoming import ConversationPatch
+from shim.standin.steps import Json
 
 UNDER_WAY = 4  # an async_status seen
 MAX_LIMIT = 100

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from .failures import RefusedError, missing_field, refused
+from shim.standin.failures import RefusedError, missing_field, refused
 
 CLIENT_CREATED_ROOT = "client-created-root"
 

@@ -5,8 +5,8 @@ Rule: the objects hold the keys the reference lists and nothing a client could m
 
 from datetime import UTC, datetime
 
-from .accounts import PICKER, Account, make_access_token
-from .steps import Json
+from shim.standin.accounts import PICKER, Account, make_access_token
+from shim.standin.steps import Json
 
 TITLES = {"auto": "Auto", "text-davinci-002-render-sha": "Default (GPT-3.5)", "research": "Research"}
 HOME_PAGE = """<!DOCTYPE html>

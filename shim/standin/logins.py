@@ -9,12 +9,12 @@ Rules:
 
 from collections.abc import Mapping
 
-from . import listings
-from .accounts import Account, Accounts, Clock, make_refresh_token, make_session_token, read_session_token
-from .failures import refused
-from .memory import remember
-from .stats import Stats
-from .steps import Json
+from shim.standin import listings
+from shim.standin.accounts import Account, Accounts, Clock, make_refresh_token, make_session_token, read_session_token
+from shim.standin.failures import refused
+from shim.standin.memory import remember
+from shim.standin.stats import Stats
+from shim.standin.steps import Json
 
 SESSION_COOKIE = "__Secure-next-auth.session-token"
 CALLBACK_COOKIE = "__Secure-next-auth.callback-url"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .directives import Directives
-from .encode import DONE
-from .scripts import Promise
-from .steps import Turn
+from shim.standin.directives import Directives
+from shim.standin.encode import DONE
+from shim.standin.scripts import Promise
+from shim.standin.steps import Turn
 
 ANNOUNCEMENT = b"event: delta_encoding\n"
 

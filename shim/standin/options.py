@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from .accounts import Account
-from .chunks import Chunking
-from .encode import Encoding, Escapes
+from shim.standin.accounts import Account
+from shim.standin.chunks import Chunking
+from shim.standin.encode import Encoding, Escapes
 
 
 class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,12 +13,11 @@ from typing import Any
 import msgspec
 
 from pow import Challenge, verify, verify_requirements_token
-
-from .accounts import Account, Caller
-from .failures import refused
-from .memory import remember
-from .options import StandinOptions
-from .stats import Stats
+from shim.standin.accounts import Account, Caller
+from shim.standin.failures import refused
+from shim.standin.memory import remember
+from shim.standin.options import StandinOptions
+from shim.standin.stats import Stats
 
 TOKEN_HEADER = "openai-sentinel-chat-requirements-token"  # noqa: S105  a header's name
 PREPARE_HEADER = "openai-sentinel-chat-requirements-prepare-token"

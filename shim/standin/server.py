@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from shim.server.granian import claimed_port, serve_app
-
-from .app import create_standin
-from .options import StandinOptions
-from .upstream import Upstream
+from shim.standin.app import create_standin
+from shim.standin.options import StandinOptions
+from shim.standin.upstream import Upstream
 
 __all__ = ["RunningStandin", "claimed_port", "serve_app", "serve_standin"]
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .accounts import Clock
-from .conversations import Conversation
-from .memory import remember
-from .moved import Handoff
-from .steps import Json
+from shim.standin.accounts import Clock
+from shim.standin.conversations import Conversation
+from shim.standin.memory import remember
+from shim.standin.moved import Handoff
+from shim.standin.steps import Json
 
 LIFETIME = 3600.0  # seconds
 

@@ -7,8 +7,8 @@ from copy import deepcopy
 
 import msgspec
 
-from .encode import apply
-from .steps import Change, Json, Start, Step, Typed
+from shim.standin.encode import apply
+from shim.standin.steps import Change, Json, Start, Step, Typed
 
 MAX_MESSAGES = 2000
 

@@ -11,26 +11,26 @@ from random import Random
 
 import msgspec
 
-from . import scripts
-from .accounts import Accounts, Caller
-from .chunks import CHUNKINGS, compressed, emit, with_pace
-from .conduits import Conduits
-from .conversations import Conversation, Conversations
-from .directives import Directives, read_directives
-from .encode import Deltas, Encoder, Encoding, Snapshots, encode
-from .failures import RefusedError, refused
-from .files import Files
-from .incoming import ConversationRequest, ResumeRequest, read_body, read_conversation
-from .listings import is_thinking
-from .logins import Logins
-from .memory import remember
-from .moved import Handoff
-from .options import StandinOptions
-from .scripts.lately import RESEARCH
-from .sentinel import Sentinel
-from .socket import Sockets
-from .stats import Stats, StreamEnd, TurnRecord
-from .steps import Json, Pause, Step, Turn, Typed
+from shim.standin import scripts
+from shim.standin.accounts import Accounts, Caller
+from shim.standin.chunks import CHUNKINGS, compressed, emit, with_pace
+from shim.standin.conduits import Conduits
+from shim.standin.conversations import Conversation, Conversations
+from shim.standin.directives import Directives, read_directives
+from shim.standin.encode import Deltas, Encoder, Encoding, Snapshots, encode
+from shim.standin.failures import RefusedError, refused
+from shim.standin.files import Files
+from shim.standin.incoming import ConversationRequest, ResumeRequest, read_body, read_conversation
+from shim.standin.listings import is_thinking
+from shim.standin.logins import Logins
+from shim.standin.memory import remember
+from shim.standin.moved import Handoff
+from shim.standin.options import StandinOptions
+from shim.standin.scripts.lately import RESEARCH
+from shim.standin.sentinel import Sentinel
+from shim.standin.socket import Sockets
+from shim.standin.stats import Stats, StreamEnd, TurnRecord
+from shim.standin.steps import Json, Pause, Step, Turn, Typed
 
 WORK_FALLBACK = "gpt-5-6"
 # Never kept, not even for a test to look at.

@@ -5,12 +5,11 @@ Rule: the table is the list of what the stand-in can play; every script is one f
 
 from collections.abc import Callable
 
+from shim.standin.scripts import broken, cited, handoffs, lately, pictures, texts, tools
+from shim.standin.scripts.handoffs import HANDOFFS, Promise
+from shim.standin.scripts.saying import Steps, closing, conversation_detail, opening, resume_token
+from shim.standin.scripts.texts import rest
 from shim.standin.steps import Cut, Turn
-
-from . import broken, cited, handoffs, lately, pictures, texts, tools
-from .handoffs import HANDOFFS, Promise
-from .saying import Steps, closing, conversation_detail, opening, resume_token
-from .texts import rest
 
 __all__ = ["HANDOFFS", "SCRIPTS", "Promise", "Steps", "conversation_detail", "play", "rest", "resume_token"]
 

@@ -1,8 +1,7 @@
 """Scripts that go wrong inside the stream (protocol.md 9.4)."""
 
+from shim.standin.scripts.saying import Steps, some_text
 from shim.standin.steps import Cut, StreamError, Turn
-
-from .saying import Steps, some_text
 
 
 def error(turn: Turn) -> Steps:

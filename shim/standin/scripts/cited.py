@@ -3,10 +3,9 @@
 import json
 from collections.abc import Iterator
 
+from shim.standin.scripts.saying import Steps, finished, plain
 from shim.standin.steps import PART, Change, Json, Op, Turn, append, finish, replace
 from shim.standin.wording import pieces
-
-from .saying import Steps, finished, plain
 
 OPEN, SEPARATOR, CLOSE = "\ue200", "\ue202", "\ue201"
 REFERENCES = "/message/metadata/content_references"

@@ -6,9 +6,8 @@ script that the directive `then` names.
 
 import msgspec
 
+from shim.standin.scripts.saying import Steps, conversation_detail, here, plain
 from shim.standin.steps import Turn, Typed
-
-from .saying import Steps, conversation_detail, here, plain
 
 
 class Promise(msgspec.Struct, frozen=True):

@@ -7,12 +7,11 @@ import json
 
 from shim.standin import wording
 from shim.standin.png import picture
+from shim.standin.scripts.pictures import IMAGE_GEN
+from shim.standin.scripts.saying import HIDDEN, Steps, finished, here, plain, prepared, say, some_text
+from shim.standin.scripts.tools import called
 from shim.standin.steps import PART, Change, Json, Start, StreamError, Turn, Typed, append, finish, replace
 from shim.standin.wording import pieces
-
-from .pictures import IMAGE_GEN
-from .saying import HIDDEN, Steps, finished, here, plain, prepared, say, some_text
-from .tools import called
 
 THOUGHT = "/message/content/thoughts/0"
 NOISE: tuple[Json, ...] = (

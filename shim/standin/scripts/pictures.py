@@ -7,10 +7,9 @@ import json
 
 from shim.standin import wording
 from shim.standin.png import picture
+from shim.standin.scripts.saying import HIDDEN, Steps, finished, here, plain, say
+from shim.standin.scripts.tools import called, system_error
 from shim.standin.steps import Change, Json, Start, Turn, Typed, append, replace
-
-from .saying import HIDDEN, Steps, finished, here, plain, say
-from .tools import called, system_error
 
 DALLE = "dalle.text2im"
 IMAGE_GEN = "t2uay3k.sj1i4kz"

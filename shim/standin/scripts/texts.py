@@ -1,10 +1,9 @@
 """Scripts of plain answers and of thinking: how a text comes, stalls, stops by length or is blocked."""
 
 from shim.standin import wording
+from shim.standin.scripts.saying import HIDDEN, Steps, closing, finished, here, opening, plain, prepared, say, some_text
 from shim.standin.steps import PART, Change, Json, Pause, Turn, Typed, append, finish, replace
 from shim.standin.wording import pieces
-
-from .saying import HIDDEN, Steps, closing, finished, here, opening, plain, prepared, say, some_text
 
 
 def text(turn: Turn) -> Steps:

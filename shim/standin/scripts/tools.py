@@ -6,10 +6,9 @@ Rule: a call is an assistant message whose recipient is the tool; what comes bac
 import json
 
 from shim.standin import wording
+from shim.standin.scripts.saying import Steps, finished, plain, say
 from shim.standin.steps import CODE, Change, Json, Turn, append, finish
 from shim.standin.wording import pieces
-
-from .saying import Steps, finished, plain, say
 
 CANVAS_TOOL = "canmore.create_textdoc"
 ACTION_TOOL = "weather_example_test__jit_plugin.getForecast"
