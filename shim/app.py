@@ -90,12 +90,6 @@ def create_app(
         logs.flush()
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
-    # Off by default: an open gateway on loopback would let any web page read chats.
-    cors = CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_headers=["*"],
-        expose_headers=["x-request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
-    )
     pages = [page_router()] if settings.enable_gateway else []
     described = openapi_route(
         OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
@@ -110,7 +104,7 @@ def create_app(
         },
         exception_handlers=exception_handlers(openai_errors.refuse),
         lifespan=[lifespan],
-        cors_config=cors if settings.cors_origins else None,
+        cors_config=_cors(settings),
         openapi_config=None,
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
@@ -128,3 +122,14 @@ def from_environment() -> Litestar:
     logs.configure_logs(settings.log_level, settings.log_format)
     around = partial(ends_answers, settings.shutdown_timeout)
     return create_app(settings, transport=replay_of(settings), around=around)
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    """Off by default: an open gateway on loopback would let any web page read chats."""
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
+    )

@@ -78,7 +78,20 @@ class Turns:
         """Begin a turn; it is at its head when this returns. Raises GatewayError."""
 
         async def attempt(lease: AccountLease, route: Route, made: Attempt) -> LiveTurn:
-            return await self._send(await self._prepared(wanted, lease, route), made)
+            prepared = await self._prepared(wanted, lease, route)
+            made.sent = True
+            response = await self._calls.send(prepared.call.request, route)
+            live = self._live(prepared, response)
+            with ExitStack() as undo:  # where it fails; the lease is ended by the account loop
+                undo.callback(response.close)
+                undo.callback(self._clear_up, live)
+                if not is_event_stream(response.status, response.headers):
+                    raise prepared.call.refused(await _read_refusal(response))
+                made.accepted = True
+                await self.begin(live)
+                undo.pop_all()
+            self._calls.worked(route)
+            return live
 
         return await self.accounts.run(wanted.seeker, tries or self.tries(wanted), attempt)
 
@@ -152,21 +165,6 @@ class Turns:
                 code="needs_kept_chat",
             )
         return True, False
-
-    async def _send(self, prepared: PreparedTurn, attempt: Attempt) -> LiveTurn:
-        attempt.sent = True
-        response = await self._calls.send(prepared.call.request, prepared.route)
-        live = self._live(prepared, response)
-        with ExitStack() as undo:  # where it fails; the lease is ended by whoever took it
-            undo.callback(response.close)
-            undo.callback(self._clear_up, live)
-            if not is_event_stream(response.status, response.headers):
-                raise prepared.call.refused(await _read_refusal(response))
-            attempt.accepted = True
-            await self.begin(live)
-            undo.pop_all()
-        self._calls.worked(prepared.route)
-        return live
 
     def _live(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
         conversation = prepared.conversation
