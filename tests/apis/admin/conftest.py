@@ -142,6 +142,7 @@ def make_app(settings: Settings, pool: AccountPool, prober: Prober, clock: Time)
         dependencies={
             "pool": Provide(lambda: pool, sync_to_thread=False),
             "prober": Provide(lambda: prober, sync_to_thread=False),
+            "gateway": Provide(lambda: prober, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(openai_errors.refuse),
         openapi_config=None,
