@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 from litestar import Litestar, Router
 from litestar.config.cors import CORSConfig
@@ -19,6 +20,7 @@ from shim.apis.chat.route import create_chat_completion
 from shim.apis.completions import openapi as completions_openapi
 from shim.apis.completions.route import create_completion
 from shim.apis.messages import openapi as messages_openapi
+from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_id
 from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
@@ -26,7 +28,7 @@ from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
 from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
-from shim.http.errors import exception_handlers
+from shim.http.errors import Refuse, exception_handlers
 from shim.http.health import healthz
 from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
@@ -89,6 +91,9 @@ def create_app(
                 yield
         logs.flush()
 
+    def refuse_for(scope: Any) -> Refuse:
+        return refusal_for(scope) if is_anthropics(scope, settings.root_path) else openai_errors.refuse
+
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
     pages = [page_router()] if settings.enable_gateway else []
     described = openapi_route(
@@ -102,7 +107,7 @@ def create_app(
             "pool": Provide(provide_pool, use_cache=True),
             "prober": Provide(provide_prober, use_cache=True),
         },
-        exception_handlers=exception_handlers(openai_errors.refuse),
+        exception_handlers=exception_handlers(refuse_for),
         lifespan=[lifespan],
         cors_config=_cors(settings),
         openapi_config=None,
@@ -111,8 +116,8 @@ def create_app(
     )
     inner = respelled(settings.root_path, app.asgi_handler)
     # In another program (`gateway`) whoever calls has a ticket, and names the host that its own client meant.
-    taken_in = Intake(settings, inner, openai_errors.refuse, any_host=gateway is not None)
-    app.asgi_handler = hidden(settings.root_path, taken_in)
+    taken_in = Intake(settings, inner, refuse_for, any_host=gateway is not None)
+    app.asgi_handler = hidden(settings.root_path, with_request_id(settings.root_path, taken_in))
     return app
 
 
@@ -131,5 +136,5 @@ def _cors(settings: Settings) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(settings.cors_origins),
         allow_headers=["*"],
-        expose_headers=["x-request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
+        expose_headers=["x-request-id", "request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
     )

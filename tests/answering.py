@@ -46,6 +46,10 @@ class FakeAnswer:
     def counted(self) -> Usage | None:
         return self.usage
 
+    @property
+    def prompt_tokens(self) -> int | None:
+        return self.usage.prompt
+
     def answered_by(self, _choice: int) -> AnsweredBy:
         return self._answered_by
 

@@ -67,6 +67,8 @@ class Exchange:
         self._services, self._chat = services, chat
         self._wanted = wanted
         self._usage: Usage | None = None  # counted, once everything has been said
+        self._counts_first = call.asked.counts_first
+        self._prompt_tokens: int | None = None  # where they were counted before the answer began
         self._writer: Writer | None = None
         self._failed: int | None = None  # the choice whose error was written: a stream has one, and nothing after it
 
@@ -121,6 +123,13 @@ class Exchange:
         yet and would take long."""
         return self._usage or (self.usage if self._size() <= _LARGE else None)
 
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Those of the prompt alone: where they were counted first, or cost nothing to count."""
+        if self._prompt_tokens is None and (counted := self.counted) is not None:
+            return counted.prompt
+        return self._prompt_tokens
+
     # --- pushed -------------------------------------------------------------------------------------------------------
 
     def receive(self, chunk: bytes) -> bytes:
@@ -169,6 +178,8 @@ class Exchange:
     async def run(self, send: Send) -> bytes:
         """Go through the whole answer, giving the client's bytes to `send` as they come, and returning the last of
         them. Where it fails, these say so, and `error` is set."""
+        if self._counts_first and self.prompt.stream and self._size() > tokenizer.SLICE:
+            self._prompt_tokens = await tokenizer.total_by(self._wanted.tokens)
         if len(self.choices) == 1:
             return await self._run_choice(0, send)
         lock = asyncio.Lock()  # first come, first served: bytes go out in the order they were written in
@@ -231,7 +242,9 @@ class Exchange:
                 self._usage = self.usage
                 return
             # Longer ones in slices that let the loop in.
-            prompt = await tokenizer.total_by(self._wanted.tokens)
+            prompt = self._prompt_tokens
+            if prompt is None:
+                prompt = await tokenizer.total_by(self._wanted.tokens)
             reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
             answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
             self._usage = Usage(prompt, reasoning + answered, reasoning)

@@ -18,6 +18,8 @@ log = logging.getLogger("chat2api")
 
 Refuse = Callable[[GatewayError], tuple[dict[str, str], bytes]]
 """(error) -> headers and body, as `Api.refuse`"""
+RefuseFor = Callable[[Any], Refuse]
+"""(ASGI scope of a request) -> how its client wants to be refused"""
 AnyRequest = Request[Any, Any, Any]
 
 # What Litestar refuses: the sentence, and the code.
@@ -42,11 +44,11 @@ def error_response(request: AnyRequest, error: GatewayError, refuse: Refuse) -> 
     return Response(body, status_code=error.http_status, media_type=media_type, headers=headers)
 
 
-def exception_handlers(refuse: Refuse) -> Any:
-    """Litestar's table of handlers, which answer in the envelope of `refuse`."""
+def exception_handlers(refuse_for: RefuseFor) -> Any:
+    """Litestar's table of handlers, which answer in the envelope that suits the request."""
 
     def respond(request: AnyRequest, error: GatewayError) -> Response[bytes]:
-        return error_response(request, error, refuse)
+        return error_response(request, error, refuse_for(request.scope))
 
     def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))

@@ -4,8 +4,8 @@
     body ──> in time? within what may be under way? ──> decoded ──> the handler
     end  ──> what is still to come of a body that was refused is read and dropped ──> a line in the log
 
-Rule: nothing here knows an API; what it refuses is told in the envelope it is given. A body is counted from its first
-byte to the end of its answer, because it stays in memory that long.
+Rule: nothing here knows an API; what it refuses is told in the envelope it is given for the request. A body is
+counted from its first byte to the end of its answer, because it stays in memory that long.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, Receive, Send
 
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.heap import Bulk
-from shim.http.errors import Refuse
+from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
 from shim.http.responses import LOGGED, answer_headers, request_id
 from shim.logs import log_fields
@@ -126,8 +126,8 @@ class PageCheck:
 class Intake:
     """`app` behind all of that. `any_host`: whoever calls was looked at before, and names hosts of others."""
 
-    def __init__(self, settings: Settings, app: ASGIApp, refuse: Refuse, *, any_host: bool = False) -> None:
-        self._app, self._refuse = app, refuse
+    def __init__(self, settings: Settings, app: ASGIApp, refuse_for: RefuseFor, *, any_host: bool = False) -> None:
+        self._app, self._refuse_for = app, refuse_for
         self._limit, self._total = settings.max_request_bytes, settings.total_timeout
         self._root = settings.root_path
         self._pages = None if settings.authorization else PageCheck(settings, any_host=any_host)
@@ -173,7 +173,7 @@ class Intake:
             self._pages.check(scope["method"], scope["path"].removeprefix(self._root), host, headers.get)
 
     async def _refused(self, scope: Any, send: Send, error: GatewayError) -> None:
-        headers, body = self._refuse(error)
+        headers, body = self._refuse_for(scope)(error)
         headers = answer_headers(Request(scope), headers) | {"content-length": str(len(body))}
         lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": error.http_status, "headers": lines})

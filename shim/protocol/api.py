@@ -27,11 +27,13 @@ LinkTo = Callable[[FileRef], str]
 
 class Asked(msgspec.Struct, frozen=True):
     """A request that was read. `ignored` names its fields that have no effect here; `options` is what only the API
-    itself has to know again when it writes the answer."""
+    itself has to know again when it writes the answer. `counts_first`: a streamed answer tells the prompt's tokens at
+    its head, so they are counted before."""
 
     prompt: Prompt
     ignored: list[str] = []
     options: Any = None
+    counts_first: bool = False
 
 
 class AnswerPlace(msgspec.Struct, frozen=True):
@@ -73,6 +75,11 @@ class AnswerInfo(Protocol):
     @property
     def counted(self) -> Usage | None:
         """The same where it costs nothing to ask: None where it was not counted yet and would take long."""
+        ...
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """Tokens of the prompt where they were counted, or cost nothing to count."""
         ...
 
     def answered_by(self, choice: int) -> AnsweredBy:

@@ -14,10 +14,13 @@ from shim.protocol.shaping.pipeline import FilterDependencies, markdown_filters
 
 
 class MessagesApi:
-    """See `shim.protocol.api.Api`."""
+    """See `shim.protocol.api.Api`. One for each request, because this API's errors name the request (`id`)."""
 
     name = "messages"
     fields: Mapping[Field, str] = FIELDS
+
+    def __init__(self, id: str | None = None) -> None:
+        self._id = id
 
     def credential(self, headers: Mapping[str, str]) -> str | None:
         """The key as this API sends it, or a bearer, which its clients send tokens as."""
@@ -33,7 +36,7 @@ class MessagesApi:
 
     def stream(self, answer: AnswerInfo, options: MessageOptions) -> MessageWriter:
         """Events of a message."""
-        return MessageWriter(answer, options)
+        return MessageWriter(answer, options, self._id)
 
     def whole(self, answer: AnswerInfo, options: MessageOptions) -> bytes:
         """One message."""
@@ -41,11 +44,11 @@ class MessagesApi:
 
     def break_off(self, error: GatewayError) -> bytes:
         """The event of an error."""
-        return errors.event_of(error)
+        return errors.event_of(error, self._id)
 
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """Anthropic's envelope."""
-        return errors.refuse(error)
+        return errors.refuse(error, self._id)
 
 
 MESSAGES = MessagesApi()

@@ -8,36 +8,34 @@ from shim.errors import Field, GatewayError
 from shim.http.openapi import ErrorForm
 
 _TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    405: "invalid_request_error",
     413: "request_too_large",
-    422: "invalid_request_error",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
 }
-_OTHER = "api_error"
+_OTHER_REQUEST, _OTHER = "invalid_request_error", "api_error"
 
 ERROR_FORM = ErrorForm(
     "Messages", MessagesError, MessagesError(MessagesErrorBody("api_error", "What happened, and what to do."))
 )
 
 
-def error_of(error: GatewayError) -> MessagesError:
-    """The envelope for an error, with the field's name where the message does not have it."""
+def error_of(error: GatewayError, id: str | None = None) -> MessagesError:
+    """The envelope for an error of the request `id`, with the field's name where the message does not have it."""
     param = FIELDS[error.param] if isinstance(error.param, Field) else error.param
     told = f"{param}: {error.message}" if param and param not in error.message else error.message
-    return MessagesError(MessagesErrorBody(_TYPES.get(error.http_status, _OTHER), told))
+    other = _OTHER_REQUEST if error.http_status < 500 else _OTHER
+    return MessagesError(MessagesErrorBody(_TYPES.get(error.http_status, other), told), id)
 
 
-def event_of(error: GatewayError) -> bytes:
+def event_of(error: GatewayError, id: str | None = None) -> bytes:
     """The last event of a stream that failed."""
-    return event(error_of(error))
+    return event(error_of(error, id))
 
 
-def refuse(error: GatewayError) -> tuple[dict[str, str], bytes]:
+def refuse(error: GatewayError, id: str | None = None) -> tuple[dict[str, str], bytes]:
     """Headers and body of an answer that is an error."""
-    return {"content-type": "application/json"} | error.headers(), msgspec.json.encode(error_of(error))
+    return {"content-type": "application/json"} | error.headers(), msgspec.json.encode(error_of(error, id))

@@ -3,6 +3,7 @@
 Rule: what is wrong with a field, alone or beside the others, is a 400 that names it.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TypeVar
@@ -27,6 +28,7 @@ from shim.protocol.prompt import (
     PromptMessage,
     Result,
     Text,
+    Wishes,
 )
 from shim.protocol.turn.inline_files import form_of_url
 
@@ -47,6 +49,11 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 _BUDGETS: tuple[tuple[int, Effort], ...] = ((4_096, "low"), (16_384, "medium"))
 _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "xhigh"}
 _PDF = "document.pdf"
+# Tools of Anthropic's that ChatGPT has itself; their types end in a date. A page that is named it opens as it searches.
+_SEARCHES = re.compile(r"web_(?:search|fetch)_\d{8}")
+_BOUNDS = ("max_uses", "allowed_domains", "blocked_domains", "user_location")
+# As a field and not in a text, where the quotes would be escaped.
+_CACHING = re.compile(rb'"cache_control"\s*:\s*\{')
 _FAILED = "The tool failed:"
 
 Request = TypeVar("Request", bound=wire.CountTokensRequest)
@@ -71,9 +78,14 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens),
         stream=bool(request.stream),
     )
+    bounds = {
+        f"tools.{name}" for tool in request.tools or [] if _is_search(tool) for name in _BOUNDS if getattr(tool, name)
+    }
+    # Caching is never refused, for it changes no answer: with STRICT_PARAMS, too, Claude Code has to work.
+    caching = {"cache_control"} if _CACHING.search(body) else set[str]()
     thinking = request.thinking
     shown = thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
-    return Asked(prompt, ignored, MessageOptions(shown))
+    return Asked(prompt, sorted({*ignored, *bounds, *caching}), MessageOptions(shown), counts_first=True)
 
 
 def read_countable(body: bytes) -> Prompt:
@@ -92,11 +104,16 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
         model=request.model,
         messages=(*_system(request.system), *_messages(request.messages)),
         functions=functions,
-        choice=_choice(choice, functions),
+        choice=_choice(choice, functions, {tool.name for tool in request.tools or [] if _is_search(tool)}),
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
         answer_form=form,
         effort=_EFFORTS[config.effort] if config.effort else _effort(request.thinking),
+        wishes=Wishes(hints=frozenset({"search"}) if any(map(_is_search, request.tools or [])) else frozenset()),
     )
+
+
+def _is_search(tool: wire.GivenTool) -> bool:
+    return tool.type is not None and _SEARCHES.fullmatch(tool.type) is not None
 
 
 def _effort(thinking: wire.Thinking | None) -> Effort | None:
@@ -117,9 +134,11 @@ def _functions(tools: list[wire.GivenTool]) -> Iterator[Function]:
     names = set()
     for place, tool in enumerate(tools):
         field = f"tools[{place}]"
+        if _is_search(tool):
+            continue
         if tool.type not in {None, "custom"}:
             raise RequestError(
-                f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom).",
+                f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom) and web search.",
                 param=f"{field}.type",
                 code="unsupported_tool",
             )
@@ -129,10 +148,15 @@ def _functions(tools: list[wire.GivenTool]) -> Iterator[Function]:
         yield Function(tool.name, f"{field}.input_schema", tool.description, tool.input_schema)
 
 
-def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...]) -> FunctionChoice:
+def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...], searches: set[str]) -> FunctionChoice:
+    """`searches` are the names of tools that ChatGPT uses itself: whether it does can't be ordered."""
     match choice:
         case wire.ToolChoiceNone():
             return "none"
+        case wire.ToolChoiceTool(name=name) if name in searches:
+            return "auto"
+        case wire.ToolChoiceAny() if searches:
+            return "auto"
         case wire.ToolChoiceAny() | wire.ToolChoiceTool() if not functions:
             raise RequestError("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
         case wire.ToolChoiceAny():

@@ -6,25 +6,22 @@ import msgspec
 from litestar import Request, post
 from litestar.response.base import ASGIResponse
 
-from shim.apis.messages import MESSAGES
+from shim.apis.messages import MESSAGES, MessagesApi
 from shim.apis.messages.read import read_countable
 from shim.apis.messages.wire import TokenCount
 from shim.http.answering import answer
-from shim.http.errors import exception_handlers
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
-from shim.http.responses import json_answer
-
-_ERRORS = exception_handlers(MESSAGES.refuse)
+from shim.http.responses import json_answer, request_id
 
 
-@post("/v1/messages", status_code=200, exception_handlers=_ERRORS)
+@post("/v1/messages", status_code=200)
 async def create_message(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """One message."""
-    return await answer(request, gateway, MESSAGES)
+    return await answer(request, gateway, MessagesApi(request_id(request)))
 
 
-@post("/v1/messages/count_tokens", status_code=200, exception_handlers=_ERRORS)
+@post("/v1/messages/count_tokens", status_code=200)
 async def count_message_tokens(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """How many tokens a message would be asked with. Nothing goes upstream."""
     headers = {name.lower(): value for name, value in request.headers.items()}

@@ -131,12 +131,17 @@ class InputMessage(msgspec.Struct, frozen=True):
 
 
 class GivenTool(msgspec.Struct, frozen=True):
-    """A tool of the client's. Those of Anthropic's own have another `type`, and are refused by it."""
+    """A tool: the client's own (`custom`), or one of Anthropic's, told by another `type`. Searching the web ChatGPT
+    does itself; how it is to be bounded (the last four fields) can't be told to it."""
 
     name: ToolName
     input_schema: dict[str, Any] | None = None
     description: str | None = None
     type: str | None = None
+    max_uses: int | None = None
+    allowed_domains: list[str] | None = None
+    blocked_domains: list[str] | None = None
+    user_location: dict[str, Any] | None = None
 
 
 class ToolChoiceAuto(msgspec.Struct, frozen=True, tag="auto"):

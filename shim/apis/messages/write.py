@@ -46,22 +46,22 @@ _STOP_REASONS: dict[str, StopReason] = {
     "content_filter": "refusal",
     "tool_calls": "tool_use",
 }
-_NOTHING = Usage(0, 0)
 
 
 class MessageWriter:
-    """Writes a streamed answer: `head` first, then `receive` for whatever has happened."""
+    """Writes a streamed answer: `head` first, then `receive` for whatever has happened. `id` is the request's."""
 
-    def __init__(self, answer: AnswerInfo, options: MessageOptions) -> None:
-        self._answer, self._thinking = answer, options.thinking
+    def __init__(self, answer: AnswerInfo, options: MessageOptions, id: str | None = None) -> None:
+        self._answer, self._thinking, self._id = answer, options.thinking, id
         self._index = 0  # of the block that is open, or comes next
         self._open: type[ContentBlock] | None = None
         self._around = (b"", b"")  # the bytes around the text of a delta of the open block
 
     def head(self) -> bytes:
-        """The message without its content. What a long prompt counts is told at the end: counting takes a while."""
-        prompt = (self._answer.counted or _NOTHING).prompt
-        return event(MessageStart(_message(self._answer, [], MessageUsage(prompt, 0)))) + event(Ping())
+        """The message without its content. What the prompt counts is known here, because this API asks to have it
+        counted first; where a driver can't wait for that, it is told at the end."""
+        usage = MessageUsage(self._answer.prompt_tokens or 0, 0)
+        return event(MessageStart(_message(self._answer, [], usage))) + event(Ping())
 
     def receive(self, events: Sequence[Event], _choice: int) -> bytes:
         """The events of this API for `events`, joined: what has arrived together is sent together."""
@@ -87,7 +87,7 @@ class MessageWriter:
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
                     written += event(MessageDelta(end, _usage(self._answer.usage))), event(MessageStop())
                 case Failed(error=error):
-                    written.append(event_of(error))
+                    written.append(event_of(error, self._id))
         return b"".join(written)
 
     def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:

@@ -144,7 +144,7 @@ def make_app(settings: Settings, pool: AccountPool, prober: Prober, clock: Time)
             "prober": Provide(lambda: prober, sync_to_thread=False),
             "gateway": Provide(lambda: prober, sync_to_thread=False),
         },
-        exception_handlers=exception_handlers(openai_errors.refuse),
+        exception_handlers=exception_handlers(lambda _scope: openai_errors.refuse),
         openapi_config=None,
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,

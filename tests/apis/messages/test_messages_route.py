@@ -3,6 +3,7 @@ way."""
 
 import json
 
+import httpx
 import pytest
 from anthropic.types import Message, MessageTokensCount
 from anthropic.types.shared import ErrorResponse
@@ -161,3 +162,73 @@ def test_tokens_are_counted_as_usage_counts_them(ask, upstream):
     assert message_of(ask("[[say=hi]]", **more)).usage.input_tokens == counted.input_tokens > 20
     refused = ask([], path=COUNT)
     assert (refused.status_code, refused.json()["type"]) == (400, "error")
+
+
+LONG = "word and another one " * 3000
+
+
+@pytest.mark.parametrize("more", [{}, {"tools": [TOOL]}])
+def test_a_stream_says_at_its_head_how_long_the_prompt_is(ask, more):
+    start, *_, delta, _ = events_of(ask(f"[[say=hi]] {LONG}", stream=True, **more))
+    told = start["message"]["usage"]["input_tokens"]
+    assert told == delta["usage"]["input_tokens"] > 12_000
+
+
+def test_every_answer_names_its_request(ask, gateway):
+    body = {"model": "auto", "max_tokens": 9, "messages": []}
+    refused = ask([])
+    assert refused.json()["request_id"] == refused.headers["request-id"] == refused.headers["x-request-id"]
+    for answer in (ask("[[say=hi]]"), ask("[[say=hi]]", stream=True), ask("hi", path=COUNT)):
+        assert answer.headers["request-id"].startswith("req_")
+    broken = ask("[[script=error]] hi", stream=True)
+    assert events_of(broken)[-1]["request_id"] == broken.headers["request-id"]
+    assert "request-id" not in gateway.post("/v1/chat/completions", body).headers
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/batches", "/v1/messages/nothing", "/messages/nothing"])
+def test_a_path_that_is_not_there_is_refused_in_the_envelope(gateway, path):
+    for answer in (gateway.get(path), gateway.post(path, {})):
+        error = ErrorResponse.model_validate(answer.json())
+        assert (answer.status_code, error.error.type) == (404, "not_found_error")
+        assert error.request_id == answer.headers["request-id"]
+
+
+def test_what_is_refused_before_it_comes_here_is_in_the_envelope(gateway):
+    other_method = gateway.get(PATH)
+    assert (other_method.status_code, other_method.json()["error"]["type"]) == (405, "invalid_request_error")
+    url, gz = gateway.base_url + PATH, {"content-encoding": "gzip"}
+    damaged = httpx.post(url, content=b"no gzip", headers=gz, trust_env=False)
+    assert (damaged.status_code, damaged.json()["error"]["type"]) == (400, "invalid_request_error")
+    unknown = httpx.post(url, content=b"{}", headers={"content-encoding": "other"}, trust_env=False)
+    assert (unknown.status_code, unknown.json()["error"]["type"]) == (415, "invalid_request_error")
+    assert unknown.json()["request_id"] == unknown.headers["request-id"]
+    elsewhere = httpx.get(f"{gateway.base_url}/v1/nothing", headers={"anthropic-version": "1"}, trust_env=False)
+    assert elsewhere.json()["error"]["type"] == "not_found_error"
+    assert gateway.get("/v1/nothing").json()["error"]["type"] == "invalid_request_error"
+
+
+def test_a_body_that_is_too_large_is_refused_in_the_envelope(start_gateway, shared_standin):
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, MAX_REQUEST_BYTES="2000")
+    refused = gateway.post(PATH, {"messages": "x" * 3000})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (413, "request_too_large")
+    assert refused.json()["request_id"] == refused.headers["request-id"]
+
+
+def test_searching_the_web_is_chatgpts_own(ask, upstream):
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+    answer = ask("hi", tools=[search], tool_choice={"type": "tool", "name": "web_search"})
+    assert message_of(answer).content[0].text
+    assert answer.headers["x-chat2api-ignored"] == "tools.max_uses"
+    (turn,) = upstream.get("/standin/stats").json()["recent_turns"]
+    assert "search" in turn["conversation"]["system_hints"]
+    with_own = ask("hi", tools=[search, TOOL])
+    assert with_own.status_code == 200
+
+
+def test_caching_is_said_to_be_ignored_and_never_refused(ask, start_gateway, shared_standin):
+    block = {"type": "text", "text": "[[say=hi]]", "cache_control": {"type": "ephemeral"}}
+    body = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": [block]}]}
+    strict = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, STRICT_PARAMS="true")
+    answer = strict.post(PATH, body)
+    assert (answer.status_code, answer.headers["x-chat2api-ignored"]) == (200, "cache_control")
+    assert "x-chat2api-ignored" not in ask('[[say=hi]] {"cache_control": {"type": "ephemeral"}}').headers
