@@ -24,6 +24,7 @@ from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_
 from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
+from shim.apis.unserved import unserved
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
 from shim.http import downloads, health, openapi
@@ -107,7 +108,7 @@ def create_app(
             "pool": Provide(provide_pool, use_cache=True),
             "prober": Provide(provide_prober, use_cache=True),
         },
-        exception_handlers=exception_handlers(refuse_for),
+        exception_handlers=exception_handlers(refuse_for, partial(unserved, settings.root_path)),
         lifespan=[lifespan],
         cors_config=_cors(settings),
         openapi_config=None,

@@ -20,6 +20,8 @@ Refuse = Callable[[GatewayError], tuple[dict[str, str], bytes]]
 """(error) -> headers and body, as `Api.refuse`"""
 RefuseFor = Callable[[Any], Refuse]
 """(ASGI scope of a request) -> how its client wants to be refused"""
+Unserved = Callable[[str, str], GatewayError | None]
+"""(path, method) -> what is told of it; None where there is nothing to tell"""
 AnyRequest = Request[Any, Any, Any]
 
 # What Litestar refuses: the sentence, and the code.
@@ -28,6 +30,10 @@ _REFUSALS = {
     405: ("Method not allowed ({method} {path})", "method_not_allowed"),
     413: ("The request body is larger than this gateway accepts", "request_too_large"),
 }
+
+
+def _nothing(_path: str, _method: str) -> None:
+    return None
 
 
 def unforeseen(status: int = 500) -> GatewayError:
@@ -44,13 +50,16 @@ def error_response(request: AnyRequest, error: GatewayError, refuse: Refuse) -> 
     return Response(body, status_code=error.http_status, media_type=media_type, headers=headers)
 
 
-def exception_handlers(refuse_for: RefuseFor) -> Any:
-    """Litestar's table of handlers, which answer in the envelope that suits the request."""
+def exception_handlers(refuse_for: RefuseFor, unserved: Unserved = _nothing) -> Any:
+    """Litestar's table of handlers, which answer in the envelope that suits the request. `unserved` knows paths that
+    others serve and this gateway doesn't."""
 
     def respond(request: AnyRequest, error: GatewayError) -> Response[bytes]:
         return error_response(request, error, refuse_for(request.scope))
 
     def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+        if error.status_code in {404, 405} and (known := unserved(request.scope["path"], request.method)) is not None:
+            return respond(request, known)
         text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
         told = text.format(method=request.method, path=request.scope["path"][:200])
         return respond(request, RequestError(told, status=error.status_code, code=code))

@@ -10,7 +10,7 @@ OPERATIONS = (
         "get",
         "/v1/models",
         "listModels",
-        "List the models that the account can use.",
+        "List the models that the account can use, in the form of Anthropic or Codex where a request is theirs.",
         gives={JSON: ModelList},
         example={JSON: ModelList([_MODEL])},
         errors=(401, 403, 429, 502, 503, 504),

@@ -1,5 +1,9 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`: what the account can really use, under public names."""
+"""`GET /v1/models` and `GET /v1/models/{id}`: what the account can really use, under public names.
 
+Rule: the list is the same in every form; `anthropic-version` asks for Anthropic's, `client_version` for that of Codex.
+"""
+
+import hashlib
 from typing import Any
 
 import msgspec
@@ -9,6 +13,7 @@ from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
 from shim.accounts.model_lists import FetchedModels
+from shim.apis.models import anthropic, codex
 from shim.apis.models.wire import Model, ModelList
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -17,27 +22,40 @@ from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
-    """All of them, `auto` first, then the names that stand for one of them (MODEL_ALIASES)."""
-    listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
+    """All of them, `auto` first, then the names that stand for one of them (MODEL_ALIASES); in the form of whoever
+    asks."""
+    listed = await gateway.leases.models(gateway.caller(_credential(request)))
     catalog = listed.catalog
     aliased = {one.name: one.model for one in gateway.aliases if not one.name.endswith("*")}
     names = dict.fromkeys(
         (AUTO, *map(public_name, listed.slugs), *(preset.name for preset in catalog.presets), *aliased)
     )
-    return json_answer(
-        request,
-        _encode(ModelList([_described(name, listed) for name in names if _has(listed, aliased.get(name, name))])),
-    )
+    models = [_described(name, listed, aliased.get(name)) for name in names if _has(listed, aliased.get(name, name))]
+    query = {name: str(value) for name, value in request.query_params.items()}
+    if _VERSION in request.headers:
+        return json_answer(request, _encode(anthropic.page(models, query)))
+    if "client_version" in query:
+        body = _encode(codex.listed(models))
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        return json_answer(request, body, headers={"etag": f'"{etag}"'})
+    return json_answer(request, _encode(ModelList(models)))
 
 
 @get("/v1/models/{model_id:str}")
 async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
     """One of them, by any name it answers to."""
-    listed = await gateway.leases.models(gateway.caller(request.headers.get("authorization")))
+    listed = await gateway.leases.models(gateway.caller(_credential(request)))
     alias = next((one for one in gateway.aliases if one.means(model_id)), None)
     if not _has(listed, alias.model if alias else model_id):
         raise model_not_found(model_id)
-    return json_answer(request, _encode(_described(model_id, listed)))
+    model = _described(model_id, listed, alias.model if alias else None)
+    return json_answer(request, _encode(anthropic.described(model) if _VERSION in request.headers else model))
+
+
+def _credential(request: Request[Any, Any, Any]) -> str | None:
+    """As either of the two APIs sends it."""
+    key = request.headers.get("x-api-key") if _VERSION in request.headers else None
+    return key or request.headers.get("authorization")
 
 
 def _has(listed: FetchedModels, model: str) -> bool:
@@ -50,10 +68,11 @@ def _slug_of(listed: FetchedModels, model: str) -> str | None:
     return preset.slug if preset else slug_for(model, listed.slugs)
 
 
-def _described(name: str, listed: FetchedModels) -> Model:
-    """A model by one of its names, with what upstream's list says of it."""
-    preset = listed.catalog.preset(name)
-    known = listed.catalog.model(_slug_of(listed, name) or "")
+def _described(name: str, listed: FetchedModels, stands_for: str | None = None) -> Model:
+    """A model by one of its names (that of an alias `stands_for` another), with what upstream's list says of it."""
+    meant = stands_for or name
+    preset = listed.catalog.preset(meant)
+    known = listed.catalog.model(_slug_of(listed, meant) or "")
     if known is None:
         return Model(name, listed.fetched)
     return Model(
@@ -67,4 +86,5 @@ def _described(name: str, listed: FetchedModels) -> Model:
     )
 
 
+_VERSION = "anthropic-version"
 _encode = msgspec.json.Encoder().encode
