@@ -19,6 +19,8 @@ from shim.apis.chat import openapi as chat_openapi
 from shim.apis.chat.route import create_chat_completion
 from shim.apis.completions import openapi as completions_openapi
 from shim.apis.completions.route import create_completion
+from shim.apis.files import openapi as files_openapi
+from shim.apis.files.route import create_file, delete_file, get_file_content, get_file_object, list_files
 from shim.apis.messages import openapi as messages_openapi
 from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_id
 from shim.apis.messages.route import count_message_tokens, create_message
@@ -47,6 +49,11 @@ _ROUTES = (
     count_message_tokens,
     list_models,
     get_model,
+    create_file,
+    list_files,
+    get_file_object,
+    get_file_content,
+    delete_file,
     get_file,
     healthz,
 )
@@ -57,6 +64,7 @@ OPERATIONS = (
     *completions_openapi.OPERATIONS,
     *messages_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
+    *files_openapi.OPERATIONS,
     downloads.OPERATION,
     health.OPERATION,
     openapi.OPERATION,

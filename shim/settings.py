@@ -124,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True):
         int, Meta(ge=1024, description="Bytes of request bodies one worker holds at once; beyond, 503.")
     ] = 268435456
     max_file_bytes: Annotated[int, Meta(ge=1024, description="Largest file or picture in a request.")] = 20971520
+    max_upload_bytes: Annotated[int, Meta(ge=1024, description="Largest file that /v1/files takes.")] = 104857600
     max_answer_bytes: Annotated[int, Meta(ge=1024, description="Longest answer; one that goes on beyond it fails.")] = (
         16777216
     )

@@ -3,13 +3,14 @@
 Rule: keys are compared in constant time; a token is read, never verified (upstream does that) and never logged.
 """
 
+import hashlib
 import hmac
 import uuid
 from collections.abc import Sequence
 
 import msgspec
 
-from shim.accounts.account import Account, Credential, ForeignTokenError, account_of, parse_credential
+from shim.accounts.account import Account, Credential, ForeignTokenError, account_of, id_of, parse_credential
 from shim.errors import CredentialError
 from shim.protocol.upstream import Identity
 
@@ -21,10 +22,21 @@ _WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway no
 
 class Caller(msgspec.Struct, frozen=True):
     """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool. `key` is the name of
-    the key they sent: `env-1` is the first one of AUTHORIZATION."""
+    the key they sent: `env-1` is the first one of AUTHORIZATION; `key_hash` tells these apart wherever they stand."""
 
     own: Credential | None = None
     key: str | None = None
+    key_hash: str | None = None
+
+    @property
+    def scope(self) -> str:
+        """What those have in common who may see the same things: one account's owner, all with one key, or (where no
+        key is asked for) everybody."""
+        if self.own is not None:
+            return f"own {id_of(self.own)}"
+        if self.key_hash is not None:
+            return f"key {self.key_hash}"
+        return f"named {self.key}" if self.key is not None else "open"
 
 
 def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool = False) -> Caller:
@@ -39,7 +51,7 @@ def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool
     """
     bearer = bearer_of(authorization)
     if bearer and keys and (place := _matching(bearer, keys)) is not None:
-        return Caller(key=f"env-{place + 1}")
+        return Caller(key=f"env-{place + 1}", key_hash=hashlib.sha256(bearer.encode()).hexdigest()[:32])
     try:
         return Caller(parse_credential(bearer))
     except ForeignTokenError:

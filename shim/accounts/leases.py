@@ -379,7 +379,7 @@ def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) ->
             )
         case Shortage.GONE:
             return RequestError(
-                "The account that owns this conversation is gone",
+                "The account that has this conversation or file is gone",
                 status=404,
                 code="conversation_not_found",
                 about=About.POOL,

@@ -23,8 +23,10 @@ from shim.exchange.continuations import Continuations
 from shim.exchange.gateway import Gateway
 from shim.exchange.links import Links
 from shim.exchange.sockets import Sockets
+from shim.exchange.stored_files import StoredFiles
 from shim.exchange.turns import Turns
 from shim.files import Files
+from shim.files.kept import MOST_FILES, KeptFiles
 from shim.keys import ApiKeys, open_keys
 from shim.notes import Notes, open_notes
 from shim.protocol.shaping.pipeline import FilterDependencies
@@ -64,9 +66,7 @@ async def open_gateway(
             open_keys(data_dir=settings.data_dir, redis_url=settings.redis_url) as keys,
         ):
             secret = await _link_secret(settings, notes)
-            gateway = _gateway(
-                settings, clock, driver, pool=pool, guests=guests, notes=notes, keys=keys, links=Links(secret)
-            )
+            gateway = _gateway(settings, clock, driver, pool=pool, guests=guests, notes=notes, keys=keys, secret=secret)
             yield gateway
             await gateway.turns.settled()
     finally:
@@ -85,7 +85,7 @@ def _gateway(
     guests: AccountPool,
     notes: Notes,
     keys: ApiKeys,
-    links: Links,
+    secret: str,
 ) -> Gateway:
     calls = Calls(settings, driver, clock)
     leases = Leases(
@@ -108,6 +108,7 @@ def _gateway(
         )
 
     files = Files(settings, driver, clock=clock.now)
+    kept = KeptFiles(notes.shelf("files", most=MOST_FILES), secret, new_id=clock.new_id)
     turns = Turns(settings, calls, leases, files, clock=clock, sockets=Sockets(calls, open_socket))
     return Gateway(
         settings,
@@ -116,9 +117,10 @@ def _gateway(
         keys=keys,
         leases=leases,
         files=files,
+        stored_files=StoredFiles(kept, leases, calls, clock),
         turns=turns,
         continuations=Continuations(settings, leases, turns, notes),
-        links=links,
+        links=Links(secret),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )
 

@@ -123,7 +123,8 @@ class KnownChat:
             return None
         length, place = found
         prompt = rest_of(self._wanted.prompt, length, place.conversation_id, place.message_id)
-        if not self._continuations.is_free(self._wanted.caller, owner_of(prompt)):
+        owner, files = owner_of(prompt), self._wanted.files.owner
+        if not self._continuations.is_free(self._wanted.caller, owner) or files not in {None, owner}:
             return None
         return msgspec.structs.replace(self._wanted, prompt=prompt)
 

@@ -23,6 +23,7 @@ from shim.exchange.links import Links
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
+from shim.exchange.stored_files import StoredFiles
 from shim.exchange.turns import Turns, is_temporary
 from shim.files import Files
 from shim.keys import ApiKeys
@@ -49,6 +50,7 @@ class Gateway:
         keys: ApiKeys,
         leases: Leases,
         files: Files,
+        stored_files: StoredFiles,
         turns: Turns,
         continuations: Continuations,
         links: Links,
@@ -58,6 +60,7 @@ class Gateway:
         self.aliases = settings.aliases
         self.calls, self.keys, self.leases, self.turns = calls, keys, leases, turns
         self._files, self._continuations, self._links = files, continuations, links
+        self.stored_files = stored_files
         self._filter_needs = filter_needs
 
     def caller(self, authorization: str | None) -> Caller:
@@ -102,7 +105,8 @@ class Gateway:
                 )
 
         before = accepted if caller.own is not None else None
-        return Wanted(prompt, await self._files.gather(prompt, before), caller, attempted or Attempted())
+        known = await self.stored_files.named(caller, prompt) if prompt.attached else {}
+        return Wanted(prompt, await self._files.gather(prompt, before, known), caller, attempted or Attempted())
 
     async def count(self, prompt: Prompt, caller: Caller) -> int:
         """The tokens of a prompt, which goes nowhere. Raises GatewayError."""

@@ -43,7 +43,12 @@ class Wanted(msgspec.Struct, frozen=True):
     @property
     def seeker(self) -> Seeker:
         """For whom and what an account is looked for."""
-        return Seeker(self.caller, self.prompt.model, owner_of(self.prompt), self.attempted)
+        return Seeker(self.caller, self.prompt.model, self.owner, self.attempted)
+
+    @property
+    def owner(self) -> str | None:
+        """The one account that can take the turn: it has the conversation, or files that the prompt names."""
+        return owner_of(self.prompt) or self.files.owner
 
 
 class PreparedTurn(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 from shim.chatgpt.files import IMAGE_TYPES
 from shim.errors import RequestError
 from shim.files.fetch import Before, Fetched, Fetcher, Resolve
+from shim.files.kept import KeptFile
 from shim.files.kinds import Declared, recognise
 from shim.files.targets import AllowList
 from shim.files.together import together
@@ -33,23 +34,33 @@ _FETCHES_AT_ONCE = 4
 _UPLOADS_AT_ONCE = 4
 # All files of a request together may be this many times the largest allowed: all of them are held in memory.
 _WHOLE_REQUEST = 4
+_NONE_KEPT: Mapping[Attached, KeptFile] = {}
 # Bytes that are looked at on the event loop; going to a thread and back costs more than looking at so few.
 _SMALL = 64 * 1024
 
 
 class Gathered(msgspec.Struct, frozen=True):
-    """All files of a prompt at hand, by the part that brings each."""
+    """All files of a prompt at hand, by the part that brings each. Those uploaded before (`kept`) are upstream."""
 
     files: Mapping[Attached, LocalFile] = {}
+    kept: Mapping[Attached, KeptFile] = {}
 
     @property
     def tokens(self) -> int:
         """What its pictures count as input; other files count nothing here, for only upstream reads them."""
         return sum(
-            image_tokens(file.width, file.height, part.detail if isinstance(part, Image) else "auto")
-            for part, file in self.files.items()
-            if file.width and file.height
+            image_tokens(width, height, part.detail if isinstance(part, Image) else "auto")
+            for part, width, height in (
+                *((part, file.width, file.height) for part, file in self.files.items()),
+                *((part, kept.width, kept.height) for part, kept in self.kept.items()),
+            )
+            if width and height
         )
+
+    @property
+    def owner(self) -> str | None:
+        """The account that has those uploaded before: no other can name them."""
+        return next((file.account for file in self.kept.values()), None)
 
 
 class Files:
@@ -70,12 +81,14 @@ class Files:
             resolve=resolve,
         )
 
-    async def gather(self, prompt: Prompt, before: Before | None = None) -> Gathered:
-        """Read and fetch every file of the prompt; `before` is asked before anything is fetched. Raises RequestError
-        (400) that names the part at fault, and whatever `before` raises."""
-        parts = prompt.attached
+    async def gather(
+        self, prompt: Prompt, before: Before | None = None, kept: Mapping[Attached, KeptFile] = _NONE_KEPT
+    ) -> Gathered:
+        """Read and fetch every file of the prompt but those that are `kept`; `before` is asked before anything is
+        fetched. Raises RequestError (400) that names the part at fault, and whatever `before` raises."""
+        parts = [part for part in prompt.attached if part not in kept]
         if not parts:
-            return Gathered()
+            return Gathered(kept=kept) if kept else Gathered()
         sources: dict[tuple[str, str], Attached] = {}
         for part in parts:
             sources.setdefault((part.form, part.source), part)  # the same twice is one file, the first part's
@@ -99,7 +112,7 @@ class Files:
                     code="unsupported_file_type",
                 )
             files[part] = file
-        return Gathered(files)
+        return Gathered(files, kept)
 
     async def upload(
         self, prompt: Prompt, gathered: Gathered, upstream: Upstream, connection: ConnectionKey, key: str
@@ -111,6 +124,8 @@ class Files:
             return {}
 
         async def place(part: Attached) -> UploadedFile:
+            if (kept := gathered.kept.get(part)) is not None:
+                return kept.uploaded
             file = gathered.files[part]
             try:
                 id = await self._cache.get(

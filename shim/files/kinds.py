@@ -17,6 +17,7 @@ import msgspec
 import puremagic
 
 from shim.chatgpt.files import IMAGE_TYPES
+from shim.protocol.commands import Body
 from shim.protocol.turn.uploads import LocalFile
 
 _TEXT = "text/plain"
@@ -102,18 +103,23 @@ class Declared(msgspec.Struct, frozen=True):
 
 def recognise(content: bytes, declared: Declared) -> LocalFile | None:
     """The file these bytes are, or None for a picture whose size can't be read. Never raises for what is in them."""
-    mime_type = type_of(content, declared)
+    return recognise_sample(content, declared, content, sha256(content).hexdigest())
+
+
+def recognise_sample(sample: bytes, declared: Declared, content: Body, digest: str) -> LocalFile | None:
+    """The same of a file of which only a `sample` is looked at: its beginning, or all of it."""
+    mime_type = type_of(sample, declared)
     width = height = None
     if mime_type in IMAGE_TYPES:
         try:
             # From the header alone: nothing is decoded.
-            width, height = map(int, imagesize.get(BytesIO(content[:_HEAD_BYTES])))
+            width, height = map(int, imagesize.get(BytesIO(sample[:_HEAD_BYTES])))
         except (ValueError, OSError, LookupError, struct.error):
             return None
         if width <= 0 or height <= 0:  # -1 is what the library says of a header it does not understand
             return None
     name = safe_name(declared.name, mime_type)
-    return LocalFile(name, mime_type, content, sha256(content).hexdigest(), width, height)
+    return LocalFile(name, mime_type, content, digest, width, height)
 
 
 def type_of(content: bytes, declared: Declared) -> str:

@@ -16,7 +16,6 @@ from shim.http.openapi import OpenApiOperation
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import ByteStream
-from shim.protocol.events import FileRef
 from shim.transport.base import Response
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -39,19 +38,22 @@ OPERATION = OpenApiOperation(
 async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: FromPath[str]) -> ASGIResponse:
     """The bytes of one file."""
     file, response = await while_present(request, gateway.file(link))
-    headers, longest = _headers(file, response), gateway.settings.total_timeout
-
-    async def chunks() -> AsyncGenerator[bytes]:
-        while chunk := await response.chunk():
-            yield chunk
-
-    return ByteStream(request, chunks(), response.close, headers=headers, longest=longest)
+    name = (file.sandbox_path or file.file_id or "").rpartition("/")[2]
+    headers, longest = download_headers(name, response), gateway.settings.total_timeout
+    return ByteStream(request, bytes_of(response), response.close, headers=headers, longest=longest)
 
 
-def _headers(file: FileRef, response: Response) -> dict[str, str]:
+async def bytes_of(response: Response) -> AsyncGenerator[bytes]:
+    """The body of upstream's answer, as it comes."""
+    while chunk := await response.chunk():
+        yield chunk
+
+
+def download_headers(name: str, response: Response) -> dict[str, str]:
+    """The head of a download under a name, which is made safe here."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     shown = media_type in _PICTURES
-    name = _UNSAFE.sub("_", (file.sandbox_path or file.file_id or "").rpartition("/")[2])[-100:] or "file"
+    name = _UNSAFE.sub("_", name)[-100:] or "file"
     headers = {
         "content-type": media_type if shown else "application/octet-stream",
         "content-disposition": f'{"inline" if shown else "attachment"}; filename="{name}"',

@@ -23,7 +23,7 @@ from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.heap import Bulk
 from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
-from shim.http.responses import LOGGED, answer_headers, request_id
+from shim.http.responses import LOGGED, STREAMED, answer_headers, request_id
 from shim.logs import log_fields
 from shim.settings import Settings
 from shim.transport.codings import CodingError, TooLargeError, decode_body, is_known
@@ -214,7 +214,7 @@ class _Body:
         """As ASGI's. Raises RequestError and UnavailableError."""
         if self._whole:
             return await self._receive()
-        if self._announced > self._held:
+        if self._announced > self._held and not self._is_streamed:
             self._take(self._announced - self._held)
         if self._coding in {"", "identity"}:
             return await self._next()
@@ -268,9 +268,13 @@ class _Body:
             raise RequestError("The request body did not arrive in time", status=408, code="body_timeout") from None
         self._whole = message["type"] != "http.request" or not message.get("more_body", False)
         self._arrived += len(message.get("body", b""))  # type: ignore[arg-type]
-        if self._arrived > self._held:
+        if self._arrived > self._held and not self._is_streamed:
             self._take(self._arrived - self._held)
         return message
+
+    @property
+    def _is_streamed(self) -> bool:
+        return STREAMED in self._scope["state"]
 
 
 class _Answer:

@@ -28,6 +28,8 @@ KEEP_ALIVE_SECONDS = 15.0
 _UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
 _LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
+STREAMED = "chat2api_streamed"
+"""In a request's state where whoever serves it lets go of each piece of the body, so that it does not count as held."""
 LOGGED = "chat2api_logged"
 """In a request's state where whoever serves it writes its line in the log."""
 
@@ -59,6 +61,19 @@ async def read_body(request: Request[Any, Any, Any], limit: int, announced: str 
             raise _too_large()
         more = message["more_body"]
     return b"".join(pieces)
+
+
+async def arriving(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
+    """The body piece by piece, each let go of before the next one. Raises what Litestar does where it breaks off."""
+    request.scope["state"][STREAMED] = True
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise InternalServerException("client disconnected prematurely")
+        if message["body"]:
+            yield message["body"]
+        more = message["more_body"]
 
 
 def _too_large() -> RequestError:

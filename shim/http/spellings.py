@@ -9,6 +9,8 @@ import re
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 _API = re.compile(r"(?:/v1){0,3}(?P<rest>/(?:(?:chat/)?completions|messages|models)(?:/.*)?)", re.DOTALL)
+# Below /files without /v1 are links to files of answers; of ids only those that a link can't be.
+_FILES = re.compile(r"(?:/v1){1,3}(?P<rest>/files(?:/.*)?)|(?P<bare>/files(?:/file-[^/]*(?:/content)?)?)", re.DOTALL)
 
 
 def respelled(root_path: str, app: ASGIApp) -> ASGIApp:
@@ -26,5 +28,10 @@ def respelled(root_path: str, app: ASGIApp) -> ASGIApp:
 
 def as_meant(path: str, root_path: str) -> str:
     """The path that is meant; `path` itself where it is not one of these."""
-    match = _API.fullmatch(path, len(root_path)) if path.startswith(root_path) else None
-    return f"{root_path}/v1{match['rest']}" if match else path
+    if not path.startswith(root_path):
+        return path
+    if match := _API.fullmatch(path, len(root_path)):
+        return f"{root_path}/v1{match['rest']}"
+    if match := _FILES.fullmatch(path, len(root_path)):
+        return f"{root_path}/v1{match['rest'] or match['bare']}"
+    return path

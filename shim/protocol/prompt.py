@@ -11,8 +11,8 @@ import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
-SourceForm = Literal["url", "data_url", "base64"]
-"""How a file came: a URL to fetch, a data URL, or bare base64"""
+SourceForm = Literal["url", "data_url", "base64", "file_id"]
+"""How a file came: a URL to fetch, a data URL, bare base64, or the id of one that was uploaded before"""
 Hint = Literal["search", "picture", "research"]
 Builtin = Literal["web_search", "image_generation"]
 

@@ -291,8 +291,10 @@ def _part(part: wire.ContentPart, field: str) -> Text | Image | File:
             return Image(url.strip(), form_of_url(url), param, detail)
         case wire.InputImagePart(image_url=str() as url, detail=detail):
             return Image(url.strip(), form_of_url(url), f"{field}.image_url", detail or "auto")
-        case wire.InputImagePart(file_id=file_id):
-            raise _not_kept(f"{field}.file_id") if file_id else _missing(f"{field}.image_url")
+        case wire.InputImagePart(file_id=file_id, detail=detail):
+            if not file_id:
+                raise _missing(f"{field}.image_url")
+            return Image(file_id, "file_id", f"{field}.file_id", detail or "auto")
         case wire.InputFilePart():
             return _file(part, field)
         case wire.FilePart(file=file):
@@ -307,12 +309,10 @@ def _file(file: wire.FileSource, field: str) -> File:
     if url := file.file_url:
         return File(url.strip(), form_of_url(url), f"{field}.file_url", file.filename)
     if file.file_id:
-        raise _not_kept(f"{field}.file_id")
-    raise RequestError("A file needs 'file_data' or 'file_url'.", param=field, code="missing_required_parameter")
-
-
-def _not_kept(param: str) -> RequestError:
-    return _unsupported("Files uploaded before are not kept here: send the file itself as 'file_data'.", param)
+        return File(file.file_id, "file_id", f"{field}.file_id", file.filename)
+    raise RequestError(
+        "A file needs 'file_data', 'file_url' or 'file_id'.", param=field, code="missing_required_parameter"
+    )
 
 
 def _unsupported(sentence: str, param: str) -> RequestError:

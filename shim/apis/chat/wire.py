@@ -77,7 +77,7 @@ class AudioPart(msgspec.Struct, frozen=True, tag="input_audio"):
 
 class FileSource(msgspec.Struct, frozen=True):
     """A file's bytes: `file_data` is a data URL, bare base64 or an http(s) URL; `file_url` is ours, for clients that
-    keep the two apart. `file_id` names a file uploaded before, which this gateway does not keep."""
+    keep the two apart. `file_id` names a file uploaded before (`/v1/files`)."""
 
     file_data: str | None = None
     file_url: str | None = None

@@ -232,32 +232,30 @@ def _block(block: wire.ShownBlock, field: str) -> Iterator[Shown]:
             yield Image(data, "base64", f"{field}.source.data")
         case wire.GivenImage(source=wire.UrlSource(url=url)):
             yield Image(url.strip(), form_of_url(url), f"{field}.source.url")
-        case wire.GivenDocument(title=title, context=context, source=source):
-            about = [context] if context else []
-            match source:
-                case wire.Base64Source(data=data):
-                    yield from map(Text, about)
-                    yield File(data, "base64", f"{field}.source.data", title or _PDF)
-                case wire.UrlSource(url=url):
-                    yield from map(Text, about)
-                    yield File(url.strip(), form_of_url(url), f"{field}.source.url", title)
-                case wire.PlainSource(data=data):
-                    yield Text("\n".join([*([title] if title else []), *about, data]))
-                case wire.ContentSource(content=content):
-                    yield from map(Text, [*([title] if title else []), *about])
-                    yield from _shown(content, f"{field}.source.content")
-                case _:
-                    raise _uploaded(field)
-        case _:
-            raise _uploaded(field)
+        case wire.GivenImage(source=wire.UploadedSource(file_id=id)):
+            yield Image(id, "file_id", f"{field}.source.file_id")
+        case wire.GivenDocument():
+            yield from _document(block, f"{field}.source")
 
 
-def _uploaded(field: str) -> RequestError:
-    return RequestError(
-        "Files uploaded before are not kept here: send the file itself.",
-        param=f"{field}.source.file_id",
-        code="unsupported_content",
-    )
+def _document(document: wire.GivenDocument, field: str) -> Iterator[Shown]:
+    """What the client says of it, and then the document."""
+    title, about = document.title, [document.context] if document.context else []
+    match document.source:
+        case wire.Base64Source(data=data):
+            yield from map(Text, about)
+            yield File(data, "base64", f"{field}.data", title or _PDF)
+        case wire.UrlSource(url=url):
+            yield from map(Text, about)
+            yield File(url.strip(), form_of_url(url), f"{field}.url", title)
+        case wire.UploadedSource(file_id=id):
+            yield from map(Text, about)
+            yield File(id, "file_id", f"{field}.file_id", title)
+        case wire.PlainSource(data=data):
+            yield Text("\n".join([*([title] if title else []), *about, data]))
+        case wire.ContentSource(content=content):
+            yield from map(Text, [*([title] if title else []), *about])
+            yield from _shown(content, f"{field}.content")
 
 
 def _call_id(id: str) -> str:

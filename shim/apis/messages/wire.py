@@ -40,7 +40,7 @@ class PlainSource(msgspec.Struct, frozen=True, tag="text"):
 
 
 class UploadedSource(msgspec.Struct, frozen=True, tag="file"):
-    """A file uploaded before: read in order to be refused by name."""
+    """A file uploaded before (`/v1/files`)."""
 
     file_id: str
 

@@ -1,0 +1,100 @@
+"""What the form of an upload and the query of a list ask for."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from shim.errors import RequestError
+from shim.files.kept import LONGEST
+
+CURSOR = "page_"
+"""What the name of a page begins with; the id behind which it begins follows"""
+
+_MOST_IDS = 100
+_PURPOSES = {"assistants", "vision", "user_data"}
+_JOBS = {"batch", "fine-tune", "evals"}
+_SHORTEST = 3600
+_ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """What is said of a file. It is known for so many seconds."""
+
+    purpose: str
+    seconds: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Which files are listed: at most `limit`, behind the one with the id `after`; or, with `turned`, the nearest
+    before it."""
+
+    limit: int
+    after: str | None = None
+    newest_first: bool = True
+    purpose: str | None = None
+    turned: bool = False
+
+
+def read_upload(fields: Mapping[str, str], *, purpose: str | None) -> Upload:
+    """The fields of a form; `purpose` is the one that is meant where there is none. Raises RequestError (400)."""
+    given = fields.get("purpose", purpose)
+    if given is None:
+        raise RequestError("Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter")
+    if given in _JOBS:
+        raise RequestError(
+            f"The ChatGPT web backend has no jobs that take a file for '{given}'.",
+            param="purpose",
+            code="unsupported_purpose",
+        )
+    if given not in _PURPOSES:
+        raise RequestError(
+            f"'purpose' must be one of {', '.join(sorted(_PURPOSES))}.", param="purpose", code="invalid_value"
+        )
+    if fields.get(_ANCHOR, "created_at") != "created_at":
+        raise RequestError(f"'{_ANCHOR}' must be created_at.", param="expires_after", code="invalid_value")
+    if _ANCHOR in fields and _SECONDS not in fields:
+        raise RequestError(f"'{_ANCHOR}' needs '{_SECONDS}'.", param="expires_after", code="invalid_value")
+    return Upload(given, _number(fields, _SECONDS, (_SHORTEST, LONGEST), LONGEST, "expires_after"))
+
+
+def read_page(query: Mapping[str, str]) -> Page:
+    """OpenAI's `limit`, `after`, `order` and `purpose`. Raises RequestError (400)."""
+    order = query.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise RequestError("'order' must be asc or desc.", param="order", code="invalid_value")
+    limit = _number(query, "limit", (1, 10_000), 10_000)
+    return Page(limit, query.get("after"), order == "desc", query.get("purpose"))
+
+
+def read_anthropic_page(query: Mapping[str, str]) -> Page:
+    """Anthropic's `limit` and `page`, or `after_id` and `before_id` of its older clients. Raises RequestError (400)."""
+    limit = _number(query, "limit", (1, 1000), 20)
+    if (before := query.get("before_id")) is not None:
+        if "after_id" in query:
+            raise RequestError("'after_id' and 'before_id' do not go together.", param="before_id")
+        return Page(limit, before, newest_first=False, turned=True)
+    if (cursor := query.get("page")) is not None:
+        if not cursor.startswith(CURSOR):
+            raise RequestError("'page' is not one that a list has named.", param="page", code="invalid_value")
+        return Page(limit, cursor.removeprefix(CURSOR))
+    return Page(limit, query.get("after_id"))
+
+
+def read_ids(query: Iterable[tuple[str, str]]) -> list[str]:
+    """The ids that Anthropic's clients may ask for instead of a page, each once. Raises RequestError (400)."""
+    ids = list(dict.fromkeys(value for name, value in query if name in {"ids", "ids[]"}))
+    if len(ids) > _MOST_IDS:
+        raise RequestError(f"'ids' may name at most {_MOST_IDS} files.", param="ids", code="invalid_value")
+    return ids
+
+
+def _number(
+    fields: Mapping[str, str], name: str, bounds: tuple[int, int], default: int, param: str | None = None
+) -> int:
+    given, (least, most) = fields.get(name), bounds
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdecimal() and least <= int(given[:9]) <= most):
+        text = f"'{name}' must be a number from {least} to {most}."
+        raise RequestError(text, param=param or name, code="invalid_value")
+    return int(given)

@@ -1,0 +1,117 @@
+"""`/v1/files`: create, list, look, fetch, delete.
+
+form ──piece by piece──> disk ──piece by piece──> upstream ──> a note: whose it is, and where
+"""
+
+from contextlib import aclosing
+from typing import Any
+
+from litestar import Request, delete, get, post
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from shim.accounts.credentials import Caller
+from shim.apis.files import read, write
+from shim.errors import RequestError
+from shim.exchange import Gateway
+from shim.files.kinds import Declared
+from shim.files.spool import Spool
+from shim.http.downloads import bytes_of, download_headers
+from shim.http.multipart import FormStream
+from shim.http.presence import while_present
+from shim.http.provided import TheGateway
+from shim.http.responses import ByteStream, arriving, json_answer
+from shim.protocol.turn.uploads import LocalFile
+
+AnyRequest = Request[Any, Any, Any]
+_ANTHROPIC_PURPOSE = "user_data"  # the one that is meant by an API that knows none
+
+
+@post("/v1/files", status_code=200)
+async def create_file(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+    """Take a file upstream."""
+    caller, settings = _caller(request, gateway), gateway.settings
+    async with Spool(settings.data_dir, settings.max_upload_bytes) as spool:
+        asked, file = await _received(request, spool)
+        work = gateway.stored_files.create(caller, file, asked.purpose, asked.seconds)
+        kept = await while_present(request, work)
+    return json_answer(request, write.file(kept, anthropic=_is_anthropics(request)))
+
+
+@get("/v1/files")
+async def list_files(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+    """Those of the caller's key, the newest first."""
+    caller, query = _caller(request, gateway), {name: str(value) for name, value in request.query_params.items()}
+    kept, anthropic = gateway.stored_files.kept, _is_anthropics(request)
+    if anthropic and (ids := read.read_ids((name, str(value)) for name, value in request.query_params.multi_items())):
+        return json_answer(request, write.page(await kept.those(caller.scope, ids), more=False, anthropic=True))
+    asked = read.read_anthropic_page(query) if anthropic else read.read_page(query)
+    files, more = await kept.page(
+        caller.scope,
+        after=asked.after,
+        limit=asked.limit,
+        newest_first=asked.newest_first,
+        purpose=asked.purpose,
+    )
+    if asked.turned:
+        files.reverse()
+    return json_answer(request, write.page(files, more=more, anthropic=anthropic))
+
+
+@get("/v1/files/{file_id:str}")
+async def get_file_object(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
+    """What is known of one."""
+    kept = await gateway.stored_files.kept.find(_caller(request, gateway).scope, file_id)
+    return json_answer(request, write.file(kept, anthropic=_is_anthropics(request)))
+
+
+@get("/v1/files/{file_id:str}/content")
+async def get_file_content(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
+    """Its bytes, from upstream."""
+    kept, response = await while_present(request, gateway.stored_files.content(_caller(request, gateway), file_id))
+    headers, longest = download_headers(kept.name, response), gateway.settings.total_timeout
+    return ByteStream(request, bytes_of(response), response.close, headers=headers, longest=longest)
+
+
+@delete("/v1/files/{file_id:str}", status_code=200)
+async def delete_file(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
+    """Forget it."""
+    await gateway.stored_files.kept.forget(_caller(request, gateway).scope, file_id)
+    return json_answer(request, write.deleted(file_id, anthropic=_is_anthropics(request)))
+
+
+async def _received(request: AnyRequest, spool: Spool) -> tuple[read.Upload, LocalFile]:
+    """The form, with its file in the spool. Raises RequestError (400, 413)."""
+    fields: dict[str, str] = {}
+    declared: Declared | None = None
+    async with (
+        aclosing(arriving(request)) as chunks,
+        aclosing(FormStream(chunks, request.headers.get("content-type", "")).parts()) as parts,
+    ):
+        async for part in parts:
+            if part.name == "file" and declared is None:
+                declared = Declared(part.filename, part.content_type)
+                await spool.fill(part.pieces())
+            elif part.name != "file":
+                fields[part.name] = await part.text()
+    asked = read.read_upload(fields, purpose=_ANTHROPIC_PURPOSE if _is_anthropics(request) else None)
+    if declared is None:
+        raise RequestError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+    if not spool.size:
+        raise RequestError("The file is empty.", param="file", code="empty_file")
+    file = await spool.file(declared)
+    if file is None:
+        raise RequestError(
+            "Pictures must be PNG, JPEG, WebP or GIF, and whole.", param="file", code="unsupported_file_type"
+        )
+    return asked, file
+
+
+def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
+    """By the key, as either API sends it. Raises CredentialError."""
+    key = request.headers.get("x-api-key") if _is_anthropics(request) else None
+    return gateway.caller(key or request.headers.get("authorization"))
+
+
+def _is_anthropics(request: AnyRequest) -> bool:
+    return "anthropic-version" in request.headers
