@@ -62,7 +62,7 @@ OPERATIONS = (
         examples={"text": _COUNTED},
         gives={JSON: TokenCount},
         example={JSON: TokenCount(8)},
-        errors=(400, 401, 413, 502, 503, 504),
+        errors=(400, 401, 404, 413, 502, 503, 504),
         error_form=ERROR_FORM,
     ),
 )

@@ -75,7 +75,6 @@ def test_every_file_is_found_with_its_place():
 @pytest.mark.parametrize(
     ("part", "param", "code"),
     [
-        (file(file_id="file-1"), "messages[1].content[1].file.file_id", "unsupported_content"),
         (file(), "messages[1].content[1].file", "missing_required_parameter"),
         (file(file_data="", filename="x"), "messages[1].content[1].file", "missing_required_parameter"),
         (
@@ -223,18 +222,27 @@ def test_the_spellings_of_the_responses_api_are_taken():
     )
 
 
-@pytest.mark.parametrize(
-    ("part", "param", "code"),
-    [
-        ({"type": "input_image", "file_id": "file-1"}, "file_id", "unsupported_content"),
-        ({"type": "input_image"}, "image_url", "missing_required_parameter"),
-        ({"type": "input_file", "file_id": "file-1"}, "file_id", "unsupported_content"),
-    ],
-)
-def test_the_spellings_of_the_responses_api_are_refused_by_name(part, param, code):
+def test_a_picture_without_a_source_is_refused_by_name():
     with pytest.raises(RequestError) as caught:
-        saying([part])
-    assert (caught.value.param, caught.value.code) == (f"messages[0].content[0].{param}", code)
+        saying([{"type": "input_image"}])
+    assert caught.value.param == "messages[0].content[0].image_url"
+    assert caught.value.code == "missing_required_parameter"
+
+
+def test_files_that_were_uploaded_before_are_named_by_their_id():
+    asked_for = [
+        file(file_id="file-1", filename="a.txt"),
+        {"type": "input_file", "file_id": "file-2"},
+        {"type": "input_image", "file_id": "file-3", "detail": "low"},
+        {"type": "input_image", "file_id": "file-4"},
+    ]
+    field = "messages[0].content"
+    assert saying(asked_for).messages[0].parts == (
+        File("file-1", "file_id", f"{field}[0].file.file_id", "a.txt"),
+        File("file-2", "file_id", f"{field}[1].file_id"),
+        Image("file-3", "file_id", f"{field}[2].file_id", "low"),
+        Image("file-4", "file_id", f"{field}[3].file_id"),
+    )
 
 
 def test_the_provider_before_a_model_is_left_out():

@@ -183,24 +183,6 @@ def test_thinking_is_shown_where_it_is_asked_for(thinking, shown):
         ({"tools": [TOOL, TOOL]}, "tools[1].name", "duplicate"),
         ({"tool_choice": {"type": "any"}}, "tool_choice", "invalid_value"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "sub"}}, "tool_choice.name", "invalid_value"),
-        (
-            {
-                "messages": [
-                    {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}
-                ]
-            },
-            "messages[0].content[0].source.file_id",
-            "unsupported_content",
-        ),
-        (
-            {
-                "messages": [
-                    {"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]}
-                ]
-            },
-            "messages[0].content[0].source.file_id",
-            "unsupported_content",
-        ),
         ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role", "invalid_type"),
     ],
 )
@@ -208,6 +190,19 @@ def test_what_is_refused_is_named(fields, param, code):
     with pytest.raises(RequestError) as raised:
         asked(**fields)
     assert (raised.value.http_status, raised.value.param, raised.value.code) == (400, param, code)
+
+
+def test_files_that_were_uploaded_before_are_named_by_their_id():
+    source, field = {"type": "file", "file_id": "file-1"}, "messages[0].content"
+    (message,) = user(
+        {"type": "image", "source": source},
+        {"type": "document", "source": source, "title": "A", "context": "Mine."},
+    )
+    assert message.parts == (
+        Image("file-1", "file_id", f"{field}[0].source.file_id"),
+        Text("Mine."),
+        File("file-1", "file_id", f"{field}[1].source.file_id", "A"),
+    )
 
 
 def test_the_limit_is_required_but_not_to_count():
