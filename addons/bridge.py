@@ -149,7 +149,7 @@ class Bridge:
 
     def fail(self, flow: http.HTTPFlow, error: GatewayError) -> None:
         """Answer with `error`, as far as that can be; where upstream is sending its answer, at the end of it."""
-        refused = refusal(error, rewriting.id_of(flow))
+        refused = refusal(error, rewriting.id_of(flow), rewriting.called(flow, self._settings))
         if (crossing := self._crossings.pop(flow.id, None)) is not None:
             crossing.lost(error)
         if flow.error is None and (flow.response is None or flow.response.timestamp_end is None):

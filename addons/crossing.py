@@ -18,6 +18,7 @@ import msgspec
 
 from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
+from shim.apis.messages import MESSAGES
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
@@ -25,6 +26,7 @@ from shim.exchange.turns import is_temporary
 from shim.http.answering import ApiCall
 from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
+from shim.protocol.api import Api
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.prompt import Prompt
 from shim.protocol.turn.handshake import is_event_stream
@@ -94,10 +96,11 @@ class ReceivedResponse:
         then()
 
 
-def refusal(error: GatewayError, id: str) -> HttpReply:
-    """The answer to call `id` that tells of `error`."""
-    headers, body = CHAT.refuse(error)
-    return HttpReply(error.http_status, {"x-request-id": id} | headers, body)
+def refusal(error: GatewayError, id: str, api: Api = CHAT) -> HttpReply:
+    """The answer to call `id` that tells of `error`, in the way of `api`."""
+    headers, body = api.refuse(error)
+    named = {"x-request-id": id} | ({"request-id": id} if api.name == MESSAGES.name else {})
+    return HttpReply(error.http_status, named | headers, body)
 
 
 def is_one_call(prompt: Prompt, settings: Settings) -> bool:

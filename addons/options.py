@@ -20,7 +20,9 @@ def declare(loader: Loader) -> None:
     """Make them known."""
     for name, default, text in describe():
         loader.add_option(name.lower(), str, "", f"{text} (default: {default or 'empty'})")
-    loader.add_option("bridge_host", str, "api.openai.com", "Regular mode: the host whose calls are answered.")
+    loader.add_option(
+        "bridge_host", str, "api.openai.com", "Regular mode: the hosts whose calls are answered, by comma."
+    )
     loader.add_option("bridge_pass", str, "", "Paths that match this pass on untouched (empty: all are answered).")
     loader.add_option("bridge_inline", bool, True, "Turn plain chat completions into the upstream call itself.")
 

@@ -10,10 +10,14 @@ from mitmproxy import http  # type: ignore[import-not-found,unused-ignore]
 from mitmproxy.proxy.mode_specs import ReverseMode  # type: ignore[import-not-found,unused-ignore]
 
 from addons.crossing import Incoming
+from shim.apis.chat import CHAT
+from shim.apis.messages import MessagesApi
+from shim.apis.messages.callers import is_anthropics
 from shim.errors import About, RequestError, UpstreamError
 from shim.http.intake import PageCheck
 from shim.http.origins import is_loopback
 from shim.http.tickets import TICKET, Visitor
+from shim.protocol.api import Api
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.server.embedded import Embedded
 from shim.settings import Settings
@@ -44,9 +48,16 @@ def incoming(flow: http.HTTPFlow, settings: Settings) -> Incoming:
     )
 
 
+def called(flow: http.HTTPFlow, settings: Settings) -> Api:
+    """The API that the client speaks, as far as its errors differ from OpenAI's."""
+    names = [(name.lower().encode(), b"") for name in flow.request.headers]
+    scope = {"path": flow.request.path.partition("?")[0], "headers": names}
+    return MessagesApi(id_of(flow)) if is_anthropics(scope, settings.root_path) else CHAT
+
+
 def check_client(flow: http.HTTPFlow, settings: Settings, host: str) -> None:
     """Without a key to ask for, only this machine is let in, wherever mitmproxy listens, and no other web page that is
-    open on it; `host` is the API's that we answer for. Raises RequestError."""
+    open on it; `host` names the APIs' that we answer for. Raises RequestError."""
     if settings.authorization:
         return
     if not is_loopback(flow.client_conn.peername[0]):
@@ -55,7 +66,7 @@ def check_client(flow: http.HTTPFlow, settings: Settings, host: str) -> None:
     path = request.path.partition("?")[0].removeprefix(settings.root_path)
     name, colon, port = (request.host_header or request.host).partition(":")
     named = name.rstrip(".") + colon + port  # a name may be spelled with the root's dot
-    PageCheck(settings, hosts=[host]).check(
+    PageCheck(settings, hosts=hosts_of(host)).check(
         request.method, path, named, lambda name: request.headers.get(name.decode())
     )
 
@@ -121,9 +132,14 @@ def _scheme(flow: http.HTTPFlow) -> str:
 
 
 def is_ours(flow: http.HTTPFlow, host: str) -> bool:
-    """Whether the client means us: it calls us by our own address, or an API at `host` that we answer for."""
+    """Whether the client means us: it calls us by our own address, or an API at a `host` that we answer for."""
     # Names are the same in every case, and with the dot of the root behind them.
-    return is_reverse(flow) or _plain(flow.request.pretty_host) == _plain(host)
+    return is_reverse(flow) or _plain(flow.request.pretty_host) in map(_plain, hosts_of(host))
+
+
+def hosts_of(option: str) -> list[str]:
+    """The hosts that an option names, by comma."""
+    return [host.strip() for host in option.split(",")]
 
 
 def _plain(host: str) -> str:
