@@ -49,6 +49,11 @@ CLIENTS = {
     "instructor": Client("openai2", "with_instructor.py", "structured structured_by_mode structured_by_call"),
     "llm": Client("openai3", "with_llm.py", f"{TEXT} structured image"),
     "anthropic": Client("anthropic", "with_anthropic.py", f"{TEXT} {CALLS} image refused reasoning"),
+    "langchain-anthropic": Client(
+        "anthropic",
+        "with_langchain_anthropic.py",
+        f"{TEXT} {CALLS} structured structured_by_call image refused reasoning",
+    ),
     "httpx-sse": Client("openai3", "with_httpx_sse.py", "stream"),
 }
 
@@ -132,6 +137,7 @@ def test_a_structure_that_does_not_fit_is_asked_for_once_more(ask, answers, turn
     [
         pytest.param(CLIENTS["langchain"], "structured_by_call", "Person", id="langchain"),
         pytest.param(CLIENTS["llamaindex"], "structured_by_call", "Person", id="llamaindex"),
+        pytest.param(CLIENTS["langchain-anthropic"], "structured_by_call", "Person", id="langchain-anthropic"),
         pytest.param(CLIENTS["instructor"], "structured_by_call", "Person", id="instructor"),
         pytest.param(
             Client("openai3", "with_pydantic_ai.py", "structured_by_call"),
@@ -168,6 +174,7 @@ REFUSALS = {
     "litellm": ("RateLimitError", "APIError"),
     "llamaindex": ("RateLimitError", "PermissionDeniedError"),
     "anthropic": ("RateLimitError", "PermissionDeniedError"),
+    "langchain-anthropic": ("AnthropicRateLimitError", "AnthropicPermissionDeniedError"),
 }
 
 
@@ -227,8 +234,31 @@ def test_llamaindex_completes_a_text(ask, answers, stream):
     assert ask(CLIENTS["llamaindex"], "completed", prompt="Say hello", stream=stream)["text"] == SAID
 
 
-def test_node_lists_models(ask):
-    assert "auto" in ask(CLIENTS["openai-node"], "models")
+@pytest.mark.parametrize("name", ["openai-node", "anthropic"])
+def test_models_are_listed(ask, name):
+    assert "auto" in ask(CLIENTS[name], "models")
+
+
+@pytest.mark.parametrize("name", ["openai-node", "anthropic"])
+def test_a_file_is_uploaded_once_and_named(ask, answers, turns, make_account, name):
+    answers("You need milk.")
+    key = make_account(f"files of {name}", plan="plus")
+    done = ask(CLIENTS[name], "files", key=key, prompt="What do I need?", name="notes.txt", text="Buy milk.")
+    assert done == {"text": "You need milk.", "listed": True, "content": "Buy milk.", "left": []}
+    (turn,) = turns()
+    assert [one["name"] for one in turn["messages"][-1]["metadata"]["attachments"]] == ["notes.txt"]
+
+
+def test_anthropics_search_is_chatgpts_own(ask, turns):
+    assert ask(CLIENTS["anthropic"], "search", prompt="[[script=citations]] What is new?")["text"]
+    (turn,) = turns()
+    assert "search" in turn["system_hints"]
+
+
+def test_anthropics_library_is_told_which_stop_sequence_it_was(ask, answers):
+    answers("one STOP two")
+    told = ask(CLIENTS["anthropic"], "stopped", prompt="Count", stop="STOP")
+    assert told == {"text": "one ", "reason": "stop_sequence", "stop": "STOP"}
 
 
 def edit_block(file, before, after):
@@ -262,3 +292,33 @@ def test_claude_code_writes_a_file(run_client, answers, turns):
     asked, told = turns()
     assert "Greet the world in a file." in json.dumps(asked["messages"])
     assert told["messages"][-1]["author"]["role"] == "tool"
+
+
+def test_gptme_writes_a_file(run_client, answers, turns):
+    done_saying = "I have greeted the world.\n\n```complete\n```\n"
+    # Twice, for at the same time it asks for a title.
+    answers("I will.\n\n```save greeting.txt\nGood day\n```\n", done_saying, done_saying)
+    done = run_client("agents", "with_gptme.py", "work", prompt="Greet the world in a file.", tool="save")
+    assert done["files"] == {"greeting.txt": "Good day\n"}
+    assert "I have greeted the world." in done["said"]
+    asked, *later = turns()
+    assert "Greet the world in a file." in json.dumps(asked["messages"])
+    assert any("Saved to greeting.txt" in json.dumps(turn["messages"][-1]) for turn in later)
+
+
+@pytest.mark.parametrize("part", ["calls", "code"])
+def test_an_agent_of_smolagents_writes_a_file(run_client, answers, turns, part):
+    given = {"path": "greeting.txt", "content": "Good day"}
+    if part == "calls":
+        end = {"answer": "I have greeted the world."}
+        answers(CALL % ("write_file", json.dumps(given)), CALL % ("final_answer", json.dumps(end)))
+    else:
+        answers(
+            "Thought: I write it.\n<code>\nwrite_file(path='greeting.txt', content='Good day')\n</code>",
+            "Thought: Done.\n<code>\nfinal_answer('I have greeted the world.')\n</code>",
+        )
+    done = run_client("agents", "with_smolagents.py", part, prompt="Greet the world in a file.")
+    assert done == {"said": "I have greeted the world.", "files": {"greeting.txt": "Good day"}}
+    asked, told = turns()
+    assert "Greet the world in a file." in json.dumps(asked["messages"])
+    assert "greeting.txt" in json.dumps(told["messages"])

@@ -128,4 +128,50 @@ def refused(prompt):
     return raised(lambda: client().messages.create(**asked(prompt)))
 
 
-serve(chat, stream, tools, tools_streamed, tool_runner, image, reasoning, count, failed, refused)
+def files(prompt, name, text):
+    """A file that is uploaded once, named in a request, fetched and deleted."""
+    api = client()
+    made = api.files.upload(file=(name, text.encode(), "text/plain"))
+    document = {"type": "document", "source": {"type": "file", "file_id": made.id}}
+    answer = said(api.messages.create(**asked([{"type": "text", "text": prompt}, document])))
+    listed = [one.id for one in api.files.list()]
+    content = api.files.download(made.id).read().decode()
+    api.files.delete(made.id)
+    return {
+        "text": answer,
+        "listed": made.id in listed,
+        "content": content,
+        "left": [one.id for one in api.files.list()],
+    }
+
+
+def models():
+    return [one.id for one in client().models.list()]
+
+
+def search(prompt):
+    tool = {"type": "web_search_20250305", "name": "web_search", "max_uses": 2}
+    return {"text": said(client().messages.create(**asked(prompt, tools=[tool])))}
+
+
+def stopped(prompt, stop):
+    message = client().messages.create(**asked(prompt, stop_sequences=[stop]))
+    return {"text": said(message), "reason": message.stop_reason, "stop": message.stop_sequence}
+
+
+serve(
+    chat,
+    stream,
+    tools,
+    tools_streamed,
+    tool_runner,
+    image,
+    reasoning,
+    count,
+    failed,
+    refused,
+    files,
+    models,
+    search,
+    stopped,
+)

@@ -1,7 +1,7 @@
 // The official library for JavaScript. Asked in lines as the Python programs are: see parts.py.
 import { createInterface } from 'node:readline'
 
-import OpenAI from 'openai'
+import OpenAI, { toFile } from 'openai'
 import { zodFunction, zodResponseFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
 
@@ -66,6 +66,18 @@ const parts = {
   async refused({ prompt }) {
     const error = await client().chat.completions.create(request(prompt)).then(() => null, (error) => error)
     return { kind: error.constructor.name, text: error.message, status: error.status }
+  },
+  async files({ prompt, name, text }) {
+    const api = client()
+    const file = await toFile(Buffer.from(text), name)
+    const made = await api.files.create({ file, purpose: 'user_data' })
+    const content = [{ type: 'text', text: prompt }, { type: 'file', file: { file_id: made.id } }]
+    const answer = (await api.chat.completions.create(request(content))).choices[0].message.content
+    const listed = (await collect(api.files.list())).map((one) => one.id)
+    const fetched = await (await api.files.content(made.id)).text()
+    await api.files.delete(made.id)
+    const left = (await collect(api.files.list())).map((one) => one.id)
+    return { text: answer, listed: listed.includes(made.id), content: fetched, left }
   },
   async models() {
     return (await collect(client().models.list())).map((model) => model.id)
