@@ -200,6 +200,13 @@ def test_help_imports_nothing_heavy():
     assert loaded & set(HEAVY) == set()
 
 
+def test_the_main_process_holds_nothing_that_only_workers_need():
+    program = "import sys, shim.server.run; print(*sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    loaded = {name.partition(".")[0] for name in shown.split()}
+    assert loaded & {"litestar", "curl_cffi", "httpcore", "jsonschema_rs", "tiktoken", "redis", "cryptography"} == set()
+
+
 @pytest.mark.parametrize(
     ("public", "prefix", "address"),
     [

@@ -18,6 +18,7 @@ from scripts.benchmark.proofs import proofs
 from scripts.benchmark.report import Report, Row, print_tables, write_json, write_markdown
 from scripts.benchmark.selection import selection
 from scripts.benchmark.sizes import FULL, QUICK, Sizes
+from scripts.benchmark.start import start
 from scripts.benchmark.tokens import tokens
 
 # In this order: memory is only new once.
@@ -33,12 +34,13 @@ _SERVED: dict[str, Callable[[Bench], list[Row]]] = {
 }
 OpenBench = Callable[[Path, Callable[[str], None]], AbstractContextManager[Bench]]
 Busy = dict[str, tuple[float, float]]
+_START = "start"
 _PROOFS = "pow"
 _SELECTION = "selection"
 _TOKENS = "tokens"
 # Columns where the output is no terminal; rich would take 80, and break every row of the table.
 _FILE_WIDTH = 140
-_NAMES = [*_SERVED, _PROOFS, _SELECTION, _TOKENS]
+_NAMES = [*_SERVED, _START, _PROOFS, _SELECTION, _TOKENS]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,6 +90,8 @@ def _parts(
                 made.part = name
                 yield _SERVED[name](made)
             busy.update(made.busy)
+    if _START in names:
+        yield start(sizes, tell)
     if _PROOFS in names:
         yield proofs(sizes, tell)
     if _SELECTION in names:

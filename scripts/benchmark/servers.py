@@ -104,7 +104,7 @@ class Server(Target):
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.get("/healthz")
                 return
-            time.sleep(0.02)
+            time.sleep(0.005)
         raise ServerError(f"{self.name} did not start: {self.log.read_text(errors='replace')[-2000:]}")
 
     def stop(self) -> None:

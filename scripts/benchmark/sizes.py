@@ -24,6 +24,7 @@ class Sizes(msgspec.Struct, frozen=True):
     open_streams: int = 200
     # Beside hard proofs, of each kind.
     hard_requests: int = 300
+    starts: int = 7
     attempts: int = 200_000
     # More than a thousand ticks, so that a p99 means something, and many proofs, each as long as chance will have it.
     solving_seconds: float = 8.0
@@ -44,6 +45,7 @@ QUICK = Sizes(
     rush_streams=20,
     open_streams=20,
     hard_requests=10,
+    starts=1,
     attempts=5_000,
     solving_seconds=0.3,
 )

@@ -25,7 +25,7 @@ from shim.exchange.links import Links
 from shim.exchange.sockets import Sockets
 from shim.exchange.stored_files import StoredFiles
 from shim.exchange.turns import Turns
-from shim.files import Files
+from shim.files.intake import Files
 from shim.files.kept import MOST_FILES, KeptFiles
 from shim.keys import ApiKeys, open_keys
 from shim.notes import Notes, open_notes

@@ -25,7 +25,7 @@ from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
 from shim.exchange.stored_files import StoredFiles
 from shim.exchange.turns import Turns, is_temporary
-from shim.files import Files
+from shim.files.intake import Files
 from shim.keys import ApiKeys
 from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt

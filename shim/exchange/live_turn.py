@@ -14,7 +14,7 @@ from shim.accounts.leases import AccountLease
 from shim.chatgpt.conversation import Conversation
 from shim.exchange.calls import Route
 from shim.exchange.next_account import Attempted, Seeker
-from shim.files import Gathered
+from shim.files.intake import Gathered
 from shim.protocol.answer.machine import Answer
 from shim.protocol.api import AnsweredBy, AnswerPlace
 from shim.protocol.counting.usage import Count, prompt_tokens

@@ -25,7 +25,7 @@ from shim.exchange.clock import Clock
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
 from shim.exchange.next_account import AccountLoop
 from shim.exchange.sockets import Sockets
-from shim.files import Files
+from shim.files.intake import Files
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
 from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest

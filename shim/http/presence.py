@@ -8,13 +8,14 @@ yet, too. The same block is what a gateway that stops can interrupt: `interrupt_
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from litestar import Request
-from litestar.types import Receive
-
 from shim.errors import GatewayError
+
+if TYPE_CHECKING:  # the main process, which serves nothing, gets here as well: 20 MB of Litestar would stay in it
+    from litestar import Request
+    from litestar.types import Receive
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ def interrupt_all(error: Callable[[], GatewayError]) -> None:
             task.cancel()
 
 
-async def while_present(request: Request[Any, Any, Any], work: Awaitable[T]) -> T:
+async def while_present(request: "Request[Any, Any, Any]", work: Awaitable[T]) -> T:
     """The result of `work`, which is cancelled at once when the client disconnects (then ClientGoneError).
 
     Call it after the request body has been read: from then on the only message left is the disconnect.
@@ -64,7 +65,7 @@ class Presence:
 
     __slots__ = ("_kept", "_opened", "_task", "_watcher")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: "Receive") -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  only coroutines get here
         self._task, self._kept = task, False
@@ -98,7 +99,7 @@ class Presence:
             raise ClientGoneError("The client closed the connection") from None
 
 
-async def _cancel_when_gone(receive: Receive, task: "asyncio.Task[Any]") -> None:
+async def _cancel_when_gone(receive: "Receive", task: "asyncio.Task[Any]") -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     task.cancel()

@@ -16,6 +16,7 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
 from granian.server.common import AbstractServer
 
+from shim import heap
 from shim.logs import configure_logs, logging_config
 from shim.server.checks import CHECKS, listening_address
 from shim.server.granian import BACKLOG, HTTP1, claimed_port, most_connections
@@ -96,6 +97,7 @@ def free_port(address: str) -> int:
 def application() -> "Litestar":
     """What each worker process runs. Imports wait until here, so that the main process stays small."""
     at_once_while_starting()
+    heap.keep_one_arena()
     from shim.app import from_environment  # noqa: PLC0415
 
     threading.Thread(target=_end_with_parent, daemon=True).start()

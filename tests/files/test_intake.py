@@ -9,7 +9,7 @@ import pytest
 from pow import ClientProfile
 from shim.apis.chat.read import read
 from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UpstreamError
-from shim.files import Files
+from shim.files.intake import Files
 from shim.protocol.commands import HttpReply
 from shim.protocol.turn.uploads import UploadedFile
 from shim.protocol.upstream import Identity, Upstream

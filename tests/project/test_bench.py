@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-PARTS = {"memory", "selection", "small", "bursts", "paced", "crowd", "rush", "hard", "pow", "tokens"}
+PARTS = {"memory", "selection", "small", "bursts", "paced", "crowd", "rush", "hard", "start", "pow", "tokens"}
 DIFFERENCES = ("Added", "Memory")  # of two measurements, so with tiny sizes noise may make them zero or less
 
 pytestmark = pytest.mark.skipif(
