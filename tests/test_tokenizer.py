@@ -204,6 +204,14 @@ def test_no_text_is_encoded_but_in_slices_and_each_part_about_once(text: str, wa
     assert tokens == OTHER.count(text)
 
 
+@pytest.mark.parametrize("end", ["", "x"])
+def test_a_sign_whose_tokens_all_end_inside_of_it_is_cut_all_the_same(end: str, watched: Watched) -> None:
+    """No slice of it can begin at a token's boundary. In one piece, 90,000 of them took half a minute."""
+    text = "\N{TELUGU SIGN ANUSVARA}" * 90_000 + end
+    assert abs(tokenizer.count(text) - len(text)) <= len(text) // tokenizer.SLICE
+    assert max(watched.sizes) <= 4 * SLICE
+
+
 @pytest.mark.parametrize("text", LONG)
 async def test_a_long_text_is_counted_beside_the_event_loop(text: str, watched: Watched) -> None:
     """Between two slices the loop has its turn, and none of the slices is its own."""

@@ -21,6 +21,7 @@ _TEXTS = {
     "prose": _PROSE * (_MEGABYTE // len(_PROSE)),
     **{repr(sign): sign * _MEGABYTE for sign in "-=*/#a \n"},
     "Chinese": "".join(_CHANCE.choices("中文字久国产", k=_MEGABYTE // 3)),
+    "a sign that no token begins with": "\N{TELUGU SIGN ANUSVARA}" * (_MEGABYTE // 3),
     "emoji": "😀🚀" * (_MEGABYTE // 8),
     # Private use and unassigned: no token has learnt them, so each byte is one.
     "random characters": "".join(chr(_CHANCE.randrange(0xE000, 0x110000)) for _ in range(_MEGABYTE // 4)),
