@@ -71,6 +71,10 @@ class Settings(msgspec.Struct, frozen=True):
         Literal["auto", "one-step", "two-step"],
         Meta(description="Which form of the requirements call is used (auto: two steps, one where those are refused)."),
     ] = "auto"
+    requirements_ahead: Annotated[
+        bool,
+        Meta(description="Ask for the next turn's requirements, and prove, while an answer comes: it begins sooner."),
+    ] = False
     turnstile: Annotated[
         Literal["pass", "refuse"],
         Meta(description="When upstream asks for a check not done here: go on without it, or refuse at once."),

@@ -260,7 +260,7 @@ def _slice(text: str, start: int, size: int) -> tuple[int, list[int], list[int]]
     after = text[run.end() : run.end() + 1] if run is not None else ""
     tokens = _encode(text[start:stop] + after)
     # Tokens from the end on that the next slice has to find as well: doubled until their text is long enough.
-    taken, end = 4, stop
+    taken, end, overlap = 4, stop, b""
     while end > stop - _OVERLAP and taken < len(tokens):
         taken *= 2
         overlap = load().decode_bytes(tokens[-taken:])

@@ -1,5 +1,7 @@
 """The sentinel's two answers: requirements (protocol.md 2.1) and the two-step form (2.2)."""
 
+from typing import Any
+
 import msgspec
 
 
@@ -34,6 +36,7 @@ class Requirements(msgspec.Struct, frozen=True):
     so: Required | None = None
     proofofwork: ProofOfWork | None = None
     force_login: bool | None = None
+    expire_after: Any = None  # seconds; of any form, for a turn that is made at once does not ask
 
 
 requirements_decoder = msgspec.json.Decoder(Requirements)

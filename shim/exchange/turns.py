@@ -14,12 +14,14 @@ from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import UNSET
 
 from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
+from shim.exchange.ahead import Ahead
 from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
@@ -34,7 +36,7 @@ from shim.protocol.models import hands_over, works
 from shim.protocol.prompt import Prompt
 from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
 from shim.protocol.turn.conversation import Chosen, conversation_for
-from shim.protocol.turn.handshake import OpeningCall, is_event_stream, open_turn
+from shim.protocol.turn.handshake import Clearance, OpeningCall, is_event_stream, open_turn
 from shim.settings import Settings
 from shim.transport.base import MAX_REPLY_BYTES, Response, read_reply
 
@@ -56,9 +58,13 @@ class Turns:
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
         self.accounts = AccountLoop(leases, calls, clock.now)
         self._aftermath: set[asyncio.Task[None]] = set()
+        self._ahead = Ahead(calls) if settings.requirements_ahead and not settings.conversation_only else None
 
     async def settled(self, seconds: float = 5.0) -> None:
-        """Wait until upstream has been told all there is to tell of turns that are over, but no longer than that."""
+        """Wait until upstream has been told all there is to tell of turns that are over, but no longer than that. What
+        was begun for turns to come is given up."""
+        if self._ahead is not None:
+            await self._ahead.close()
         if self._aftermath:
             await asyncio.wait(self._aftermath, timeout=seconds)
 
@@ -81,6 +87,13 @@ class Turns:
             prepared = await self._prepared(wanted, lease, route)
             made.sent = True
             response = await self._calls.send(prepared.call.request, route)
+            if response.status == 403 and prepared.call.ahead:
+                # What was made ahead may have lost its worth for reasons that only upstream knows. That says nothing of
+                # the account, so the turn brings what is made for it before anybody is blamed.
+                response.close()
+                call = await self._shake_hands(lease, route, prepared.conversation)
+                prepared = msgspec.structs.replace(prepared, call=call)
+                response = await self._calls.send(call.request, route)
             live = self._live(prepared, response)
             with ExitStack() as undo:  # where it fails; the lease is ended by the account loop
                 undo.callback(response.close)
@@ -91,6 +104,8 @@ class Turns:
                 await self.begin(live)
                 undo.pop_all()
             self._calls.worked(route)
+            if self._ahead is not None:
+                self._ahead.begin(route)
             return live
 
         return await self.accounts.run(wanted.seeker, tries or self.tries(wanted), attempt)
@@ -143,8 +158,9 @@ class Turns:
             now=self.now(),
             new_id=self._clock.new_id,
         )
-        # Last, for a requirement token is good for a moment only, and uploads may take minutes.
-        call = await self._shake_hands(lease, route, conversation)
+        # Last, for a requirement token is good for minutes, and uploads may take them.
+        cleared = await self._ahead.take(route) if self._ahead is not None else None
+        call = await self._shake_hands(lease, route, conversation, cleared)
         wishes = wanted.prompt.wishes
         forgetful = wishes.memory is False and not temporary
         return PreparedTurn(lease, route, conversation, call, passing, "research" in wishes.hints, forgetful)
@@ -284,9 +300,11 @@ class Turns:
     async def _run(self, handshake: Handshake[T], live: LiveTurn) -> T:
         return await self._calls.driver.run(handshake, live.route.connection)
 
-    async def _shake_hands(self, lease: AccountLease, route: Route, conversation: Conversation) -> OpeningCall:
+    async def _shake_hands(
+        self, lease: AccountLease, route: Route, conversation: Conversation, cleared: Clearance | None = None
+    ) -> OpeningCall:
         moment = self._calls.moment(lease.identity)
-        handshake = open_turn(route.upstream, conversation, self._calls.options, moment)
+        handshake = open_turn(route.upstream, conversation, self._calls.options, moment, cleared)
         return await self._calls.driver.run(handshake, route.connection)
 
 

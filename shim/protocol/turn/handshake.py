@@ -1,7 +1,7 @@
 """The handshake before a turn: requirements, proof, Arkose, then the conversation call (protocol.md 2, 3, 4.5).
 
 Rule: a generator of commands. It decides, the driver performs; what it returns is the call that opens the stream.
-A requirement token serves one turn, so every turn walks through here once.
+A requirement token serves one turn, so every turn walks through here once; its first part may be done ahead (`clear`).
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.upstream import Upstream
 
 _PROOF_ATTEMPTS = 2  # a challenge nobody could solve is asked anew once
+_LIFE = 540.0  # seconds that a token is good for, unless upstream says less (2.1)
+_MARGIN = 60.0  # before its end it is not used any more: the turn is yet to be sent
 _PAID = "chatgpt-paid"
 _PAID_ONLY = frozenset({"gpt-4"})
 
@@ -50,11 +52,12 @@ class Moment(msgspec.Struct, frozen=True):
 
 class OpeningCall(msgspec.Struct, frozen=True):
     """The call that opens the answer stream. `challenged` tells that a check we do not perform was asked for, which
-    is then what a 403 means."""
+    is then what a 403 means, and `ahead` that its clearance was made before anybody asked for the turn."""
 
     request: HttpRequest
     challenged: bool = False
     anonymous: bool = False
+    ahead: bool = False
 
     def refused(self, reply: HttpReply) -> GatewayError:
         """The error for an answer to `request` that is not an event stream."""
@@ -71,6 +74,22 @@ def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
     return status == 200 and headers.get("content-type", "").lower().startswith("text/event-stream")
 
 
+class Clearance(msgspec.Struct, frozen=True):
+    """What upstream admits one turn with: its requirements as they were finally told, and the proof where one was asked
+    for. `token` is that of the requirements."""
+
+    token: str
+    requirements: Requirements
+    proof: str | None
+    two_step: bool
+
+    @property
+    def seconds(self) -> float:
+        """For how long after it was made it can be used."""
+        told = self.requirements.expire_after
+        return (min(_LIFE, told) if isinstance(told, int | float) else _LIFE) - _MARGIN
+
+
 class ConversationCall(msgspec.Struct, frozen=True):
     """The conversation call itself, whoever made its body: `slug` is the model in it, `headers` go along with it."""
 
@@ -81,19 +100,52 @@ class ConversationCall(msgspec.Struct, frozen=True):
 
 
 def open_turn(
-    upstream: Upstream, conversation: Conversation, options: HandshakeOptions, moment: Moment
+    upstream: Upstream,
+    conversation: Conversation,
+    options: HandshakeOptions,
+    moment: Moment,
+    cleared: Clearance | None = None,
 ) -> Handshake[OpeningCall]:
-    """Everything up to the conversation call. Raises GatewayError where the turn can't be had."""
-    return open_call(upstream, ConversationCall(encode_conversation(conversation), conversation.model), options, moment)
+    """Everything up to the conversation call, with a clearance that was made ahead where there is one. Raises
+    GatewayError where the turn can't be had."""
+    call = ConversationCall(encode_conversation(conversation), conversation.model)
+    return open_call(upstream, call, options, moment, cleared)
 
 
 def open_call(
-    upstream: Upstream, call: ConversationCall, options: HandshakeOptions, moment: Moment
+    upstream: Upstream,
+    call: ConversationCall,
+    options: HandshakeOptions,
+    moment: Moment,
+    cleared: Clearance | None = None,
 ) -> Handshake[OpeningCall]:
     """As `open_turn`, for a body that is there already."""
     # Another gateway is upstream: it does the handshake itself, and would refuse one of ours.
     if options.conversation_only:
         return OpeningCall(upstream.post(call.path, call.body, call.headers, stream=True))
+    ahead = cleared is not None
+    if cleared is None:
+        cleared = yield from clear(upstream, options, moment, call.slug)
+    else:
+        _check_slug(cleared.requirements, call.slug)
+    requirements = cleared.requirements
+    headers = call.headers | {"openai-sentinel-chat-requirements-token": cleared.token}
+    if cleared.two_step and requirements.prepare_token:
+        headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
+    if cleared.proof is not None:
+        headers["openai-sentinel-proof-token"] = cleared.proof
+    arkose = yield from _arkose(requirements)
+    if arkose is not None:
+        headers["openai-sentinel-arkose-token"] = arkose
+    opening = upstream.post(call.path, call.body, headers, stream=True)
+    anonymous = upstream.identity.access_token is None
+    return OpeningCall(opening, _challenged(requirements), anonymous=anonymous, ahead=ahead)
+
+
+def clear(
+    upstream: Upstream, options: HandshakeOptions, moment: Moment, slug: str | None = None
+) -> Handshake[Clearance]:
+    """What a turn is admitted with, whatever it asks; `slug` is its model where that is known. Raises GatewayError."""
     config = proof_config(
         options.profile, now=moment.now, performance_ms=moment.performance_ms, session_id=moment.session_id
     )
@@ -101,7 +153,8 @@ def open_call(
     for _attempt in range(_PROOF_ATTEMPTS):
         requirements, two_step = yield from _requirements(upstream, config, options.sentinel)
         # Before the proof, which may cost seconds of a core.
-        _check(requirements, call.slug, options)
+        _check(requirements, options)
+        _check_slug(requirements, slug)
         proof, solved = yield from _proof(requirements.proofofwork, config, options.pow_floor)
         if solved:
             break
@@ -111,16 +164,7 @@ def open_call(
         requirements = yield from _finalize(upstream, requirements, proof)
     if not requirements.token:
         raise UpstreamError("Upstream gave no requirement token", code="upstream_sentinel")
-    headers = call.headers | {"openai-sentinel-chat-requirements-token": requirements.token}
-    if two_step and requirements.prepare_token:
-        headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
-    if proof is not None:
-        headers["openai-sentinel-proof-token"] = proof
-    arkose = yield from _arkose(requirements)
-    if arkose is not None:
-        headers["openai-sentinel-arkose-token"] = arkose
-    opening = upstream.post(call.path, call.body, headers, stream=True)
-    return OpeningCall(opening, _challenged(requirements), anonymous=upstream.identity.access_token is None)
+    return Clearance(requirements.token, requirements, proof, two_step)
 
 
 def _requirements(
@@ -151,7 +195,9 @@ def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> 
         body["proofofwork"] = proof
     request = upstream.post("sentinel/chat-requirements/finalize", _encode(body))
     final = yield from _ask(request, challenged=_challenged(prepared))
-    return msgspec.structs.replace(prepared, token=final.token, persona=final.persona or prepared.persona)
+    return msgspec.structs.replace(
+        prepared, token=final.token, persona=final.persona or prepared.persona, expire_after=final.expire_after
+    )
 
 
 def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Requirements]:
@@ -170,13 +216,16 @@ def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Require
         ) from error
 
 
-def _check(requirements: Requirements, slug: str, options: HandshakeOptions) -> None:
+def _check(requirements: Requirements, options: HandshakeOptions) -> None:
     """Refuse what is already known not to work. A new device id is not a way around `force_login` (design)."""
     if requirements.force_login:
         raise CredentialError("Upstream wants a log-in: use an access token")
     # Otherwise the turn is sent without: upstream often asks for the check and does not insist on it.
     if options.turnstile == "refuse" and _challenged(requirements):
         raise turnstile_required()
+
+
+def _check_slug(requirements: Requirements, slug: str | None) -> None:
     if slug in _PAID_ONLY and requirements.persona not in {None, _PAID}:
         raise model_not_found(slug)
 
