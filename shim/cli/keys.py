@@ -3,7 +3,6 @@
 Rule: a key is printed once, when it is made, on standard output and alone there, so that a script can take it.
 """
 
-import asyncio
 import json
 import re
 import time
@@ -120,6 +119,8 @@ def remove(name: str) -> None:
 
 def _run(work: "Callable[[ApiKeys], Awaitable[T]]") -> T:
     """`work` on the keys of these settings. Expected failures end as one sentence, without a traceback."""
+    import asyncio  # noqa: PLC0415
+
     from shim.keys import KeyStoreError, open_keys  # noqa: PLC0415
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
