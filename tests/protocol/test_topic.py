@@ -7,7 +7,7 @@ import pytest
 
 from shim.protocol.answer.follow_up import Socket
 from shim.protocol.answer.machine import Answer
-from shim.protocol.answer.topic import DONE, TopicReader
+from shim.protocol.answer.topic import DONE, TopicReader, connecting, unsubscribing
 from shim.protocol.events import TextDelta
 from tests.upstream_says import END, V1, added, append, frame
 
@@ -105,13 +105,15 @@ def test_a_topic_that_is_not_kept_is_lost() -> None:
 
 def test_it_subscribes_from_where_it_was() -> None:
     reader = TopicReader(Socket("c1", TOPIC, TURN))
-    connect, subscribe = json.loads(reader.opening())
-    assert connect["command"]["type"] == "connect"
-    assert subscribe["command"] == {"type": "subscribe", "topic_id": TOPIC, "offset": "0"}
+    assert json.loads(connecting(1))[0]["command"]["type"] == "connect"
+    subscribe = {"id": 2, "command": {"type": "subscribe", "topic_id": TOPIC, "offset": "0"}}
+    assert json.loads(reader.subscribing(2)) == [subscribe]
     for number in ("1784872208758-0", "1784872208758-2", "1784872208758-1"):
         reader.receive(json.dumps(item(b"data: 1", 1) | {"offset": number}).encode())
-    assert json.loads(reader.opening())[1]["command"]["offset"] == "1784872208758-2"
-    assert json.loads(reader.closing())[0]["command"] == {"type": "unsubscribe", "topic_id": TOPIC}
+    assert json.loads(reader.subscribing(3))[0]["command"]["offset"] == "1784872208758-2"
+    assert json.loads(unsubscribing(4, TOPIC)) == [{"id": 4, "command": {"type": "unsubscribe", "topic_id": TOPIC}}]
+    beside = json.loads(TopicReader(Socket("c1")).subscribing(2))[0]["command"]
+    assert beside == {"type": "subscribe", "topic_id": "conversations"}, "what is still to come"
 
 
 def test_without_a_topic_it_hears_of_pictures_in_the_conversation() -> None:

@@ -22,6 +22,16 @@ async def test_the_socket_gives_the_same_answer_as_its_stream(going: Any, how: s
         assert seen.upstream.stats.sockets == {"opened": 1, "refused": 0}
 
 
+async def test_answers_of_one_account_share_its_socket_and_get_what_is_theirs(going: Any) -> None:
+    async with going() as seen:
+        wanted = [200, 300, 400]
+        prompts = [f"[[script=handoff options=socket socket=noise then=long words={n} delay=0.002]]" for n in wanted]
+        told = await asyncio.gather(*map(seen.say, prompts))
+        assert told == [long_answer(n) for n in wanted]
+        assert seen.upstream.stats.sockets == {"opened": 1, "refused": 0}
+        assert not seen.gateway.turns._sockets._shared
+
+
 async def test_after_a_break_it_goes_on_at_a_new_address_from_where_it_was(going: Any) -> None:
     async with going() as seen:
         prompt = "[[script=handoff options=socket socket=noise breaks=2 then=long words=300]]"

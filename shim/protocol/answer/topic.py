@@ -12,6 +12,26 @@ import msgspec
 from shim.protocol.answer.follow_up import Socket
 
 DONE = b"data: [DONE]\n\n"
+_OF_CONVERSATIONS = "conversations"
+
+
+def connecting(id: int) -> str:
+    """The first frame of a connection."""
+    return _frame(id, {"type": "connect", "presence": {"type": "presence", "state": "background"}})
+
+
+def unsubscribing(id: int, topic: str) -> str:
+    """The frame that unsubscribes from a topic."""
+    return _frame(id, {"type": "unsubscribe", "topic_id": topic})
+
+
+def told_in(frame: bytes) -> list[Any]:
+    """The messages of a frame, of whatever form; none where it can't be read."""
+    try:
+        told = msgspec.json.decode(frame)
+    except (ValueError, RecursionError):
+        return []
+    return told if isinstance(told, list) else [told]
 
 
 class TopicReader:
@@ -25,29 +45,24 @@ class TopicReader:
         self._follow = follow
         self._taken: set[str] = set()
 
-    def opening(self) -> str:
-        """The frame that connects, and subscribes to the topic from where it was left."""
-        connect = {"type": "connect", "presence": {"type": "presence", "state": "background"}}
-        commands: list[dict[str, Any]] = [{"id": 1, "command": connect}]
-        if self._follow.topic_id is not None:
-            subscribe = {"type": "subscribe", "topic_id": self._follow.topic_id, "offset": self.offset}
-            commands.append({"id": 2, "command": subscribe})
-        else:
-            commands.append({"id": 2, "command": {"type": "subscribe", "topic_id": "conversations"}})
-        return _encode(commands).decode()
+    @property
+    def topic(self) -> str:
+        """The topic that is subscribed to."""
+        return self._follow.topic_id or _OF_CONVERSATIONS
 
-    def closing(self) -> str:
-        """The frame that unsubscribes."""
-        topic = self._follow.topic_id or "conversations"
-        return _encode([{"id": 3, "command": {"type": "unsubscribe", "topic_id": topic}}]).decode()
+    def subscribing(self, id: int) -> str:
+        """The frame that subscribes to the topic, from where it was left. Frames of one connection have rising ids."""
+        command = {"type": "subscribe", "topic_id": self.topic}
+        # What is told beside turns has no place to go on from.
+        return _frame(id, command | ({"offset": self.offset} if self._follow.topic_id is not None else {}))
 
     def receive(self, frame: bytes) -> bytes:
         """The stream's bytes in a frame."""
-        try:
-            told = msgspec.json.decode(frame)
-        except (ValueError, RecursionError):
-            return b""
-        return b"".join(self._messages(told if isinstance(told, list) else [told]))
+        return self.hear(told_in(frame))
+
+    def hear(self, told: list[Any]) -> bytes:
+        """The same of a frame that was read for several topics at once (`told_in`)."""
+        return b"".join(self._messages(told))
 
     def _messages(self, told: list[Any]) -> Iterator[bytes]:
         for message in told:
@@ -116,6 +131,10 @@ class TopicReader:
 def _numbers(offset: str) -> tuple[int, ...]:
     parts = offset.split("-")
     return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+
+
+def _frame(id: int, command: dict[str, Any]) -> str:
+    return _encode([{"id": id, "command": command}]).decode()
 
 
 _encode = msgspec.json.Encoder().encode
