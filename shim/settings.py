@@ -58,7 +58,10 @@ class Settings(msgspec.Struct, frozen=True):
     history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True
     kept_for_handoff: Annotated[
         bool,
-        Meta(description="Ask models that finish elsewhere (Pro, Work, research) in kept chats, deleted afterwards."),
+        Meta(
+            description="Ask models that finish elsewhere (Pro, Work, research) in kept chats, deleted (with links: "
+            "archived) afterwards."
+        ),
     ] = False
     pow_difficulty: Annotated[
         str,

@@ -58,7 +58,7 @@ class PreparedTurn(msgspec.Struct, frozen=True):
     route: Route
     conversation: Conversation
     call: OpeningCall
-    passing: bool = False  # the chat is kept for this turn alone, and deleted afterwards
+    passing: bool = False  # the chat is kept for this turn alone, and deleted (or archived) afterwards
     research: bool = False
     forgetful: bool = False  # the kept chat is to stay out of the account's memory
 
@@ -78,6 +78,7 @@ class LiveTurn:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
         self.model, self.slug = prepared.lease.model, prepared.lease.slug
         self.passing, self.forgetful = prepared.passing, prepared.forgetful
+        self.linked = False  # whether the client was given links to what was made in the chat
         self._clear_up = clear_up
         self.response, self.answer = response, answer
         self.first: list[Event] = []  # what came before the turn was handed over

@@ -27,6 +27,7 @@ class AnswerServices:
 
     def link(self, file: FileRef, turn: LiveTurn) -> str:
         """The address under which a client can have `file`."""
+        turn.linked = True
         return self._address + self._links.path_of(file, turn.lease.account_id, self._turns.now())
 
     async def step(self, choice: Choice) -> list[Event]:

@@ -34,7 +34,7 @@ from shim.protocol.commands import Handshake, HttpReply, HttpRequest
 from shim.protocol.events import Event, Failed
 from shim.protocol.models import hands_over, works
 from shim.protocol.prompt import Prompt
-from shim.protocol.turn.aftermath import delete, keep_out_of_memory, stop
+from shim.protocol.turn.aftermath import archive, delete, keep_out_of_memory, stop
 from shim.protocol.turn.conversation import Chosen, conversation_for
 from shim.protocol.turn.handshake import Clearance, OpeningCall, is_event_stream, open_turn
 from shim.settings import Settings
@@ -281,7 +281,11 @@ class Turns:
         if id is None:
             return
         # In this order: a chat that is deleted can't be told anything any more.
-        left = ((stop, live.answer.is_elsewhere), (keep_out_of_memory, live.forgetful), (delete, live.passing))
+        left = (
+            (stop, live.answer.is_elsewhere),
+            (keep_out_of_memory, live.forgetful),
+            (archive if live.linked else delete, live.passing),  # what was made in a chat goes with it
+        )
         if told := [tell(upstream, id) for tell, applies in left if applies]:
             self._soon(self._tell(live, *told))
 

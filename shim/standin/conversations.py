@@ -38,7 +38,7 @@ class Conversation(msgspec.Struct):
     """Whose it is, its newest message, the pieces a max_tokens answer kept back, and what can be fetched of it.
 
     tree: None for a temporary one. status, async_status: what a directive or a script makes it say.
-    answers: ids of the assistant's messages. sandbox: path -> file id.
+    answers: ids of the assistant's messages. sandbox: path -> file id. files: ids of those made in it.
     """
 
     id: str
@@ -54,6 +54,7 @@ class Conversation(msgspec.Struct):
     is_archived: bool = False
     answers: dict[str, bool] = {}
     sandbox: dict[str, str] = {}
+    files: list[str] = []
     textdocs: list[Json] = []
     pending: list[Pending] = []
     status: StreamStatus | None = None
@@ -103,11 +104,11 @@ class Conversation(msgspec.Struct):
 class Conversations:
     """Conversations by id (protocol.md 4.1: conversation_id, parent_message_id, action continue)."""
 
-    def __init__(self, deposit: Callable[[str, Made], None]) -> None:
+    def __init__(self, deposit: Callable[[str, Made], None], forget: Callable[[str], None]) -> None:
         self._known: dict[str, Conversation] = {}
         self._handoffs: dict[str, Handoff] = {}
         self._newest: dict[str, Handoff] = {}  # by conversation
-        self._deposit = deposit
+        self._deposit, self._forget = deposit, forget
 
     def find(self, conversation_id: str, identity: str) -> Conversation:
         """The caller's own conversation; 404 for any other."""
@@ -130,8 +131,10 @@ class Conversations:
         return sorted(mine, key=lambda one: one.updated, reverse=True)
 
     def delete(self, conversation: Conversation) -> None:
-        """Forget a conversation."""
+        """Forget a conversation, and what was made in it."""
         self._known.pop(conversation.id, None)
+        for id in conversation.files:
+            self._forget(id)
 
     def take_rest(self, conversation_id: str, identity: str, parent_id: str) -> list[str]:
         """What is left to say after a cut answer; 422 when the parent is not that answer."""
@@ -184,7 +187,9 @@ class Conversations:
     def _collect(self, conversation: Conversation, turn: Turn) -> None:
         """Take over what the script has made so far."""
         while turn.made:
-            self._deposit(conversation.identity, turn.made.pop(0))
+            made = turn.made.pop(0)
+            conversation.files.append(made.id)
+            self._deposit(conversation.identity, made)
         conversation.sandbox |= turn.sandbox
         conversation.textdocs += turn.textdocs
         turn.textdocs = []

@@ -187,6 +187,10 @@ class Files:
         remember(self._known, file.id, file, MAX_FILES)
         self._forget_beyond(identity)
 
+    def forget(self, file_id: str) -> None:
+        """The chat it was made in is gone."""
+        self._known.pop(file_id, None)
+
     def check(self, account: Account, messages: Iterable[IncomingMessage]) -> None:
         """Refuse a turn that names a file the account does not own (404) or has not confirmed (422)."""
         for file_id in (id_ for message in messages for id_ in named_files(message)):

@@ -77,7 +77,7 @@ class Upstream:
         self.sentinel = Sentinel(self.options, self.rng, self.stats)
         self.files = Files(self.accounts, self.stats, self.options.clock)
         self.conduits = Conduits(self.options.clock, self.stats)
-        self.conversations = Conversations(self.files.deposit)
+        self.conversations = Conversations(self.files.deposit, self.files.forget)
         self.sockets = Sockets(self.options.clock)
         self.plans: deque[Plan] = deque()
         self._made: dict[str, list[bytes | Pause]] = {}

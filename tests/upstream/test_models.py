@@ -1,5 +1,6 @@
 """Models and efforts by upstream's own list, against a stand-in that refuses any other (protocol.md 4.1, 4.3, 7.1)."""
 
+import re
 from typing import Any
 
 import httpx
@@ -92,6 +93,29 @@ async def test_a_model_that_hands_over_is_read_in_a_kept_chat_where_that_is_allo
                 await seen.ask(prompt, "gpt-6-pro")
             assert failed.value.code == "stream_handoff"
             assert "KEPT_FOR_HANDOFF" in failed.value.message
+
+
+@pytest.mark.parametrize("script", ["image_gen", "image_queued", "sandbox"])
+async def test_what_was_made_in_a_passing_chat_can_be_had_when_its_answer_is_over(going: Any, script: str) -> None:
+    """A chat takes what was made in it along when it is deleted, so that one with links in its answer is archived."""
+    async with going(PICKER, KEPT_FOR_HANDOFF="true") as seen:
+        text = await seen.say(f"[[script={script} polls=1]]", "gpt-6-pro")
+        await seen.gateway.turns.settled()
+        links = re.findall(r"http://gateway\.test/files/([\w-]+)", text)
+        assert links
+        for link in links:
+            _, response = await seen.gateway.file(link)
+            assert await response.chunk()
+            response.close()
+        assert [chat.is_archived for chat in seen.upstream.conversations.saved_by("alice")] == [True]
+
+
+async def test_a_passing_chat_whose_pictures_were_given_as_data_is_deleted(going: Any) -> None:
+    async with going(PICKER, KEPT_FOR_HANDOFF="true") as seen:
+        text = await seen.say("[[script=image_gen]]", "gpt-6-pro", image_response_format="b64_json")
+        assert "data:image/png;base64," in text
+        await seen.gateway.turns.settled()
+        assert seen.upstream.conversations.saved_by("alice") == []
 
 
 async def test_a_pool_lists_the_union_and_what_a_limited_account_has_stays(going: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shim.apis.answered_by import AnsweredByChatgpt
 from shim.apis.openai_usage import CompletionUsage
 from shim.errors import Field
 
@@ -347,15 +348,6 @@ class AssistantMessage(msgspec.Struct, frozen=True):
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
     function_call: CalledFunction | UnsetType = UNSET
-
-
-class AnsweredByChatgpt(msgspec.Struct, frozen=True):
-    """Ours: what really answered, in the web backend's words. Only what it said is there."""
-
-    slug: str | UnsetType = UNSET
-    effort: str | UnsetType = UNSET
-    auto_switched: bool | UnsetType = UNSET
-    conversation_id: str | UnsetType = UNSET
 
 
 class CompletionChoice(msgspec.Struct, frozen=True):

@@ -7,13 +7,13 @@ role first and one finish reason; usage comes last, then `[DONE]`; or one in-ban
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
+from shim.apis.answered_by import answered_by
 from shim.apis.chat.read import ChatOptions
 from shim.apis.chat.wire import (
     FIELDS,
     Annotation,
-    AnsweredByChatgpt,
     AssistantMessage,
     CalledFunction,
     ChatChunk,
@@ -96,7 +96,7 @@ class ChunkWriter:
         if transcript.cited:
             lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
         finish = ChunkChoice(ChunkDelta(), _reason(transcript, legacy=self._legacy), choice)
-        beside = {**_ids(self._answer.place(choice)), "chatgpt": _answered_by(self._answer, choice)}
+        beside = {**_ids(self._answer.place(choice)), "chatgpt": answered_by(self._answer, choice)}
         lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **beside))
         # `[DONE]` comes once, behind the last choice.
         self._unfinished -= 1
@@ -126,7 +126,7 @@ def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
     ]
     ids = _ids(answer.place(0)) if len(choices) == 1 else {}
     body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, usage_on_wire(answer.usage))
-    return _encode(msgspec.structs.replace(body, **ids, chatgpt=_answered_by(answer, 0)))
+    return _encode(msgspec.structs.replace(body, **ids, chatgpt=answered_by(answer, 0)))
 
 
 def _reason(transcript: Transcript, *, legacy: bool) -> FinishReason | None:
@@ -149,13 +149,6 @@ def _message(transcript: Transcript, *, legacy: bool) -> AssistantMessage:
 
 def _annotations(transcript: Transcript) -> list[Annotation]:
     return [Annotation(UrlCitation(one.start, one.end, one.link.title, one.link.url)) for one in transcript.cited]
-
-
-def _answered_by(answer: AnswerInfo, choice: int) -> AnsweredByChatgpt | UnsetType:
-    told = {
-        key: value for key, value in msgspec.structs.asdict(answer.answered_by(choice)).items() if value is not None
-    }
-    return AnsweredByChatgpt(**told) if told else UNSET
 
 
 def _ids(place: AnswerPlace | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shim.apis.answered_by import AnsweredByChatgpt
 from shim.apis.openai_usage import CompletionUsage
 from shim.errors import Field
 
@@ -51,7 +52,7 @@ class TextChoice(msgspec.Struct, frozen=True):
 
 class TextCompletion(msgspec.Struct, frozen=True):
     """The whole answer in one body, or a line of a streamed one. `usage` is on a line (as null but in the last one)
-    only when asked for."""
+    only when asked for, `chatgpt` on that which ends a choice."""
 
     id: str
     created: int
@@ -59,3 +60,4 @@ class TextCompletion(msgspec.Struct, frozen=True):
     choices: list[TextChoice]
     object: Literal["text_completion"] = "text_completion"
     usage: CompletionUsage | UnsetType | None = UNSET
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET
 
+from shim.apis.answered_by import answered_by
 from shim.apis.completions.read import CompletionOptions
 from shim.apis.completions.wire import FIELDS, TextChoice, TextCompletion
 from shim.apis.data_lines import DONE, data_line, line_safe
@@ -47,8 +48,10 @@ class TextWriter:
                 case TextDelta(text=text) | Citation(text=text):
                     lines += self._text(text, choice) if text else b""
                 case Finished():
-                    reason = _reason(self._answer.transcripts[choice])
-                    lines += self._choice(TextChoice("", choice, reason)) + self._last_lines()
+                    ended = [TextChoice("", choice, _reason(self._answer.transcripts[choice]))]
+                    told = answered_by(self._answer, choice)
+                    lines += data_line(_encode(msgspec.structs.replace(self._line, choices=ended, chatgpt=told)))
+                    lines += self._last_lines()
                 case Failed(error=error):
                     lines += error_line(error, FIELDS)
         return lines
@@ -78,7 +81,8 @@ def completion(answer: AnswerInfo, options: CompletionOptions) -> bytes:
         for place, transcript in enumerate(answer.transcripts)
     ]
     usage = usage_on_wire(answer.usage)
-    return _encode(TextCompletion(f"cmpl-{answer.id}", answer.created, answer.model, choices, usage=usage))
+    line = TextCompletion(f"cmpl-{answer.id}", answer.created, answer.model, choices, usage=usage)
+    return _encode(msgspec.structs.replace(line, chatgpt=answered_by(answer)))
 
 
 def _reason(transcript: Transcript) -> Literal["stop", "length", "content_filter"]:

@@ -7,8 +7,9 @@ is not declared is reported as ignored. What blocks say of caching is read over:
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from shim.apis.answered_by import AnsweredByChatgpt
 from shim.errors import Field
 
 FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "thinking"}
@@ -261,6 +262,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, tag="message"):
     stop_reason: StopReason | None = None
     stop_sequence: str | None = None
     role: Literal["assistant"] = "assistant"
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET
 
 
 class TokenCount(msgspec.Struct, frozen=True):
@@ -332,6 +334,7 @@ class MessageDelta(msgspec.Struct, frozen=True, tag="message_delta"):
 
     delta: MessageEnd
     usage: MessageUsage
+    chatgpt: AnsweredByChatgpt | UnsetType = UNSET
 
 
 class MessageStop(msgspec.Struct, frozen=True, tag="message_stop"):

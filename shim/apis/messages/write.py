@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from shim.apis.answered_by import answered_by
 from shim.apis.data_lines import line_safe
 from shim.apis.messages.errors import event_of
 from shim.apis.messages.events import event
@@ -85,10 +86,13 @@ class MessageWriter:
                 case Finished():
                     self._close(written)
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
-                    written += event(MessageDelta(end, _usage(self._answer.usage))), event(MessageStop())
+                    written += event(self._last_delta(end)), event(MessageStop())
                 case Failed(error=error):
                     written.append(event_of(error, self._id))
         return b"".join(written)
+
+    def _last_delta(self, end: MessageEnd) -> MessageDelta:
+        return MessageDelta(end, _usage(self._answer.usage), answered_by(self._answer))
 
     def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:
         """Have a block of this kind open."""
@@ -118,7 +122,8 @@ def message(answer: AnswerInfo, options: MessageOptions) -> bytes:
     content = list(_blocks(transcript, thinking=options.thinking))
     whole = _message(answer, content, _usage(answer.usage))
     reason, stop = _end_of(transcript)
-    return _encode(msgspec.structs.replace(whole, stop_reason=reason, stop_sequence=stop))
+    told = answered_by(answer)
+    return _encode(msgspec.structs.replace(whole, stop_reason=reason, stop_sequence=stop, chatgpt=told))
 
 
 def _blocks(transcript: Transcript, *, thinking: bool) -> Iterator[ContentBlock]:

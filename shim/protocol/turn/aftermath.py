@@ -24,6 +24,11 @@ def delete(upstream: Upstream, conversation_id: str) -> Handshake[None]:
     yield from _tell(upstream.patch(_path(conversation_id), _encode({"is_visible": False})))
 
 
+def archive(upstream: Upstream, conversation_id: str) -> Handshake[None]:
+    """Take a chat out of the account's list, with all that was made in it still there."""
+    yield from _tell(upstream.patch(_path(conversation_id), _encode({"is_archived": True})))
+
+
 def keep_out_of_memory(upstream: Upstream, conversation_id: str) -> Handshake[None]:
     """Let nothing of a kept chat get into the account's memory. The turn's own field for that has no effect (4.7)."""
     yield from _tell(upstream.patch(_path(conversation_id), _encode({"is_do_not_remember": True})))

@@ -10,6 +10,7 @@ from openai.types import Completion
 from shim.apis.completions import COMPLETIONS
 from shim.apis.completions.read import CompletionOptions
 from shim.errors import LimitError, UpstreamError
+from shim.protocol.api import AnsweredBy
 from shim.protocol.counting.usage import usage_of
 from shim.protocol.events import Citation, Failed, Finished, ReasoningDelta, Started, TextDelta
 from tests.answering import FakeAnswer
@@ -122,3 +123,11 @@ def test_an_answer_that_never_began_is_its_error_alone():
 def test_a_refusal_has_openais_envelope():
     headers, body = COMPLETIONS.refuse(LimitError("Wait", retry_after=7.0))
     assert (headers["retry-after"], json.loads(body)["error"]["type"]) == ("7", "rate_limit_error")
+
+
+def test_who_really_answered_is_told_with_the_end():
+    answer = answer_of(answered_by=AnsweredBy("gpt-5-6-thinking", "max", True, None))
+    lines = lines_of(answer.write([STARTED, TextDelta("Hi"), Finished("stop")]))
+    told = {"slug": "gpt-5-6-thinking", "effort": "max", "auto_switched": True}
+    assert [json.loads(line).get("chatgpt") for line in lines[:-1]] == [None, told]
+    assert json.loads(answer.whole())["chatgpt"] == told

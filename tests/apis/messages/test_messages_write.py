@@ -21,6 +21,7 @@ from shim.errors import (
     UnavailableError,
     UpstreamError,
 )
+from shim.protocol.api import AnsweredBy
 from shim.protocol.counting.usage import usage_of
 from shim.protocol.events import Called, Citation, Failed, Finished, ReasoningDelta, Started, TextDelta
 from tests.answering import FakeAnswer
@@ -230,3 +231,11 @@ def test_a_body_that_is_too_large_has_a_type_of_its_own():
 )
 def test_who_calls(headers, credential):
     assert MESSAGES.credential(headers) == credential
+
+
+def test_who_really_answered_is_told_with_the_end():
+    answer = answer_of(answered_by=AnsweredBy("gpt-5-6-thinking", "max", None, None))
+    told = {"slug": "gpt-5-6-thinking", "effort": "max"}
+    events = events_of(answer.head() + answer.write([STARTED, TextDelta("Hi"), DONE]))
+    assert {name: data["chatgpt"] for name, data in events if "chatgpt" in data} == {"message_delta": told}
+    assert json.loads(answer.whole())["chatgpt"] == told
