@@ -26,6 +26,7 @@ from shim.errors import About, CredentialError, GatewayError, LimitError, Reques
 from shim.protocol.catalog import Catalog, KnownModel, Preset, union
 from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
 from shim.protocol.upstream import Identity
+from shim.single_flight import SingleFlight
 
 
 class Fetch(Protocol):
@@ -40,7 +41,7 @@ _STRANGER_WAITS = 20.0  # seconds
 _MAX_MET = 10_000  # callers known to be accepted; a forgotten one is asked about once more
 _BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
 _LISTS_AT_ONCE = 4
-_LISTS_A_CALL = 32  # of a large pool the other accounts' lists are fetched as they are used, or the next time
+_LISTS_WAIT = 10.0  # seconds that a call waits for the lists of a large pool, which go on being fetched
 
 
 class AccountLease:
@@ -138,6 +139,7 @@ class Leases:
         self._clock = clock
         self._default_model = default_model
         self._conversation_only = conversation_only
+        self._sweeps: SingleFlight[None, None] = SingleFlight()  # of the lists of the pool, one at a time
         self._lists = ModelLists(clock)
         self._met: dict[str, None] = {}  # guests whom upstream has accepted
         self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
@@ -210,27 +212,34 @@ class Leases:
 
     async def _all_of_pool(self) -> FetchedModels | None:
         """The union of the accounts' lists, in the pool's order: what only a limited or expired account has stays
-        listed. None where no list could be had."""
+        listed, and what a list said before counts until it is there again. None where no list could be had."""
         views = [view for view in self.pool.page() if view.state is not State.PARKED]
-        gate = asyncio.Semaphore(_LISTS_AT_ONCE)
+        keys = {
+            view.id: list_key(self.identity_of(account)) for view in views if (account := self.pool.account(view.id))
+        }
+        due = [id for id, key in keys.items() if self._lists.is_due(key)]
+        if due:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LISTS_WAIT):
+                    await self._sweeps.run(None, lambda: self._fetch_lists(due))
+        lists = [listed for key in keys.values() if (listed := self._lists.last(key)) is not None and listed.slugs]
+        if not lists:
+            return None
+        return FetchedModels(union(one.catalog for one in lists), max(one.fetched for one in lists), 0.0)
 
-        async def fetch(id: str) -> None:
-            async with gate:
+    async def _fetch_lists(self, ids: list[str]) -> None:
+        """Fetch the lists of these accounts, a few at a time."""
+        waiting = iter(ids)
+
+        async def fetch() -> None:
+            for id in waiting:
                 with suppress(GatewayError):  # then what was known before stays
                     account = await self.pool.beside(id)
                     if account is not None:
                         listed = await self._list_of(self.identity_of(account))
                         self.pool.learn(id, listed.slugs)
 
-        keys = {
-            view.id: list_key(self.identity_of(account)) for view in views if (account := self.pool.account(view.id))
-        }
-        due = [id for id, key in keys.items() if self._lists.is_due(key)]
-        await asyncio.gather(*map(fetch, due[:_LISTS_A_CALL]))
-        lists = [listed for key in keys.values() if (listed := self._lists.last(key)) is not None and listed.slugs]
-        if not lists:
-            return None
-        return FetchedModels(union(one.catalog for one in lists), max(one.fetched for one in lists), 0.0)
+        await asyncio.gather(*(fetch() for _ in range(_LISTS_AT_ONCE)))
 
     async def _lend(self, pool: AccountPool, model: str, tried: frozenset[str], owner: str | None) -> AccountLease:
         """An account that has the model. Each that turns out not to have it is not offered again (`learn`)."""

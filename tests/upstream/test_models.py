@@ -1,11 +1,13 @@
 """Models and efforts by upstream's own list, against a stand-in that refuses any other (protocol.md 4.1, 4.3, 7.1)."""
 
+import asyncio
 import re
 from typing import Any
 
 import httpx
 import pytest
 
+from shim.accounts import leases
 from shim.apis.chat import CHAT
 from shim.errors import GatewayError
 from shim.exchange import ClientCall
@@ -131,6 +133,53 @@ async def test_a_pool_lists_the_union_and_what_a_limited_account_has_stays(going
             await exchange.whole()
             exchange.close()
             assert (await seen.gateway.leases.models(caller)).slugs == first
+
+
+LARGE = [*(Account(f"few{n}") for n in range(50)), Account("many", listing="presets")]
+
+
+async def test_a_large_pool_lists_the_union_of_all_its_accounts(going: Any) -> None:
+    async with going(*LARGE, AUTHORIZATION="key") as seen:
+        await seen.gateway.leases.pool.add("\n".join(make_access_token(one.name) for one in LARGE))
+        slugs = (await seen.gateway.leases.models(seen.gateway.caller("Bearer key"))).slugs
+        assert {"gpt-6-pro", "gpt-4o"} <= set(slugs)
+        assert seen.requests("/models") == len(LARGE)
+
+
+async def listed(ours: leases.Leases, caller: Any, slug: str) -> tuple[str, ...]:
+    """The list of a call that has the slug in it; each call waits for a while."""
+    for _ in range(100):
+        if slug in (slugs := (await ours.models(caller)).slugs):
+            return slugs
+    raise AssertionError(f"{slug} is never listed")
+
+
+async def test_a_large_pool_keeps_nobody_waiting_and_asks_for_few_lists_at_once(
+    going: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_LISTS_WAIT", 0.3)
+    async with going(*LARGE, AUTHORIZATION="key") as seen:
+        ours, goes_on = seen.gateway.leases, asyncio.Event()
+        fetch, asking, most = ours._fetch, 0, 0
+
+        async def slow(identity: Any, lane: str | None = None) -> Any:
+            nonlocal asking, most
+            asking += 1
+            most = max(most, asking)
+            if identity.access_token == make_access_token("many"):
+                await goes_on.wait()
+            told = await fetch(identity, lane)
+            asking -= 1
+            return told
+
+        ours._fetch = slow
+        await ours.pool.add("\n".join(make_access_token(one.name) for one in LARGE))
+        caller = seen.gateway.caller("Bearer key")
+        first, second = await asyncio.gather(listed(ours, caller, "gpt-4o"), listed(ours, caller, "gpt-4o"))
+        assert "gpt-6-pro" not in first + second, "nobody waited for it"
+        goes_on.set()
+        assert "gpt-6-pro" in await listed(ours, caller, "gpt-6-pro")
+        assert most <= 4, "two that ask are one sweep"
 
 
 def test_v1_models_over_http(start_gateway: Any, upstream: Any) -> None:
