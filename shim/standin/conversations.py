@@ -39,6 +39,7 @@ class Conversation(msgspec.Struct):
 
     tree: None for a temporary one. status, async_status: what a directive or a script makes it say.
     answers: ids of the assistant's messages. sandbox: path -> file id. files: ids of those made in it.
+    notices: messages that come later in a temporary one, which only the socket tells (protocol.md 6.5).
     """
 
     id: str
@@ -55,6 +56,7 @@ class Conversation(msgspec.Struct):
     answers: dict[str, bool] = {}
     sandbox: dict[str, str] = {}
     files: list[str] = []
+    notices: list[Json] = []
     textdocs: list[Json] = []
     pending: list[Pending] = []
     status: StreamStatus | None = None
@@ -180,6 +182,8 @@ class Conversations:
             if recorder:
                 for later in [[step] for step in turn.later] if turn.one_by_one else [turn.later]:
                     conversation.wait_for(turn, later, recorder)
+            elif turn.polls >= 0:
+                conversation.notices = [step.message for step in turn.later if isinstance(step, Start)]
         finally:
             conversation.last_message_id, conversation.rest = turn.parent_id, turn.rest
             conversation.title = (recorder and recorder.title) or conversation.title
@@ -253,6 +257,11 @@ class Conversations:
     def find_of(self, handoff: Handoff) -> Conversation:
         """The conversation of an answer."""
         return self._known[handoff.turn.conversation_id]
+
+    def with_notices(self, identity: str) -> list[Conversation]:
+        """The caller's temporary conversations in which something comes later: told whenever somebody begins to listen,
+        for nobody knows who has heard it."""
+        return [one for one in self._known.values() if one.identity == identity and one.notices]
 
     def on_topic(self, topic_id: str, identity: str) -> tuple[Conversation, Handoff] | None:
         """The caller's own answer that a topic of the socket tells."""

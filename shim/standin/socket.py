@@ -16,6 +16,7 @@ from shim.standin.moved import Handoff
 from shim.standin.steps import Json
 
 LIFETIME = 3600.0  # seconds
+CONVERSATIONS = "conversations"
 
 
 class Sockets:
@@ -50,6 +51,25 @@ class Asked(msgspec.Struct):
 
     id: int
     command: Command
+
+
+def notices(conversation: Conversation) -> Iterator[Json]:
+    """What is told beside turns of messages that come later, among notices that mean nothing."""
+    for place, message in enumerate(conversation.notices, 1):
+        yield _update("another", "add-messages", messages=[message])
+        yield _update(conversation.id, "set-conversation-async-status", conversation_async_status=4)
+        preview = message | {"status": "in_progress", "content": {"content_type": "multimodal_text", "parts": []}}
+        yield _update(conversation.id, "async-task-update-message", message=preview)
+        if place < len(conversation.notices):
+            yield _update(conversation.id, "add-messages", messages=[message])
+        else:
+            yield _update(conversation.id, "async-task-completed", message=message)
+
+
+def _update(conversation_id: str, kind: str, **content: object) -> Json:
+    told = {"conversation_id": conversation_id, "update_type": kind, "update_content": content}
+    payload = {"type": "conversation-update", "payload": told}
+    return {"type": "message", "topic_id": CONVERSATIONS, "offset": "1-0", "payload": payload}
 
 
 class Topic:
@@ -123,4 +143,4 @@ class Topic:
 
     def _foreign(self, kind: str) -> Json:
         payload = {"type": kind, "payload": {"conversation_id": self._here["conversation_id"]}}
-        return {"type": "message", "topic_id": "conversations", "offset": "1-0", "payload": payload}
+        return {"type": "message", "topic_id": CONVERSATIONS, "offset": "1-0", "payload": payload}

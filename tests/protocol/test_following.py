@@ -502,6 +502,27 @@ def test_a_promise_in_a_temporary_chat_is_told_of_by_the_socket_alone() -> None:
     assert failed.error.http_status == 502
 
 
+def test_a_socket_that_is_lost_before_a_promised_picture_came_is_not_opened_again_and_again() -> None:
+    answer = Answer(kept=False)
+    told(answer, shown(promise()), DONE)
+    answer.reopen()
+    (failed,) = answer.abort(LOST)
+    assert isinstance(failed, Failed)
+    assert answer.ended
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 2])
+def test_the_end_of_a_picture_s_task_ends_the_wait_for_what_was_promised(pictures: int) -> None:
+    """The promise has a name of its own, by which no picture comes."""
+    answer = Answer(kept=False)
+    told(answer, shown(promise()), DONE)
+    answer.reopen()
+    events = told(answer, *(shown(picture(f"d{number}")) for number in range(1, pictures + 1)), DONE)
+    assert answer.ended
+    assert sum(isinstance(event, Picture) for event in events) == pictures
+    assert isinstance(events[-1], Finished if pictures else Failed)
+
+
 def test_a_promise_that_is_kept_in_the_same_stream_is_not_followed() -> None:
     answer = Answer()
     events = told(answer, shown(promise()), shown(picture()), DONE)

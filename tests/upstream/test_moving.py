@@ -1,5 +1,7 @@
 """Answers that move, against the stand-in (protocol.md 5.1, 5.6, 5.8, 6.5): whatever way is left gives the answer."""
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -144,6 +146,33 @@ async def test_all_promised_pictures_are_given_once(going: Any, pictures: int) -
         assert text.count("![") == pictures
         assert "Lots of people" not in text
         assert seen.waits[-1] >= 5.0, "two looks in a row have to show the same"
+
+
+@pytest.mark.parametrize("script", ["image_queued pictures=1", "image_queued pictures=3", "image_async"])
+async def test_pictures_of_a_temporary_chat_come_by_the_socket(going: Any, script: str) -> None:
+    async with going() as seen:
+        expected = 3 if "3" in script else 1
+        told = await asyncio.gather(*(seen.say(f"[[script={script}]]") for _ in range(2)))
+        assert [text.count("![") for text in told] == [expected, expected]
+        assert not {*links_in(told[0])} & {*links_in(told[1])}, "each gets its own"
+        for link in links_in(told[0]):
+            _, response = await seen.gateway.file(link)
+            assert (await response.chunk()).startswith(b"\x89PNG")
+            response.close()
+        assert seen.upstream.stats.sockets["opened"] <= 2
+        assert not seen.requests("/stream_status"), "a temporary chat can't be read"
+
+
+async def test_a_picture_of_a_temporary_chat_that_nobody_tells_of_fails_honestly(going: Any) -> None:
+    failures = [PlannedFailure("socket", status=403, times=-1)]
+    async with going(Account("alice", failures=failures)) as seen:
+        with pytest.raises(GatewayError) as failed:
+            await seen.ask("[[script=image_queued pictures=1]]")
+        assert (failed.value.http_status, failed.value.code) == (502, "stream_handoff")
+
+
+def links_in(text: str) -> list[str]:
+    return re.findall(r"http://gateway\.test/files/([\w-]+)", text)
 
 
 async def test_a_picture_that_is_filled_later_is_given(going: Any) -> None:

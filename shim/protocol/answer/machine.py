@@ -280,7 +280,9 @@ class Answer:
     def _after_break(self) -> FollowUp | None:
         """Where to go on after a failure of the network, or a stream that just ended."""
         ending = self._known()
-        match self.follow:
+        # A socket that was read and lost has come back by itself as often as is worth it.
+        lost = self._opened_by if isinstance(self._opened_by, Socket) and not ending.is_whole else None
+        match self.follow or lost:
             case Continue():
                 return None  # a turn of its own; what it had said so far can't be told from a second try
             case Poll() as follow:
@@ -291,8 +293,7 @@ class Answer:
                 return ending.resumption(offset)
         if ending.reason is not None or ending.handed_off or ending.promised or ending.moved:
             return ending.elsewhere()
-        # The socket has come back by itself as often as is worth it.
-        return ending.next_way() if isinstance(self._opened_by, Socket) else ending.resumption(self._reader.offset)
+        return ending.resumption(self._reader.offset)
 
     # --- what upstream said -----------------------------------------------------------------------------------------
 
@@ -308,6 +309,8 @@ class Answer:
                 self._on_item(item, events, root)
             case Done():
                 self.done = True
+                if isinstance(self._opened_by, Socket) and self._opened_by.topic_id is None:
+                    self._display.gallery.forget()  # its task is over: what has not come by now won't
                 self._finish(events)
             case Broken(error=error):
                 self._break_off(events, error)

@@ -1,6 +1,7 @@
 """The user socket over HTTP and WebSocket (protocol.md 5.7)."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +12,7 @@ from litestar.exceptions import WebSocketDisconnect
 from litestar.params import FromPath
 
 from shim.standin.asking import AnyRequest, TheCaller, TheUpstream, origin_of
-from shim.standin.socket import Asked, Topic
+from shim.standin.socket import CONVERSATIONS, Asked, Topic, notices
 from shim.standin.steps import Json
 from shim.standin.upstream import Upstream
 
@@ -72,6 +73,10 @@ class Connection:
         command = asked.command
         if command.type == "connect":
             await self._send([{"id": asked.id, "type": "reply", "reply": {"type": "connect", "subscriptions": {}}}])
+        elif command.type == "subscribe" and command.topic_id == CONVERSATIONS:
+            reply = {"type": "subscribe", "topic_id": CONVERSATIONS, "recovered": False, "last_offset": "0-0"}
+            await self._send([{"id": asked.id, "type": "reply", "reply": reply}])
+            self._tell_soon(self._tell_notices())
         elif command.type == "subscribe":
             found = self._upstream.conversations.on_topic(command.topic_id or "", self._identity)
             if found is None:
@@ -80,9 +85,17 @@ class Connection:
                 return
             topic = Topic(command.topic_id or "", *found)
             await self._send([topic.reply(asked)])
-            task = asyncio.ensure_future(self._tell(topic, command.offset))
-            self.telling.add(task)
-            task.add_done_callback(self.telling.discard)
+            self._tell_soon(self._tell(topic, command.offset))
+
+    def _tell_soon(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(telling)
+        self.telling.add(task)
+        task.add_done_callback(self.telling.discard)
+
+    async def _tell_notices(self) -> None:
+        for conversation in self._upstream.conversations.with_notices(self._identity):
+            for notice in notices(conversation):
+                await self._send([notice])
 
     async def _tell(self, topic: Topic, offset: str | None) -> None:
         conversation, handoff = self._upstream.conversations.find_of(topic.handoff), topic.handoff
