@@ -84,6 +84,8 @@ class Stats:
             "conduits": dict(self.conduits),
             "files": dict(self.files),
             "arkose": dict(self.arkose),
+            "stops": dict(self.stops),
+            "sockets": dict(self.sockets),
             "open_streams": len(self.open),
             "ended_streams": dict(Counter(ended.end for ended in self.ended)),
             "client_gone": msgspec.to_builtins(gone),
