@@ -36,6 +36,7 @@ from shim.transport import ConnectionKey, Deadlines, Transport
 from shim.transport.curl import CurlTransport
 from shim.transport.driver import Driver
 from shim.transport.websocket import CurlWebSocket, FrameSocket
+from shim.usage import CallBook, open_book
 
 _TEN_YEARS = 10 * 366 * 86400.0  # seconds
 
@@ -64,9 +65,20 @@ async def open_gateway(
             open_pool(settings, driver, name=GUESTS) as guests,
             open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
             open_keys(data_dir=settings.data_dir, redis_url=settings.redis_url) as keys,
+            open_book(notes, clock=clock.now) as usage,
         ):
             secret = await _link_secret(settings, notes)
-            gateway = _gateway(settings, clock, driver, pool=pool, guests=guests, notes=notes, keys=keys, secret=secret)
+            gateway = _gateway(
+                settings,
+                clock,
+                driver,
+                pool=pool,
+                guests=guests,
+                notes=notes,
+                keys=keys,
+                usage=usage,
+                secret=secret,
+            )
             yield gateway
             await gateway.turns.settled()
     finally:
@@ -85,6 +97,7 @@ def _gateway(
     guests: AccountPool,
     notes: Notes,
     keys: ApiKeys,
+    usage: CallBook,
     secret: str,
 ) -> Gateway:
     calls = Calls(settings, driver, clock)
@@ -115,6 +128,7 @@ def _gateway(
         clock,
         calls=calls,
         keys=keys,
+        usage=usage,
         leases=leases,
         files=files,
         stored_files=StoredFiles(kept, leases, calls, clock),

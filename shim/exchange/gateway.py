@@ -34,6 +34,7 @@ from shim.protocol.turn.checks import check_prompt
 from shim.schemas import check_parameters, check_schema
 from shim.settings import Settings
 from shim.transport.base import Response
+from shim.usage import CallBook
 
 _MARK_KEY_LENGTH = 8  # hexadecimal digits of a UUID: too many to guess, few enough for a model to repeat
 
@@ -48,6 +49,7 @@ class Gateway:
         *,
         calls: Calls,
         keys: ApiKeys,
+        usage: CallBook,
         leases: Leases,
         files: Files,
         stored_files: StoredFiles,
@@ -58,6 +60,7 @@ class Gateway:
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
+        self.usage = usage
         self.calls, self.keys, self.leases, self.turns = calls, keys, leases, turns
         self._files, self._continuations, self._links = files, continuations, links
         self.stored_files = stored_files

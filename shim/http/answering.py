@@ -30,6 +30,7 @@ from shim.keys.keys import KeyLimitError, headers_of
 from shim.logs import Fields, log_fields
 from shim.protocol.api import Api, Asked
 from shim.protocol.models import under_alias
+from shim.usage import CallRecord
 
 log = logging.getLogger("chat2api.exchange")
 
@@ -104,25 +105,25 @@ class ApiCall:
             self.exchange.close()
         if self._pass is not None:
             self.gateway.keys.leave(self._pass, self._tokens())
-        error = error or self.failure
-        log_fields(log, logging.INFO, self.id, self._said(error))
+        record = self._record(error or self.failure)
+        log_fields(log, logging.INFO, self.id, _said(record, is_read=self.asked is not None))
+        self.gateway.usage.note(record)
 
-    def _said(self, error: GatewayError | None) -> Fields:
+    def _record(self, error: GatewayError | None) -> CallRecord:
         """`status` is what became of the call, `code` is that of HTTP; `first_ms` is from the request to the first byte
         of a stream, `ms` to the last."""
         exchange, prompt = self.exchange, self.asked.prompt if self.asked is not None else None
-        said: dict[str, str | int | float | bool | None] = {"api": self.api.name}
-        if prompt is not None:
-            said |= {"model": prompt.model[:100], "stream": prompt.stream}
-        if exchange is not None:
-            said |= {"model": exchange.model[:100], "slug": exchange.choices[0].turn.slug}
+        model, slug, account, key = None, None, None, None
         # The account as `tokens list` shows it; none where no turn was tried.
         if exchange is not None:
-            said["account"] = exchange.choices[0].turn.lease.account_id or "anonymous"
-        elif self._attempted.tries:
-            said["account"] = self._attempted.account or "anonymous"
+            model, slug = exchange.model, exchange.choices[0].turn.slug
+            account = exchange.choices[0].turn.lease.account_id or "anonymous"
+        else:
+            model = prompt.model if prompt is not None else None
+            if self._attempted.tries:
+                account = self._attempted.account or "anonymous"
         if self._caller is not None:
-            said["key"] = "own" if self._caller.own is not None else self._caller.key
+            key = "own" if self._caller.own is not None else self._caller.key
         failed = error or (exchange.error if exchange is not None else None)
         if failed is not None:
             status = failed.code or failed.error_type
@@ -131,17 +132,24 @@ class ApiCall:
         else:
             status = ",".join(dict.fromkeys(one.finish_reason or "client_gone" for one in exchange.transcripts))
         early = self.first_byte is not None or self.failure is not None
-        said |= {
-            "status": status,
-            "code": failed.http_status if failed is not None and not early else 200 if exchange is not None else None,
-            "tries": self._attempted.tries or None,
-            "first_ms": self._since(self.first_byte) if self.first_byte is not None else None,
-            "ms": self._since(time.perf_counter()),
-        }
-        if exchange is not None:
-            usage = exchange.counted
-            said["tokens"] = f"{usage.prompt}+{usage.completion}" if usage is not None else "many"
-        return said
+        usage = exchange.counted if exchange is not None else None
+        return CallRecord(
+            self.id,
+            time.time(),
+            self.api.name,
+            status,
+            self._since(time.perf_counter()),
+            code=failed.http_status if failed is not None and not early else 200 if exchange is not None else None,
+            failed=failed is not None,
+            model=model[:100] if model is not None else None,  # a client may make up any
+            slug=slug,
+            account=account,
+            key=key,
+            stream=prompt is not None and prompt.stream,
+            tries=self._attempted.tries,
+            first_ms=self._since(self.first_byte) if self.first_byte is not None else None,
+            tokens=(usage.prompt, usage.completion) if usage is not None else None,
+        )
 
     def _tokens(self) -> int:
         """What the call has used, estimated where it broke off in the midst of a long answer."""
@@ -154,6 +162,27 @@ class ApiCall:
 
     def _since(self, moment: float) -> float:
         return (moment - self._began) * 1000
+
+
+def _said(record: CallRecord, *, is_read: bool) -> Fields:
+    """The record as the fields of a log line; `is_read` is whether it was known what was asked."""
+    tokens = "many" if record.slug is not None else None
+    if record.tokens is not None:
+        tokens = f"{record.tokens[0]}+{record.tokens[1]}"
+    return {
+        "api": record.api,
+        "model": record.model,
+        "stream": record.stream if is_read else None,
+        "slug": record.slug,
+        "account": record.account,
+        "key": record.key,
+        "status": record.status,
+        "code": record.code,
+        "tries": record.tries or None,
+        "first_ms": record.first_ms,
+        "ms": record.ms,
+        "tokens": tokens,
+    }
 
 
 async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) -> ASGIResponse:

@@ -36,7 +36,7 @@ LAYERS = (
     {"logs", "tokenizer", "schemas", "settings", "single_flight"},
     {"databases"},
     {"transport", "accounts", "notes", "keys"},
-    {"cassettes", "files"},
+    {"cassettes", "files", "usage"},
     {"exchange"},
     {"http"},
     {"apis"},

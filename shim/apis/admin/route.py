@@ -22,6 +22,7 @@ from shim.accounts.views import AccountView
 from shim.apis import openai_errors
 from shim.apis.admin.door import Door
 from shim.apis.admin.keys import ROUTES as KEY_ROUTES
+from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
@@ -291,6 +292,7 @@ _PRIVATE = (
     reset,
     probe,
     *KEY_ROUTES,
+    *USAGE_ROUTES,
 )
 
 

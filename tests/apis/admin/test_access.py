@@ -23,6 +23,8 @@ PRIVATE = [
     ("POST", "tokens/logout"),
     ("GET", "tokens/api/keys"),
     ("POST", "tokens/api/keys"),
+    ("GET", "tokens/api/usage"),
+    ("GET", "tokens/api/calls"),
     ("DELETE", "tokens/api/keys/x"),
     ("POST", "tokens/api/keys/x/rotate"),
 ]

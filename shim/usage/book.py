@@ -1,0 +1,210 @@
+"""The book that calls are noted in."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, get_args
+
+import msgspec
+
+from shim.notes import Notes, NotesError
+from shim.usage.record import CallRecord
+
+log = logging.getLogger("chat2api")
+
+DAYS = 90
+_DAY = 86400.0  # seconds
+_WRITE_SECONDS = 2.0
+_MOST_ROWS = 2000
+"""Of one worker's day: models and keys that clients make up must not fill the store. What is beyond is `other`."""
+_MOST_WAITING = 2000  # calls of one batch; of more in two seconds the oldest are not kept one by one
+_BATCH_CALLS = 200  # calls in one note, which stays below 100 KB
+_CALL_DAYS = 7
+_MOST_BATCHES = 10_000
+_ROW_BYTES = 2 * 1024 * 1024
+
+Dimension = Literal["day", "api", "key", "account", "model"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+
+class UsageRow(msgspec.Struct, omit_defaults=True):
+    """Sums of calls. `first_ms` adds up the milliseconds to the first byte of `streams` calls that had one."""
+
+    day: str = ""
+    api: str = ""
+    key: str = ""
+    account: str = ""
+    model: str = ""
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    streams: int = 0
+    first_ms: float = 0.0
+
+    def add(self, other: "UsageRow") -> None:
+        """Add the sums of another row."""
+        self.requests += other.requests
+        self.errors += other.errors
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.streams += other.streams
+        self.first_ms += other.first_ms
+
+
+def add_up(rows: Iterable[UsageRow], by: Sequence[Dimension]) -> list[UsageRow]:
+    """One row for each combination of the dimensions in `by`, in their order; the others are empty."""
+    sums: dict[tuple[str, ...], UsageRow] = {}
+    for row in rows:
+        place = tuple(getattr(row, name) for name in by)
+        sums.setdefault(place, UsageRow(**dict(zip(by, place, strict=True)))).add(row)
+    return [sums[place] for place in sorted(sums)]
+
+
+class CallBook:
+    """One of these a process."""
+
+    def __init__(
+        self,
+        notes: Notes,
+        *,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
+    ) -> None:
+        self._sums_shelf = notes.shelf("usage", largest=_ROW_BYTES)
+        self._calls_shelf = notes.shelf("calls", most=_MOST_BATCHES, largest=_ROW_BYTES)
+        self._clock, self._worker, self._batch = clock, new_id(), 0
+        self._day = ""
+        self._sums: dict[tuple[str, str, str, str], UsageRow] = {}
+        self._ended: list[tuple[str, list[UsageRow]]] = []  # days that are over and not written yet
+        self._changed = False
+        self._waiting: deque[CallRecord] = deque(maxlen=_MOST_WAITING)
+        self._writer: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def note(self, record: CallRecord) -> None:
+        """A call is over."""
+        day = _day_of(record.at)
+        if day != self._day:
+            if self._changed:
+                self._ended.append((self._day, list(self._sums.values())))
+            self._day, self._sums = day, {}
+        place = (record.api, record.key or "", record.account or "", record.model or "")
+        if place not in self._sums and len(self._sums) >= _MOST_ROWS:
+            place = (record.api, "other", "other", "other")
+        row = self._sums.get(place)
+        if row is None:
+            row = self._sums[place] = UsageRow(day, *place)
+        row.requests += 1
+        row.errors += record.failed
+        if record.tokens is not None:
+            row.prompt_tokens += record.tokens[0]
+            row.completion_tokens += record.tokens[1]
+        if record.first_ms is not None:
+            row.streams += 1
+            row.first_ms += record.first_ms
+        self._changed = True
+        self._waiting.append(record)
+
+    async def usage(self, days: int) -> list[UsageRow]:
+        """The sums of the last `days` days, today's too, of all workers. Raises NotesError."""
+        await self.write()
+        first = _day_of(self._clock() - (min(days, DAYS) - 1) * _DAY)
+        after: str | None = None
+        rows: list[UsageRow] = []
+        day = first
+        while day <= _day_of(self._clock()):
+            page = await self._sums_shelf.page(f"{day}:", after=after, limit=100)
+            for note in page:
+                rows += msgspec.json.decode(note.value, type=list[UsageRow])
+            after = page[-1].key if len(page) == 100 else None
+            if after is None:
+                day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+        return rows
+
+    async def calls(self, limit: int, wanted: Mapping[str, str], failed: bool | None = None) -> list[CallRecord]:
+        """The last calls, the newest first, of those whose fields are as `wanted`; `failed` tells of which kind. Raises
+        NotesError."""
+        await self.write()
+        found: list[CallRecord] = []
+        after: str | None = None
+        while True:
+            page = await self._calls_shelf.page("", after=after, limit=20, backwards=True)
+            for note in page:
+                for record in reversed(msgspec.json.decode(note.value, type=list[CallRecord])):
+                    fits = all(str(getattr(record, name) or "") == value for name, value in wanted.items())
+                    if fits and (failed is None or record.failed is failed):
+                        found.append(record)
+            if len(page) < 20 or len(found) >= limit:
+                return sorted(found, key=lambda record: -record.at)[:limit]
+            after = page[-1].key
+
+    async def write(self) -> None:
+        """Write down what was noted. What can't be written stays, and is tried again. Raises NotesError."""
+        while self._ended:
+            day, rows = self._ended[0]
+            await self._sums_shelf.put(f"{day}:{self._worker}", msgspec.json.encode(rows), DAYS * _DAY)
+            self._ended.pop(0)
+        if self._changed:
+            self._changed = False
+            try:
+                today = msgspec.json.encode(list(self._sums.values()))
+                await self._sums_shelf.put(f"{self._day}:{self._worker}", today, DAYS * _DAY)
+            except NotesError:
+                self._changed = True
+                raise
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(_BATCH_CALLS, len(self._waiting)))]
+            self._batch += 1
+            # By time, so that the newest are read first; the worker's name and number keep two apart.
+            key = f"{batch[-1].at:017.6f}:{self._worker}:{self._batch}"
+            try:
+                await self._calls_shelf.put(key, msgspec.json.encode(batch), _CALL_DAYS * _DAY)
+            except NotesError:
+                self._waiting.extendleft(reversed(batch))
+                raise
+
+    def open(self) -> None:
+        """Begin to write by itself."""
+        self._writer = asyncio.create_task(self._write_on())
+
+    async def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._writer
+        with suppress(NotesError):
+            await self.write()
+
+    async def _write_on(self) -> None:
+        while True:
+            await asyncio.sleep(_WRITE_SECONDS)
+            try:
+                await self.write()
+            except Exception as error:  # noqa: BLE001  a background task must not die of what one round meets
+                if not self._failing:
+                    log.warning("usage can't be written, it is tried again: %s", error)
+                self._failing = True
+            else:
+                self._failing = False
+
+
+def _day_of(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+@asynccontextmanager
+async def open_book(notes: Notes, *, clock: Callable[[], float] = time.time) -> AsyncIterator[CallBook]:
+    """A book that writes by itself while the block runs."""
+    book = CallBook(notes, clock=clock)
+    book.open()
+    try:
+        yield book
+    finally:
+        await book.close()
