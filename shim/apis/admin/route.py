@@ -72,7 +72,7 @@ class Summary(msgspec.Struct, frozen=True):
     now: float
 
 
-class Page(msgspec.Struct, frozen=True):
+class AccountsPage(msgspec.Struct, frozen=True):
     """One page of accounts. `matching` counts all accounts in the state that was asked for."""
 
     accounts: list[AccountView]
@@ -217,7 +217,7 @@ async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> AS
     summary = _summary(pool, door)
     matching = summary.total if state is None else summary.states[state.value]
     accounts = pool.page(offset=offset, limit=limit, state=state)
-    return _answer(request, Page(accounts, offset, limit, matching, summary))
+    return _answer(request, AccountsPage(accounts, offset, limit, matching, summary))
 
 
 @post(["/api/accounts", "/upload"], status_code=200)
