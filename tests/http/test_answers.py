@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from litestar import Request
 
+from shim.accounts.credentials import Caller
 from shim.apis.chat import CHAT
 from shim.http import responses
 from shim.http.answering import ApiCall, _streamed
@@ -209,7 +210,15 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
         stuck.set()
         await asyncio.sleep(60)
 
-    gateway = SimpleNamespace(settings=Settings(early_head=0.01), open=opening)
+    async def enter(_key):
+        """No key has limits."""
+
+    gateway = SimpleNamespace(
+        settings=Settings(early_head=0.01),
+        open=opening,
+        caller=lambda _authorization: Caller(),
+        keys=SimpleNamespace(enter=enter),
+    )
     call = ApiCall(gateway, CHAT, id="req_1", headers={}, address="http://localhost")
     client = request()
     with Presence(client.receive) as presence:

@@ -124,6 +124,9 @@ ELSEWHERE = {
     "scripts/test": "it runs this test; whoever reads this has run it, and its shell is checked in test_scripts.py",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:5005 ANTHROPIC_API_KEY=none claude": "Claude Code wants a terminal "
     "and an environment of its own: tests/clients runs it with both variables",
+    'curl http://127.0.0.1:5005/v1/files -H "Authorization: Bearer $KEY" -F purpose=user_data -F file=@report.pdf': (
+        "it needs an account, and there is none here: tests/gateway/test_files_api.py sends such a form"
+    ),
 }
 
 

@@ -24,7 +24,7 @@ class Upload(msgspec.Struct, frozen=True):
     seconds: int
 
 
-class Page(msgspec.Struct, frozen=True):
+class FilePage(msgspec.Struct, frozen=True):
     """Which files are listed: at most `limit`, behind the one with the id `after`; or, with `turned`, the nearest
     before it."""
 
@@ -57,27 +57,27 @@ def read_upload(fields: Mapping[str, str], *, purpose: str | None) -> Upload:
     return Upload(given, _number(fields, _SECONDS, (_SHORTEST, LONGEST), LONGEST, "expires_after"))
 
 
-def read_page(query: Mapping[str, str]) -> Page:
+def read_page(query: Mapping[str, str]) -> FilePage:
     """OpenAI's `limit`, `after`, `order` and `purpose`. Raises RequestError (400)."""
     order = query.get("order", "desc")
     if order not in {"asc", "desc"}:
         raise RequestError("'order' must be asc or desc.", param="order", code="invalid_value")
     limit = _number(query, "limit", (1, 10_000), 10_000)
-    return Page(limit, query.get("after"), order == "desc", query.get("purpose"))
+    return FilePage(limit, query.get("after"), order == "desc", query.get("purpose"))
 
 
-def read_anthropic_page(query: Mapping[str, str]) -> Page:
+def read_anthropic_page(query: Mapping[str, str]) -> FilePage:
     """Anthropic's `limit` and `page`, or `after_id` and `before_id` of its older clients. Raises RequestError (400)."""
     limit = _number(query, "limit", (1, 1000), 20)
     if (before := query.get("before_id")) is not None:
         if "after_id" in query:
             raise RequestError("'after_id' and 'before_id' do not go together.", param="before_id")
-        return Page(limit, before, newest_first=False, turned=True)
+        return FilePage(limit, before, newest_first=False, turned=True)
     if (cursor := query.get("page")) is not None:
         if not cursor.startswith(CURSOR):
             raise RequestError("'page' is not one that a list has named.", param="page", code="invalid_value")
-        return Page(limit, cursor.removeprefix(CURSOR))
-    return Page(limit, query.get("after_id"))
+        return FilePage(limit, cursor.removeprefix(CURSOR))
+    return FilePage(limit, query.get("after_id"))
 
 
 def read_ids(query: Iterable[tuple[str, str]]) -> list[str]:
