@@ -293,3 +293,15 @@ def test_files_that_different_accounts_have_are_not_named_together(pooled, upstr
     assert (apart.value.param, apart.value.code) == ("messages[0].content[1].file.file_id", "files_apart")
     with pytest.raises(openai.NotFoundError):  # the account that had it is gone
         client.chat.completions.create(model="auto", messages=[{"role": "user", "content": parts[:1]}])
+
+
+def test_a_named_key_keeps_its_files_and_its_limits(pooled, upstream, tell):
+    house, admin = pooled(upstream.base_url, tell("limited")), {"authorization": "Bearer admin-key"}
+    made = house.post("/tokens/api/keys", {"name": "phone", "requests_per_minute": 2}, **admin).json()
+    first = upload(house, key=made["key"])
+    assert first.status_code == 200
+    turned = house.post("/tokens/api/keys/phone/rotate", {}, **admin).json()
+    assert library(house, turned["key"]).files.retrieve(first.json()["id"]).filename == "notes.txt"
+    assert upload(house, key=turned["key"]).status_code == 200
+    over = upload(house, key=turned["key"])
+    assert (over.status_code, over.json()["error"]["type"]) == (429, "rate_limit_error")

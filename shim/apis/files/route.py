@@ -3,7 +3,8 @@
 form ──piece by piece──> disk ──piece by piece──> upstream ──> a note: whose it is, and where
 """
 
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from litestar import Request, delete, get, post
@@ -31,7 +32,7 @@ _ANTHROPIC_PURPOSE = "user_data"  # the one that is meant by an API that knows n
 async def create_file(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """Take a file upstream."""
     caller, settings = _caller(request, gateway), gateway.settings
-    async with Spool(settings.data_dir, settings.max_upload_bytes) as spool:
+    async with _counted(gateway, caller), Spool(settings.data_dir, settings.max_upload_bytes) as spool:
         asked, file = await _received(request, spool)
         work = gateway.stored_files.create(caller, file, asked.purpose, asked.seconds)
         kept = await while_present(request, work)
@@ -68,7 +69,9 @@ async def get_file_object(request: AnyRequest, gateway: TheGateway, file_id: Fro
 @get("/v1/files/{file_id:str}/content")
 async def get_file_content(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
     """Its bytes, from upstream."""
-    kept, response = await while_present(request, gateway.stored_files.content(_caller(request, gateway), file_id))
+    caller = _caller(request, gateway)
+    async with _counted(gateway, caller):
+        kept, response = await while_present(request, gateway.stored_files.content(caller, file_id))
     headers, longest = download_headers(kept.name, response), gateway.settings.total_timeout
     return ByteStream(request, bytes_of(response), response.close, headers=headers, longest=longest)
 
@@ -105,6 +108,17 @@ async def _received(request: AnyRequest, spool: Spool) -> tuple[read.Upload, Loc
             "Pictures must be PNG, JPEG, WebP or GIF, and whole.", param="file", code="unsupported_file_type"
         )
     return asked, file
+
+
+@asynccontextmanager
+async def _counted(gateway: Gateway, caller: Caller) -> AsyncIterator[None]:
+    """A call of a key that may have limits: what goes upstream counts as a request. Raises LimitError."""
+    entered = await gateway.keys.enter(caller.key)
+    try:
+        yield
+    finally:
+        if entered is not None:
+            gateway.keys.leave(entered, 0)
 
 
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
