@@ -8,6 +8,7 @@ quotes the URL. No proxy is used, neither from the environment nor PROXY_URL: th
 """
 
 import asyncio
+import functools
 import logging
 import socket
 import ssl
@@ -93,13 +94,20 @@ class Fetcher:
         self._timeout = timeout
         self._user_agent = user_agent
         self._resolve = resolve or resolve_name
-        # CA_FILE adds to the usual authorities, and does not replace them.
-        self._tls = ssl.create_default_context(cafile=certifi.where())
+        self._ca_file = ca_file
         if ca_file:
-            self._tls.load_verify_locations(ca_file)
+            _ = self._tls  # so that a CA_FILE that is none is told when the gateway is opened
         self._gate = asyncio.Semaphore(_AT_ONCE)
         # With LOG_LEVEL=debug the library would log the headers of every answer, signed redirects and cookies included.
         logging.getLogger("httpcore").setLevel(logging.INFO)
+
+    @functools.cached_property  # reading the authorities is a good part of opening a gateway, and few fetch anything
+    def _tls(self) -> ssl.SSLContext:
+        # CA_FILE adds to the usual authorities, and does not replace them.
+        tls = ssl.create_default_context(cafile=certifi.where())
+        if self._ca_file:
+            tls.load_verify_locations(self._ca_file)
+        return tls
 
     async def fetch(self, url: str, before: Before | None = None) -> Fetched:
         """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or

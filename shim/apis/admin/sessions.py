@@ -8,6 +8,7 @@ Rules:
 * a limit counts in one process: with N workers a guesser has N times as many tries.
 """
 
+import functools
 import hashlib
 import hmac
 from collections import OrderedDict, deque
@@ -39,9 +40,13 @@ class AdminSessions:
     """
 
     def __init__(self, key: str) -> None:
-        # A slow derivation, once: a cookie that leaks must not make the key behind it cheap to guess.
-        self._secret = hashlib.scrypt(key.encode(), salt=b"chat2api sessions 1", n=2**14, r=8, p=1, dklen=32)
+        self._key = key
         self._ended: OrderedDict[str, None] = OrderedDict()
+
+    @functools.cached_property  # half of what starting the app would cost, and most gateways are never administered
+    def _secret(self) -> bytes:
+        # A slow derivation, once: a cookie that leaks must not make the key behind it cheap to guess.
+        return hashlib.scrypt(self._key.encode(), salt=b"chat2api sessions 1", n=2**14, r=8, p=1, dklen=32)
 
     def begin(self, id: str, now: float) -> str:
         """The cookie of a new session. `id` is random, of 256 bits, in the alphabet of base64url."""
