@@ -250,7 +250,7 @@ class _SharedSolver:
         pass
 
 
-REAL_POLLS = dict(follow_up.POLLS)
+REAL_POLLS, REAL_RESUMES = dict(follow_up.POLLS), follow_up.RESUMES
 """The rhythms as the product has them, for tests that are about them while gateways run in this process"""
 
 
@@ -264,6 +264,8 @@ def in_this_process() -> Iterator[None]:
         # tests/protocol/test_following). The stand-in may be asked as often as one likes.
         for what, rhythm in follow_up.POLLS.items():
             patch.setitem(follow_up.POLLS, what, msgspec.structs.replace(rhythm, first=0.05))
+        # So may it be asked to open a stream again: as often as in the product, but not for half a minute.
+        patch.setattr(follow_up, "RESUMES", msgspec.structs.replace(follow_up.RESUMES, first=0.05, longest=0.3))
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             patch.delenv(name)
         patch.setenv("NO_PROXY", "*")

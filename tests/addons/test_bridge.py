@@ -207,7 +207,7 @@ class TestStreams:
         assert f"POST {upstream.base_url}/backend-anon/conversation" in reverse.log
 
     def test_hold_nothing_back(self, reverse):
-        body = prompt("[[delay=0.2]] one two three four five six") | {"stream": True}
+        body = prompt("[[say=one two three four five six]] [[delay=0.2]]") | {"stream": True}
         arrived = []
         with httpx.stream("POST", reverse.base_url + CHAT, json=body, trust_env=False, timeout=60) as response:
             for line in response.iter_lines():

@@ -31,7 +31,7 @@ from shim.protocol.events import Event, Failed, Finished, Picture, Started, Text
 from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
-from tests.servers import REAL_POLLS
+from tests.servers import REAL_POLLS, REAL_RESUMES
 from tests.upstream_says import DONE, END, V1, added, append, delta, frame, message, snapshot, typed
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())
@@ -43,6 +43,7 @@ def real_rhythms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever gateways of other tests run in this process: they look more often."""
     for what, rhythm in REAL_POLLS.items():
         monkeypatch.setitem(POLLS, what, rhythm)
+    monkeypatch.setattr("shim.protocol.answer.follow_up.RESUMES", REAL_RESUMES)
 
 
 def token(value: str = "t1") -> bytes:
