@@ -7,13 +7,16 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests import browser
 
+FOLDER = Path(__file__).parent
 # What Chromium says by itself of an HTTP error or of a server that is away.
 FAILED_LOAD = re.compile(r"Failed to load resource: ")
 # What it says of markup that a policy keeps from running, even in a document that is only parsed.
@@ -78,7 +81,14 @@ def watched(context: BrowserContext, page: Page) -> Chat:
     return chat
 
 
-@pytest.fixture
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them run on one loop, as the browser they share does; each has a context, a profile of its own, in it."""
+    for item in items:
+        if item.path.parent == FOLDER and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     async with browser.chromium() as started:
         yield started
