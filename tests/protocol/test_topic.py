@@ -1,6 +1,7 @@
 """Frames of the account's socket: what of them is ours, given once, in the order it came (protocol.md 5.7)."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from shim.protocol.answer.follow_up import Socket
 from shim.protocol.answer.machine import Answer
 from shim.protocol.answer.topic import DONE, TopicReader, connecting, unsubscribing
-from shim.protocol.events import TextDelta
+from shim.protocol.events import Finished, TextDelta
 from tests.upstream_says import END, V1, added, append, frame
 
 TOPIC, TURN = "conversation-turn-x", "x"
@@ -137,8 +138,19 @@ def test_without_a_topic_it_hears_of_pictures_in_the_conversation() -> None:
     assert reader.ended
 
 
+def restored(item: str, number: int) -> str:
+    """An item of the recording, with something in the place of what its author left out: else it is no JSON, and its
+    messages have no author."""
+    item = re.sub(r"\{ELIDED[^{}]*\}", "{}", re.sub(r"\[ELIDED[^\[\]]*\]", "[]", item))
+    whole = f'"message":{{"id":"m{number}","author":{{"role":"assistant"}},"content"'
+    return item.replace('"message":{"content"', whole)
+
+
 def test_the_recorded_frames_give_what_their_items_say(capture: Any) -> None:
     recorded = json.loads(capture("ws-turn-frames-2026-07.reduced.json"))
+    for number, entry in enumerate(recorded):
+        if "encoded_item" in entry:
+            entry["encoded_item"] = restored(entry["encoded_item"], number)
     first = next(one for entry in recorded for one in entry.get("frame", []) if one.get("type") == "message")
     topic = first["topic_id"]
     items = [first["payload"]["payload"]["encoded_item"], *(e["encoded_item"] for e in recorded if "encoded_item" in e)]
@@ -156,8 +168,14 @@ def test_the_recorded_frames_give_what_their_items_say(capture: Any) -> None:
     twin = b"".join(one.rstrip("\n").encode() + b"\n\n" for one in items)
     assert told == twin
     assert reader.ended
-    by_socket, by_stream = Answer(kept=False), Answer(kept=False)
-    assert repr(by_socket.receive(told)) == repr(by_stream.receive(twin))
+    by_socket, by_stream, bytewise = Answer(kept=False), Answer(kept=False), Answer(kept=False)
+    heard = by_socket.receive(told)
+    assert repr(heard) == repr(by_stream.receive(twin))
+    pieces = [event for place in range(len(told)) for event in bytewise.receive(told[place : place + 1])]
+    assert [type(event) for event in pieces] == [type(event) for event in heard]
+    for events in (heard, pieces):
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "**Sếp,** 45."
+        assert events[-1] == Finished("stop")
 
 
 @pytest.mark.parametrize("size", [1, 7])
