@@ -202,6 +202,46 @@ def bombed(wire: Wire) -> None:
     wire.end()
 
 
+def newlines(wire: Wire) -> None:
+    """Blank lines without an end, a thousand in each byte of gzip."""
+    packer = zlib.compressobj(9, wbits=31)
+    wire.head(
+        "200 OK", "text/event-stream", "content-encoding: gzip", "connection: close", "transfer-encoding: chunked"
+    )
+    wire.chunk(packer.compress(TEXT) + packer.flush(zlib.Z_SYNC_FLUSH))
+    block = b"\n" * (1 << 20)
+    while True:
+        if piece := packer.compress(block):
+            wire.chunk(piece)
+        time.sleep(0.001)
+
+
+def messages(wire: Wire) -> None:
+    """One small message after the other."""
+    wire.head()
+    wire.chunk(TEXT)
+    number = 0
+    while True:
+        number += 1
+        wire.chunk(snapshot(f"number {number}", id=f"m{number}"))
+
+
+def repeated(piece: bytes) -> Act:
+    """The same without an end, outside of any framing."""
+
+    def act(wire: Wire) -> None:
+        while True:
+            wire.send(piece)
+
+    return act
+
+
+def slow_head(wire: Wire) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\n" + b"x-y: z\r\n" * 1000:
+        wire.send(bytes([byte]))
+        time.sleep(0.05)
+
+
 def lie(length: int) -> Act:
     def act(wire: Wire) -> None:
         wire.head("200 OK", "text/event-stream", f"content-length: {length}")
@@ -274,7 +314,20 @@ FAULTS: dict[str, Fault] = {
     "fifty early heads": Fault(raw(_MANY_HEADS + _PLAIN_HEAD + b"\r\n" + ANSWER), GOOD, GOOD),
     "a head of 50 KB": Fault(raw(_PLAIN_HEAD + b"x: %s\r\n\r\n" % (b"y" * 50_000) + ANSWER), GOOD, GOOD),
     "a head of 300 KB": Fault(raw(_PLAIN_HEAD + b"x: y\r\n" * 50_000 + b"\r\n" + ANSWER), *_BROKEN),
+    "2,000 early heads": Fault(
+        raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2000 + _PLAIN_HEAD + b"\r\n" + ANSWER), GOOD, GOOD
+    ),
+    "endless early heads": Fault(repeated(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100), *_BROKEN),
+    "another protocol (101)": Fault(
+        raw(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Wire.stall),
+        *both(504, "timeout"),
+    ),
+    "20,000 headers": Fault(raw(_PLAIN_HEAD + b"x-y: z\r\n" * 20_000 + b"\r\n" + ANSWER), *_BROKEN),
+    "an endless head": Fault(raw(_PLAIN_HEAD, repeated(b"x: y\r\n" * 1000)), *_BROKEN),
+    "br that is none": Fault(raw(_PLAIN_HEAD + b"content-encoding: br\r\n\r\n" + b"\xff" * 100 + ANSWER), *_BROKEN),
+    "zstd, which was not asked for": Fault(raw(_PLAIN_HEAD + b"content-encoding: zstd\r\n\r\n" + ANSWER), *_BROKEN),
     # time
+    "a head byte by byte": Fault(slow_head, *both(504, "timeout")),
     "silence before the head": Fault(Wire.stall, *both(504, "timeout")),
     "silence after the head": Fault(chunked(then=Wire.stall), *both(504, "timeout")),
     "silence in the middle": Fault(chunked(TEXT, then=Wire.stall), *late(504, "timeout")),
@@ -301,6 +354,39 @@ FAULTS: dict[str, Fault] = {
     "status 400": Fault(replied("400 X", b'{"detail": "bad"}'), *both(400, None)),
     "status 422": Fault(replied("422 X", b'{"detail": "bad"}'), *both(400, None)),
     "status 413": Fault(replied("413 X"), *both(413, "context_length_exceeded")),
+    "status 204": Fault(raw(b"HTTP/1.1 204 X\r\n\r\n"), *both(502, "upstream_204")),
+    "status 404": Fault(replied("404 X"), *both(502, "upstream_404")),
+    "status 405": Fault(replied("405 X"), *both(502, "upstream_405")),
+    "status 401": Fault(replied("401 X"), *both(401, None)),
+    "status 403": Fault(replied("403 X"), *both(403, "upstream_forbidden")),
+    "a block page": Fault(replied("403 X", b"<p>Hi", "text/html"), *both(403, None)),
+    "status 429 without a time": Fault(replied("429 X"), (429, None), (429, None)),
+    **{
+        f"status 429, Retry-After {value}": Fault(
+            replied("429 X", b"{}", "application/json", f"retry-after: {value}"), (429, None), (429, None)
+        )
+        for value in ("-5", "0", "Fri, 01 Jan 2100 00:00:00 GMT", "9" * 400)
+    },
+    **{
+        f"status 429, {limit}": Fault(
+            replied("429 X", b'{"detail": {"code": "model_cap_exceeded", %s}}' % limit.encode()),
+            (429, None),
+            (429, None),
+        )
+        for limit in (
+            '"clears_in": 1800',
+            '"clears_in": -5',
+            '"clears_in": 1e308',
+            '"clears_in": null',
+            '"clears_in": "12"',
+            '"clears_in": {}',
+            '"clears_in": true',
+            '"clears_in": 12345678901234567890',
+            '"resets_at": 1e308',
+            '"resets_at": 4102444800000',
+            '"resets_at": 1',
+        )
+    },
     "status 429": Fault(replied("429 X", b"{}", "application/json", "retry-after: 7"), (429, None), (429, None)),
     "HTML": Fault(replied("200 OK", b"<p>Hi", "text/html"), *both(502, "upstream_content_type")),
     "JSON": Fault(replied("200 OK", b"{}", "application/json"), *both(502, "upstream_content_type")),
@@ -311,6 +397,21 @@ FAULTS: dict[str, Fault] = {
     "zeros": Fault(chunked(b"\0" * 100_000), *both(502, "empty_stream")),
     "[DONE] first": Fault(chunked(DONE, TEXT), *both(502, "empty_stream")),
     "no [DONE]": Fault(chunked(TEXT + ENDED), GOOD, GOOD),
+    "[DONE] in the middle": Fault(chunked(TEXT, DONE, ENDED), (200, None), (200, None)),
+    "an event of 5 MB": Fault(chunked(TEXT, b": ", *[b"x" * (1 << 20)] * 5, b"\n\n", ENDED, DONE), GOOD, GOOD),
+    "headers that are not for clients": Fault(
+        lambda wire: wire.answer(
+            ANSWER,
+            "200 OK",
+            "text/event-stream",
+            "set-cookie: a=b",
+            "location: /x",
+            "x-request-id: theirs",
+            "access-control-allow-origin: *",
+        ),
+        GOOD,
+        GOOD,
+    ),
     "no end": Fault(chunked(TEXT), *late(502, "upstream_cut")),
     "no UTF-8": Fault(chunked(TEXT, b"data: \xff\xfe\n\n"), *late(502, "upstream_json")),
     "100,000 levels": Fault(chunked(TEXT, b"data: " + b"[" * 100_000 + b"\n\n"), *late(502, "upstream_json")),
@@ -330,6 +431,8 @@ FAULTS: dict[str, Fault] = {
         *late(504, "timeout"),
         seconds=10,
     ),
+    "endless messages": Fault(messages, *late(504, "timeout"), seconds=10),
+    "a bomb of newlines": Fault(newlines, *late(504, "timeout"), seconds=10),
     "endless pings": Fault(endless(b"event: ping\ndata: 1\n\n" * 1000), *late(504, "timeout"), seconds=10),
     "endless blank lines": Fault(endless(b"\n" * 60_000), *late(504, "timeout"), seconds=10),
 }

@@ -14,6 +14,7 @@ from tests.faults.faulty import EVERY_TRY, FAULTS, GOOD, FaultyUpstream, good
 from tests.servers import free_port
 
 CHAT = "/v1/chat/completions"
+LINE = " api=chat "
 TRIES = 2  # with RETRY_TIMES=1
 SETTINGS = {
     "CONVERSATION_ONLY": "true",
@@ -42,6 +43,14 @@ def ask(gateway, stream, text="Hi"):
     return httpx.post(gateway.base_url + CHAT, json=body, trust_env=False, timeout=30)
 
 
+def last_line(gateway, before):
+    """What the log says of the call; it comes after the last byte of its answer."""
+    until = time.monotonic() + 20
+    while gateway.log.count(LINE) <= before and time.monotonic() < until:
+        time.sleep(0.005)
+    return [line for line in gateway.log.splitlines() if LINE in line][-1]
+
+
 def outcome(answer):
     """(status, code of the error or None), of a stream that of its last line."""
     if answer.status_code != 200:
@@ -59,7 +68,7 @@ def outcome(answer):
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_told_for_what_it_is(gateway, faulty, name, stream):
     fault = FAULTS[name]
-    faulty.act, faulty.asked = fault.act, 0
+    faulty.act, faulty.asked, lines = fault.act, 0, gateway.log.count(LINE)
     began = time.monotonic()
     status, code = outcome(ask(gateway, stream))
     took = time.monotonic() - began
@@ -69,6 +78,9 @@ def test_a_fault_is_told_for_what_it_is(gateway, faulty, name, stream):
         assert code == wanted_code
     assert faulty.asked == (TRIES if fault.asked == EVERY_TRY else fault.asked)
     assert took < 4 * fault.seconds  # by far: the machine may be busy
+    line = last_line(gateway, lines)
+    assert f" code={status} " in line
+    assert f" status={code or 'stop'} " in line or code is None
     faulty.act = good
     assert outcome(ask(gateway, stream)) == GOOD
     assert gateway.get("/healthz").status_code == 200
