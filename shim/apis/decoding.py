@@ -12,6 +12,7 @@ from shim.surrogates import mend_halves
 
 T = TypeVar("T")
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
+_BOM = b"\xef\xbb\xbf"
 _HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = "?"
 _MAX_IGNORED = 32
@@ -54,8 +55,8 @@ def ignored_fields(
 def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") -> T:
     """`decoder.decode`, with its errors as the client's mistake; `within` is the field that `body` stands in.
 
-    Two things are JSON that msgspec does not take: half a surrogate pair (of clients that cut texts in UTF-16), which
-    becomes U+FFFD, and a whole number that is written `1.0`.
+    Three things are taken though msgspec does not take them: half a surrogate pair (of clients that cut texts in
+    UTF-16), which becomes U+FFFD, a whole number that is written `1.0`, and a byte order mark (RFC 8259 8.1).
     """
     try:
         return decoder.decode(body)
@@ -64,7 +65,7 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") ->
             return decode(decoder, mended, within)
         raise mistyped(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        if (mended := mend_halves(body)) != body:
+        if (mended := mend_halves(body.removeprefix(_BOM))) != body:
             return decode(decoder, mended, within)
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
 

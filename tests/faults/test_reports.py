@@ -105,3 +105,95 @@ def test_a_router_names_models_by_their_provider(gateway, upstream):
     answer = ask(gateway, model="openai/auto").json()
     assert answer["choices"][0]["message"]["content"] == "one"
     assert not answer["model"].startswith("openai/")
+
+
+# --- what streams of calls look like, and where usage stands ----------------------------------------------------------
+
+
+@pytest.fixture
+def called(gateway, upstream):
+    """The chunks of a streamed answer that says something and calls a function."""
+    upstream.post(
+        "/standin/plan",
+        {"directives": {"say": 'One moment. <tool_call>{"name": "look", "arguments": {"a": "b c"}}</tool_call>'}},
+    )
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    text = ask(gateway, user("a"), tools=[tool], stream=True, stream_options={"include_usage": True}).text
+    return [json.loads(line[6:]) for line in text.split("\n\n") if line.startswith("data: {")]
+
+
+def calls_in(chunks):
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    return [call for delta in deltas for call in delta.get("tool_calls", [])]
+
+
+def test_opencode_43328_gptel_935_absent_fields_of_a_call_are_absent(called):
+    """Later pieces of a call had `"id": null` and `"name": null` (or the text "null"): it overwrote the first ones."""
+    pieces = calls_in(called)
+    assert pieces
+    assert not [piece for piece in pieces if None in [*piece.values(), *piece["function"].values()]]
+    assert [piece["function"]["name"] for piece in pieces if "name" in piece["function"]] == ["look"]
+
+
+def test_oci_genai_access_gateway_22_vllm_16340_a_call_has_index_id_and_type(called):
+    """Without an index clients could not put a call together; without a type they refused it."""
+    pieces = calls_in(called)
+    assert {piece["index"] for piece in pieces} == {0}
+    assert pieces[0]["type"] == "function"
+    assert pieces[0]["id"]
+
+
+def test_lmstudio_649_dify_9775_the_pieces_of_arguments_make_json(called):
+    assert json.loads("".join(piece["function"].get("arguments", "") for piece in calls_in(called))) == {"a": "b c"}
+
+
+def test_spring_ai_6441_text_comes_without_empty_lists_of_calls(called):
+    """Every chunk of text had `tool_calls: []`, which was taken for a call."""
+    deltas = [choice["delta"] for chunk in called for choice in chunk["choices"]]
+    assert not [delta for delta in deltas if delta.get("tool_calls", ["absent"]) in ([], None)]
+
+
+def test_cliproxyapi_796_usage_comes_in_a_chunk_of_its_own_behind_the_finish(called):
+    """Beside `finish_reason` it was not read."""
+    *_, finish, usage = called
+    assert finish["choices"][0]["finish_reason"] == "tool_calls"
+    assert not finish.get("usage")
+    assert usage["choices"] == []
+    assert usage["usage"]["total_tokens"] > 0
+
+
+# --- requests of clients that think the model is another one ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+def test_get_based_114_dify_33285_either_name_of_the_limit_works(gateway, upstream, field):
+    """Clients send the older or the newer name, whatever the model."""
+    answer = ask(gateway, user("[[words=50]]"), **{field: 3}).json()
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
+def test_gpt4free_689_one_model_is_found_with_and_without_v1(gateway, upstream):
+    """`GET /models/gpt-4` was an HTML 404."""
+    for path in ("/v1/models/auto", "/models/auto"):
+        answer = httpx.get(gateway.base_url + path, trust_env=False, timeout=30)
+        assert (answer.status_code, answer.json()["id"]) == (200, "auto")
+
+
+def test_open_webui_developer_messages_are_taken(gateway, upstream):
+    answer = ask(gateway, {"role": "developer", "content": "Be brief."}, user("[[say=one]]"))
+    assert answer.status_code == 200
+
+
+def test_gemini_openai_proxy_14_a_page_where_a_picture_should_be_is_named(gateway, upstream):
+    """It was a 400 without a word about which field."""
+    page = "data:text/html;base64,PHA+SGk8L3A+"
+    parts = [{"type": "text", "text": "what is it?"}, {"type": "image_url", "image_url": {"url": page}}]
+    error = ask(gateway, user(parts)).json()["error"]
+    assert error["param"].startswith("messages[0].content[1]")
+
+
+def test_ninja_152_the_stream_says_its_role_once_and_first(gateway, upstream):
+    text = ask(gateway, stream=True).text
+    chunks = [json.loads(line[6:]) for line in text.split("\n\n") if line.startswith("data: {")]
+    roles = [chunk["choices"][0]["delta"].get("role") for chunk in chunks]
+    assert roles == ["assistant"] + [None] * (len(roles) - 1)

@@ -264,6 +264,29 @@ class ChatgptWishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parent_message_id: str | None = None
 
 
+class SearchPlace(msgspec.Struct, frozen=True):
+    """Where the one who asks is, roughly."""
+
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+    timezone: str | None = None
+
+
+class SearchLocation(msgspec.Struct, frozen=True):
+    """`{"type": "approximate", "approximate": {...}}`"""
+
+    type: Literal["approximate"]
+    approximate: SearchPlace
+
+
+class ChatSearchOptions(msgspec.Struct, frozen=True):
+    """How the answer is searched for."""
+
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    user_location: SearchLocation | None = None
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A chat completion request, as far as it is honoured."""
 
@@ -290,7 +313,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     parent_message_id: str | None = None
     chatgpt: ChatgptWishes | None = None
     # Search, by the web backend's own: how much and from where can't be said to it.
-    web_search_options: dict[str, Any] | None = None
+    web_search_options: ChatSearchOptions | None = None
     # One of the model's own tiers, where it has any.
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     # Whether the chat is kept, where `chatgpt.temporary` does not say.
@@ -298,6 +321,20 @@ class ChatRequest(msgspec.Struct, frozen=True):
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
     metadata: Metadata | None = None
+
+
+class SpokenAnswer(msgspec.Struct, frozen=True):
+    """How a spoken answer would be had: by a voice's name, or as an object with its id."""
+
+    voice: str | dict[str, Any]
+    format: Literal["wav", "aac", "mp3", "flac", "opus", "pcm16"]
+
+
+class PredictedContent(msgspec.Struct, frozen=True):
+    """What most of the answer is expected to be: a text, or parts of one."""
+
+    type: Literal["content"]
+    content: str | list[dict[str, Any]]
 
 
 class WithoutEffect(msgspec.Struct, frozen=True):
@@ -313,10 +350,12 @@ class WithoutEffect(msgspec.Struct, frozen=True):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     modalities: list[Literal["text", "audio"]] | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
-    audio: dict[str, Any] | None = None
-    prediction: dict[str, Any] | None = None
+    audio: SpokenAnswer | None = None
+    prediction: PredictedContent | None = None
     prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
+    # Both spellings are published: one in the reference, one in the SDK.
+    prompt_cache_retention: Literal["in-memory", "in_memory", "24h"] | None = None
+    safety_identifier: Annotated[str, Meta(max_length=64)] | None = None
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------
