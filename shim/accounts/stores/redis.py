@@ -260,14 +260,23 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _unpack(packed: bytes) -> list[Packed]:
-    try:
-        return _decode_packed(packed) if packed else []
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise StoreError("the store holds an account that can't be read") from None
+    """The rows. One that is no text comes as one that can't be read: it is left out by its id, as any other."""
+    rows: list[Packed] = []
+    for raw in _decode_rows(packed) if packed else ():
+        try:
+            rows.append(_decode_row(raw))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            try:
+                rows.append((_decode_id(raw)[0], "no text", _NEW, "0", "0"))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                log.warning("a row of the store is left out: its id can't be read")
+    return rows
 
 
 _NEW = encode_condition(Condition())
-_decode_packed = msgspec.msgpack.Decoder(list[Packed]).decode
+_decode_rows = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_row = msgspec.msgpack.Decoder(Packed).decode
+_decode_id = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw, msgspec.Raw, msgspec.Raw, msgspec.Raw]).decode
 
 _NOTHING_YET = b"0"  # the number of changes where there has never been one
 _KEYS = ("accounts", "versions", "conditions", "used", "turns", "order", "sequence", "changes")
