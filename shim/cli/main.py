@@ -70,11 +70,12 @@ def demo(*, once: bool, port: int) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def doctor(*, as_json: bool) -> None:
+@click.option("--ask", is_flag=True, help="Ask upstream as each account, too: one call each, and no turn.")
+def doctor(*, as_json: bool, ask: bool) -> None:
     """Check what the start checks, the connection to upstream and each account, and say what to do next."""
     from shim.cli.doctor import examine  # noqa: PLC0415
 
-    sys.exit(examine(as_json=as_json))
+    sys.exit(examine(as_json=as_json, ask=ask))
 
 
 @main.command("new-key")

@@ -9,6 +9,7 @@ import pytest
 
 from shim.server.checks import CHECKS, listening_address
 from shim.settings import SettingError, concerns, load_settings
+from tests.faults.faulty import FaultyUpstream, replied
 from tests.servers import PYTHON, clean_environment, free_port
 
 NOWHERE = Path(os.devnull)
@@ -180,3 +181,43 @@ def test_doctor_looks_at_each_account(tmp_path, upstream):
     )
     accounts = [one for one in json.loads(ran.stdout)["findings"] if one["subject"].startswith("account ")]
     assert len(accounts) == 1, ran.stdout
+
+
+def examined(tmp_path, upstream, *options, **settings):
+    """What doctor finds, by subject."""
+    environment = clean_environment(
+        PORT=str(free_port()), DATA_DIR=str(tmp_path), CHATGPT_BASE_URL=upstream.base_url, **settings
+    )
+    command = [PYTHON, "-m", "shim", "doctor", "--json", *options]
+    ran = subprocess.run(
+        command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90
+    )
+    return {one["subject"]: one for one in json.loads(ran.stdout)["findings"]}
+
+
+def test_doctor_asks_what_a_turn_has_to_bring_and_makes_none(tmp_path, upstream):
+    assert examined(tmp_path, upstream)["requirements"] == {
+        "subject": "requirements",
+        "state": "upstream takes a turn",
+        "advice": "",
+    }
+    with FaultyUpstream(upstream.base_url).running() as refusing:
+        refusing.stage, refusing.act = "chat-requirements", replied("403 X", b'{"detail": "Unusual activity"}')
+        refused = examined(tmp_path, refusing)["requirements"]
+    assert "refuses a turn" in refused["state"]
+    assert "ARKOSE_TOKEN_URL" in refused["advice"]
+    assert upstream.get("/standin/stats").json()["recent_turns"] == []
+
+
+def test_doctor_asks_as_each_account_where_it_is_told_to(tmp_path, upstream):
+    token = upstream.post("/standin/accounts", {"name": "pool-1"}).json()["access_token"]
+    environment = clean_environment(DATA_DIR=str(tmp_path), CHATGPT_BASE_URL=upstream.base_url)
+    add = [PYTHON, "-m", "shim", "tokens", "add", "-"]
+    subprocess.run(add, env=environment, cwd=tmp_path, input=token, text=True, check=True, timeout=60)
+
+    def account(*options):
+        (found,) = [one for name, one in examined(tmp_path, upstream, *options).items() if name.startswith("account ")]
+        return found["state"]
+
+    assert account() == "ready"
+    assert account("--ask") == "ready; upstream takes a turn"
