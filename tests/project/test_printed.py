@@ -72,6 +72,10 @@ SESSIONS = {
         (step(".venv/bin/chat2api tokens list"), {"codes": {0}, "told": "1 in all"}),
         (step(".venv/bin/chat2api tokens export", typed="y\n"), {"codes": {0}, "told": "saved.json"}),
     ],
+    "keys": [
+        (step(".venv/bin/chat2api keys add"), {"codes": {0}}),
+        (step(".venv/bin/chat2api keys list"), {"codes": {0}, "told": "NAME"}),
+    ],
     "a key for the store": [
         (step('.venv/bin/python -c "from cryptography'), {"codes": {0}, "told": r"^[\w=-]{44}\s*$"}),
     ],
@@ -121,6 +125,8 @@ SESSIONS = {
 
 # What is not run here, why, and where the same is looked at.
 ELSEWHERE = {
+    'curl http://127.0.0.1:5005/v1/files -H "Authorization: Bearer $KEY" -F purpose=user_data -F file=@report.pdf': ""
+    "it needs a key and a file of the reader's: the tests of the files' API send the same form",
     "scripts/test": "it runs this test; whoever reads this has run it, and its shell is checked in test_scripts.py",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:5005 ANTHROPIC_API_KEY=none claude": "Claude Code wants a terminal "
     "and an environment of its own: tests/clients runs it with both variables",
