@@ -125,8 +125,6 @@ SESSIONS = {
 
 # What is not run here, why, and where the same is looked at.
 ELSEWHERE = {
-    'curl http://127.0.0.1:5005/v1/files -H "Authorization: Bearer $KEY" -F purpose=user_data -F file=@report.pdf': ""
-    "it needs a key and a file of the reader's: the tests of the files' API send the same form",
     "scripts/test": "it runs this test; whoever reads this has run it, and its shell is checked in test_scripts.py",
     "ANTHROPIC_BASE_URL=http://127.0.0.1:5005 ANTHROPIC_API_KEY=none claude": "Claude Code wants a terminal "
     "and an environment of its own: tests/clients runs it with both variables",
