@@ -21,6 +21,8 @@ from shim.apis.completions import openapi as completions_openapi
 from shim.apis.completions.route import create_completion
 from shim.apis.files import openapi as files_openapi
 from shim.apis.files.route import create_file, delete_file, get_file_content, get_file_object, list_files
+from shim.apis.images import openapi as images_openapi
+from shim.apis.images.route import create_image, edit_image, vary_image
 from shim.apis.messages import openapi as messages_openapi
 from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_id
 from shim.apis.messages.route import count_message_tokens, create_message
@@ -47,6 +49,9 @@ _ROUTES = (
     create_completion,
     create_message,
     count_message_tokens,
+    create_image,
+    edit_image,
+    vary_image,
     list_models,
     get_model,
     create_file,
@@ -62,6 +67,7 @@ _ROUTES = (
 OPERATIONS = (
     *chat_openapi.OPERATIONS,
     *completions_openapi.OPERATIONS,
+    *images_openapi.OPERATIONS,
     *messages_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
     *files_openapi.OPERATIONS,

@@ -50,6 +50,10 @@ class FakeAnswer:
     def prompt_tokens(self) -> int | None:
         return self.usage.prompt
 
+    @property
+    def picture_tokens(self) -> int:
+        return 0
+
     def answered_by(self, _choice: int) -> AnsweredBy:
         return self._answered_by
 

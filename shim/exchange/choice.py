@@ -13,13 +13,14 @@ Rule: it is pushed, and does no I/O. What it can't go on without is in `needs`; 
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import msgspec
 
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange.live_turn import LiveTurn
 from shim.protocol.answer.follow_up import FollowUp
-from shim.protocol.events import Citation, Delta, Event, Failed, FileRef, Finished, Picture, Unusable
+from shim.protocol.events import Citation, Delta, Event, Failed, FileRef, Finished, Picture, Preview, Unusable
 from shim.protocol.shaping.filter import Filter
 from shim.protocol.shaping.stop import StopSequences
 from shim.protocol.shaping.token_limit import TokenLimit
@@ -27,7 +28,7 @@ from shim.protocol.transcript import Transcript
 
 
 class FetchPicture(msgspec.Struct, frozen=True):
-    """The picture is wanted as data rather than as a link."""
+    """The picture, or a preview of one, is wanted as data rather than as a link."""
 
     file: FileRef
 
@@ -44,13 +45,14 @@ Link = Callable[[FileRef, LiveTurn], str]
 
 
 class Choice:
-    """One choice. `inline`: pictures are wanted as data. `link` is asked for all other files, and for pictures that
-    can't be fetched. An answer of more than `max_bytes` fails: an upstream that never ends would fill the memory."""
+    """One choice. `inline`: pictures are wanted as data, and of each the first `previews` looks at it. `link` is asked
+    for all other files, and for pictures that can't be fetched. An answer of more than `max_bytes` fails: an upstream
+    that never ends would fill the memory."""
 
-    def __init__(self, turn: LiveTurn, link: Link, *, max_bytes: int, inline: bool = False) -> None:
+    def __init__(self, turn: LiveTurn, link: Link, *, max_bytes: int, inline: bool = False, previews: int = 0) -> None:
         self.turn = turn
         self.transcript = Transcript()
-        self._link, self._inline = link, inline
+        self._link, self._inline, self._previews = link, inline, previews
         self._room = max_bytes
         self._filters: Sequence[Filter] = ()
         self._data: dict[FileRef, str] = {}  # pictures that were fetched, as data URLs
@@ -130,12 +132,17 @@ class Choice:
             return []
         if self._inline:
             for place, event in enumerate(events):
-                if isinstance(event, Picture) and event.file not in self._data:
+                if self._is_fetched(event):
                     shaped = self._shape(events[:place])
                     self._waiting.extend(events[place:])
                     self._need = FetchPicture(event.file)
                     return shaped
         return self._shape(events)
+
+    def _is_fetched(self, event: Event) -> TypeGuard[Picture | Preview]:
+        if isinstance(event, Preview):
+            return event.number < self._previews and event.file not in self._data
+        return isinstance(event, Picture) and event.file not in self._data
 
     def close(self) -> None:
         """Let go of upstream and of the account; closing again does nothing."""

@@ -87,6 +87,11 @@ class Exchange:
         (`run`); a driver that pushes has it counted here."""
         return self._usage or usage_of(self._wanted.tokens(tokenizer.count), self.transcripts, tokenizer.count)
 
+    @property
+    def picture_tokens(self) -> int:
+        """The tokens of the prompt's pictures, which `usage` includes."""
+        return self._wanted.files.tokens
+
     def answered_by(self, choice: int) -> AnsweredBy:
         """What really answers a choice."""
         return self.choices[choice].turn.answered_by()

@@ -131,7 +131,8 @@ class Gateway:
         # Links are for clients that can reach this gateway later; data is for those that keep nothing.
         inline = wanted.prompt.pictures == "data"
         most = self.settings.max_answer_bytes
-        choices = [Choice(turn, services.link, max_bytes=most, inline=inline) for turn in turns]
+        previews = wanted.prompt.previews
+        choices = [Choice(turn, services.link, max_bytes=most, inline=inline, previews=previews) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
         return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat)

@@ -146,6 +146,9 @@ class Turns:
             raise first.error
 
     async def _prepared(self, wanted: Wanted, lease: AccountLease, route: Route) -> PreparedTurn:
+        if wanted.prompt.wishes.account and lease.identity.access_token is None:
+            text = f"{wanted.prompt.wishes.account}: send an access token."
+            raise RequestError(text, code="account_needed")
         # Files are kept by identity, for no account can use those of another.
         key = list_key(lease.identity)
         temporary, passing = self._temporary(wanted.prompt, lease)

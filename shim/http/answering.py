@@ -24,7 +24,7 @@ from shim.exchange.exchange import Send
 from shim.exchange.next_account import Attempted
 from shim.http.errors import unforeseen
 from shim.http.presence import Presence
-from shim.http.responses import LOGGED, EventStream, json_answer, read_body, request_id
+from shim.http.responses import BLANK, LOGGED, EventStream, json_answer, read_body, request_id
 from shim.keys import Pass
 from shim.keys.keys import KeyLimitError, headers_of
 from shim.logs import Fields, log_fields
@@ -36,6 +36,7 @@ log = logging.getLogger("chat2api.exchange")
 
 LARGE = 256 * 1024  # bytes of a body
 _CHARACTERS = 4  # in a token, roughly, where counting them would take too long
+SLOW_SECONDS = 45.0  # nginx gives up on an answer that does not begin after 60, others after 100
 
 
 class ApiCall:
@@ -185,9 +186,10 @@ def _said(record: CallRecord, *, is_read: bool) -> Fields:
     }
 
 
-async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) -> ASGIResponse:
+async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *, is_slow: bool = False) -> ASGIResponse:
     """The answer to one request of `api`. Who calls is known before the body is read, and the body is read here, so
-    that from then on all the client can still say is that it is gone."""
+    that from then on all the client can still say is that it is gone. `is_slow`: a whole answer mostly takes so long
+    that proxies give up on it; then its head goes out early, and blanks before its JSON."""
     # As bytes, for Litestar's own dictionary of them costs 50 microseconds.
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
     address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
@@ -202,8 +204,9 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
             if asked.asked.prompt.stream:
                 presence.keep()
                 return await _streamed(request, call, asked, presence)
-            exchange = await call.open(asked)
-            whole = await exchange.whole()
+            if is_slow and gateway.settings.early_head:
+                return await _slow(request, call, asked, presence)
+            whole = await _whole(call, asked)
     except GatewayError as error:
         call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
@@ -213,6 +216,55 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api) ->
         raise
     call.end()
     return json_answer(request, whole, headers=call.answer_headers())
+
+
+async def _whole(call: ApiCall, asked: ClientCall) -> bytes:
+    return await (await call.open(asked)).whole()
+
+
+async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence) -> ASGIResponse:
+    """A whole answer; or, where it takes longer than a proxy may wait (SLOW_SECONDS), its head with blanks until it is
+    there. What fails from then on is told by the body alone. Raises GatewayError."""
+    making = asyncio.ensure_future(_whole(call, asked))
+    try:
+        await asyncio.wait({making}, timeout=SLOW_SECONDS)
+    except BaseException:
+        await _abandon(making)
+        raise
+    if making.done():
+        whole = making.result()
+        call.end()
+        return json_answer(request, whole, headers=call.answer_headers())
+    presence.keep()
+
+    def tell(error: GatewayError) -> bytes:
+        call.failure = error
+        return call.api.refuse(error)[1]
+
+    async def run(_send: Send) -> bytes:
+        try:
+            await asyncio.wait({making})
+            return making.result()
+        except GatewayError as error:
+            return tell(error)
+        finally:
+            await _abandon(making)
+
+    def finish() -> None:
+        making.cancel()  # where the client left before `run` looked at it; else it is done, and this does nothing
+        call.end()
+
+    return EventStream(
+        request,
+        run,
+        finish,
+        headers=call.answer_headers() | {"content-type": "application/json"},
+        longest=call.gateway.settings.total_timeout,
+        break_off=tell,
+        late=True,
+        presence=presence,
+        filler=BLANK,
+    )
 
 
 async def _streamed(
@@ -270,7 +322,7 @@ async def _streamed(
     return stream
 
 
-async def _abandon(opening: "asyncio.Task[Exchange]") -> None:
+async def _abandon(opening: "asyncio.Task[Any]") -> None:
     """Give up what is being opened: it lets go of its account as it ends, and before the call's line is written."""
     opening.cancel()
     await asyncio.wait({opening})

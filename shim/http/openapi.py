@@ -23,6 +23,9 @@ Json = dict[str, Any]
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
+FORM = "multipart/form-data"
+OPTIONAL = "x-optional"  # in the schema of a form's field
+FILE: Json = {"type": "string", "format": "binary"}
 
 
 class ErrorForm(msgspec.Struct, frozen=True):
@@ -36,6 +39,7 @@ class ErrorForm(msgspec.Struct, frozen=True):
 class OpenApiOperation(msgspec.Struct, frozen=True):
     """One operation. `gives` is the body of a 200 by media type: a struct, text (str), bytes or any object (dict);
     `event` is the struct on each line of a stream of events. `errors` are the statuses it may fail with besides 500.
+    `form` are the fields that multipart/form-data has, by name: all but those with `x-optional` have to be there.
     `examples` are of the request, `example` is of the answer. Without an `error_form` its errors look like those of the
     document. `open` operations need no key."""
 
@@ -48,6 +52,7 @@ class OpenApiOperation(msgspec.Struct, frozen=True):
     event: type | None = None
     about_events: str = ""
     takes: type | None = None
+    form: dict[str, Json] = {}
     examples: dict[str, Json] = {}
     parameters: dict[str, str] = {}
     errors: tuple[int, ...] = ()
@@ -144,9 +149,17 @@ def _operation(operation: OpenApiOperation, form: ErrorForm) -> Json:
         examples = {name: {"value": value} for name, value in operation.examples.items()}
         content = {JSON: {"schema": _schema(operation.takes), "examples": examples}}
         described["requestBody"] = {"required": True, "content": content}
+    if operation.form:
+        body = described.setdefault("requestBody", {"required": True, "content": {}})
+        body["content"][FORM] = {"schema": _form(operation.form)}
     if operation.open:
         described["security"] = []
     return described
+
+
+def _form(fields: dict[str, Json]) -> Json:
+    required = [name for name, schema in fields.items() if OPTIONAL not in schema]
+    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
 
 def _success(operation: OpenApiOperation) -> Json:

@@ -25,6 +25,7 @@ STREAM_HEADERS = {
 }
 KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
+BLANK = b" "  # before JSON, where it means nothing
 _UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
 _LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
@@ -183,10 +184,10 @@ class ByteStream(ASGIStreamingResponse):
 
 
 class EventStream(ASGIResponse):
-    """Server-sent events, with a comment where nothing happens for a while, so that no proxy on the way takes the
-    stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns the last
-    of them, which go out together with the end. However it ends, also when the client is gone before the first byte,
-    `finish` is called, once. `break_off` writes the stream's end where the gateway itself ends, `longest` is in
+    """Server-sent events, with a comment (`filler`) where nothing happens for a while, so that no proxy on the way
+    takes the stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns
+    the last of them, which go out together with the end. However it ends, also when the client is gone before the first
+    byte, `finish` is called, once. `break_off` writes the stream's end where the gateway itself ends, `longest` is in
     seconds, for a client that stops reading, and `late` says that the client has waited long already. `presence`
     watches over the client from before."""
 
@@ -203,13 +204,14 @@ class EventStream(ASGIResponse):
         break_off: Callable[[GatewayError], bytes],
         late: bool = False,
         presence: Presence | None = None,
+        filler: bytes = KEEP_ALIVE,
     ) -> None:
         headers = STREAM_HEADERS | headers
         super().__init__(
             media_type=headers.pop("content-type").removesuffix(_CHARSET), headers=answer_headers(request, headers)
         )
         self._run, self._finish, self._break_off = run, finish, break_off
-        self._longest, self._late, self._presence = longest, late, presence
+        self._longest, self._late, self._presence, self._filler = longest, late, presence, filler
         self._last = 0.0
         self.first_byte: float | None = None  # when the answer's first bytes went out, by `time.perf_counter`
         self._comment: asyncio.Task[None] | None = None
@@ -225,7 +227,7 @@ class EventStream(ASGIResponse):
                 try:
                     with self._presence or Presence(receive):
                         if self._late:
-                            await self._send_piece(KEEP_ALIVE)
+                            await self._send_piece(self._filler)
                         try:
                             rest = await self._run(self._send_piece)
                         finally:
@@ -260,7 +262,7 @@ class EventStream(ASGIResponse):
         self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
 
     async def _send_comment(self) -> None:
-        await self._send(_body(KEEP_ALIVE, more=True))
+        await self._send(_body(self._filler, more=True))
 
 
 async def _last_words(send: Send, data: bytes) -> None:

@@ -82,6 +82,11 @@ class AnswerInfo(Protocol):
         """Tokens of the prompt where they were counted, or cost nothing to count."""
         ...
 
+    @property
+    def picture_tokens(self) -> int:
+        """The tokens of the prompt's pictures, which the usage includes."""
+        ...
+
     def answered_by(self, choice: int) -> AnsweredBy:
         """What really answers a choice, as far as upstream has said by now."""
         ...

@@ -64,10 +64,26 @@ class FileRef(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str | None = None
 
 
-class Picture(Event, frozen=True, gc=False):
-    """A picture the answer shows, finished (previews are not told)."""
+class Drawing(Event, frozen=True, gc=False):
+    """The model has a tool make a picture. Whether one comes of it is still to be seen."""
+
+
+class Preview(Event, frozen=True, gc=False):
+    """A picture as far as it has been made: the `number`-th look at it, from 0. It may be looked at again, be followed
+    by the finished one, or by nothing."""
 
     file: FileRef
+    number: int
+
+
+class Picture(Event, frozen=True, gc=False):
+    """A picture the answer shows, finished. The size (pixels) is what upstream says of it, `prompt` is what its tool
+    was asked for; both only where that is said."""
+
+    file: FileRef
+    width: int | None = None
+    height: int | None = None
+    prompt: str | None = None
 
 
 class FileLink(Event, frozen=True, gc=False):

@@ -12,7 +12,6 @@ from shim.protocol.events import (
     EndReason,
     Event,
     Failed,
-    FileRef,
     Finished,
     Link,
     Picture,
@@ -51,7 +50,7 @@ class Transcript:
         self.size = 0
         self.calls: list[Called] = []
         self.cited: list[Cited] = []
-        self.pictures: list[FileRef] = []
+        self.pictures: list[Picture] = []
         self._length = 0  # of the text alone: where the next citation begins
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -84,8 +83,8 @@ class Transcript:
                 # Counted as text, for a limit on the answer's size is about memory, whatever the words are for.
                 self.calls.append(event)
                 self.size += len(name) + len(arguments)
-            case Picture(file=file):
-                self.pictures.append(file)
+            case Picture():
+                self.pictures.append(event)
             case Finished(reason=reason, stop=stop):
                 self.finish_reason, self.stop = reason, stop
             case Failed(error=error):

@@ -16,6 +16,7 @@ from shim.apis.chat import CHAT
 from shim.apis.chat.wire import ChatChunk
 from shim.apis.completions import COMPLETIONS
 from shim.apis.completions.wire import TextCompletion
+from shim.apis.images import EDITS, GENERATIONS, ImagesApi
 from shim.apis.messages import MESSAGES
 from shim.apis.messages.read import read_countable
 from shim.apis.openai_errors import ERROR_FORM
@@ -25,7 +26,13 @@ from shim.http.openapi import EVENTS, JSON, ErrorForm, OpenApiOperation, describ
 
 ROOT = Path(__file__).parents[2]
 # Who reads the requests of a path, and what each line of its streams is.
-READERS = {"/v1/chat/completions": CHAT.read, "/v1/completions": COMPLETIONS.read, "/v1/messages": MESSAGES.read}
+READERS = {
+    "/v1/chat/completions": CHAT.read,
+    "/v1/completions": COMPLETIONS.read,
+    "/v1/images/generations": ImagesApi(GENERATIONS).read,
+    "/v1/images/edits": ImagesApi(EDITS).read,
+    "/v1/messages": MESSAGES.read,
+}
 LINES = {"/v1/chat/completions": ChatChunk, "/v1/completions": TextCompletion}
 _MESSAGES, _MESSAGE = "/v1/messages", "post /v1/messages 200"
 METHODS = {"get", "post", "put", "patch", "delete"}

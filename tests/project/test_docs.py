@@ -9,6 +9,8 @@ from shim.apis.chat.read import _NEUTRAL
 from shim.apis.chat.wire import ChatRequest
 from shim.apis.completions.read import _NEUTRAL as COMPLETIONS_NEUTRAL
 from shim.apis.completions.wire import TextCompletionRequest
+from shim.apis.images.read import _NEUTRAL as IMAGES_NEUTRAL
+from shim.apis.images.wire import ImageEditRequest
 from shim.apis.messages.read import _NEUTRAL as MESSAGES_NEUTRAL
 from shim.apis.messages.wire import MessagesRequest
 
@@ -39,6 +41,7 @@ def test_every_field_with_a_neutral_value_is_named_as_having_no_effect():
 # The other APIs: their page, the request, and the fields that are ignored unless they ask for nothing.
 OTHERS = {
     "completions": (TextCompletionRequest, COMPLETIONS_NEUTRAL),
+    "images": (ImageEditRequest, IMAGES_NEUTRAL),
     "messages": (MessagesRequest, MESSAGES_NEUTRAL),
 }
 

@@ -27,7 +27,7 @@ from shim.protocol.answer.follow_up import (
 )
 from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Command, HttpReply, HttpRequest, Send, Wait
-from shim.protocol.events import Event, Failed, Finished, Picture, Started, TextDelta
+from shim.protocol.events import Event, Failed, Finished, Picture, Preview, Started, TextDelta
 from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
@@ -411,12 +411,15 @@ def test_reading_without_a_poll_reads_nothing() -> None:
 def test_a_promised_picture_comes() -> None:
     answer = polling("picture")
     assert answer.read_conversation(held(tree(promise()))) == []
+    (look,) = answer.read_conversation(held(tree(promise(), picture(status="in_progress"))))
+    assert isinstance(look, Preview)
+    assert (look.number, look.file.file_id) == (0, "file_d1")
     assert answer.read_conversation(held(tree(promise(), picture(status="in_progress")))) == []
     events = answer.read_conversation(held(tree(promise(), picture(async_task_type="image_gen"))))
     assert isinstance(events[0], Picture)
     assert (events[0].file.file_id, events[0].file.conversation_id) == ("file_d1", "c1")
     assert events[1:] == []
-    assert answer.follow == Poll("c1", "picture", 3, wait=5.0)
+    assert answer.follow == Poll("c1", "picture", 4, wait=5.0)
     assert answer.read_conversation(held(tree(promise(), picture(async_task_type="image_gen")))) == [Finished("stop")]
     assert answer.message_id == "d1"
 

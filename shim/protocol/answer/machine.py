@@ -45,7 +45,7 @@ from shim.protocol.answer.pictures import Sight, is_maker, promise_in, sights_in
 from shim.protocol.answer.reader import Arrived, Broken, Done, Grown, Heard, Reader, Unread, view_of
 from shim.protocol.answer.research import FAILED, research_state
 from shim.protocol.commands import HttpReply
-from shim.protocol.events import Event, Failed, Finished, ReasoningDelta, Started, TextDelta
+from shim.protocol.events import Drawing, Event, Failed, Finished, ReasoningDelta, Started, TextDelta
 from shim.protocol.refusals import failure_of, refusal_of
 
 _MAX_IGNORED_KINDS = 64
@@ -377,7 +377,9 @@ class Answer:
             self._say(self._display.show(message, reading, self.conversation_id, root), events)
         match message.author.role:
             case "assistant":
-                self._ending.draws = self._ending.draws or is_maker(message.recipient)
+                if is_maker(message.recipient) and not self._ending.draws:
+                    self._ending.draws = True
+                    events.append(Drawing())
                 self.observed.slug = _slug_of(message) or self.observed.slug
                 effort = message.metadata.thinking_effort
                 self.observed.effort = effort if isinstance(effort, str) else self.observed.effort
@@ -393,6 +395,7 @@ class Answer:
         promise = promise_in(message)
         if promise is not None and not any(sight.finished for sight in sights):
             gallery.promise(promise)
+        events += gallery.looks(sights)
         self._say(self._display.hang(gallery.hang(sights, promise)), events)
         key = message.id if isinstance(message.id, str) else None
         if message.content.content_type != "system_error" or key in self._failed_tools:

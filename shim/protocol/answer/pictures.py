@@ -1,7 +1,7 @@
 """Pictures that tools make: pointers in their messages, now or promised for later (protocol.md 6.5).
 
-Rule: only a tool's pointers are results (a user's are what they sent), and a picture is shown once, when finished. Of
-previews the last is kept for each generation, for the case that nothing better ever comes.
+Rule: only a tool's pointers are results (a user's are what they sent), and a picture is shown once, when finished. Each
+preview is told once; the last is kept for each generation, for the case that nothing better ever comes.
 """
 
 import re
@@ -12,7 +12,7 @@ import msgspec
 
 from shim.chatgpt.stream import Message
 from shim.protocol.answer.citations import without_marks
-from shim.protocol.events import FileRef, Picture
+from shim.protocol.events import FileRef, Picture, Preview
 
 _POINTER = re.compile(r"(?:file-service|sediment)://([\w.-]+)", re.ASCII)
 _MAKERS = ("dalle", "image_gen", "t2uay3k")
@@ -44,8 +44,12 @@ def sights_in(message: Message, conversation_id: str | None) -> list[Sight]:
         title=without_marks(title) if isinstance(title, str) and title else None,
     )
     return [
-        Sight(Picture(msgspec.structs.replace(where, file_id=id)), generation or id, finished)
-        for id, generation in _pointers(message)
+        Sight(
+            Picture(msgspec.structs.replace(where, file_id=one.id), one.width, one.height, one.prompt),
+            one.generation or one.id,
+            finished,
+        )
+        for one in _pointers(message)
     ]
 
 
@@ -69,6 +73,7 @@ class Gallery:
         self.shown = 0
         self._hung: set[str] = set()  # files and generations
         self._previews: dict[str, Picture] = {}
+        self._looks: dict[str, set[str]] = {}  # generation -> the files of its previews that were told
         self._promises: set[str] = set()
         self._kept: set[str] = set()  # promises that need no more waiting
         self.files: set[str] = set()  # ids of the pictures that were shown
@@ -104,6 +109,17 @@ class Gallery:
         self.files |= {picture.file.file_id or "" for picture in pictures}
         return pictures
 
+    def looks(self, sights: Iterable[Sight]) -> list[Preview]:
+        """The previews to tell of now: those that have not been, of pictures that are not finished."""
+        told = []
+        for sight in sights:
+            id = sight.picture.file.file_id or ""
+            seen = self._looks.setdefault(sight.generation, set())
+            if not sight.finished and sight.generation not in self._hung and id not in seen:
+                told.append(Preview(sight.picture.file, len(seen)))
+                seen.add(id)
+        return told
+
     def leftovers(self) -> list[Picture]:
         """Previews of pictures that were never finished."""
         pictures = list(self._previews.values())
@@ -126,31 +142,51 @@ class Gallery:
         yield sight.picture
 
 
-def _pointers(message: Message) -> Iterator[tuple[str, str | None]]:
-    """(file id, generation) of every picture: among the parts, or, for the interpreter's charts, in what its run left
-    in the metadata."""
+class PicturePointer(msgspec.Struct, frozen=True):
+    """What stands upstream for one picture. `generation` is what its previews and the finished one have in common."""
+
+    id: str
+    generation: str | None = None
+    width: int | None = None
+    height: int | None = None
+    prompt: str | None = None
+
+
+def _pointers(message: Message) -> Iterator[PicturePointer]:
+    """Every picture: among the parts, or, for the interpreter's charts, in what its run left in the metadata."""
     parts = message.content.parts
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, dict) and part.get("content_type") == "image_asset_pointer":
-            yield from _pointer(part.get("asset_pointer"), _generation(part.get("metadata")))
+            yield from _pointer(part.get("asset_pointer"), part)
     # Charts of the interpreter are no parts, and have no generation: each run draws anew.
     run = message.metadata.aggregate_result
     printed = run.get("messages") if isinstance(run, dict) else None
     for one in printed if isinstance(printed, list) else ():
         if isinstance(one, dict) and one.get("message_type") == "image":
-            yield from _pointer(one.get("image_url"), None)
+            yield from _pointer(one.get("image_url"), {})
 
 
-def _pointer(pointer: Any, generation: str | None) -> Iterator[tuple[str, str | None]]:
+def _pointer(pointer: Any, part: dict[Any, Any]) -> Iterator[PicturePointer]:
     if isinstance(pointer, str) and (match := _POINTER.match(pointer)):
-        yield match[1], generation
+        yield PicturePointer(
+            match[1],
+            _said_of(part, "gen_id"),
+            _pixels(part.get("width")),
+            _pixels(part.get("height")),
+            _said_of(part, "prompt"),
+        )
 
 
-def _generation(metadata: Any) -> str | None:
-    """`gen_id`, which DALL-E and its successor keep in different places."""
+def _said_of(part: dict[Any, Any], name: str) -> str | None:
+    """What a part's metadata say of how it was made, which DALL-E and its successor keep in different places."""
+    metadata = part.get("metadata")
     for maker in ("generation", "dalle"):
         made = metadata.get(maker) if isinstance(metadata, dict) else None
-        name = made.get("gen_id") if isinstance(made, dict) else None
-        if isinstance(name, str) and name:
-            return name
+        word = made.get(name) if isinstance(made, dict) else None
+        if isinstance(word, str) and word:
+            return word
     return None
+
+
+def _pixels(size: Any) -> int | None:
+    return size if isinstance(size, int) and 0 < size < 1_000_000 else None

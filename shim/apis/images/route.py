@@ -1,0 +1,33 @@
+"""`POST /v1/images/generations`, `/edits` and `/variations`, streamed and whole."""
+
+from typing import Any
+
+from litestar import Request, post
+from litestar.response.base import ASGIResponse
+
+from shim.apis.images import EDITS, GENERATIONS, VARIATIONS, ImagesApi, ReadImages
+from shim.exchange import Gateway
+from shim.http.answering import answer
+from shim.http.provided import TheGateway
+
+
+@post("/v1/images/generations", status_code=200)
+async def create_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """Pictures of what a prompt says."""
+    return await _answer(request, gateway, GENERATIONS)
+
+
+@post("/v1/images/edits", status_code=200)
+async def edit_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """Pictures made of others."""
+    return await _answer(request, gateway, EDITS)
+
+
+@post("/v1/images/variations", status_code=200)
+async def vary_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """Pictures like another."""
+    return await _answer(request, gateway, VARIATIONS)
+
+
+async def _answer(request: Request[Any, Any, Any], gateway: Gateway, read: ReadImages) -> ASGIResponse:
+    return await answer(request, gateway, ImagesApi(read, request.headers.get("content-type", "")), is_slow=True)
