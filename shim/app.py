@@ -14,6 +14,8 @@ from shim.accounts.pool import AccountPool
 from shim.accounts.probing import AccountProber
 from shim.apis import openai_errors
 from shim.apis.admin.route import admin_router
+from shim.apis.audio import openapi as audio_openapi
+from shim.apis.audio.route import create_speech, create_transcription, create_translation
 from shim.apis.backend.route import backend_routes
 from shim.apis.chat import openapi as chat_openapi
 from shim.apis.chat.route import create_chat_completion
@@ -52,6 +54,9 @@ _ROUTES = (
     create_image,
     edit_image,
     vary_image,
+    create_speech,
+    create_transcription,
+    create_translation,
     list_models,
     get_model,
     create_file,
@@ -68,6 +73,7 @@ OPERATIONS = (
     *chat_openapi.OPERATIONS,
     *completions_openapi.OPERATIONS,
     *images_openapi.OPERATIONS,
+    *audio_openapi.OPERATIONS,
     *messages_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
     *files_openapi.OPERATIONS,

@@ -17,6 +17,7 @@ from shim.accounts.opening import GUESTS, open_pool
 from shim.accounts.pool import AccountPool
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
+from shim.exchange.audio import Audio
 from shim.exchange.calls import Calls
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import Continuations
@@ -132,6 +133,7 @@ def _gateway(
         leases=leases,
         files=files,
         stored_files=StoredFiles(kept, leases, calls, clock),
+        audio=Audio(turns, calls, leases),
         turns=turns,
         continuations=Continuations(settings, leases, turns, notes),
         links=Links(secret),

@@ -14,6 +14,7 @@ from shim import tokenizer
 from shim.accounts.credentials import Caller, bearer_of, caller_of
 from shim.accounts.leases import Leases
 from shim.errors import CredentialError, UpstreamError
+from shim.exchange.audio import Audio
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
@@ -53,6 +54,7 @@ class Gateway:
         leases: Leases,
         files: Files,
         stored_files: StoredFiles,
+        audio: Audio,
         turns: Turns,
         continuations: Continuations,
         links: Links,
@@ -63,7 +65,7 @@ class Gateway:
         self.usage = usage
         self.calls, self.keys, self.leases, self.turns = calls, keys, leases, turns
         self._files, self._continuations, self._links = files, continuations, links
-        self.stored_files = stored_files
+        self.stored_files, self.audio = stored_files, audio
         self._filter_needs = filter_needs
 
     def caller(self, authorization: str | None) -> Caller:

@@ -171,6 +171,8 @@ class Turns:
     def _temporary(self, prompt: Prompt, lease: AccountLease) -> tuple[bool, bool]:
         """(whether the chat is a temporary one, whether it is kept for this turn alone). Raises RequestError where the
         model works in kept chats only, and none may be made."""
+        if prompt.wishes.passing:
+            return False, True
         if not is_temporary(prompt, self._settings):
             return False, False
         needs_kept = works(lease.slug) or "research" in prompt.wishes.hints

@@ -146,7 +146,8 @@ class Continues(msgspec.Struct, frozen=True):
 class Wishes(msgspec.Struct, frozen=True):
     """What only the web backend can do. `temporary` and `memory` are None where the operator's settings decide, and the
     account's; `project` is the id of one of its projects, `tier` upstream's name of a service tier. `account` says that
-    nothing can come of it without one, and why: "Pictures need an account"."""
+    nothing can come of it without one, and why: "Pictures need an account". `passing` asks for a kept chat for this
+    turn alone, which is deleted after it."""
 
     temporary: bool | None = None
     memory: bool | None = None
@@ -154,13 +155,14 @@ class Wishes(msgspec.Struct, frozen=True):
     hints: frozenset[Hint] = frozenset()
     tier: str | None = None
     account: str | None = None
+    passing: bool = False
 
 
 class Prompt(msgspec.Struct, frozen=True):
     """One request. `pictures` says whether pictures of the answer are wanted as links or as data, `previews` how many
-    looks at each while it is made (as data). `mark_key` is the
-    random part of the marks around calls and results (docs/tools.md); the gateway gives each request one. `asked_model`
-    is what the client called the model where that was an alias."""
+    looks at each while it is made (as data). `mark_key` is the random part of the marks around calls and results
+    (docs/tools.md); the gateway gives each request one. `asked_model` is what the client called the model where that
+    was an alias."""
 
     model: str
     messages: tuple[PromptMessage, ...]

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from shim.apis.audio.read import read_speech
 from shim.apis.chat import CHAT
 from shim.apis.chat.wire import ChatChunk
 from shim.apis.completions import COMPLETIONS
@@ -27,6 +28,7 @@ from shim.http.openapi import EVENTS, JSON, ErrorForm, OpenApiOperation, describ
 ROOT = Path(__file__).parents[2]
 # Who reads the requests of a path, and what each line of its streams is.
 READERS = {
+    "/v1/audio/speech": read_speech,
     "/v1/chat/completions": CHAT.read,
     "/v1/completions": COMPLETIONS.read,
     "/v1/images/generations": ImagesApi(GENERATIONS).read,

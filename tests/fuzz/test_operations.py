@@ -46,8 +46,10 @@ LINES = {
     if one.event is not None
 }
 EXAMPLES = OPERATIONS[0].examples
-# Streams of events with names: how the last one begins.
+# Streams whose end is an event of its own: how that begins.
 NAMED = {
+    "/v1/audio/speech": b'data: {"type":"speech.audio.done"',
+    "/v1/audio/transcriptions": b'data: {"type":"transcript.text.done"',
     "/v1/images/generations": b"event: image_generation.completed\n",
     "/v1/images/edits": b"event: image_edit.completed\n",
 }
@@ -78,7 +80,7 @@ def check_stream(content: bytes, path: str) -> None:
     *lines, last, rest = content.split(b"\n\n")
     assert rest == b""
     if path in NAMED:
-        assert last.startswith((NAMED[path], b"event: error\n"))
+        assert last.startswith((NAMED[path], b"event: error\n", b'data: {"error"'))
         return
     if path == "/v1/messages":  # whose order and blocks have a test of their own
         assert last.startswith((b"event: message_stop\n", b"event: error\n"))

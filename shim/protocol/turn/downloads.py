@@ -36,7 +36,7 @@ def locate(upstream: Upstream, file: FileRef) -> Handshake[HttpRequest]:
         reply = yield Send(upstream.get(path))
         assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
         if reply.status == 200:
-            return _bytes_of(upstream, reply)
+            return bytes_of(upstream, reply)
         # A 404 of one path says nothing about the others. Any other failure is what is raised if none has the file.
         if reply.status != 404:
             failure = refusal_of(reply.status, reply.headers, reply.body)
@@ -61,8 +61,9 @@ def _paths(file: FileRef) -> Iterator[str]:
         yield attachment
 
 
-def _bytes_of(upstream: Upstream, reply: HttpReply) -> HttpRequest:
-    """The call that gets the bytes of which `reply` names the address."""
+def bytes_of(upstream: Upstream, reply: HttpReply) -> HttpRequest:
+    """The call that gets the bytes of which `reply` names the address. Raises RequestError (404) where it names none,
+    and UpstreamError."""
     try:
         answer = _decoder.decode(reply.body)
     except (ValueError, RecursionError) as error:

@@ -1,0 +1,146 @@
+"""Requests for speech and for transcripts, from JSON and from forms.
+
+Rule: what upstream has no word for (a format, a voice, times) is a 400 that names the field; nothing is passed off as
+something else.
+"""
+
+import io
+import wave
+
+import msgspec
+
+from shim.apis.audio import wire
+from shim.apis.decoding import decode, ignored_fields, mistyped
+from shim.errors import RequestError
+from shim.exchange.audio import Speech
+from shim.files.kinds import Declared, safe_name, type_of
+from shim.http.multipart import FormPart, read_form
+
+# OpenAI's voices -> upstream's (protocol.md 7.8). It has nine; the last four share.
+VOICES = {
+    "alloy": "cove",
+    "ash": "fathom",
+    "coral": "vale",
+    "echo": "ember",
+    "fable": "breeze",
+    "nova": "maple",
+    "onyx": "orbit",
+    "sage": "glimmer",
+    "shimmer": "juniper",
+    "ballad": "breeze",
+    "cedar": "cove",
+    "marin": "vale",
+    "verse": "ember",
+}
+_OWN = frozenset(VOICES.values())
+FORMATS = ("mp3", "aac", "opus")
+_SPEECH_NEUTRAL: dict[str, tuple[object, ...]] = {"instructions": ("",)}
+_RECORDING_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "chunking_strategy": (),
+    "include": (),
+    "prompt": ("",),
+    "temperature": ("0", "0.0"),
+    "timestamp_granularities": (),
+}
+_FORMATS_OF_TEXT = ("json", "text", "verbose_json")
+# What can't be a recording; anything else upstream decides on.
+_NO_SOUND = ("image/", "text/", "application/pdf", "application/zip", "application/json")
+
+
+class AskedSpeech(msgspec.Struct, frozen=True):
+    """A request for speech; `events` asks for events in the place of bare sound."""
+
+    speech: Speech
+    model: str
+    events: bool
+    ignored: list[str]
+
+
+class AskedTranscript(msgspec.Struct, frozen=True):
+    """A request for a transcript. `seconds` is how long the recording is, where it says so."""
+
+    name: str
+    mime_type: str
+    content: bytes
+    model: str
+    format: str
+    language: str | None = None
+    stream: bool = False
+    seconds: float | None = None
+    ignored: list[str] = []
+
+
+def read_speech(body: bytes, *, strict: bool = False) -> AskedSpeech:
+    """Raises RequestError (400)."""
+    request = decode(_speech, body)
+    ignored = ignored_fields(body, frozenset(wire.SpeechRequest.__struct_fields__), _SPEECH_NEUTRAL, strict=strict)
+    if request.speed not in {None, 1.0}:
+        if strict:
+            raise RequestError("'speed' has no effect here.", param="speed", code="unsupported_parameter")
+        ignored = sorted([*ignored, "speed"])
+    voice = VOICES.get(request.voice, request.voice) if isinstance(request.voice, str) else ""
+    if voice not in _OWN:
+        names = ", ".join((*VOICES, *sorted(_OWN)))
+        raise RequestError(f"There is no such voice: there are {names}.", param="voice", code="invalid_value")
+    kind = request.response_format or "mp3"
+    if kind not in FORMATS:
+        raise RequestError(
+            f"Upstream has no '{kind}': ask for one of {', '.join(FORMATS)}.",
+            param="response_format",
+            code="unsupported_value",
+        )
+    return AskedSpeech(Speech(request.input, voice, kind), request.model, request.stream_format == "sse", ignored)
+
+
+def read_recording(
+    body: bytes, content_type: str, *, translates: bool = False, strict: bool = False
+) -> AskedTranscript:
+    """Raises RequestError (400)."""
+    parts = read_form(body, content_type)
+    file = next((part for part in parts if part.name == "file" and part.filename is not None), None)
+    if file is None:
+        raise RequestError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+    fields = {part.name.removesuffix("[]"): part.text for part in parts if part is not file and part.name != "file"}
+    known = frozenset(wire.RecordingRequest.__struct_fields__) - ({"language", "stream"} if translates else set())
+    ignored = ignored_fields(msgspec.json.encode(fields), known, _RECORDING_NEUTRAL, strict=strict)
+    try:
+        request = msgspec.convert(
+            {name: fields[name] for name in known & fields.keys()}, wire.RecordingRequest, strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise mistyped(str(error)) from None
+    form = request.response_format or "json"
+    if form not in _FORMATS_OF_TEXT:
+        raise RequestError(
+            f"'{form}' needs times, and upstream tells none: ask for one of {', '.join(_FORMATS_OF_TEXT)}.",
+            param="response_format",
+            code="unsupported_value",
+        )
+    return AskedTranscript(
+        *_recording(file), request.model, form, request.language, bool(request.stream), _seconds(file.content), ignored
+    )
+
+
+def _recording(file: FormPart) -> tuple[str, str, bytes]:
+    if not file.content:
+        raise RequestError("The file is empty.", param="file", code="unsupported_file_type")
+    kind = type_of(file.content, Declared(file.filename, file.content_type))
+    if kind.startswith(_NO_SOUND):
+        raise RequestError(
+            "The file is no recording: send wav, mp3, m4a, flac, ogg or webm.",
+            param="file",
+            code="unsupported_file_type",
+        )
+    return safe_name(file.filename, kind), kind, file.content
+
+
+def _seconds(content: bytes) -> float | None:
+    """How long a WAV file is; other formats do not say so in their head."""
+    try:
+        with wave.open(io.BytesIO(content)) as sound:
+            return round(float(sound.getnframes() / sound.getframerate()), 3)
+    except (wave.Error, EOFError, ZeroDivisionError):
+        return None
+
+
+_speech = msgspec.json.Decoder(wire.SpeechRequest)

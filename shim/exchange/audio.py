@@ -1,0 +1,119 @@
+"""Reading aloud and writing down: what both need of accounts, turns and calls.
+
+    a text ──> a kept chat with it as the assistant's message ──> read aloud ──> sound; then the chat is deleted
+    a recording ──> a call of an account ──> its words
+
+Rule: whoever opened a reading closes it, at any moment; that lets go of upstream and the account, and deletes the chat.
+"""
+
+import msgspec
+
+from shim.accounts.credentials import Caller
+from shim.accounts.leases import Leases
+from shim.errors import GatewayError, RequestError, UpstreamError
+from shim.exchange.calls import Calls
+from shim.exchange.turns import LiveTurn, Turns, Wanted
+from shim.files import Gathered
+from shim.protocol.events import Failed
+from shim.protocol.models import AUTO
+from shim.protocol.prompt import Prompt, PromptMessage, Text, Wishes
+from shim.protocol.refusals import refusal_of
+from shim.protocol.turn.audio import SoundFile, speech_of, write_down
+from shim.protocol.turn.downloads import bytes_of
+from shim.transport.base import Response, read_reply
+
+_JSON = "application/json"
+_SOUND = ("audio/", "application/octet-stream", "application/ogg")
+
+
+class Speech(msgspec.Struct, frozen=True):
+    """A text to be read aloud, by one of upstream's voices, in one of its formats."""
+
+    text: str
+    voice: str
+    format: str
+
+
+class Spoken:
+    """One text that is being read aloud, at the head of its sound."""
+
+    def __init__(self, live: LiveTurn, response: Response) -> None:
+        self._live, self.response = live, response
+        self.account = live.lease.account_id
+        self.media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def close(self) -> None:
+        """Let go of it, and have the chat deleted."""
+        self.response.close()
+        self._live.close()
+
+
+class Audio:
+    """One for each worker."""
+
+    def __init__(self, turns: Turns, calls: Calls, leases: Leases) -> None:
+        self._turns, self._calls, self._leases = turns, calls, leases
+
+    async def read_aloud(self, speech: Speech, caller: Caller) -> Spoken:
+        """The sound of a text. Raises GatewayError."""
+        prompt = Prompt(
+            AUTO,
+            (PromptMessage("assistant", (Text(speech.text),)),),
+            wishes=Wishes(passing=True, account="Speech needs an account"),
+        )
+        live = await self._turns.open(Wanted(prompt, Gathered(), caller))
+        try:
+            return Spoken(live, await self._sound(live, speech))
+        except GatewayError as error:
+            live.lease.failed(error, self._turns.now())
+            live.close()
+            raise
+        except BaseException:
+            live.close()
+            raise
+
+    async def _sound(self, live: LiveTurn, speech: Speech) -> Response:
+        """The sound of the message that the turn was opened with. What upstream answers to it is of no interest; where
+        the message can't be read yet, it can once the turn is over."""
+        while live.answer.conversation_id is None and not live.answer.ended:
+            await self._advance(live)
+        response = await self._ask(live, speech)
+        if response.status == 404:
+            response.close()
+            while not live.answer.ended:
+                await self._advance(live)
+            response = await self._ask(live, speech)
+        if response.status == 200 and response.headers.get("content-type", "").lower().startswith(_JSON):
+            call = bytes_of(live.route.upstream, await read_reply(response))
+            response = await self._calls.send(call, live.route)
+        if response.status != 200:
+            reply = await read_reply(response)
+            raise refusal_of(reply.status, reply.headers, reply.body)
+        if not response.headers.get("content-type", "").lower().startswith(_SOUND):
+            response.close()
+            raise UpstreamError("Upstream sent something that is no sound", code="upstream_speech")
+        return response
+
+    async def _advance(self, live: LiveTurn) -> None:
+        events = await self._turns.advance(live)
+        if events and isinstance(failed := events[-1], Failed):
+            raise failed.error
+
+    async def _ask(self, live: LiveTurn, speech: Speech) -> Response:
+        conversation_id, messages = live.answer.conversation_id, live.conversation.messages
+        if conversation_id is None or not messages:
+            raise UpstreamError("Upstream began no chat to read from", code="upstream_speech")
+        call = speech_of(live.route.upstream, conversation_id, messages[-1].id, speech.voice, speech.format)
+        return await self._calls.send(call, live.route)
+
+    async def write_down(self, recording: SoundFile, caller: Caller) -> tuple[str, str | None]:
+        """The words of a recording, and the account that wrote them down. Raises GatewayError."""
+        account = await self._leases.call_on(caller)
+        if account.identity.access_token is None:
+            raise RequestError("Transcription needs an account: send an access token.", code="account_needed")
+        try:
+            text = await self._calls.run(account.identity, lambda upstream: write_down(upstream, recording))
+        except GatewayError as error:
+            account.failed(error, self._turns.now())
+            raise
+        return text, account.account_id
