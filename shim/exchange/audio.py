@@ -12,8 +12,9 @@ from shim.accounts.credentials import Caller
 from shim.accounts.leases import Leases
 from shim.errors import GatewayError, RequestError, UpstreamError
 from shim.exchange.calls import Calls
-from shim.exchange.turns import LiveTurn, Turns, Wanted
-from shim.files import Gathered
+from shim.exchange.live_turn import LiveTurn, Wanted
+from shim.exchange.turns import Turns
+from shim.files.intake import Gathered
 from shim.protocol.events import Failed
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt, PromptMessage, Text, Wishes

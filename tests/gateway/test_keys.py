@@ -137,3 +137,11 @@ def test_two_gateways_on_one_redis_count_together(start_gateway, shared_standin,
         assert time.monotonic() < until
     codes = [chat(server, key).status_code for server in (one, two, one, two)]
     assert codes == [200, 200, 200, 429]
+
+
+def test_recordings_and_texts_read_aloud_count_too(server, make):
+    key = make("speaker", requests_per_minute=1)
+    body = {"model": "tts-1", "input": "hello", "voice": "alloy"}
+    codes = [server.post("/v1/audio/speech", body, authorization=f"Bearer {key}").status_code for _ in range(2)]
+    assert codes[0] != 429  # without an account it is refused, but not for this
+    assert codes[1] == 429

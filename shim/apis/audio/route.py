@@ -25,8 +25,10 @@ from shim.http.answering import ApiCall
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import LOGGED, STREAM_HEADERS, ByteStream, answer_headers, read_body, request_id
+from shim.keys import Pass
 from shim.logs import log_fields
 from shim.protocol.turn.audio import SoundFile
+from shim.usage import CallRecord
 
 log = logging.getLogger("chat2api.exchange")
 
@@ -39,9 +41,9 @@ AnyRequest = Request[Any, Any, Any]
 @post("/v1/audio/speech", status_code=200)
 async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A text read aloud."""
-    line = _LogLine(request)
+    line = _LogLine(request, gateway)
     try:
-        caller, body = await _taken_in(request, gateway)
+        caller, body = await _taken_in(request, gateway, line)
         asked = read_speech(body, strict=gateway.settings.strict_params)
         line.model = asked.model
         spoken = await while_present(request, gateway.audio.read_aloud(asked.speech, caller))
@@ -85,9 +87,9 @@ async def _sound(spoken: Spoken, asked: AskedSpeech, line: "_LogLine") -> AsyncG
 @post("/v1/audio/transcriptions", status_code=200)
 async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A recording written down."""
-    line = _LogLine(request)
+    line = _LogLine(request, gateway)
     try:
-        caller, body = await _taken_in(request, gateway)
+        caller, body = await _taken_in(request, gateway, line)
         asked = await _recording(request, gateway, body)
         line.model = asked.model
         text, line.account = await while_present(request, _written_down(gateway, asked, caller))
@@ -109,10 +111,10 @@ async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGI
 @post("/v1/audio/translations", status_code=200)
 async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A recording written down in English."""
-    line = _LogLine(request)
+    line = _LogLine(request, gateway)
     call: ApiCall | None = None
     try:
-        caller, body = await _taken_in(request, gateway)
+        caller, body = await _taken_in(request, gateway, line)
         asked = await _recording(request, gateway, body, translates=True)
         line.model = asked.model
         text, line.account = await while_present(request, _written_down(gateway, asked, caller))
@@ -121,6 +123,7 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
             line.end()
             kind, content = transcript(asked, "", translated=True)
             return ASGIResponse(body=content, media_type=kind, headers=answer_headers(request, _ignored(asked.ignored)))
+        line.leave()  # the call that translates counts itself
         headers = {"authorization": request.headers.get("authorization", "")}
         call = ApiCall(gateway, api, id=request_id(request), headers=headers, address="")
         content = await while_present(request, _answered(call))
@@ -138,9 +141,10 @@ async def _answered(call: ApiCall) -> bytes:
     return await (await call.open(call.read(b""))).whole()
 
 
-async def _taken_in(request: AnyRequest, gateway: Gateway) -> tuple[Caller, bytes]:
-    """Who calls, and the body. Raises GatewayError."""
-    caller = gateway.caller(request.headers.get("authorization"))
+async def _taken_in(request: AnyRequest, gateway: Gateway, line: "_LogLine") -> tuple[Caller, bytes]:
+    """Who calls, and the body. Raises GatewayError, LimitError where the key is over one of its limits."""
+    caller = line.caller = gateway.caller(request.headers.get("authorization"))
+    line.entered = await gateway.keys.enter(caller.key)
     length = request.headers.get("content-length")
     return caller, await read_body(request, gateway.settings.max_request_bytes, length)
 
@@ -164,32 +168,58 @@ def _ignored(names: list[str]) -> dict[str, str]:
 
 
 class _LogLine:
-    """The one line that a call leaves in the log. The first `end` writes it."""
+    """The one line that a call leaves in the log and in the usage, where it also lets go of its key's limits."""
 
-    def __init__(self, request: AnyRequest) -> None:
+    def __init__(self, request: AnyRequest, gateway: Gateway) -> None:
         request.scope["state"][LOGGED] = True
-        self._request, self._began = request, time.perf_counter()
+        self._request, self._gateway, self._began = request, gateway, time.perf_counter()
+        self.caller: Caller | None = None
+        self.entered: Pass | None = None
         self.model = ""
         self.account: str | None = None
         self.failure: GatewayError | None = None
 
+    def leave(self) -> None:
+        """The call does not count as under way any more."""
+        entered, self.entered = self.entered, None
+        if entered is not None:
+            self._gateway.keys.leave(entered, 0)
+
     def end(self, error: GatewayError | None = None) -> None:
         """`error` is what the call failed with."""
+        self.leave()
         failed = error or self.failure
         status = "ok" if failed is None else failed.code or failed.error_type
         if isinstance(failed, ClientGoneError):
             status = "client_gone"
+        key = None
+        if self.caller is not None:
+            key = "own" if self.caller.own is not None else self.caller.key
+        record = CallRecord(
+            request_id(self._request),
+            time.time(),
+            "audio",
+            status,
+            (time.perf_counter() - self._began) * 1000,
+            code=error.http_status if error is not None else 200,
+            failed=failed is not None,
+            model=self.model[:100] or None,
+            account=self.account,
+            key=key,
+        )
+        self._gateway.usage.note(record)
         log_fields(
             log,
             logging.INFO,
-            request_id(self._request),
+            record.id,
             {
-                "api": "audio",
+                "api": record.api,
                 "path": self._request.scope["path"][:100],
-                "model": self.model[:100],
-                "status": status,
-                "code": error.http_status if error is not None else 200,
-                "account": self.account,
-                "ms": (time.perf_counter() - self._began) * 1000,
+                "model": record.model,
+                "key": record.key,
+                "status": record.status,
+                "code": record.code,
+                "account": record.account,
+                "ms": record.ms,
             },
         )
