@@ -19,6 +19,7 @@ import msgspec
 from shim.accounts.outcomes import Tries
 from shim.apis.chat import CHAT
 from shim.apis.messages import MESSAGES
+from shim.apis.responses import RESPONSES
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
@@ -36,6 +37,9 @@ from shim.transport.codings import CodingError, Decoder, TooLargeError
 
 _JSON = {"content-type": "application/json"}
 _PIECE = 64 * 1024  # of a whole answer: what upstream says is read in pieces, and a piece can't be endless
+
+INLINE: dict[str, Api] = {"/v1/chat/completions": CHAT, "/v1/responses": RESPONSES}
+"""The paths whose calls become upstream's own, with their APIs"""
 
 # Models whose answers upstream likes to finish elsewhere (protocol.md 5.6).
 _WANDERING = re.compile(r"thinking|research|(^|-)pro$|^o\d")
@@ -96,6 +100,13 @@ class ReceivedResponse:
         then()
 
 
+def inline_api(method: str, path: str, settings: Settings) -> Api | None:
+    """The API whose answers flows can make, by what is called; None where that is the app's."""
+    if method != "POST" or not path.startswith(settings.root_path):
+        return None
+    return INLINE.get(path[len(settings.root_path) :])
+
+
 def refusal(error: GatewayError, id: str, api: Api = CHAT) -> HttpReply:
     """The answer to call `id` that tells of `error`, in the way of `api`."""
     headers, body = api.refuse(error)
@@ -118,10 +129,10 @@ def is_one_call(prompt: Prompt, settings: Settings) -> bool:
 async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
     """The call, ready to go up; None where it is for the app. Raises GatewayError."""
     settings = gateway.settings
-    is_chat = (incoming.method, incoming.path) == ("POST", f"{settings.root_path}/v1/chat/completions")
-    if not is_chat or len(incoming.body) > settings.max_request_bytes:
+    api = inline_api(incoming.method, incoming.path, settings)
+    if api is None or len(incoming.body) > settings.max_request_bytes:
         return None
-    call = ApiCall(gateway, CHAT, id=incoming.id, headers=incoming.headers, address=incoming.address)
+    call = ApiCall(gateway, api, id=incoming.id, headers=incoming.headers, address=incoming.address)
     try:
         call.admit()  # nothing is decoded for a stranger
         asked = call.read(

@@ -24,7 +24,7 @@ def declare(loader: Loader) -> None:
         "bridge_host", str, "api.openai.com", "Regular mode: the hosts whose calls are answered, by comma."
     )
     loader.add_option("bridge_pass", str, "", "Paths that match this pass on untouched (empty: all are answered).")
-    loader.add_option("bridge_inline", bool, True, "Turn plain chat completions into the upstream call itself.")
+    loader.add_option("bridge_inline", bool, True, "Turn plain chats into the upstream call itself.")
 
 
 def read() -> tuple[Settings, re.Pattern[str]]:

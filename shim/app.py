@@ -30,6 +30,8 @@ from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_
 from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
+from shim.apis.responses import openapi as responses_openapi
+from shim.apis.responses.route import count_input_tokens, create_response
 from shim.apis.unserved import unserved
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
@@ -57,6 +59,8 @@ _ROUTES = (
     create_speech,
     create_transcription,
     create_translation,
+    create_response,
+    count_input_tokens,
     list_models,
     get_model,
     create_file,
@@ -75,6 +79,7 @@ OPERATIONS = (
     *images_openapi.OPERATIONS,
     *audio_openapi.OPERATIONS,
     *messages_openapi.OPERATIONS,
+    *responses_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
     *files_openapi.OPERATIONS,
     downloads.OPERATION,

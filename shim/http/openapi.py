@@ -167,7 +167,7 @@ def _success(operation: OpenApiOperation) -> Json:
     if EVENTS in content:
         content[EVENTS]["schema"]["description"] = operation.about_events
     for media, example in operation.example.items():
-        content[media]["example"] = msgspec.to_builtins(example)
+        content[media]["example"] = msgspec.json.decode(msgspec.json.encode(example))
     return {"description": operation.summary, "headers": _headers(_OF_SUCCESS), "content": content}
 
 

@@ -54,7 +54,7 @@ class Transcript:
         self._length = 0  # of the text alone: where the next citation begins
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._thoughts: list[tuple[int, list[str]]] = []
+        self._asides: list[tuple[int, list[str] | Picture]] = []  # what stands between pieces of the text
 
     def add(self, event: Event) -> str:
         """Take one event in. Returns the text it adds, to the reasoning where it is a ReasoningDelta and else to the
@@ -85,6 +85,7 @@ class Transcript:
                 self.size += len(name) + len(arguments)
             case Picture():
                 self.pictures.append(event)
+                self._asides.append((self._length, event))
             case Finished(reason=reason, stop=stop):
                 self.finish_reason, self.stop = reason, stop
             case Failed(error=error):
@@ -110,14 +111,22 @@ class Transcript:
     def thoughts(self) -> list[tuple[int, str]]:
         """The reasoning as it stands between pieces of the text: how many characters of text came before, and what was
         thought there."""
-        return [(length, "".join(pieces)) for length, pieces in self._thoughts]
+        return [(length, aside) for length, aside in self.asides if isinstance(aside, str)]
+
+    @property
+    def asides(self) -> list[tuple[int, str | Picture]]:
+        """The same with the pictures, in the order they came."""
+        return [(length, aside if isinstance(aside, Picture) else "".join(aside)) for length, aside in self._asides]
 
     def _note_thought(self, event: ReasoningDelta) -> None:
-        goes_on = bool(self._thoughts) and self._thoughts[-1][0] == self._length
+        before = self._asides[-1] if self._asides else None
+        pieces = before[1] if before is not None and before[0] == self._length else None
+        goes_on = isinstance(pieces, list)
         if piece := thought_piece(event, goes_on=goes_on):
-            if not goes_on:
-                self._thoughts.append((self._length, []))
-            self._thoughts[-1][1].append(piece)
+            if isinstance(pieces, list):
+                pieces.append(piece)
+            else:
+                self._asides.append((self._length, [piece]))
 
     def _say(self, text: str) -> str:
         if text:

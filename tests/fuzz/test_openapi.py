@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,12 @@ from shim.apis.images import EDITS, GENERATIONS, ImagesApi
 from shim.apis.messages import MESSAGES
 from shim.apis.messages.read import read_countable
 from shim.apis.openai_errors import ERROR_FORM
+from shim.apis.responses import RESPONSES
+from shim.apis.responses.read import read_countable as read_countable_input
 from shim.app import OPERATIONS
 from shim.errors import GatewayError
 from shim.http.openapi import EVENTS, JSON, ErrorForm, OpenApiOperation, describe, document
+from shim.protocol.prompt import Prompt
 
 ROOT = Path(__file__).parents[2]
 # Who reads the requests of a path, and what each line of its streams is.
@@ -34,6 +38,7 @@ READERS = {
     "/v1/images/generations": ImagesApi(GENERATIONS).read,
     "/v1/images/edits": ImagesApi(EDITS).read,
     "/v1/messages": MESSAGES.read,
+    "/v1/responses": RESPONSES.read,
 }
 LINES = {"/v1/chat/completions": ChatChunk, "/v1/completions": TextCompletion}
 _MESSAGES, _MESSAGE = "/v1/messages", "post /v1/messages 200"
@@ -147,15 +152,29 @@ def test_the_example_of_a_message_stream_is_one(described: Any) -> None:
     assert [json.loads(event.split("data: ")[1])["type"] for event in events] == names
 
 
-def test_the_example_of_what_is_counted_is_taken(described: Any) -> None:
-    content = described["paths"][f"{_MESSAGES}/count_tokens"]["post"]["requestBody"]["content"]["application/json"]
+@pytest.mark.parametrize(
+    ("path", "reader"),
+    [(f"{_MESSAGES}/count_tokens", read_countable), ("/v1/responses/input_tokens", read_countable_input)],
+)
+def test_the_example_of_what_is_counted_is_taken(described: Any, path: str, reader: Callable[[bytes], Prompt]) -> None:
+    content = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
-        assert read_countable(json.dumps(example["value"]).encode()).messages
+        assert reader(json.dumps(example["value"]).encode()).messages
+
+
+def test_the_example_of_a_response_stream_is_one(described: Any) -> None:
+    where = "post /v1/responses 200"
+    (stream,) = (value for place, media, _, value in examples(described) if (place, media) == (where, EVENTS))
+    *events, rest = stream.split("\n\n")
+    told = [json.loads(event.split("data: ")[1]) for event in events]
+    assert [event["type"] for event in told] == [event.split("\n")[0].removeprefix("event: ") for event in events]
+    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+    assert (told[0]["type"], told[-1]["type"], rest) == ("response.created", "response.completed", "")
 
 
 def test_every_request_and_stream_is_looked_at() -> None:
     taking = {one.path for one in OPERATIONS if one.takes is not None}
-    assert {*READERS, f"{_MESSAGES}/count_tokens"} == taking
+    assert {*READERS, f"{_MESSAGES}/count_tokens", "/v1/responses/input_tokens"} == taking
     assert set(LINES) == {one.path for one in OPERATIONS if one.event is not None}
 
 

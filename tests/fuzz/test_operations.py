@@ -31,6 +31,7 @@ CHECKS = [status_code_conformance, content_type_conformance, response_headers_co
 UNUSABLE = {"no_json_answer", "invalid_json_answer", "invalid_tool_call"}
 # What the Messages API calls a failure that is the client's own, or (the last) an unusable answer.
 OF_MESSAGES = {"invalid_request_error", "authentication_error", "not_found_error", "request_too_large", "api_error"}
+RESPONSE_ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
 TIMEOUT = 20.0  # seconds for one call
 DOCUMENT = describe(OPERATIONS, ERROR_FORM, "", keyed=False)
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
@@ -84,6 +85,9 @@ def check_stream(content: bytes, path: str) -> None:
         return
     if path == "/v1/messages":  # whose order and blocks have a test of their own
         assert last.startswith((b"event: message_stop\n", b"event: error\n"))
+        return
+    if path == "/v1/responses":
+        assert last.startswith(tuple(f"event: {name}\n".encode() for name in RESPONSE_ENDS))
         return
     for line in lines:
         LINES[path].validate(json.loads(line.removeprefix(b"data: ")))

@@ -22,6 +22,7 @@ from shim import tokenizer
 from shim.apis.chat import CHAT as CHAT_API
 from shim.apis.completions import COMPLETIONS
 from shim.apis.messages import MESSAGES
+from shim.apis.responses import RESPONSES
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
 from shim.cassettes.matching import Miss, Player
@@ -133,6 +134,11 @@ SPOKEN = {
             "max_tokens": 32_000,
             "thinking": {"type": "adaptive"},
         },
+    ),
+    "responses": Spoken(
+        RESPONSES,
+        "/v1/responses",
+        lambda prompt: {"input": prompt, "reasoning": {"summary": "auto"}, "store": False},
     ),
 }
 

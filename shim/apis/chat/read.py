@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from shim.apis.chat import wire
+from shim.apis.chatgpt_extension import wishes_of
 from shim.apis.decoding import decode, ignored_fields
 from shim.errors import RequestError
 from shim.protocol.api import Asked
@@ -110,20 +111,8 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
 
 def _wishes(request: wire.ChatRequest) -> Wishes:
     """The extension object, and the fields of the API that mean the same."""
-    asked = request.chatgpt or wire.ChatgptWishes()
-    hints = set[Hint](asked.hints or ())
-    if request.web_search_options is not None:
-        hints.add("search")
-    stored = None if request.store is None else not request.store
-    temporary = stored if asked.temporary is None else asked.temporary
-    if asked.temporary and ("research" in hints or asked.memory is not None):
-        raise RequestError(
-            "Temporary chats have neither research nor a memory of their own.",
-            param="chatgpt.temporary",
-            code="invalid_value",
-        )
-    tier = None if request.service_tier in {None, "auto", "default"} else request.service_tier
-    return Wishes(temporary, asked.memory, asked.project, frozenset(hints), tier)
+    hints = frozenset[Hint]({"search"} if request.web_search_options is not None else ())
+    return wishes_of(request.chatgpt, hints=hints, store=request.store, tier=request.service_tier)
 
 
 def _continues(request: wire.ChatRequest) -> Continues | None:

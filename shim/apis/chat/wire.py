@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from shim.apis.answered_by import AnsweredByChatgpt
+from shim.apis.chatgpt_extension import ChatgptWishes
 from shim.apis.openai_usage import CompletionUsage
 from shim.errors import Field
 
@@ -251,17 +252,6 @@ class StreamOptions(msgspec.Struct, frozen=True):
     """What a streaming client asks for on top."""
 
     include_usage: bool | None = None
-
-
-class ChatgptWishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Ours, the same in every API: what only the web backend can do (docs/parameters.md)."""
-
-    temporary: bool | None = None
-    memory: bool | None = None
-    project: Annotated[str, Meta(pattern=r"^g-p-[A-Za-z0-9_-]{2,128}$(?!\n)")] | None = None
-    hints: Annotated[list[Literal["search", "picture", "research"]], Meta(max_length=3)] | None = None
-    conversation_id: str | None = None
-    parent_message_id: str | None = None
 
 
 class SearchPlace(msgspec.Struct, frozen=True):

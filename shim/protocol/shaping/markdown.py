@@ -34,11 +34,12 @@ _IN_TITLE = str.maketrans({"[": r"\[", "]": r"\]", "\n": " ", "\r": " "})
 class Markdown(Filter):
     """Makes all text of the answer plain `TextDelta`s.
 
-    `link` gives the address under which a client can have a file. Citations, reasoning, calls and the end pass through.
+    `link` gives the address under which a client can have a file. Citations, reasoning, calls and the end pass through;
+    without `pictures` so do these, for an API that has a place for them.
     """
 
-    def __init__(self, link: Callable[[FileRef], str]) -> None:
-        self._link = link
+    def __init__(self, link: Callable[[FileRef], str], *, pictures: bool = True) -> None:
+        self._link, self._pictures = link, pictures
         self._reset()
 
     def _reset(self) -> None:
@@ -68,6 +69,8 @@ class Markdown(Filter):
                 text = self._turn_to(event, opens=event.opens) + self._fence.add(event.text)
             case TextDelta():
                 text = self._turn_to(event, opens=event.opens) + event.text
+            case Picture() if not self._pictures:
+                text, self._kind = self._close(), None
             case Picture(file=file):
                 title = (file.title or "image").translate(_IN_TITLE)
                 text = f"{self._turn_to(event, opens=True)}![{title}]({self._link(file)})"
@@ -80,7 +83,7 @@ class Markdown(Filter):
                 text = ""
         if text:
             given.append(TextDelta(text))
-        if not isinstance(event, _WRITTEN):
+        if not isinstance(event, _WRITTEN) or (type(event) is Picture and not self._pictures):
             given.append(event)
 
     def _turn_to(self, event: Event, *, opens: bool = False) -> str:

@@ -1,0 +1,48 @@
+"""`chatgpt`, our extension of OpenAI's APIs: what only the web backend can do."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shim.errors import RequestError
+from shim.protocol.prompt import Continues, Hint, Wishes
+
+
+class ChatgptWishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ours, the same in every API: what only the web backend can do (docs/parameters.md)."""
+
+    temporary: bool | None = None
+    memory: bool | None = None
+    project: Annotated[str, Meta(pattern=r"^g-p-[A-Za-z0-9_-]{2,128}$(?!\n)")] | None = None
+    hints: Annotated[list[Literal["search", "picture", "research"]], Meta(max_length=3)] | None = None
+    conversation_id: str | None = None
+    parent_message_id: str | None = None
+
+
+def wishes_of(asked: ChatgptWishes | None, *, hints: frozenset[Hint], store: bool | None, tier: str | None) -> Wishes:
+    """The extension object together with the fields of the API that mean the same. Raises RequestError (400)."""
+    asked = asked or ChatgptWishes()
+    all_hints = hints | frozenset[Hint](asked.hints or ())
+    stored = None if store is None else not store
+    temporary = stored if asked.temporary is None else asked.temporary
+    if asked.temporary and ("research" in all_hints or asked.memory is not None):
+        raise RequestError(
+            "Temporary chats have neither research nor a memory of their own.",
+            param="chatgpt.temporary",
+            code="invalid_value",
+        )
+    return Wishes(temporary, asked.memory, asked.project, all_hints, None if tier in {"auto", "default"} else tier)
+
+
+def continued_by(asked: ChatgptWishes | None) -> Continues | None:
+    """The kept chat that the extension object goes on with. Raises RequestError (400)."""
+    if asked is None or not asked.conversation_id:
+        return None
+    if not asked.parent_message_id:
+        raise RequestError(
+            "Missing required parameter: 'chatgpt.parent_message_id'.",
+            param="chatgpt.parent_message_id",
+            code="missing_required_parameter",
+        )
+    return Continues(asked.conversation_id, asked.parent_message_id, "chatgpt.conversation_id")

@@ -1,0 +1,137 @@
+"""Items of an input become messages of a prompt. Every `param` an error about them names is composed here."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from shim.apis.responses import wire
+from shim.apis.responses.tools import INPUT, name_in
+from shim.errors import RequestError
+from shim.protocol.prompt import Call, File, Image, PromptMessage, Result, Role, Text
+from shim.protocol.turn.inline_files import form_of_data, form_of_url
+
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
+# What a model's own tools left behind: it has no use for it in words.
+_READ_OVER = frozenset(
+    {
+        "reasoning",
+        "web_search_call",
+        "file_search_call",
+        "code_interpreter_call",
+        "image_generation_call",
+        "computer_call",
+        "local_shell_call",
+        "mcp_list_tools",
+        "mcp_call",
+        "additional_tools",
+    }
+)
+COMPACTED = "compaction"
+
+Recall = Callable[[str, str], Sequence[PromptMessage]]
+"""(id of a kept item, its field) -> what it said. Raises RequestError (404)"""
+
+
+def messages_of(items: str | list[wire.GivenItem], field: str, recall: Recall) -> tuple[PromptMessage, ...]:
+    """The messages that items come to. Words and calls of one answer are one message. Raises RequestError."""
+    if isinstance(items, str):
+        return (PromptMessage("user", (Text(items),)),)
+    return joined(
+        message for place, item in enumerate(items) for message in _message(item, f"{field}[{place}]", recall)
+    )
+
+
+def joined(messages: Iterator[PromptMessage]) -> tuple[PromptMessage, ...]:
+    """The same with calls behind the words they belong to."""
+    whole: list[PromptMessage] = []
+    for message in messages:
+        before = whole[-1] if whole else None
+        only_calls = bool(message.parts) and all(isinstance(part, Call) for part in message.parts)
+        if before is not None and before.role == message.role == "assistant" and only_calls:
+            whole[-1] = PromptMessage("assistant", (*before.parts, *message.parts))
+        else:
+            whole.append(message)
+    return tuple(whole)
+
+
+def _message(item: wire.GivenItem, field: str, recall: Recall) -> Iterator[PromptMessage]:
+    kind = item.type or ("message" if item.role else "item_reference")
+    if kind == "message":
+        if item.role is None:
+            raise _missing(f"{field}.role")
+        yield PromptMessage(_ROLES[item.role], tuple(_parts(item.content, f"{field}.content")))
+    elif kind in _CALLS:
+        yield PromptMessage("assistant", (_call(item, kind, field),))
+    elif kind in _RESULTS:
+        id = item.call_id or item.id
+        if id is None:
+            raise _missing(f"{field}.call_id")
+        yield PromptMessage("tool", (Result(id, None, tuple(_output(item.output, f"{field}.output"))),))
+    elif kind == "item_reference":
+        if item.id is None:
+            raise _missing(f"{field}.id")
+        yield from recall(item.id, f"{field}.id")
+    elif kind not in _READ_OVER:
+        text = f"Items of the type '{kind[:64]}' are not served here."
+        raise RequestError(text, param=f"{field}.type", code="unsupported_item")
+
+
+def _call(item: wire.GivenItem, kind: str, field: str) -> Call:
+    for name in ("call_id", "name"):
+        if getattr(item, name) is None:
+            raise _missing(f"{field}.{name}")
+    given = item.arguments if kind == "function_call" else {INPUT: item.input or ""}
+    arguments = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
+    return Call(item.call_id or "", name_in(item.namespace, item.name or ""), arguments)
+
+
+def _output(output: object, field: str) -> Iterator[Text | Image | File]:
+    if isinstance(output, dict):
+        yield Text(msgspec.json.encode(output).decode())
+    else:
+        yield from _parts(output, field)  # type: ignore[arg-type]  # the struct has said so
+
+
+def _parts(content: str | list[wire.ItemContent] | None, field: str) -> Iterator[Text | Image | File]:
+    if not isinstance(content, list):
+        yield Text(content or "")
+        return
+    for place, part in enumerate(content):
+        yield _part(part, f"{field}[{place}]")
+
+
+def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
+    match part:
+        case wire.RefusalContent(refusal=text):
+            return Text(text)
+        case wire.ImageContent(image_url=str() as url, detail=detail):
+            return Image(url.strip(), form_of_url(url), f"{field}.image_url", _DETAILS.get(detail or "", "auto"))
+        case wire.ImageContent(file_id=file_id):
+            raise _not_kept(f"{field}.file_id") if file_id else _missing(f"{field}.image_url")
+        case wire.FileContent(file_data=str() as data, filename=name) if data:
+            return File(data.strip(), form_of_data(data), f"{field}.file_data", name)
+        case wire.FileContent(file_url=str() as url, filename=name) if url:
+            return File(url.strip(), form_of_url(url), f"{field}.file_url", name)
+        case wire.FileContent(file_id=file_id):
+            raise _not_kept(f"{field}.file_id") if file_id else _missing(f"{field}.file_data")
+        case wire.AudioContent():
+            raise _unsupported("Content parts of type 'input_audio' are not supported.", f"{field}.type")
+        case _:
+            return Text(part.text)
+
+
+def _not_kept(param: str) -> RequestError:
+    return _unsupported("Files uploaded before are not kept here: send the file itself as 'file_data'.", param)
+
+
+def _unsupported(sentence: str, param: str) -> RequestError:
+    return RequestError(sentence, param=param, code="unsupported_content")
+
+
+def _missing(param: str) -> RequestError:
+    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+_DETAILS = {"low": "low", "high": "high", "original": "high"}

@@ -1,0 +1,154 @@
+"""A responses request becomes a prompt. Every `param` an error of this API names is composed in this folder.
+
+Rule: what is wrong with a field, alone or beside the others, is a 400 that names it.
+"""
+
+from typing import Any
+
+import msgspec
+
+from shim.apis.chatgpt_extension import continued_by, wishes_of
+from shim.apis.decoding import decode, ignored_fields
+from shim.apis.responses import wire
+from shim.apis.responses.items import Recall, messages_of
+from shim.apis.responses.tools import ToolNames, Tools, tools_of
+from shim.errors import RequestError
+from shim.protocol.api import Asked
+from shim.protocol.prompt import JsonAnswer, Limits, Prompt, PromptMessage
+
+# Fields without an effect here, and the values that ask for nothing else than what happens anyway.
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "temperature": (1, 1.0),
+    "top_p": (1, 1.0),
+    "top_logprobs": (0,),
+    "moderation": (),
+    "context_management": ([],),
+    "prompt_cache_options": ({},),
+    "client_metadata": ({},),
+}
+# What may be asked to be included and is there anyway, or never is for anybody to miss.
+_INCLUDED = frozenset(
+    {"reasoning.encrypted_content", "web_search_call.action.sources", "message.input_image.image_url"}
+)
+_PROVIDER = "openai/"  # routers name models by their provider
+
+
+class ResponseOptions(msgspec.Struct, frozen=True):
+    """What only the writer has to know again: what is told back, whether thinking is shown and pictures are items of
+    their own, and the names of tools."""
+
+    echoed: wire.Echoed = wire.Echoed()
+    thinking: bool = False
+    pictures: bool = False
+    names: ToolNames = ToolNames()
+
+
+def read(body: bytes, *, strict: bool = False) -> Asked:
+    """The prompt of a request. Raises RequestError (400)."""
+    request = decode(_decoder, body)
+    ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
+    _check(request)
+    tools = tools_of(request)
+    ignored += _unheard(request, tools, strict=strict)
+    reasoning = request.reasoning or wire.ReasoningOptions()
+    options = ResponseOptions(
+        decode(_echo_decoder, body),
+        thinking=bool(reasoning.summary or reasoning.generate_summary),
+        pictures="image_generation" in tools.builtins,
+        names=tools.names,
+    )
+    prompt = _prompt(request, tools, _nothing_kept)
+    prompt = msgspec.structs.replace(
+        prompt,
+        limits=Limits(max_tokens=request.max_output_tokens),
+        continues=continued_by(request.chatgpt),
+        wishes=wishes_of(request.chatgpt, hints=tools.hints, store=request.store, tier=request.service_tier),
+        pictures="data" if options.pictures else "links",
+        stream=bool(request.stream),
+    )
+    return Asked(prompt, ignored, options)
+
+
+def read_countable(body: bytes) -> Prompt:
+    """The prompt of a request that asks only how long it is. Raises RequestError (400)."""
+    request = decode(_count_decoder, body)
+    return _prompt(request, tools_of(request), _nothing_kept)
+
+
+def _prompt(request: wire.CountInputRequest, tools: Tools, recall: Recall) -> Prompt:
+    _check_conversation(request)
+    if not request.input:
+        raise RequestError("'input' must not be empty.", param="input", code="missing_required_parameter")
+    told: tuple[PromptMessage, ...] = ()
+    if isinstance(request.instructions, str):
+        told = messages_of([wire.GivenItem(role="system", content=request.instructions)], "instructions", recall)
+    elif request.instructions:
+        told = messages_of(request.instructions, "instructions", recall)
+    messages = (*told, *messages_of(request.input, "input", recall))
+    if not messages:
+        raise RequestError("'input' says nothing that a model could answer.", param="input", code="invalid_value")
+    return Prompt(
+        model=(request.model or "auto").removeprefix(_PROVIDER),
+        messages=messages,
+        functions=tools.functions,
+        choice=tools.choice,
+        parallel=request.parallel_tool_calls is not False,
+        answer_form=_answer_form(request.text),
+        effort=request.reasoning.effort if request.reasoning else None,
+        builtins=tools.builtins,
+    )
+
+
+def _check(request: wire.ResponsesRequest) -> None:
+    if request.prompt is not None:
+        text = "Prompt templates are kept by OpenAI, and not here: send 'instructions' and 'input'."
+        raise RequestError(text, param="prompt", code="unsupported_parameter")
+
+
+def _check_conversation(request: wire.CountInputRequest) -> None:
+    if request.conversation is not None:
+        text = "There is no Conversations API here: go on with 'previous_response_id', or send the history as 'input'."
+        raise RequestError(text, param="conversation", code="unsupported_parameter")
+
+
+def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> list[str]:
+    """What is asked for within fields that are honoured otherwise, and has no effect. Raises RequestError (400) for it
+    with `strict`."""
+    unheard = [*tools.ignored]
+    if request.text is not None and request.text.verbosity not in {None, "medium"}:
+        unheard.append("text.verbosity")
+    if set(request.include or ()) - _INCLUDED:
+        unheard.append("include")
+    if request.truncation == "auto":
+        unheard.append("truncation")
+    if strict and unheard:
+        raise RequestError(
+            f"These parameters have no effect here, and STRICT_PARAMS refuses them: {', '.join(unheard)}.",
+            param=unheard[0],
+            code="unsupported_parameter",
+        )
+    return unheard
+
+
+def _answer_form(wanted: wire.TextOptions | None) -> JsonAnswer | None:
+    match wanted.format if wanted is not None else None:
+        case wire.ObjectForm():
+            return JsonAnswer()
+        case wire.SchemaForm(name=name, schema=schema, description=description):
+            return JsonAnswer(schema, name, description, "text.format.schema")
+        case _:
+            return None
+
+
+def _nothing_kept(id: str, param: str) -> tuple[PromptMessage, ...]:
+    text = f"Item with id '{id[:128]}' not found: send the item itself."
+    raise RequestError(text, param=param, code="item_not_found", status=404)
+
+
+_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutInfluence)
+}
+_FIELDS = frozenset(wire.ResponsesRequest.__struct_fields__)
+_decoder = msgspec.json.Decoder(wire.ResponsesRequest)
+_count_decoder = msgspec.json.Decoder(wire.CountInputRequest)
+_echo_decoder = msgspec.json.Decoder(wire.Echoed)

@@ -1,0 +1,384 @@
+"""An answer's events as what a client of the Responses API reads: the events of a response, or one response.
+
+    response.created, response.in_progress, one item after the other, response.completed | .incomplete | .failed
+    an item: output_item.added, what is its own, output_item.done
+
+Rule: items come one after the other, in the order they happened, and their numbers count up without a gap. What the
+last event holds is what the whole answer is; what a client adds up from the pieces is the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET
+
+from shim.apis.answered_by import answered_by
+from shim.apis.data_lines import data_line, line_safe
+from shim.apis.responses import wire
+from shim.apis.responses.read import ResponseOptions
+from shim.apis.responses.tools import INPUT
+from shim.errors import Field, GatewayError
+from shim.protocol.api import AnswerInfo
+from shim.protocol.counting.usage import Usage
+from shim.protocol.events import Called, Citation, Event, Failed, Finished, Link, Picture, ReasoningDelta, TextDelta
+from shim.protocol.transcript import Cited, Transcript, thought_piece
+
+PREFIX = "resp_"
+_REASONS: dict[str, Literal["max_output_tokens", "content_filter"]] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+_DEFAULTS = wire.Echoed()
+_ITEM_DIGITS = 4
+
+
+def item_id(kind: str, answer_id: str, index: int) -> str:
+    """The name of an item: it tells which response it belongs to, and where in it."""
+    return f"{kind}_{answer_id}{index:0{_ITEM_DIGITS}x}"
+
+
+def place_of_item(id: str) -> tuple[str, int] | None:
+    """(id of the response, place of the item in it) for the name of an item; None where it is not one of ours."""
+    _, _, digits = id.rpartition("_")
+    answer_id, index = digits[:-_ITEM_DIGITS], digits[-_ITEM_DIGITS:]
+    if len(answer_id) != 32 or not all(digit in "0123456789abcdef" for digit in digits):
+        return None
+    return PREFIX + answer_id, int(index, 16)
+
+
+class EventWriter:
+    """Writes a streamed answer: `head` first, then `receive` for whatever has happened."""
+
+    def __init__(self, answer: AnswerInfo, options: ResponseOptions) -> None:
+        self._answer, self._options = answer, options
+        self._number = 0  # of the next event
+        self._index = 0  # of the item that is open, or comes next
+        self._open: wire.MessageItem | wire.ReasoningItem | None = None
+        self._said: list[str] = []  # the words of the open item
+        self._length = 0  # of these, in characters
+        self._cited: list[wire.CitedUrl] = []
+        self._around = (b"", b"", b"")  # the bytes around the number and the text of a delta of the open item
+        self._begun = False
+
+    def head(self) -> bytes:
+        """The response without output, twice."""
+        self._begun = True
+        body = _body(self._answer, self._options, "in_progress", [])
+        return b"".join(self._response(name, body) for name in ("created", "in_progress"))
+
+    def receive(self, events: Sequence[Event], _choice: int) -> bytes:
+        """The events of this API for `events`, joined: what has arrived together is sent together."""
+        written: list[bytes] = []
+        for one in events:
+            match one:
+                case TextDelta(text=text):
+                    self._say(text, written)
+                case Citation(text=text, links=links):
+                    self._cite(text, links, written)
+                case ReasoningDelta() if self._options.thinking:
+                    self._think(thought_piece(one, goes_on=type(self._open) is wire.ReasoningItem), written)
+                case Called():
+                    self._call(one, written)
+                case Picture():
+                    self._show(one, written)
+                case Finished():
+                    self._end(written)
+                case Failed(error=error):
+                    written.append(self._fail(error))
+        return b"".join(written)
+
+    # --- items --------------------------------------------------------------------------------------------------------
+
+    def _say(self, text: str, written: list[bytes]) -> None:
+        if not text:
+            return
+        if type(self._open) is not wire.MessageItem:
+            self._close(written)
+            item = wire.MessageItem(self._id("msg"), [], "in_progress")
+            self._begin(item, written)
+            part = {"content_index": 0, "part": wire.OutputText("")}
+            written.append(self._about(wire.PartEvent, "response.content_part.added", **part))
+            delta = self._event(
+                wire.TextEvent, "response.output_text.delta", 0, content_index=0, logprobs=[], delta="", **self._place
+            )
+            self._around = _around(delta)
+        self._add(text, written)
+
+    def _think(self, text: str, written: list[bytes]) -> None:
+        if not text:
+            return
+        if type(self._open) is not wire.ReasoningItem:
+            self._close(written)
+            self._begin(wire.ReasoningItem(self._id("rs"), []), written)
+            part = {"summary_index": 0, "part": wire.SummaryText("")}
+            written.append(self._about(wire.SummaryPartEvent, "response.reasoning_summary_part.added", **part))
+            name = "response.reasoning_summary_text.delta"
+            delta = self._event(wire.SummaryTextEvent, name, 0, summary_index=0, delta="", **self._place)
+            self._around = _around(delta)
+        self._add(text, written)
+
+    def _add(self, text: str, written: list[bytes]) -> None:
+        before, between, after = self._around
+        written += before, b"%d" % self._number, between, line_safe(_encode(text)), after
+        self._number += 1
+        self._said.append(text)
+        self._length += len(text)
+
+    def _cite(self, text: str, links: Sequence[Link], written: list[bytes]) -> None:
+        """Words that name pages. A citation that shows nothing is nowhere in the text, and is left out."""
+        start = self._length if type(self._open) is wire.MessageItem else 0
+        self._say(text, written)
+        for link in links if text else ():
+            cited = wire.CitedUrl(start, self._length, link.title, link.url)
+            place = {"content_index": 0, "annotation_index": len(self._cited), "annotation": cited}
+            written.append(self._about(wire.AnnotationEvent, "response.output_text.annotation.added", **place))
+            self._cited.append(cited)
+
+    def _call(self, called: Called, written: list[bytes]) -> None:
+        self._close(written)
+        item = _call_item(called, self._answer.id, self._index, self._options)
+        if isinstance(item, wire.CustomCallItem):
+            self._begin(msgspec.structs.replace(item, input=""), written)
+            name, given = "response.custom_tool_call_input", item.input
+            written.append(self._about(wire.CustomInputEvent, f"{name}.delta", delta=given))
+            written.append(self._about(wire.CustomInputEvent, f"{name}.done", input=given))
+        else:
+            self._begin(msgspec.structs.replace(item, arguments="", status="in_progress"), written)
+            name = "response.function_call_arguments"
+            written.append(self._about(wire.ArgumentsEvent, f"{name}.delta", delta=item.arguments))
+            written.append(self._about(wire.ArgumentsEvent, f"{name}.done", arguments=item.arguments))
+        self._done(item, written)
+
+    def _show(self, picture: Picture, written: list[bytes]) -> None:
+        self._close(written)
+        item = _picture_item(picture, self._answer, self._index)
+        self._begin(msgspec.structs.replace(item, result=None, status="in_progress"), written)
+        steps = (f"response.image_generation_call.{name}" for name in ("in_progress", "generating", "completed"))
+        written += [self._about(wire.PlaceEvent, step) for step in steps]
+        self._done(item, written)
+
+    def _close(self, written: list[bytes], status: wire.ItemStatus = "completed") -> None:
+        """The open item, if there is one, is whole."""
+        said, cited = "".join(self._said), self._cited
+        match self._open:
+            case wire.MessageItem() as item:
+                name, part = "response.output_text.done", wire.OutputText(said, cited)
+                written.append(self._about(wire.TextEvent, name, content_index=0, logprobs=[], text=said))
+                written.append(self._about(wire.PartEvent, "response.content_part.done", content_index=0, part=part))
+                self._done(msgspec.structs.replace(item, content=[part], status=status), written)
+            case wire.ReasoningItem() as item:
+                name = "response.reasoning_summary"
+                summary = wire.SummaryText(said)
+                written.append(self._about(wire.SummaryTextEvent, f"{name}_text.done", summary_index=0, text=said))
+                written.append(self._about(wire.SummaryPartEvent, f"{name}_part.done", summary_index=0, part=summary))
+                self._done(msgspec.structs.replace(item, summary=[summary]), written)
+
+    def _begin(self, item: wire.OutputItem, written: list[bytes]) -> None:
+        if isinstance(item, wire.MessageItem | wire.ReasoningItem):
+            self._open = item
+        self._item = item.id
+        written.append(self._next(wire.ItemEvent, "response.output_item.added", output_index=self._index, item=item))
+
+    def _done(self, item: wire.OutputItem, written: list[bytes]) -> None:
+        written.append(self._next(wire.ItemEvent, "response.output_item.done", output_index=self._index, item=item))
+        self._open, self._index = None, self._index + 1
+        self._said, self._length, self._cited = [], 0, []
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _end(self, written: list[bytes]) -> None:
+        status = status_of(self._answer.transcripts[0])
+        self._close(written, "incomplete" if status == "incomplete" else "completed")
+        written.append(self._response(status, response_of(self._answer, self._options)))
+
+    def _fail(self, error: GatewayError) -> bytes:
+        if not self._begun:
+            return broken(error)
+        return self._response("failed", response_of(self._answer, self._options))
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self._item, "output_index": self._index}
+
+    def _id(self, kind: str) -> str:
+        return item_id(kind, self._answer.id, self._index)
+
+    def _response(self, name: str, body: wire.ResponseBody) -> bytes:
+        return self._next(wire.ResponseEvent, f"response.{name}", response=body)
+
+    def _about(self, kind: type[wire.PlaceEvent], name: str, **fields: Any) -> bytes:
+        return self._next(kind, name, **self._place, **fields)
+
+    def _next(self, kind: type[wire.StreamedEvent], name: str, **fields: Any) -> bytes:
+        number, self._number = self._number, self._number + 1
+        return self._event(kind, name, number, **fields)
+
+    def _event(self, kind: type[wire.StreamedEvent], name: str, number: int, **fields: Any) -> bytes:
+        return event_line(kind(type=name, sequence_number=number, **fields))
+
+
+def event_line(told: wire.StreamedEvent) -> bytes:
+    """An event as it is sent."""
+    return f"event: {told.type}\n".encode() + data_line(_encode(told))
+
+
+def broken(error: GatewayError) -> bytes:
+    """All of a stream that failed before there was a response."""
+    param = wire.FIELDS[error.param] if isinstance(error.param, Field) else error.param
+    told = wire.BrokenEvent(type="error", sequence_number=0, code=error.code, message=error.message, param=param)
+    return event_line(told)
+
+
+def _around(delta: bytes) -> tuple[bytes, bytes, bytes]:
+    """The bytes before, between and after a delta's number and text: only these differ from one to the next."""
+    before, rest = delta.split(b'"sequence_number":0', 1)
+    between, after = rest.split(b'"delta":""', 1)
+    return before + b'"sequence_number":', between + b'"delta":', after
+
+
+# --- whole ------------------------------------------------------------------------------------------------------------
+
+
+def whole(answer: AnswerInfo, options: ResponseOptions) -> bytes:
+    """The whole answer as one response."""
+    return _encode(response_of(answer, options))
+
+
+def response_of(answer: AnswerInfo, options: ResponseOptions) -> wire.ResponseBody:
+    """The response as it is at its end, good or bad."""
+    transcript = answer.transcripts[0]
+    status = status_of(transcript)
+    output = list(_items(answer, options))
+    if status != "completed" and output and isinstance(last := output[-1], wire.MessageItem):
+        output[-1] = msgspec.structs.replace(last, status="incomplete")
+    reason = _REASONS.get(transcript.finish_reason or "")
+    return msgspec.structs.replace(
+        _body(answer, options, status, output),
+        usage=usage_on_wire(answer.usage),
+        error=told_error(transcript.error) if transcript.error is not None else None,
+        incomplete_details=wire.Incomplete(reason) if reason and status == "incomplete" else None,
+        chatgpt=answered_by(answer),
+    )
+
+
+def status_of(transcript: Transcript) -> wire.ResponseStatus:
+    """What became of an answer."""
+    if transcript.error is not None:
+        return "failed"
+    return "incomplete" if transcript.finish_reason in _REASONS else "completed"
+
+
+def told_error(error: GatewayError) -> wire.ToldError:
+    """An error as a response tells it: there are few codes."""
+    codes = {429: "rate_limit_exceeded", 400: "invalid_prompt"}
+    return wire.ToldError(codes.get(error.http_status, "server_error"), error.message)
+
+
+def usage_on_wire(usage: Usage) -> wire.TokenUsage:
+    """The same, in this API's words."""
+    details = wire.OutputDetails(usage.reasoning)
+    return wire.TokenUsage(usage.prompt, usage.completion, usage.total, output_tokens_details=details)
+
+
+def _items(answer: AnswerInfo, options: ResponseOptions) -> Iterator[wire.OutputItem]:
+    transcript = answer.transcripts[0]
+    text, told, index = transcript.text, 0, 0
+    for place, aside in transcript.asides:
+        if isinstance(aside, str) and not options.thinking:
+            continue
+        if place > told:
+            yield _message_item(answer, index, text, told, place)
+            told, index = place, index + 1
+        if isinstance(aside, Picture):
+            yield _picture_item(aside, answer, index)
+        else:
+            yield wire.ReasoningItem(item_id("rs", answer.id, index), [wire.SummaryText(aside)])
+        index += 1
+    if told < len(text):
+        yield _message_item(answer, index, text, told, len(text))
+        index += 1
+    for place, called in enumerate(transcript.calls, index):
+        yield _call_item(called, answer.id, place, options)
+
+
+def _message_item(answer: AnswerInfo, index: int, text: str, start: int, end: int) -> wire.MessageItem:
+    cited = [_cited(one, start) for one in answer.transcripts[0].cited if start <= one.start < one.end <= end]
+    return wire.MessageItem(item_id("msg", answer.id, index), [wire.OutputText(text[start:end], cited)])
+
+
+def _cited(cited: Cited, start: int) -> wire.CitedUrl:
+    return wire.CitedUrl(cited.start - start, cited.end - start, cited.link.title, cited.link.url)
+
+
+def _call_item(
+    called: Called, answer_id: str, index: int, options: ResponseOptions
+) -> wire.FunctionCallItem | wire.CustomCallItem:
+    space, name = options.names.spaces.get(called.name, (None, called.name))
+    if called.name in options.names.custom:
+        given: dict[str, str] = msgspec.json.decode(called.arguments)
+        return wire.CustomCallItem(
+            item_id("ctc", answer_id, index), called.id, name, given[INPUT], namespace=space or UNSET
+        )
+    return wire.FunctionCallItem(
+        item_id("fc", answer_id, index), called.id, name, called.arguments, namespace=space or UNSET
+    )
+
+
+def _picture_item(picture: Picture, answer: AnswerInfo, index: int) -> wire.PictureItem:
+    id = item_id("ig", answer.id, index)
+    kind, _, data = answer.link(picture.file, 0).partition(";base64,")
+    if not kind.startswith("data:") or not data:
+        return wire.PictureItem(id, None, "failed")
+    return wire.PictureItem(id, data)
+
+
+def _body(
+    answer: AnswerInfo, options: ResponseOptions, status: wire.ResponseStatus, output: list[wire.OutputItem]
+) -> wire.ResponseBody:
+    return body_of(PREFIX + answer.id, answer.created, answer.model, options.echoed, status=status, output=output)
+
+
+def body_of(
+    id: str,
+    created: int,
+    model: str,
+    echoed: wire.Echoed,
+    *,
+    status: wire.ResponseStatus,
+    output: list[wire.OutputItem],
+) -> wire.ResponseBody:
+    """A response with what is told back of its request."""
+
+    def told(name: str) -> msgspec.Raw:
+        given: msgspec.Raw = getattr(echoed, name)
+        return getattr(_DEFAULTS, name) if bytes(given) == b"null" else given
+
+    return wire.ResponseBody(
+        id=id,
+        created_at=created,
+        model=model,
+        output=output,
+        status=status,
+        tools=told("tools"),
+        tool_choice=told("tool_choice"),
+        text=told("text"),
+        reasoning=told("reasoning"),
+        instructions=echoed.instructions,
+        parallel_tool_calls=echoed.parallel_tool_calls is not False,
+        metadata=echoed.metadata or {},
+        background=bool(echoed.background),
+        store=echoed.store is not False,
+        max_output_tokens=echoed.max_output_tokens,
+        previous_response_id=echoed.previous_response_id,
+        service_tier=echoed.service_tier,
+        truncation=echoed.truncation or "disabled",
+        user=echoed.user,
+        safety_identifier=echoed.safety_identifier or UNSET,
+        prompt_cache_key=echoed.prompt_cache_key or UNSET,
+    )
+
+
+_encode = msgspec.json.Encoder().encode
