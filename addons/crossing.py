@@ -138,8 +138,8 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         asked = call.read(
             decoded_body(incoming.body, incoming.headers.get("content-encoding", ""), settings.max_request_bytes)
         )
-        if not is_one_call(asked.asked.prompt, settings):
-            return None
+        if asked.asked.background or asked.asked.complete is not None or not is_one_call(asked.asked.prompt, settings):
+            return None  # what goes on without its client has no flow; what was kept may tell of a conversation
         await call.enter()
         wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
         tries = gateway.turns.tries(wanted)
@@ -211,6 +211,8 @@ class Crossing:
     def end(self) -> None:
         """The answer is over."""
         self._over = True
+        if self._streaming:
+            self._under_way.keep_soon()
         self._call.end()
 
     # --- whole --------------------------------------------------------------------------------------------------------

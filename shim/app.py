@@ -31,7 +31,14 @@ from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
 from shim.apis.responses import openapi as responses_openapi
-from shim.apis.responses.route import count_input_tokens, create_response
+from shim.apis.responses.route import (
+    cancel_response,
+    count_input_tokens,
+    create_response,
+    delete_response,
+    get_response,
+    list_input_items,
+)
 from shim.apis.unserved import unserved
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway, replay_of
@@ -61,6 +68,10 @@ _ROUTES = (
     create_translation,
     create_response,
     count_input_tokens,
+    get_response,
+    delete_response,
+    cancel_response,
+    list_input_items,
     list_models,
     get_model,
     create_file,

@@ -22,6 +22,8 @@ from shim.exchange.calls import Calls
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import Continuations
 from shim.exchange.gateway import Gateway
+from shim.exchange.jobs import Jobs
+from shim.exchange.kept import KeptAnswers
 from shim.exchange.links import Links
 from shim.exchange.sockets import Sockets
 from shim.exchange.stored_files import StoredFiles
@@ -81,7 +83,11 @@ async def open_gateway(
                 secret=secret,
             )
             yield gateway
+            await gateway.jobs.close()
+            await gateway.jobs.close()
             await gateway.turns.settled()
+            await gateway.kept.settled()
+            await gateway.kept.settled()
     finally:
         await tables
         await solver.close()
@@ -124,6 +130,7 @@ def _gateway(
     files = Files(settings, driver, clock=clock.now)
     kept = KeptFiles(notes.shelf("files", most=MOST_FILES), secret, new_id=clock.new_id)
     turns = Turns(settings, calls, leases, files, clock=clock, sockets=Sockets(calls, open_socket))
+    answers = KeptAnswers(notes)
     return Gateway(
         settings,
         clock,
@@ -137,6 +144,8 @@ def _gateway(
         turns=turns,
         continuations=Continuations(settings, leases, turns, notes),
         links=Links(secret),
+        kept=answers,
+        jobs=Jobs(answers, notes, clock),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )
 

@@ -24,10 +24,10 @@ from shim.accounts.outcomes import may_retry
 from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice
 from shim.exchange.live_turn import LiveTurn, Wanted
-from shim.exchange.turns import Turns
+from shim.exchange.turns import Turns, is_temporary
 from shim.notes import Notes, NotesError, Shelf
 from shim.protocol.api import AnswerPlace
-from shim.protocol.prompt import Call, PromptMessage, Text
+from shim.protocol.prompt import Call, Continues, Prompt, PromptMessage, Text
 from shim.protocol.turn.conversation import owner_of
 from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
@@ -92,7 +92,7 @@ class KnownAnswers:
 class KnownChat:
     """One request whose conversation may be continued, now and after its answer."""
 
-    def __init__(self, continuations: "Continuations", wanted: Wanted, history: History) -> None:
+    def __init__(self, continuations: "Continuations", wanted: Wanted, history: History | None) -> None:
         self._continuations, self._wanted, self._history = continuations, wanted, history
 
     async def open(self) -> LiveTurn:
@@ -111,6 +111,8 @@ class KnownChat:
         """The client has been given this answer, and will send it back some day. Only one that came to a good end, and
         stands upstream as it was given, is noted."""
         said, place = choice.transcript, choice.turn.place()
+        if self._history is None:
+            return
         if place is None or said.finish_reason not in _GOOD_ENDS or not choice.is_as_upstream_has_it:
             return
         calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
@@ -118,21 +120,33 @@ class KnownChat:
         await self._continuations.notes.write(self._history.key_with(answer), place)
 
     async def _rest(self) -> Wanted | None:
-        found = await self._continuations.notes.find(self._history)
-        if found is None:
+        prompt = await self._known()
+        if prompt is None:
             return None
-        length, place = found
-        prompt = rest_of(self._wanted.prompt, length, place.conversation_id, place.message_id)
         owner, files = owner_of(prompt), self._wanted.files.owner
         if not self._continuations.is_free(self._wanted.caller, owner) or files not in {None, owner}:
             return None
         return msgspec.structs.replace(self._wanted, prompt=prompt)
+
+    async def _known(self) -> Prompt | None:
+        prompt = self._wanted.prompt
+        if (known := prompt.goes_on) is not None:
+            continues = Continues(known.conversation_id, known.message_id)
+            return msgspec.structs.replace(prompt, messages=known.messages, continues=continues)
+        if self._history is None:
+            return None
+        found = await self._continuations.notes.find(self._history)
+        if found is None:
+            return None
+        length, place = found
+        return rest_of(prompt, length, place.conversation_id, place.message_id)
 
 
 class Continuations:
     """Made once per worker."""
 
     def __init__(self, settings: Settings, leases: Leases, turns: Turns, notes: Notes) -> None:
+        self._settings = settings
         self._enabled = settings.continue_chats and not settings.history_disabled
         self._limit = settings.account_limit
         self._pool = leases.pool
@@ -143,8 +157,11 @@ class Continuations:
         """The chat that a prompt belongs to; None where it is to be sent as it is: not enabled, several choices, or a
         client that says itself where to continue. Raises CredentialError for a token whose time is over."""
         prompt = wanted.prompt
-        if not self._enabled or prompt.limits.choices != 1 or prompt.continues:
+        if prompt.limits.choices != 1 or prompt.continues:
             return None
+        if not self._enabled:
+            goes_on = prompt.goes_on is not None and not is_temporary(prompt, self._settings)
+            return KnownChat(self, wanted, None) if goes_on else None
         # Everybody with a key shares the pool, and so its conversations; an own account is its owner's alone.
         own = wanted.caller.own
         scope = "pool" if own is None else f"own {own_account(own, self.turns.now()).id}"

@@ -20,6 +20,7 @@ from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
+from shim.exchange.kept import KeptAnswers
 from shim.exchange.live_turn import Wanted
 from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
@@ -43,6 +44,9 @@ class ClientCall(msgspec.Struct, frozen=True):
     address: str
     attempted: Attempted = msgspec.field(default_factory=Attempted)
     is_large: bool = False
+    # What the answer is called where that was told beforehand, and since when (seconds since 1970).
+    id: str | None = None
+    created: int | None = None
 
 
 class Exchange:
@@ -57,14 +61,16 @@ class Exchange:
         *,
         clock: Clock,
         chat: KnownChat | None = None,
+        kept: KeptAnswers | None = None,
     ) -> None:
         self.prompt = wanted.prompt
         self.choices = choices
         self.transcripts: Sequence[Transcript] = [choice.transcript for choice in choices]
-        self.id = clock.new_id().replace("-", "")
-        self.created = int(clock.now())
+        self.id = call.id or clock.new_id().replace("-", "")
+        self.created = int(clock.now()) if call.created is None else call.created
         self._api, self._options = call.api, call.asked.options
         self._services, self._chat = services, chat
+        self._caller, self._keeping, self._kept = call.caller, call.asked.keeping, kept
         self._wanted = wanted
         self._usage: Usage | None = None  # counted, once everything has been said
         self._counts_first = call.asked.counts_first
@@ -178,6 +184,16 @@ class Exchange:
         head = b"" if isinstance(events[0], Failed) else self._writer.head()
         return head + self._writer.receive(events, choice)
 
+    def keep_soon(self) -> None:
+        """Keep the answer, where that is wanted; for a driver that pushes, at its end."""
+        if self._kept is not None and self._keeping is not None and self.ended:
+            self._kept.keep_soon(self._caller, self._keeping, self, self._known_place())
+
+    def _known_place(self) -> AnswerPlace | None:
+        """Where upstream has the same as the client was given."""
+        choice = self.choices[0]
+        return choice.turn.place() if choice.is_as_upstream_has_it else None
+
     # --- driven -------------------------------------------------------------------------------------------------------
 
     async def run(self, send: Send) -> bytes:
@@ -242,17 +258,23 @@ class Exchange:
         if self._chat is not None:
             await self._chat.note(choice)
         if self.ended:
-            # Short ones on the spot: gathering texts for a thread that is not needed costs as much as counting them.
-            if self._size() <= tokenizer.SLICE:
-                self._usage = self.usage
-                return
-            # Longer ones in slices that let the loop in.
-            prompt = self._prompt_tokens
-            if prompt is None:
-                prompt = await tokenizer.total_by(self._wanted.tokens)
-            reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
-            answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
-            self._usage = Usage(prompt, reasoning + answered, reasoning)
+            await self._count()
+            if self._kept is not None and self._keeping is not None:
+                await self._kept.keep(self._caller, self._keeping, self, self._known_place())
+
+    async def _count(self) -> None:
+        """The usage, once everything has been said."""
+        # Short ones on the spot: gathering texts for a thread that is not needed costs as much as counting them.
+        if self._size() <= tokenizer.SLICE:
+            self._usage = self.usage
+            return
+        # Longer ones in slices that let the loop in.
+        prompt = self._prompt_tokens
+        if prompt is None:
+            prompt = await tokenizer.total_by(self._wanted.tokens)
+        reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
+        answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
+        self._usage = Usage(prompt, reasoning + answered, reasoning)
 
     async def whole(self) -> bytes:
         """The whole answer, waited for. Raises the GatewayError it failed with."""

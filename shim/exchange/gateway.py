@@ -20,13 +20,15 @@ from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import Continuations, KnownChat
 from shim.exchange.exchange import ClientCall, Exchange
+from shim.exchange.jobs import Jobs
+from shim.exchange.kept import KeptAnswers
 from shim.exchange.links import Links
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
 from shim.exchange.stored_files import StoredFiles
 from shim.exchange.turns import Turns, is_temporary
-from shim.files.intake import Files
+from shim.files.intake import Files, Gathered
 from shim.keys import ApiKeys
 from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt
@@ -59,6 +61,8 @@ class Gateway:
         continuations: Continuations,
         links: Links,
         filter_needs: FilterDependencies,
+        kept: KeptAnswers,
+        jobs: Jobs,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
@@ -67,6 +71,7 @@ class Gateway:
         self._files, self._continuations, self._links = files, continuations, links
         self.stored_files, self.audio = stored_files, audio
         self._filter_needs = filter_needs
+        self.kept, self.jobs = kept, jobs
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
@@ -88,6 +93,26 @@ class Gateway:
         # A chat that is gone on with has one choice, and its own way of failing.
         turns = [await chat.open()] if chat else await self._begin(wanted)
         return self.exchange(call, wanted, turns, chat)
+
+    async def recalled(self, call: ClientCall) -> ClientCall:
+        """The same call, completed by the kept answers that it builds on. Raises GatewayError."""
+        asked = call.asked
+        if asked.complete is None:
+            return call
+        names = sorted(asked.refers)
+        found = await asyncio.gather(*(self.kept.find(call.caller, name) for name in names))
+        return msgspec.structs.replace(call, asked=asked.complete(dict(zip(names, found, strict=True))))
+
+    async def rejoin(self, call: ClientCall, conversation: str, *, passing: bool) -> Exchange:
+        """The exchange that somebody else had opened in a kept conversation, and is gone. Raises GatewayError."""
+        wanted = Wanted(call.asked.prompt, Gathered(), call.caller, call.attempted)
+        live = await self.turns.rejoin(wanted, conversation, passing=passing)
+        try:
+            await self.turns.begin(live)
+        except BaseException:
+            live.close()
+            raise
+        return self.exchange(call, wanted, [live])
 
     async def wanted(
         self, prompt: Prompt, caller: Caller, attempted: Attempted | None = None, *, is_large: bool = False
@@ -137,7 +162,7 @@ class Gateway:
         choices = [Choice(turn, services.link, max_bytes=most, inline=inline, previews=previews) for turn in turns]
         for choice in choices:
             choice.set_filters(call.api.filters(wanted.prompt, self._filter_needs, choice.link))
-        return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat)
+        return Exchange(call, wanted, choices, services, clock=self.clock, chat=chat, kept=self.kept)
 
     async def file(self, link: str) -> tuple[FileRef, Response]:
         """The file a link names, at the head of its bytes. Raises GatewayError."""

@@ -84,6 +84,7 @@ class LiveTurn:
         self.first: list[Event] = []  # what came before the turn was handed over
         self.opened_at = now()
         self.whole_since: float | None = None  # when upstream said that the answer is complete, by `time.monotonic`
+        self.handed_on = False  # whether somebody else goes on with it, so that upstream is told nothing
         self.reopened = False  # whether `response` is not the first any more
         self._now = now
         self._last: Event | None = None
@@ -126,6 +127,14 @@ class LiveTurn:
     def kept(self) -> bool:
         """Whether upstream keeps the chat, so that it can be continued."""
         return not (self.conversation.history_and_training_disabled or self.passing)
+
+    @property
+    def found_under(self) -> str | None:
+        """The name of the conversation in which the answer can be found although nobody reads its stream; None where
+        that is nowhere, or not known yet."""
+        id = self.answer.conversation_id
+        temporary = self.conversation.history_and_training_disabled
+        return None if id is None or temporary else named(id, self.lease.account_id)
 
     def place(self) -> AnswerPlace | None:
         """Where the answer stands, as far as upstream has said; None where the chat is not kept."""

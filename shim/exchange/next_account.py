@@ -7,7 +7,7 @@ it returns; of one that fails, the lease is ended here.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -17,14 +17,19 @@ from shim.accounts.outcomes import Attempt, Tries, is_refusal
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Route
 
+if TYPE_CHECKING:
+    from shim.exchange.live_turn import LiveTurn
+
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
 
 
 class Attempted:
-    """What was tried for one client call, for its line in the log: how many turns, and the last one's account."""
+    """What was tried for one client call: how many turns, the last one's account, and the last one that upstream has
+    taken, be it at its head or not."""
 
     def __init__(self) -> None:
+        self.live: LiveTurn | None = None
         self.tries = 0
         self.account: str | None = None
 

@@ -10,7 +10,7 @@ the client is gone.
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from shim.protocol.answer.machine import Answer
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest
 from shim.protocol.events import Event, Failed
 from shim.protocol.models import hands_over, works
+from shim.protocol.owners import taken_apart
 from shim.protocol.prompt import Prompt
 from shim.protocol.turn.aftermath import archive, delete, keep_out_of_memory, stop
 from shim.protocol.turn.conversation import Chosen, conversation_for
@@ -94,7 +95,7 @@ class Turns:
                 call = await self._shake_hands(lease, route, prepared.conversation)
                 prepared = msgspec.structs.replace(prepared, call=call)
                 response = await self._calls.send(call.request, route)
-            live = self._live(prepared, response)
+            live = wanted.attempted.live = self._live(prepared, response)
             with ExitStack() as undo:  # where it fails; the lease is ended by the account loop
                 undo.callback(response.close)
                 undo.callback(self._clear_up, live)
@@ -198,6 +199,24 @@ class Turns:
         )
         return LiveTurn(prepared, response, answer, self.now, self._clear_up)
 
+    async def rejoin(self, wanted: Wanted, conversation: str, *, passing: bool) -> LiveTurn:
+        """The turn that a conversation's newest answer is: it was opened by somebody who is gone. `conversation` is its
+        name, `passing` as in `PreparedTurn`. It has not begun. Raises GatewayError."""
+        id, owner = taken_apart(conversation)
+        prompt = wanted.prompt
+        wanted.attempted.tries += 1
+        wanted.attempted.account = owner
+        lease = await self._leases.take(wanted.caller, prompt.model, frozenset(), owner)
+        route = self._calls.route(lease.identity)
+        sent = conversation_for(
+            prompt, Chosen(lease.slug), {}, temporary=False, now=self.now(), new_id=self._clock.new_id
+        )
+        research = "research" in prompt.wishes.hints
+        opening = OpeningCall(route.upstream.get(f"conversation/{id}"))  # reading it is what opens it
+        prepared = PreparedTurn(lease, route, sent, opening, passing, research)
+        answer = Answer.rejoined(id, research=research)
+        return LiveTurn(prepared, _NothingToRead(), answer, self.now, self._clear_up)
+
     # --- for turns under way ------------------------------------------------------------------------------------------
 
     async def advance(self, live: LiveTurn) -> list[Event]:
@@ -283,7 +302,7 @@ class Turns:
     def _clear_up(self, live: LiveTurn) -> None:
         """Tell upstream what is left to tell of a turn that is let go of, while nobody waits for it."""
         upstream, id = live.route.upstream, live.answer.conversation_id
-        if id is None:
+        if id is None or live.handed_on:
             return
         # In this order: a chat that is deleted can't be told anything any more.
         left = (
@@ -315,6 +334,22 @@ class Turns:
         moment = self._calls.moment(lease.identity)
         handshake = open_turn(route.upstream, conversation, self._calls.options, moment, cleared)
         return await self._calls.driver.run(handshake, route.connection)
+
+
+class _NothingToRead:
+    """The response of a turn that was opened by somebody else."""
+
+    def __init__(self) -> None:
+        self.status, self.headers = 200, dict[str, str]()
+
+    async def chunk(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def release(self, then: Callable[[], None]) -> None:
+        then()
 
 
 def is_temporary(prompt: Prompt, settings: Settings) -> bool:

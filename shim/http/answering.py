@@ -10,8 +10,9 @@ runs a call by `CallResponse`; the mitmproxy addon does the same steps with the 
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, cast
 
 import msgspec
 from litestar import Request
@@ -28,7 +29,7 @@ from shim.http.responses import BLANK, LOGGED, EventStream, json_answer, read_bo
 from shim.keys import Pass
 from shim.keys.keys import KeyLimitError, headers_of
 from shim.logs import Fields, log_fields
-from shim.protocol.api import Api, Asked
+from shim.protocol.api import Api, Asked, BackgroundKeeping
 from shim.protocol.models import under_alias
 from shim.usage import CallRecord
 
@@ -66,10 +67,7 @@ class ApiCall:
         """What is asked, and by whom. Raises GatewayError."""
         caller = self.admit()
         asked = self.api.read(body, strict=self.gateway.settings.strict_params)
-        prompt = under_alias(asked.prompt, self.gateway.aliases)
-        if not self.gateway.keys.may_ask(caller.key, asked.prompt.model):  # by the name that the client said, or
-            self.gateway.keys.check_model(caller.key, prompt.model)  # by that of the model behind an alias
-        self.asked = asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
+        self.asked = self._under_alias(asked, caller)
         return ClientCall(self.asked, caller, self.api, self._address, self._attempted, len(body) >= LARGE)
 
     async def enter(self) -> None:
@@ -79,8 +77,22 @@ class ApiCall:
     async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
         await self.enter()
-        self.exchange = await self.gateway.open(asked)
+        self.exchange = await self.gateway.open(await self.recall(asked))
         return self.exchange
+
+    async def recall(self, asked: ClientCall) -> ClientCall:
+        """The same, with the kept answers that it builds on. Raises GatewayError."""
+        if asked.asked.complete is None:
+            return asked
+        recalled = await self.gateway.recalled(asked)
+        self.asked = self._under_alias(recalled.asked, recalled.caller)
+        return msgspec.structs.replace(recalled, asked=self.asked)
+
+    def _under_alias(self, asked: Asked, caller: Caller) -> Asked:
+        prompt = under_alias(asked.prompt, self.gateway.aliases)
+        if not self.gateway.keys.may_ask(caller.key, asked.prompt.model):  # by the name that the client said, or
+            self.gateway.keys.check_model(caller.key, prompt.model)  # by that of the model behind an alias
+        return asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
 
     def answer_headers(self) -> dict[str, str]:
         """`x-request-id`, what was ignored of the request, and how its key stands to its limits."""
@@ -201,6 +213,8 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *,
         with Presence(request.receive) as presence:
             # Off the loop from some size on: it would stand still for seconds, and everybody else with it.
             asked = call.read(body) if len(body) < LARGE else await asyncio.to_thread(call.read, body)
+            if asked.asked.background:
+                return await _in_background(request, call, asked, body)
             if asked.asked.prompt.stream:
                 presence.keep()
                 return await _streamed(request, call, asked, presence)
@@ -265,6 +279,56 @@ async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCal
         presence=presence,
         filler=BLANK,
     )
+
+
+async def _in_background(
+    request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, body: bytes
+) -> ASGIResponse:
+    """The answer that has begun, to be asked for again; or its events, for as long as the client listens. Raises
+    GatewayError."""
+    jobs = call.gateway.jobs
+    keeping = cast("BackgroundKeeping", asked.asked.keeping)  # `Asked` has promised so
+    asked = await call.recall(asked)
+    job = await jobs.start(asked, keeping, body, call.open)
+    job.when_over(lambda: call.end(job.error))
+    if not keeping.streamed:
+        return json_answer(request, keeping.shown(job.under_way("queued")), headers=call.answer_headers())
+    return follow_job(request, call.gateway, asked.caller, job.name, headers=call.answer_headers())
+
+
+def follow_job(
+    request: Request[Any, Any, Any],
+    gateway: Gateway,
+    caller: Caller,
+    name: str,
+    *,
+    after: int = -1,
+    over: Callable[[], Awaitable[bool]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> EventStream:
+    """The events of an answer in the background, behind the one numbered `after`. See `Jobs.follow`."""
+
+    async def run(send: Send) -> bytes:
+        async with aclosing(gateway.jobs.follow(caller, name, after, over or _never)) as events:
+            async for event in events:
+                await send(event)
+        return b""
+
+    def nothing() -> None:
+        """The answer goes on."""
+
+    return EventStream(
+        request,
+        run,
+        nothing,
+        headers=headers or {},
+        longest=gateway.settings.total_timeout,
+        break_off=lambda _error: b"",  # it can be followed again
+    )
+
+
+async def _never() -> bool:
+    return False
 
 
 async def _streamed(

@@ -9,7 +9,7 @@ knows none of them by name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -28,12 +28,64 @@ LinkTo = Callable[[FileRef], str]
 class Asked(msgspec.Struct, frozen=True):
     """A request that was read. `ignored` names its fields that have no effect here; `options` is what only the API
     itself has to know again when it writes the answer. `counts_first`: a streamed answer tells the prompt's tokens at
-    its head, so they are counted before."""
+    its head, so they are counted before.
+
+    `keeping` is how the answer is kept, where the client wants that; with `background` it goes on without its client,
+    and `keeping` is a `BackgroundKeeping`. `refers` names kept answers that the request builds on: then `complete`
+    makes the whole of it, once these are there (None for one that is not)."""
 
     prompt: Prompt
     ignored: list[str] = []
     options: Any = None
     counts_first: bool = False
+    keeping: "Keeping | None" = None
+    background: bool = False
+    refers: frozenset[str] = frozenset()
+    complete: "Callable[[Mapping[str, bytes | None]], Asked] | None" = None
+
+
+class Keeping(Protocol):
+    """How an API keeps one answer, for its client to ask for it again."""
+
+    def name(self, answer: "AnswerInfo") -> str:
+        """What the client knows it by."""
+        ...
+
+    def record(self, answer: "AnswerInfo", place: "AnswerPlace | None") -> bytes:
+        """All of it. `place` is where upstream has the same, to go on with; None where that is nowhere."""
+        ...
+
+
+JobState = Literal["queued", "in_progress", "failed", "cancelled"]
+
+
+class BackgroundKeeping(Keeping, Protocol):
+    """The same of an answer that goes on without its client, who asks how far it is."""
+
+    @property
+    def streamed(self) -> bool:
+        """Whether its events are kept as well."""
+        ...
+
+    def known_as(self, id: str) -> str:
+        """What the client knows it by, from `ClientCall.id`."""
+        ...
+
+    def without_end(
+        self, id: str, created: int, state: JobState, *, answer: "AnswerInfo | None", error: GatewayError | None
+    ) -> bytes:
+        """The record of one that has not come to its own end: with what there is of the `answer`, and what it failed
+        with."""
+        ...
+
+    def shown(self, record: bytes) -> bytes:
+        """What a client is given of a record."""
+        ...
+
+    def told(self, record: bytes, number: int) -> bytes:
+        """The events that say what a record says: the first ones of an answer that is queued, and else the last. They
+        are numbered from `number` on."""
+        ...
 
 
 class AnswerPlace(msgspec.Struct, frozen=True):

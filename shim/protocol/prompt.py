@@ -143,6 +143,15 @@ class Continues(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
+class GoesOn(msgspec.Struct, frozen=True):
+    """A kept conversation in which all was said already but these messages. Going on with it saves work and is never
+    owed: where that can't be done, the prompt's own messages say everything."""
+
+    conversation_id: str
+    message_id: str
+    messages: tuple[PromptMessage, ...]
+
+
 class Wishes(msgspec.Struct, frozen=True):
     """What only the web backend can do. `temporary` and `memory` are None where the operator's settings decide, and the
     account's; `project` is the id of one of its projects, `tier` upstream's name of a service tier. `account` says that
@@ -173,6 +182,7 @@ class Prompt(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     effort: Effort | None = None
     continues: Continues | None = None
+    goes_on: GoesOn | None = None
     builtins: frozenset[Builtin] = frozenset()
     wishes: Wishes = Wishes()
     pictures: Literal["links", "data"] = "links"

@@ -40,6 +40,15 @@ CLIENTS = {
     "ai-sdk-openai": Client(
         "node", "with_ai_sdk.mjs", f"{TEXT} {CALLS} structured image refused", {"provider": "openai"}
     ),
+    "ai-sdk-default": Client(
+        "node",
+        "with_ai_sdk.mjs",
+        f"{TEXT} {CALLS} structured image refused summed_up",
+        {"provider": "responses"},
+    ),
+    "openai-node-responses": Client(
+        "node", "with_openai_node_responses.mjs", f"{TEXT} {CALLS} structured image refused"
+    ),
     "langchain": Client("openai3", "with_langchain.py", f"{TEXT} {CALLS} structured structured_by_call image refused"),
     "pydantic-ai": Client("openai3", "with_pydantic_ai.py", f"{TEXT} tools structured image refused"),
     "litellm": Client("openai2", "with_litellm.py", f"{TEXT} {CALLS} structured image refused reasoning"),
@@ -97,7 +106,7 @@ def test_a_streamed_answer_arrives_to_the_letter(ask, answers, client, part):
         assert min(answer["tokens"]) > 0
 
 
-@pytest.mark.parametrize(("client", "part"), having("reasoning"))
+@pytest.mark.parametrize(("client", "part"), having("reasoning", "summed_up"))
 def test_reasoning_is_told_apart(ask, client, part):
     answer = ask(client, part, prompt="[[script=reasoning seed=7]] Think")
     assert answer["reasoning"]
@@ -322,3 +331,13 @@ def test_an_agent_of_smolagents_writes_a_file(run_client, answers, turns, part):
     asked, told = turns()
     assert "Greet the world in a file." in json.dumps(asked["messages"])
     assert "greeting.txt" in json.dumps(told["messages"])
+
+
+def test_codex_writes_a_file(run_client, answers, turns):
+    command = json.dumps({"cmd": "printf 'Good day\\n' > greeting.txt"})
+    answers(CALL % ("exec_command", command), "I have greeted the world.")
+    done = run_client("codex", "with_codex.py", "work", prompt="Greet the world in a file.")
+    assert done == {"said": "I have greeted the world.", "files": {"greeting.txt": "Good day\n"}}
+    asked, told = turns()
+    assert "Greet the world in a file." in json.dumps(asked["messages"])
+    assert told["messages"][-1]["author"]["role"] == "tool"

@@ -4,7 +4,8 @@ answer on the wire, `route` has the paths."""
 from collections.abc import Mapping
 
 from shim.apis.openai_api import OpenAIApi
-from shim.apis.responses.read import ResponseOptions, read
+from shim.apis.responses.options import ResponseOptions
+from shim.apis.responses.read import read
 from shim.apis.responses.wire import FIELDS
 from shim.apis.responses.write import EventWriter, broken, whole
 from shim.errors import Field, GatewayError

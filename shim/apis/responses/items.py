@@ -109,25 +109,26 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
         case wire.ImageContent(image_url=str() as url, detail=detail):
             return Image(url.strip(), form_of_url(url), f"{field}.image_url", _DETAILS.get(detail or "", "auto"))
         case wire.ImageContent(file_id=file_id):
-            raise _not_kept(f"{field}.file_id") if file_id else _missing(f"{field}.image_url")
-        case wire.FileContent(file_data=str() as data, filename=name) if data:
-            return File(data.strip(), form_of_data(data), f"{field}.file_data", name)
-        case wire.FileContent(file_url=str() as url, filename=name) if url:
-            return File(url.strip(), form_of_url(url), f"{field}.file_url", name)
-        case wire.FileContent(file_id=file_id):
-            raise _not_kept(f"{field}.file_id") if file_id else _missing(f"{field}.file_data")
+            if not file_id:
+                raise _missing(f"{field}.image_url")
+            return Image(file_id, "file_id", f"{field}.file_id", _DETAILS.get(part.detail or "", "auto"))
+        case wire.FileContent():
+            return _file(part, field)
         case wire.AudioContent():
-            raise _unsupported("Content parts of type 'input_audio' are not supported.", f"{field}.type")
+            text = "Content parts of type 'input_audio' are not supported."
+            raise RequestError(text, param=f"{field}.type", code="unsupported_content")
         case _:
             return Text(part.text)
 
 
-def _not_kept(param: str) -> RequestError:
-    return _unsupported("Files uploaded before are not kept here: send the file itself as 'file_data'.", param)
-
-
-def _unsupported(sentence: str, param: str) -> RequestError:
-    return RequestError(sentence, param=param, code="unsupported_content")
+def _file(part: wire.FileContent, field: str) -> File:
+    if data := part.file_data:
+        return File(data.strip(), form_of_data(data), f"{field}.file_data", part.filename)
+    if url := part.file_url:
+        return File(url.strip(), form_of_url(url), f"{field}.file_url", part.filename)
+    if part.file_id:
+        return File(part.file_id, "file_id", f"{field}.file_id", part.filename)
+    raise _missing(f"{field}.file_data")
 
 
 def _missing(param: str) -> RequestError:

@@ -6,8 +6,10 @@ import msgspec
 
 from shim.apis.responses.wire import (
     CountInputRequest,
+    DeletedResponse,
     Echoed,
     InputCount,
+    ItemList,
     MessageItem,
     OutputText,
     ResponseBody,
@@ -30,6 +32,10 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "tools": _ASK | {"tools": [{"type": "function", "name": "get_weather", "parameters": _WEATHER}]},
     "json": _ASK | {"text": {"format": {"type": "json_schema", "name": "place", "schema": _WEATHER}}},
 }
+_ID = {"response_id": "The id that the response came with."}
+_GIVEN = msgspec.Raw(
+    b'{"id":"msg_0","type":"message","role":"user","status":"completed","content":[{"type":"input_text","text":"Hi"}]}'
+)
 _NOW = 1741288944
 _ITEM = MessageItem("msg_1", [OutputText("Hello!")])
 _RESPONSE: ResponseBody = msgspec.structs.replace(
@@ -71,6 +77,46 @@ OPERATIONS = (
             "connection alive."
         ),
         errors=(400, 401, 403, 404, 413, 429, 502, 503, 504),
+    ),
+    OpenApiOperation(
+        "get",
+        "/v1/responses/{response_id}",
+        "getResponse",
+        "A kept response.",
+        parameters=_ID,
+        gives={JSON: ResponseBody},
+        example={JSON: _RESPONSE},
+        errors=(400, 401, 404, 503),
+    ),
+    OpenApiOperation(
+        "delete",
+        "/v1/responses/{response_id}",
+        "deleteResponse",
+        "Forget a kept response.",
+        parameters=_ID,
+        gives={JSON: DeletedResponse},
+        example={JSON: DeletedResponse("resp_1")},
+        errors=(401, 404, 503),
+    ),
+    OpenApiOperation(
+        "post",
+        "/v1/responses/{response_id}/cancel",
+        "cancelResponse",
+        "End a response that goes on without its client.",
+        parameters=_ID,
+        gives={JSON: ResponseBody},
+        example={JSON: _RESPONSE},
+        errors=(400, 401, 404, 503),
+    ),
+    OpenApiOperation(
+        "get",
+        "/v1/responses/{response_id}/input_items",
+        "listInputItems",
+        "The items that a kept response was asked with.",
+        parameters=_ID,
+        gives={JSON: ItemList},
+        example={JSON: ItemList([_GIVEN], "msg_0", "msg_0", has_more=False)},
+        errors=(400, 401, 404, 503),
     ),
     OpenApiOperation(
         "post",

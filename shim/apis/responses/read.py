@@ -3,6 +3,7 @@
 Rule: what is wrong with a field, alone or beside the others, is a 400 that names it.
 """
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,8 +11,10 @@ import msgspec
 from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.decoding import decode, ignored_fields
 from shim.apis.responses import wire
-from shim.apis.responses.items import Recall, messages_of
-from shim.apis.responses.tools import ToolNames, Tools, tools_of
+from shim.apis.responses.items import messages_of
+from shim.apis.responses.kept import Found, ResponseKeeping, earlier, recalled_item, refers_of
+from shim.apis.responses.options import ResponseOptions
+from shim.apis.responses.tools import Tools, tools_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
 from shim.protocol.prompt import JsonAnswer, Limits, Prompt, PromptMessage
@@ -33,18 +36,13 @@ _INCLUDED = frozenset(
 _PROVIDER = "openai/"  # routers name models by their provider
 
 
-class ResponseOptions(msgspec.Struct, frozen=True):
-    """What only the writer has to know again: what is told back, whether thinking is shown and pictures are items of
-    their own, and the names of tools."""
-
-    echoed: wire.Echoed = wire.Echoed()
-    thinking: bool = False
-    pictures: bool = False
-    names: ToolNames = ToolNames()
-
-
 def read(body: bytes, *, strict: bool = False) -> Asked:
-    """The prompt of a request. Raises RequestError (400)."""
+    """The prompt of a request; where it builds on kept responses, without these until they are there. Raises
+    RequestError (400)."""
+    return _read(body, None, strict=strict)
+
+
+def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
     request = decode(_decoder, body)
     ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
     _check(request)
@@ -54,10 +52,11 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     options = ResponseOptions(
         decode(_echo_decoder, body),
         thinking=bool(reasoning.summary or reasoning.generate_summary),
+        queued=bool(request.background),
         pictures="image_generation" in tools.builtins,
         names=tools.names,
     )
-    prompt = _prompt(request, tools, _nothing_kept)
+    prompt, history = _prompt(request, tools, found)
     prompt = msgspec.structs.replace(
         prompt,
         limits=Limits(max_tokens=request.max_output_tokens),
@@ -66,40 +65,63 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         pictures="data" if options.pictures else "links",
         stream=bool(request.stream),
     )
-    return Asked(prompt, ignored, options)
+    keeping = None if request.store is False else ResponseKeeping(options, prompt, history, body)
+    refers = refers_of(request) if found is None else frozenset[str]()
+    complete = partial(_read, body, strict=strict) if refers else None
+    return Asked(
+        prompt,
+        ignored,
+        options,
+        keeping=keeping,
+        background=bool(request.background),
+        refers=refers,
+        complete=complete,
+    )
 
 
-def read_countable(body: bytes) -> Prompt:
-    """The prompt of a request that asks only how long it is. Raises RequestError (400)."""
+def read_countable(body: bytes, found: Found | None = None) -> tuple[Prompt, frozenset[str]]:
+    """The prompt of a request that asks only how long it is, and which kept responses it builds on. Raises RequestError
+    (400)."""
     request = decode(_count_decoder, body)
-    return _prompt(request, tools_of(request), _nothing_kept)
+    return _prompt(request, tools_of(request), found)[0], refers_of(request)
 
 
-def _prompt(request: wire.CountInputRequest, tools: Tools, recall: Recall) -> Prompt:
+def _prompt(
+    request: wire.CountInputRequest, tools: Tools, found: Found | None
+) -> tuple[Prompt, tuple[PromptMessage, ...]]:
+    """The prompt, and what of it is its history for a later request: all but the instructions."""
     _check_conversation(request)
     if not request.input:
         raise RequestError("'input' must not be empty.", param="input", code="missing_required_parameter")
+    recall = partial(recalled_item, found)
     told: tuple[PromptMessage, ...] = ()
     if isinstance(request.instructions, str):
         told = messages_of([wire.GivenItem(role="system", content=request.instructions)], "instructions", recall)
     elif request.instructions:
         told = messages_of(request.instructions, "instructions", recall)
-    messages = (*told, *messages_of(request.input, "input", recall))
-    if not messages:
+    new = messages_of(request.input, "input", recall)
+    if not new:
         raise RequestError("'input' says nothing that a model could answer.", param="input", code="invalid_value")
-    return Prompt(
+    before, goes_on = earlier(found, request.previous_response_id, (*told, *new))
+    history = (*before, *new)
+    prompt = Prompt(
         model=(request.model or "auto").removeprefix(_PROVIDER),
-        messages=messages,
+        messages=(*told, *history),
         functions=tools.functions,
         choice=tools.choice,
         parallel=request.parallel_tool_calls is not False,
         answer_form=_answer_form(request.text),
         effort=request.reasoning.effort if request.reasoning else None,
+        goes_on=goes_on,
         builtins=tools.builtins,
     )
+    return prompt, history
 
 
 def _check(request: wire.ResponsesRequest) -> None:
+    if request.background and request.store is False:
+        text = "What goes on in the background has to be kept: leave 'store' out."
+        raise RequestError(text, param="background", code="invalid_value")
     if request.prompt is not None:
         text = "Prompt templates are kept by OpenAI, and not here: send 'instructions' and 'input'."
         raise RequestError(text, param="prompt", code="unsupported_parameter")
@@ -138,11 +160,6 @@ def _answer_form(wanted: wire.TextOptions | None) -> JsonAnswer | None:
             return JsonAnswer(schema, name, description, "text.format.schema")
         case _:
             return None
-
-
-def _nothing_kept(id: str, param: str) -> tuple[PromptMessage, ...]:
-    text = f"Item with id '{id[:128]}' not found: send the item itself."
-    raise RequestError(text, param=param, code="item_not_found", status=404)
 
 
 _PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {

@@ -1,34 +1,186 @@
-"""`POST /v1/responses`, streamed and whole, and what is asked about responses."""
+"""`/v1/responses`: made, streamed and whole; and those that are kept, asked for again.
 
+Rule: whose a kept response is decides the gateway; to anybody else it is not there (404).
+"""
+
+import asyncio
+import re
 from typing import Any
 
 import msgspec
-from litestar import Request, post
+from litestar import Request, delete, get, post
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
+from shim.accounts.credentials import Caller
 from shim.apis.responses import RESPONSES
+from shim.apis.responses.kept import (
+    KeptResponse,
+    ResponseKeeping,
+    ended,
+    is_in_background,
+    is_under_way,
+    read_kept,
+)
 from shim.apis.responses.read import read_countable
-from shim.apis.responses.wire import InputCount
-from shim.http.answering import answer
-from shim.http.errors import exception_handlers
+from shim.apis.responses.wire import DeletedResponse, InputCount, ItemList
+from shim.errors import GatewayError, RequestError
+from shim.exchange import ClientCall, Exchange, Gateway
+from shim.exchange.jobs import Beat, Opener
+from shim.http.answering import ApiCall, answer, follow_job
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
-from shim.http.responses import json_answer
+from shim.http.responses import json_answer, request_id
 
-_ERRORS = exception_handlers(RESPONSES.refuse)
+_MOST_ITEMS = 100
+AnyRequest = Request[Any, Any, Any]
 
 
-@post("/v1/responses", status_code=200, exception_handlers=_ERRORS)
-async def create_response(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+@post("/v1/responses", status_code=200)
+async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """One response."""
     return await answer(request, gateway, RESPONSES)
 
 
-@post("/v1/responses/input_tokens", status_code=200, exception_handlers=_ERRORS)
-async def count_input_tokens(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+@post("/v1/responses/input_tokens", status_code=200)
+async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """How many tokens a response would be asked with. Nothing goes upstream."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    caller = gateway.caller(RESPONSES.credential(headers))
-    prompt = read_countable(await request.body())
+    caller, body = _caller(request, gateway), await request.body()
+    prompt, names = read_countable(body)
+    if names:
+        found = await asyncio.gather(*(gateway.kept.find(caller, name) for name in names))
+        prompt, _ = read_countable(body, dict(zip(names, found, strict=True)))
     tokens = await while_present(request, gateway.count(prompt, caller))
     return json_answer(request, msgspec.json.encode(InputCount(tokens)))
+
+
+@get("/v1/responses/{response_id:str}", status_code=200)
+async def get_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+    """A kept response; with `stream` the events of one in the background, behind `starting_after`."""
+    caller = _caller(request, gateway)
+    kept = await _kept(gateway, caller, response_id)
+    if is_under_way(kept) and await _seen_to(request, gateway, caller, response_id):
+        kept = await _kept(gateway, caller, response_id)
+    if request.query_params.get("stream", "").lower() not in {"true", "1"}:
+        return json_answer(request, bytes(kept.body))
+    if not is_in_background(kept):
+        text = "Only responses that were created with 'background' can be streamed again: ask for it without 'stream'."
+        raise RequestError(text, param="stream", code="unsupported_parameter")
+    after = request.query_params.get("starting_after", "-1")
+    if not re.fullmatch(r"-1|\d{1,9}", after):
+        raise RequestError(
+            "'starting_after' must be a number of an event.", param="starting_after", code="invalid_value"
+        )
+
+    async def over() -> bool:
+        if not is_under_way(await _kept(gateway, caller, response_id)):
+            return True
+        await _seen_to(request, gateway, caller, response_id)
+        return False
+
+    return follow_job(request, gateway, caller, response_id, after=int(after), over=over)
+
+
+async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: str) -> bool:
+    """Take a response over whose gateway is gone; whether that had to be."""
+    body = await gateway.jobs.request_of(caller, id)
+    if body is None:
+        return False
+    if not is_under_way(await _kept(gateway, caller, id)):
+        return True  # it came to its end just now, and left nothing behind
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
+    call = ApiCall(gateway, RESPONSES, id=request_id(request), headers=headers, address=address)
+    try:
+        asked = await call.recall(call.read(body))
+    except GatewayError:
+        asked = None  # its request was lost, or can't be read any more
+    keeping = asked.asked.keeping if asked is not None else None
+    if asked is None or not isinstance(keeping, ResponseKeeping):
+        record = await gateway.kept.find(caller, id)
+        if record is not None:
+            await gateway.kept.write(caller.scope, id, ended(record, "Nobody goes on with this response."))
+        return True
+
+    def rejoin(call_again: ClientCall, beat: Beat) -> Opener:
+        async def open_again(_call: ClientCall) -> Exchange:
+            call.exchange = await gateway.rejoin(call_again, beat.conversation or "", passing=beat.passing)
+            return call.exchange
+
+        return open_again
+
+    job = await gateway.jobs.take_over(asked, keeping, id, rejoin)
+    if job is not None:
+        job.when_over(lambda: call.end(job.error))
+    return True
+
+
+@delete("/v1/responses/{response_id:str}", status_code=200)
+async def delete_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+    """Forget a kept response."""
+    if not await gateway.kept.delete(_caller(request, gateway), response_id):
+        raise _unknown(response_id)
+    return json_answer(request, msgspec.json.encode(DeletedResponse(response_id)))
+
+
+@post("/v1/responses/{response_id:str}/cancel", status_code=200)
+async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+    """End what goes on without its client; everything else ends with its connection."""
+    caller = _caller(request, gateway)
+    kept = await _kept(gateway, caller, response_id)
+    if not is_in_background(kept):
+        text = "Only responses that were created with 'background' can be cancelled."
+        raise RequestError(text, param="response_id", code="not_background")
+    if is_under_way(kept):
+        await _seen_to(request, gateway, caller, response_id)
+        await gateway.jobs.cancel(caller, response_id)
+        kept = await _kept(gateway, caller, response_id)
+    return json_answer(request, bytes(kept.body))
+
+
+@get("/v1/responses/{response_id:str}/input_items", status_code=200)
+async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+    """The items that a kept response was asked with, the newest first unless `order` is `asc`."""
+    kept = await _kept(gateway, _caller(request, gateway), response_id)
+    asked = request.query_params
+    limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
+    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST_ITEMS:
+        raise RequestError(f"'limit' must be from 1 to {_MOST_ITEMS}.", param="limit", code="invalid_value")
+    if order not in {"asc", "desc"}:
+        raise RequestError("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
+    return json_answer(request, msgspec.json.encode(_page(kept, int(limit), after, backwards=order == "desc")))
+
+
+def _page(kept: KeptResponse, limit: int, after: str | None, *, backwards: bool) -> ItemList:
+    items = [(msgspec.json.decode(item)["id"], item) for item in kept.input]
+    if backwards:
+        items.reverse()
+    ids = [id for id, _ in items]
+    if after is not None and after not in ids:
+        raise RequestError("There is no such item to begin after.", param="after", code="invalid_value")
+    start = ids.index(after) + 1 if after is not None else 0
+    page = items[start : start + limit]
+    return ItemList(
+        [item for _, item in page],
+        page[0][0] if page else None,
+        page[-1][0] if page else None,
+        has_more=start + limit < len(items),
+    )
+
+
+def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return gateway.caller(RESPONSES.credential(headers))
+
+
+async def _kept(gateway: Gateway, caller: Caller, id: str) -> KeptResponse:
+    record = await gateway.kept.find(caller, id)
+    if record is None:
+        raise _unknown(id)
+    return read_kept(record)
+
+
+def _unknown(id: str) -> RequestError:
+    return RequestError(
+        f"Response with id '{id[:128]}' not found.", param="response_id", code="response_not_found", status=404
+    )

@@ -412,6 +412,24 @@ class InputCount(msgspec.Struct, frozen=True):
     object: Literal["response.input_tokens"] = "response.input_tokens"
 
 
+class DeletedResponse(msgspec.Struct, frozen=True):
+    """A response is kept no more."""
+
+    id: str
+    object: Literal["response"] = "response"
+    deleted: bool = True
+
+
+class ItemList(msgspec.Struct, frozen=True):
+    """A page of the items that a response was asked with."""
+
+    data: list[msgspec.Raw]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+    object: Literal["list"] = "list"
+
+
 # --- events -----------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 from shim.apis.answered_by import answered_by
 from shim.apis.data_lines import data_line, line_safe
 from shim.apis.responses import wire
-from shim.apis.responses.read import ResponseOptions
+from shim.apis.responses.options import ResponseOptions
 from shim.apis.responses.tools import INPUT
 from shim.errors import Field, GatewayError
 from shim.protocol.api import AnswerInfo
@@ -31,6 +31,8 @@ _REASONS: dict[str, Literal["max_output_tokens", "content_filter"]] = {
 }
 _DEFAULTS = wire.Echoed()
 _ITEM_DIGITS = 4
+QUEUED_EVENTS = 2
+"""How many events an answer in the background begins with, before it is under way"""
 
 
 def item_id(kind: str, answer_id: str, index: int) -> str:
@@ -52,7 +54,7 @@ class EventWriter:
 
     def __init__(self, answer: AnswerInfo, options: ResponseOptions) -> None:
         self._answer, self._options = answer, options
-        self._number = 0  # of the next event
+        self._number = QUEUED_EVENTS if options.queued else 0  # of the next event
         self._index = 0  # of the item that is open, or comes next
         self._open: wire.MessageItem | wire.ReasoningItem | None = None
         self._said: list[str] = []  # the words of the open item
@@ -62,10 +64,11 @@ class EventWriter:
         self._begun = False
 
     def head(self) -> bytes:
-        """The response without output, twice."""
+        """The response without output, twice; the first time was before, where it had to be waited for."""
         self._begun = True
         body = _body(self._answer, self._options, "in_progress", [])
-        return b"".join(self._response(name, body) for name in ("created", "in_progress"))
+        names = ("in_progress",) if self._options.queued else ("created", "in_progress")
+        return b"".join(self._response(name, body) for name in names)
 
     def receive(self, events: Sequence[Event], _choice: int) -> bytes:
         """The events of this API for `events`, joined: what has arrived together is sent together."""
@@ -262,6 +265,18 @@ def response_of(answer: AnswerInfo, options: ResponseOptions) -> wire.ResponseBo
         incomplete_details=wire.Incomplete(reason) if reason and status == "incomplete" else None,
         chatgpt=answered_by(answer),
     )
+
+
+def response_so_far(
+    answer: AnswerInfo, options: ResponseOptions, status: wire.ResponseStatus, error: GatewayError | None
+) -> wire.ResponseBody:
+    """The response as it is before its own end. Its tokens are not counted yet."""
+    output = list(_items(answer, options))
+    if output and isinstance(last := output[-1], wire.MessageItem):
+        output[-1] = msgspec.structs.replace(last, status="in_progress" if status == "in_progress" else "incomplete")
+    body = _body(answer, options, status, output)
+    told = told_error(error) if error is not None else None
+    return msgspec.structs.replace(body, error=told, chatgpt=answered_by(answer))
 
 
 def status_of(transcript: Transcript) -> wire.ResponseStatus:

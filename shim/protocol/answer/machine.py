@@ -104,6 +104,15 @@ class Answer:
         self._otherwise: GatewayError | None = None  # what a paused answer fails with where nobody follows
         self._failed_tools: set[Any] = set()  # messages of tools that failed; the same may be heard more than once
 
+    @classmethod
+    def rejoined(cls, conversation_id: str, *, research: bool) -> "Answer":
+        """The newest answer of a kept chat that somebody else had begun to read: it is looked for there."""
+        answer = cls(named=True, research=research)
+        answer._ending.conversation_id = conversation_id
+        lost = UpstreamError("The answer can't be found any more", code="upstream_lost")
+        answer._go_on(Poll(conversation_id, "research" if research else "answer"), [], lost)
+        return answer
+
     @property
     def ended(self) -> bool:
         """Whether the last event has been given."""

@@ -75,6 +75,8 @@ def test_pictures_and_files_are_found_with_their_place():
                     {"type": "input_image", "image_url": "data:image/png;base64,AA=="},
                     {"type": "input_file", "file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"},
                     {"type": "input_file", "file_url": "https://a.test/b.pdf"},
+                    {"type": "input_file", "file_id": "file-1"},
+                    {"type": "input_image", "file_id": "file-2"},
                 ],
             }
         ]
@@ -84,6 +86,8 @@ def test_pictures_and_files_are_found_with_their_place():
         Image("data:image/png;base64,AA==", "data_url", f"{field}[1].image_url"),
         File("data:application/pdf;base64,AA==", "data_url", f"{field}[2].file_data", "a.pdf"),
         File("https://a.test/b.pdf", "url", f"{field}[3].file_url"),
+        File("file-1", "file_id", f"{field}[4].file_id"),
+        Image("file-2", "file_id", f"{field}[5].file_id"),
     )
 
 
@@ -200,9 +204,9 @@ def test_allowed_tools_leave_the_others_out():
         ({"input": [{"type": "magic"}]}, "input[0].type", "unsupported_item"),
         ({"input": [{"role": "judge", "content": "x"}]}, "input[0].role", "invalid_type"),
         (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
-            "input[0].content[0].file_id",
-            "unsupported_content",
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input[0].content[0].image_url",
+            "missing_required_parameter",
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "input_file"}]}]},
@@ -214,7 +218,7 @@ def test_allowed_tools_leave_the_others_out():
             "input[0].content[0].type",
             "unsupported_content",
         ),
-        ({"max_output_tokens": 0}, "max_output_tokens", "invalid_type"),
+        ({"max_output_tokens": 0}, "max_output_tokens", "integer_below_min_value"),
         ({"tools": [{"type": "mcp"}]}, "tools[0].type", "unsupported_tool"),
         ({"tools": [{"type": "function"}]}, "tools[0].name", "missing_required_parameter"),
         ({"tools": [FUNCTION, FUNCTION]}, "tools[1].name", "duplicate"),
@@ -233,7 +237,7 @@ def test_allowed_tools_leave_the_others_out():
         ),
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported_parameter"),
-        ({"temperature": 3}, "temperature", "invalid_type"),
+        ({"temperature": 3}, "temperature", "decimal_above_max_value"),
         (
             {"chatgpt": {"conversation_id": "c"}},
             "chatgpt.parent_message_id",
@@ -283,5 +287,5 @@ def test_fields_without_an_effect_are_told_unless_they_ask_for_nothing():
 
 
 def test_what_counts_needs_no_model():
-    prompt = read_countable(json.dumps({"input": "hi", "instructions": "Be."}).encode())
-    assert ([one.role for one in prompt.messages], prompt.model) == (["system", "user"], "auto")
+    prompt, names = read_countable(json.dumps({"input": "hi", "instructions": "Be."}).encode())
+    assert ([one.role for one in prompt.messages], prompt.model, names) == (["system", "user"], "auto", frozenset())

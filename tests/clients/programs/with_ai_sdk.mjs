@@ -1,4 +1,4 @@
-// Vercel's AI SDK, with the provider for gateways or with OpenAI's own. Asked in lines as the Python programs are: see
+// Vercel's AI SDK, with the provider for gateways or with OpenAI's own in either of its APIs. Asked in lines as the Python programs are: see
 // parts.py.
 import { createInterface } from 'node:readline'
 
@@ -13,6 +13,7 @@ const told = () => ({ name: 'gateway', baseURL: BASE_URL, apiKey: key })
 const providers = {
   compatible: () => createOpenAICompatible({ ...told(), includeUsage: true, supportsStructuredOutputs: true })(MODEL),
   openai: () => createOpenAI(told()).chat(MODEL),
+  responses: () => createOpenAI(told())(MODEL),
 }
 const Person = z.object({ name: z.string(), age: z.number().int() })
 const get_weather = tool({
@@ -61,6 +62,14 @@ const parts = {
   async reasoning(asked) {
     const whole = await generateText(request(asked))
     const { result } = streamed(asked)
+    await collect(result.textStream)
+    return { reasoning: whole.reasoningText, streamed: await result.reasoningText }
+  },
+  // This provider shows what a model thinks only where it knows that the model does, and is told to ask for it.
+  async summed_up(asked) {
+    const openai = { reasoningSummary: 'auto', forceReasoning: true }
+    const whole = await generateText(request(asked, { providerOptions: { openai } }))
+    const { result } = streamed(asked, { providerOptions: { openai } })
     await collect(result.textStream)
     return { reasoning: whole.reasoningText, streamed: await result.reasoningText }
   },

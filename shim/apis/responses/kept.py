@@ -1,0 +1,232 @@
+"""Responses that are kept: what is written down of one, and what a later request makes of it.
+
+Rule: a record has everything that is needed to answer for the response again: the response itself, the items it was
+asked with, and the history up to and with its answer, for the next request to build on.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from shim.apis.responses import wire
+from shim.apis.responses.items import messages_of
+from shim.apis.responses.options import ResponseOptions
+from shim.apis.responses.write import (
+    PREFIX,
+    body_of,
+    event_line,
+    item_id,
+    place_of_item,
+    response_of,
+    response_so_far,
+    told_error,
+)
+from shim.errors import GatewayError, RequestError
+from shim.protocol.api import AnswerInfo, AnswerPlace, JobState
+from shim.protocol.prompt import Call, GoesOn, Prompt, PromptMessage, Text
+
+Found = Mapping[str, bytes | None]
+"""Names of kept responses -> their records; None for one that is not there"""
+_LAST = {"cancelled": "failed"}  # there is no event for one that was cancelled: its response says so
+_INPUT = 0x8000
+"""Where the places of input items begin: those of output items come before"""
+
+
+class KeptResponse(msgspec.Struct, frozen=True):
+    """One record. `place` is where upstream has the conversation, as far as it has the same."""
+
+    body: msgspec.Raw
+    input: list[msgspec.Raw]
+    history: tuple[PromptMessage, ...]
+    place: AnswerPlace | None = None
+
+
+class ResponseKeeping:
+    """See `shim.protocol.api.BackgroundKeeping`. `prompt` is what was asked, `history` what of it a later request
+    builds on, `request` what it was read from."""
+
+    def __init__(
+        self, options: ResponseOptions, prompt: Prompt, history: tuple[PromptMessage, ...], request: bytes
+    ) -> None:
+        self._options, self._prompt, self._history, self._request = options, prompt, history, request
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the client asked for events."""
+        return self._prompt.stream
+
+    def known_as(self, id: str) -> str:
+        """The response's id."""
+        return PREFIX + id
+
+    def name(self, answer: AnswerInfo) -> str:
+        """The response's id."""
+        return PREFIX + answer.id
+
+    def record(self, answer: AnswerInfo, place: AnswerPlace | None) -> bytes:
+        """All of it."""
+        said = answer.transcripts[0]
+        calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
+        told = PromptMessage("assistant", (*([Text(said.text)] if said.text or not said.calls else []), *calls))
+        body = msgspec.Raw(_encode(response_of(answer, self._options)))
+        return _encode(KeptResponse(body, list(_input(self._request, answer.id)), (*self._history, told), place))
+
+    def without_end(
+        self, id: str, created: int, state: JobState, *, answer: AnswerInfo | None, error: GatewayError | None
+    ) -> bytes:
+        """The response as far as there is one."""
+        if answer is not None:
+            body = response_so_far(answer, self._options, state, error)
+        else:
+            body = body_of(
+                self.known_as(id), created, self._prompt.model, self._options.echoed, status=state, output=[]
+            )
+            body = msgspec.structs.replace(body, error=told_error(error) if error is not None else None)
+        return _encode(KeptResponse(msgspec.Raw(_encode(body)), list(_input(self._request, id)), self._history))
+
+    def shown(self, record: bytes) -> bytes:
+        """The response."""
+        return bytes(read_kept(record).body)
+
+    def told(self, record: bytes, number: int) -> bytes:
+        """The first events of a queued response, or the last one of any other."""
+        body = read_kept(record).body
+        status = _status_decoder.decode(body).status
+        names = ["created", "queued"] if status == "queued" else [_LAST.get(status, status)]
+        return b"".join(
+            event_line(ToldResponse(type=f"response.{name}", sequence_number=place, response=body))
+            for place, name in enumerate(names, number)
+        )
+
+
+def ended(record: bytes, message: str) -> bytes:
+    """The record of a response that nobody goes on with any more."""
+    kept = read_kept(record)
+    body = msgspec.json.decode(kept.body) | {
+        "status": "failed",
+        "error": {"code": "server_error", "message": message},
+    }
+    return _encode(msgspec.structs.replace(kept, body=msgspec.Raw(_encode(body))))
+
+
+def is_under_way(kept: KeptResponse) -> bool:
+    """Whether a response has not come to its end."""
+    return _status_decoder.decode(kept.body).status in {"queued", "in_progress"}
+
+
+def is_in_background(kept: KeptResponse) -> bool:
+    """Whether a response goes, or went, on without its client."""
+    return _status_decoder.decode(kept.body).background
+
+
+class ToldResponse(wire.StreamedEvent, frozen=True, kw_only=True):
+    """A `ResponseEvent` whose response is written already."""
+
+    response: msgspec.Raw
+
+
+class _Input(msgspec.Struct):
+    input: str | list[dict[str, Any]]
+
+
+class _Names(msgspec.Struct):
+    id: str | None = None
+
+
+class _Status(msgspec.Struct):
+    status: str
+    output: list[msgspec.Raw]
+    background: bool = False
+
+
+def _input(request: bytes, answer_id: str) -> Iterator[msgspec.Raw]:
+    """The items of a request, whole: with an id, and content in parts."""
+    given = _input_decoder.decode(request).input
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    for place, item in enumerate(items, _INPUT):
+        kind = item.get("type") or ("message" if "role" in item else "item_reference")
+        if kind == "item_reference":
+            continue
+        whole = {"id": item_id("msg" if kind == "message" else "item", answer_id, place), "status": "completed", **item}
+        whole["type"] = kind
+        if isinstance(item.get("content"), str):
+            words = {"text": item["content"]}
+            is_answer = item.get("role") == "assistant"
+            extra: dict[str, Any] = {"type": "output_text", "annotations": []} if is_answer else {"type": "input_text"}
+            whole["content"] = [extra | words]
+        yield msgspec.Raw(_encode(whole))
+
+
+def read_kept(record: bytes) -> KeptResponse:
+    """A record that was written here."""
+    return _decoder.decode(record)
+
+
+# --- for a later request ----------------------------------------------------------------------------------------------
+
+
+def refers_of(request: wire.CountInputRequest) -> frozenset[str]:
+    """The names of the kept responses that a request builds on."""
+    names = {request.previous_response_id} if request.previous_response_id else set()
+    for item in request.input if isinstance(request.input, list) else ():
+        is_reference = item.type == "item_reference" or (item.type is None and item.role is None)
+        if is_reference and item.id is not None and (place := place_of_item(item.id)) is not None:
+            names.add(place[0])
+    return frozenset(names)
+
+
+def earlier(
+    found: Found | None, name: str | None, new: tuple[PromptMessage, ...]
+) -> tuple[tuple[PromptMessage, ...], GoesOn | None]:
+    """The history that a response was the end of, and where it may be gone on with by `new` messages. Raises
+    RequestError (400) where it is not kept, or not over."""
+    if name is None or found is None:
+        return (), None
+    if (record := found.get(name)) is None:
+        raise RequestError(
+            f"Previous response with id '{name[:128]}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    kept = read_kept(record)
+    if is_under_way(kept):
+        raise RequestError(
+            f"The response '{name[:128]}' is still under way.",
+            param="previous_response_id",
+            code="previous_response_not_over",
+        )
+    place = kept.place
+    return kept.history, GoesOn(place.conversation_id, place.message_id, new) if place is not None else None
+
+
+def recalled_item(found: Found | None, id: str, param: str) -> tuple[PromptMessage, ...]:
+    """What an item of a kept response said; as long as none are `found`, words in its place. Raises RequestError (404)
+    where it is not kept."""
+    place = place_of_item(id)
+    if place is not None and found is None:
+        return (PromptMessage("user", (Text(""),)),)
+    record = found.get(place[0]) if place is not None and found is not None else None
+    if record is not None:
+        kept = read_kept(record)
+        for item in (*_status_decoder.decode(kept.body).output, *kept.input):
+            if _names_decoder.decode(item).id == id:
+                return messages_of([_item_decoder.decode(item)], param, _no_reference)
+    raise _no_item(id, param)
+
+
+def _no_reference(id: str, param: str) -> tuple[PromptMessage, ...]:
+    raise _no_item(id, param)
+
+
+def _no_item(id: str, param: str) -> RequestError:
+    text = f"Item with id '{id[:128]}' not found: send the item itself."
+    return RequestError(text, param=param, code="item_not_found", status=404)
+
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(KeptResponse)
+_input_decoder = msgspec.json.Decoder(_Input)
+_names_decoder = msgspec.json.Decoder(_Names)
+_status_decoder = msgspec.json.Decoder(_Status)
+_item_decoder = msgspec.json.Decoder(wire.GivenItem)

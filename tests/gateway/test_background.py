@@ -1,0 +1,212 @@
+"""`background`: responses that go on without their client, whatever becomes of it, of proxies and of the gateway."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+
+import httpx
+import pytest
+from openai.types.responses import Response
+
+PATH = "/v1/responses"
+KEY = {"authorization": "Bearer k-1"}
+SLOW = "[[script=long words=40 delay=0.1]] go"
+OVER = {"completed", "incomplete", "failed", "cancelled"}
+
+
+def call(gateway, method, path, body=None, headers=KEY):
+    return httpx.request(method, gateway.base_url + path, json=body, headers=headers, trust_env=False, timeout=60)
+
+
+def begin(gateway, input, **more):
+    answer = call(gateway, "POST", PATH, {"model": "auto", "input": input, "background": True, **more})
+    assert answer.status_code == 200, answer.text
+    assert Response.model_validate(answer.json()).background
+    return answer.json()
+
+
+def look(gateway, id):
+    answer = call(gateway, "GET", f"{PATH}/{id}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def until(gateway, id, wanted, seconds=60):
+    """The response once `wanted` holds of it."""
+    end = time.monotonic() + seconds
+    while not wanted(response := look(gateway, id)):
+        assert time.monotonic() < end, response
+        time.sleep(0.1)
+    return response
+
+
+def over(response):
+    return response["status"] in OVER
+
+
+def text_of(response):
+    return Response.model_validate(response).output_text
+
+
+def events_of(text):
+    return [json.loads(line.removeprefix("data: ")) for line in text.split("\n") if line.startswith("data: ")]
+
+
+def said(events):
+    return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+
+
+@pytest.fixture
+def settings(upstream):
+    return {"CHATGPT_BASE_URL": upstream.base_url, "AUTHORIZATION": "k-1", "ADMIN_KEY": "admin-key"}
+
+
+def test_it_is_queued_and_shows_its_progress_to_its_end(start_gateway, settings):
+    gateway = start_gateway(**settings)
+    response = begin(gateway, SLOW, metadata={"a": "b"})
+    assert (response["status"], response["output"]) == ("queued", [])
+    partly = until(gateway, response["id"], lambda one: one["output"])
+    assert (partly["status"], partly["output"][0]["status"]) == ("in_progress", "in_progress")
+    refused = call(gateway, "POST", PATH, {"model": "auto", "input": "x", "previous_response_id": response["id"]})
+    assert refused.json()["error"]["code"] == "previous_response_not_over"
+    whole = until(gateway, response["id"], over)
+    assert (whole["status"], whole["metadata"], whole["created_at"]) == (
+        "completed",
+        {"a": "b"},
+        response["created_at"],
+    )
+    assert text_of(whole).startswith(text_of(partly))
+    assert whole["usage"]["output_tokens"] > 20
+    assert call(gateway, "GET", f"{PATH}/{response['id']}", headers={"authorization": "Bearer x"}).status_code == 401
+
+
+def test_what_it_fails_with_is_kept(start_gateway, settings):
+    gateway = start_gateway(**settings)
+    for prompt, code in (
+        ("[[status=429 clears_in=77]]", "rate_limit_exceeded"),
+        ("[[script=error]] x", "server_error"),
+    ):
+        failed = until(gateway, begin(gateway, prompt)["id"], over)
+        assert (failed["status"], failed["error"]["code"]) == ("failed", code)
+    refused = call(gateway, "POST", PATH, {"model": "auto", "input": "x", "background": True, "store": False})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")
+
+
+def test_its_stream_is_taken_up_again_after_any_event(start_gateway, settings):
+    gateway = start_gateway(**settings)
+    body = {"model": "auto", "input": SLOW, "background": True, "stream": True}
+    heard = []
+    url = gateway.base_url + PATH
+    with httpx.stream("POST", url, json=body, headers=KEY, trust_env=False, timeout=60) as answer:
+        for line in answer.iter_lines():
+            heard += events_of(line)
+            if len(said(heard)) > 10:
+                break
+    id = heard[0]["response"]["id"]
+    names = [event["type"] for event in heard[:3]]
+    assert names == ["response.created", "response.queued", "response.in_progress"]
+    assert heard[0]["response"]["status"] == "queued"
+    path = f"{PATH}/{id}?stream=true&starting_after={heard[-1]['sequence_number']}"
+    rest = events_of(call(gateway, "GET", path).text)
+    events = [*heard, *rest]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    whole = look(gateway, id)
+    assert events[-1] == {**events[-1], "type": "response.completed", "response": whole}
+    assert said(events) == text_of(whole)
+    again = events_of(call(gateway, "GET", f"{PATH}/{id}?stream=true").text)
+    assert again == events
+    assert call(gateway, "GET", f"{PATH}/{id}?stream=true&starting_after=x").status_code == 400
+
+
+def test_cancelling_stops_upstream(start_gateway, settings, upstream):
+    gateway = start_gateway(**settings)
+    response = begin(gateway, "[[script=long words=400 delay=0.1]] go", stream=False)
+    until(gateway, response["id"], lambda one: one["output"])
+    cancelled = call(gateway, "POST", f"{PATH}/{response['id']}/cancel").json()
+    assert cancelled["status"] == "cancelled"
+    assert cancelled["output"][0]["status"] == "incomplete"
+    assert look(gateway, response["id"]) == cancelled
+    end = time.monotonic() + 30
+    while not upstream.get("/standin/stats").json()["client_gone"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert call(gateway, "POST", f"{PATH}/{response['id']}/cancel").json() == cancelled
+
+
+def test_another_gateway_shows_and_ends_it(start_gateway, settings, redis_url):
+    one, two = (start_gateway(**settings, REDIS_URL=redis_url) for _ in range(2))
+    first = begin(one, SLOW)
+    assert until(two, first["id"], lambda one: one["output"])["status"] == "in_progress"
+    assert until(two, first["id"], over)["status"] == "completed"
+    second = begin(one, "[[script=long words=400 delay=0.1]] go")
+    until(two, second["id"], lambda one: one["output"])
+    assert call(two, "POST", f"{PATH}/{second['id']}/cancel").json()["status"] == "cancelled"
+    assert look(one, second["id"])["status"] == "cancelled"
+
+
+HANDED_OFF = "[[script=handoff_poll options=resume gone=404 polls=4]] go"
+
+
+def until_it_can_be_found(data):
+    """Wait until the store knows in which conversation the answer is."""
+    end = time.monotonic() + 30
+    while True:
+        with closing(sqlite3.connect(data / "notes.db")) as db:
+            beats = [bytes(value) for (value,) in db.execute("SELECT value FROM notes WHERE shelf = 'beats'")]
+        if any(b'"conversation":"' in beat for beat in beats):
+            return
+        assert time.monotonic() < end, beats
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("temporary", "prompt", "status"),
+    [("false", HANDED_OFF, "completed"), ("false", SLOW, "failed"), ("true", SLOW, "failed")],
+    ids=["found in its chat", "lost in its chat", "temporary"],
+)
+def test_a_gateway_that_was_killed_is_followed_by_the_next(
+    start_gateway, settings, tell, tmp_path, temporary, prompt, status, upstream
+):
+    """The stand-in goes on with what it has handed off, and with nothing else."""
+    settings |= {"DATA_DIR": str(tmp_path / "data"), "HISTORY_DISABLED": temporary}
+    first = start_gateway(**settings, process=True)
+    added = first.post("/tokens/api/accounts", {"text": tell(f"killed-{status}")}, Authorization="Bearer admin-key")
+    assert added.status_code == 200
+    response = begin(first, prompt)
+    if temporary == "false":
+        until_it_can_be_found(tmp_path / "data")
+    else:
+        until(first, response["id"], lambda one: one["output"])
+    first.kill()
+    turns = len(upstream.get("/standin/stats").json()["recent_turns"])
+    second = start_gateway(**settings, process=True)
+    assert look(second, response["id"])["status"] in {"queued", "in_progress"}
+    whole = until(second, response["id"], over)
+    assert (whole["status"], whole["id"]) == (status, response["id"]), whole["error"]
+    assert (whole["error"] is None) == (status == "completed")
+    assert len(upstream.get("/standin/stats").json()["recent_turns"]) == turns
+
+
+def test_a_gateway_that_stops_leaves_it_to_the_next_at_once(start_gateway, settings, tell, tmp_path):
+    settings |= {"DATA_DIR": str(tmp_path / "data"), "HISTORY_DISABLED": "false"}
+    first = start_gateway(**settings)
+    added = first.post("/tokens/api/accounts", {"text": tell("stopped")}, Authorization="Bearer admin-key")
+    assert added.status_code == 200
+    body = {"model": "auto", "input": HANDED_OFF, "background": True, "stream": True}
+    heard = []
+    with httpx.stream("POST", first.base_url + PATH, json=body, headers=KEY, trust_env=False, timeout=60) as answer:
+        for line in answer.iter_lines():
+            heard += events_of(line)
+            if heard:
+                break
+    id = heard[0]["response"]["id"]
+    until_it_can_be_found(tmp_path / "data")
+    assert first.stop() == 0
+    second = start_gateway(**settings)
+    events = events_of(call(second, "GET", f"{PATH}/{id}?stream=true").text)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert events[: len(heard)] == heard
+    assert events[-1]["type"] == "response.completed"
+    whole = look(second, id)
+    assert events[-1]["response"] == whole
