@@ -429,3 +429,18 @@ def test_without_a_key_no_other_web_page_is_answered(reverse, upstream, headers,
     assert (refused.status_code, refused.json()["error"]["code"]) == (403, code)
     assert stats(upstream)["turns"] == before
     assert ask(reverse, "hi").status_code == 200
+
+
+def test_pictures_and_sound_are_answered_by_the_app_inside(client, upstream):
+    """Forms and sound go through mitmdump as they are."""
+    token = upstream.post("/standin/accounts", {"name": "bridge-media"}).json()["access_token"]
+    client = client.with_options(api_key=token)
+    made = client.images.generate(model="gpt-image-1", prompt="a cat [[script=image_gen]]")
+    picture = base64.b64decode(made.data[0].b64_json)
+    assert picture.startswith(b"\x89PNG")
+    events = list(client.images.edit(image=("a.png", picture), prompt="b [[script=image_gen]]", stream=True))
+    assert [one.type for one in events] == ["image_edit.completed"]
+    spoken = client.audio.speech.create(model="tts-1", voice="nova", input="two words")
+    assert spoken.response.headers["content-type"] == "audio/mpeg"
+    heard = client.audio.transcriptions.create(model="whisper-1", file=("talk.mp3", spoken.content))
+    assert "talk.mp3" in heard.text
