@@ -5,6 +5,7 @@ Rule: what can't be done for a chat model (tokens as a prompt, several prompts, 
 
 import msgspec
 
+from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.completions import wire
 from shim.apis.decoding import decode, ignored_fields
 from shim.errors import RequestError
@@ -49,6 +50,8 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         model=request.model,
         messages=(PromptMessage("user", (Text(text),)),),
         limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens, request.n or 1),
+        continues=continued_by(request.chatgpt),
+        wishes=wishes_of(request.chatgpt, hints=frozenset(), store=None, tier=None),
         stream=bool(request.stream),
     )
     usage = bool(request.stream_options and request.stream_options.include_usage)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from shim.apis.answered_by import AnsweredByChatgpt
+from shim.apis.chatgpt_extension import ChatgptWishes
 from shim.apis.openai_usage import CompletionUsage
 from shim.errors import Field
 
@@ -37,6 +38,7 @@ class TextCompletionRequest(msgspec.Struct, frozen=True):
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     suffix: str | None = None
+    chatgpt: ChatgptWishes | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
 

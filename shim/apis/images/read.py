@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.decoding import decode, ignored_fields, mistyped
 from shim.apis.images import wire
 from shim.errors import RequestError
 from shim.http.multipart import FormPart, is_form, read_form
 from shim.protocol.api import Asked
 from shim.protocol.models import AUTO
-from shim.protocol.prompt import Image, Limits, Prompt, PromptMessage, Text, Wishes
+from shim.protocol.prompt import Image, Limits, Prompt, PromptMessage, Text
 from shim.protocol.turn.inline_files import form_of_data
 
 R = TypeVar("R", bound=wire.ImageRequest)
@@ -109,11 +110,13 @@ def _asked(
     if told:
         messages.insert(0, PromptMessage("system", (Text(" ".join(told)),)))
     count = request.n or 1
+    wishes = wishes_of(request.chatgpt, hints=frozenset({"picture"}), store=None, tier=None)
     prompt = Prompt(
         model=AUTO if model.startswith(_PICTURE_MODELS) else model,
         messages=tuple(messages),
         limits=Limits(choices=count),
-        wishes=Wishes(hints=frozenset({"picture"}), account="Pictures need an account"),
+        continues=continued_by(request.chatgpt),
+        wishes=msgspec.structs.replace(wishes, account="Pictures need an account"),
         pictures="data" if data or streamed else "links",
         previews=previews,
         stream=streamed,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from shim.apis.chatgpt_extension import ChatgptWishes
 from shim.errors import Field
 
 FIELDS = {Field.PROMPT: "prompt", Field.MODEL: "model", Field.EFFORT: "model"}
@@ -28,6 +29,7 @@ class ImageRequest(msgspec.Struct, frozen=True):
     n: Count | None = None
     size: Size | None = None
     response_format: Literal["url", "b64_json"] | None = None
+    chatgpt: ChatgptWishes | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.decoding import decode, ignored_fields
 from shim.apis.messages import wire
 from shim.errors import RequestError
@@ -20,6 +21,7 @@ from shim.protocol.prompt import (
     File,
     Function,
     FunctionChoice,
+    Hint,
     Image,
     JsonAnswer,
     Limits,
@@ -28,7 +30,6 @@ from shim.protocol.prompt import (
     PromptMessage,
     Result,
     Text,
-    Wishes,
 )
 from shim.protocol.turn.inline_files import form_of_url
 
@@ -97,6 +98,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     if not request.messages:
         raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
     functions = tuple(_functions(request.tools or []))
+    hints = frozenset[Hint]({"search"}) if any(map(_is_search, request.tools or [])) else frozenset[Hint]()
     choice = request.tool_choice
     config = request.output_config or wire.OutputConfig()
     form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
@@ -108,7 +110,8 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
         answer_form=form,
         effort=_EFFORTS[config.effort] if config.effort else _effort(request.thinking),
-        wishes=Wishes(hints=frozenset({"search"}) if any(map(_is_search, request.tools or [])) else frozenset()),
+        continues=continued_by(request.chatgpt),
+        wishes=wishes_of(request.chatgpt, hints=hints, store=None, tier=None),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from shim.apis.answered_by import AnsweredByChatgpt
+from shim.apis.chatgpt_extension import ChatgptWishes
 from shim.errors import Field
 
 FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "thinking"}
@@ -202,6 +203,7 @@ class CountTokensRequest(msgspec.Struct, frozen=True):
     tool_choice: AnyToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    chatgpt: ChatgptWishes | None = None
 
 
 class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
