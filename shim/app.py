@@ -45,7 +45,7 @@ from shim.exchange.assembly import open_gateway, replay_of
 from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
 from shim.http.errors import Refuse, exception_handlers
-from shim.http.health import healthz
+from shim.http.health import healthz, readyz
 from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
@@ -81,6 +81,7 @@ _ROUTES = (
     delete_file,
     get_file,
     healthz,
+    readyz,
 )
 
 # What /openapi.json describes: a row, or a table of them, for each public route.
@@ -95,6 +96,7 @@ OPERATIONS = (
     *files_openapi.OPERATIONS,
     downloads.OPERATION,
     health.OPERATION,
+    health.READY_OPERATION,
     openapi.OPERATION,
 )
 

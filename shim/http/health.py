@@ -1,4 +1,5 @@
 """`GET /healthz`: whether this process serves, and whether its store and its background tasks do.
+`GET /readyz`: whether it is worth sending requests to.
 
 It asks nothing of upstream and tells no secret. Neither a store that is away nor a task that fails makes the process
 unhealthy: it goes on from memory, and the task is tried again.
@@ -11,6 +12,7 @@ from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from shim import __version__
+from shim.accounts.states import State
 from shim.http.openapi import JSON, OpenApiOperation
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -38,6 +40,27 @@ OPERATION = OpenApiOperation(
 )
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """What `GET /readyz` says. A balancer goes by its status, 200 or 503; `why` is for people: `no_account` (every
+    account of the pool is parked or expired), `background_failing` (a task beside requests does not do its work)."""
+
+    status: Literal["ready", "not_ready"]
+    why: list[Literal["no_account", "background_failing"]]
+
+
+READY_OPERATION = OpenApiOperation(
+    "get",
+    "/readyz",
+    "readiness",
+    "Whether this process is worth sending requests to; 503 where it is not.",
+    gives={JSON: Readiness},
+    example={JSON: Readiness("ready", [])},
+    open=True,
+)
+
+_UNUSABLE = frozenset({State.PARKED, State.EXPIRED})
+
+
 @get("/healthz")
 async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Answer from what is known in this process."""
@@ -50,3 +73,18 @@ async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIR
         background="failing" if any(health.background for health in pools) else "ok",
     )
     return json_answer(request, msgspec.json.encode(answer))
+
+
+@get("/readyz")
+async def readyz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """Answer from what is known in this process. A store that is away is no reason: all gateways that share it would be
+    taken away at once, while each goes on from memory."""
+    pool, guests = gateway.leases.pool, gateway.leases.guests
+    why: list[Literal["no_account", "background_failing"]] = []
+    counts = pool.counts()
+    if sum(counts.values()) and not sum(number for state, number in counts.items() if state not in _UNUSABLE):
+        why.append("no_account")
+    if pool.health().background or guests.health().background:
+        why.append("background_failing")
+    answer = Readiness("not_ready" if why else "ready", why)
+    return json_answer(request, msgspec.json.encode(answer), status=503 if why else 200)

@@ -36,7 +36,8 @@ _DROP_BYTES = 128 * 1024 * 1024
 _FEW_BYTES = 32 * 1024 * 1024  # under way: where there are more, memory that is given back is asked for again at once
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
 _ALLOW_LISTED = ("/backend-api", "/backend-anon")  # where each method of a path is listed, or is a 404
-_OPEN = ("/healthz", "/files/")  # tell nothing that a page could use, and links are their own key
+_PROBES = frozenset({"/healthz", "/readyz"})  # asked every few seconds
+_OPEN = ("/healthz", "/readyz", "/files/")  # tell nothing that a page could use, and links are their own key
 
 
 def decoded_body(body: bytes, coding: str, limit: int) -> bytes:
@@ -183,7 +184,7 @@ class Intake:
         # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped.
         path = path.removeprefix(self._root)
         shown = "/files/…" if path.startswith("/files/") else path[:100]
-        level = logging.DEBUG if path == "/healthz" and status == 200 else logging.INFO
+        level = logging.DEBUG if path in _PROBES and status == 200 else logging.INFO
         fields = {"method": scope["method"], "path": shown, "code": status or None, "ms": seconds * 1000}
         log_fields(log, level, request_id(Request(scope)), fields if status else fields | {"status": "client_gone"})
 

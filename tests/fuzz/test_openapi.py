@@ -213,7 +213,7 @@ def test_an_api_of_its_own_adds_its_rows_and_its_errors() -> None:
 def test_where_a_key_is_needed_is_said() -> None:
     assert describe(OPERATIONS, ERROR_FORM, "", keyed=True)["security"] == [{"bearer": []}]
     assert describe(OPERATIONS, ERROR_FORM, "", keyed=False)["security"] == [{"bearer": []}, {}]
-    assert {one.path for one in OPERATIONS if one.open} == {"/healthz", "/openapi.json", "/files/{link}"}
+    assert {one.path for one in OPERATIONS if one.open} == {"/healthz", "/readyz", "/openapi.json", "/files/{link}"}
 
 
 def test_it_is_served_without_a_key_below_the_prefix(start_gateway: Any, shared_standin: Any) -> None:

@@ -9,7 +9,8 @@ from litestar.testing import TestClient
 
 from shim import __version__
 from shim.accounts.pool import PoolHealth
-from shim.http.health import healthz
+from shim.accounts.states import State
+from shim.http.health import healthz, readyz
 
 WELL = PoolHealth({"ready": 2}, "ok", 0, {})
 
@@ -30,3 +31,21 @@ def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, obje
         answer = client.get("/healthz")
     assert answer.json() == {"status": "ok", "version": __version__} | told
     assert "10.0.0.7" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("counts", "background", "why"),
+    [
+        ({}, {}, []),  # chats without an account
+        ({State.PARKED: 2, State.COOLING: 1}, {}, []),  # it says when it can be used again
+        ({State.PARKED: 2, State.EXPIRED: 1}, {}, ["no_account"]),
+        ({State.READY: 1}, {"sync": "ValueError"}, ["background_failing"]),
+    ],
+)
+def test_readiness(counts: dict[State, int], background: dict[str, str], why: list[str]) -> None:
+    pool = SimpleNamespace(counts=lambda: counts, health=lambda: PoolHealth({}, "no route", 0, background))
+    leases = SimpleNamespace(pool=pool, guests=SimpleNamespace(health=lambda: WELL))
+    gateway = Provide(lambda: SimpleNamespace(leases=leases), sync_to_thread=False)
+    with TestClient(Litestar([readyz], dependencies={"gateway": gateway})) as client:
+        answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["why"]) == (503 if why else 200, why)
