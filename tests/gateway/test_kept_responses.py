@@ -215,3 +215,7 @@ def test_what_is_over_has_neither_stream_nor_anything_to_cancel(start_gateway, u
     assert error_of(gateway.post(f"{PATH}/{id}/cancel", {}, **FIRST)) == (400, "not_background")
     assert error_of(call(gateway, "GET", f"{PATH}/{id}?stream=true", FIRST)) == (400, "unsupported_parameter")
     assert error_of(gateway.post(f"{PATH}/resp_1/cancel", {}, **FIRST)) == (404, "response_not_found")
+    assert error_of(gateway.post(f"{PATH}/compact", {"model": "auto", "input": "x"}, **FIRST)) == (
+        405,
+        "method_not_allowed",
+    )

@@ -223,7 +223,8 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     client = request()
     with Presence(client.receive) as presence:
         presence.keep()
-        stream = await _streamed(client, call, None, presence)
+        asked = SimpleNamespace(asked=SimpleNamespace(complete=None))
+        stream = await _streamed(client, call, asked, presence)
     sending = asyncio.ensure_future(stream.send_body(send, client.receive))
     async with asyncio.timeout(5):
         await stuck.wait()

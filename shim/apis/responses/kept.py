@@ -134,7 +134,7 @@ class _Names(msgspec.Struct):
     id: str | None = None
 
 
-class _Status(msgspec.Struct):
+class _State(msgspec.Struct):
     status: str
     output: list[msgspec.Raw]
     background: bool = False
@@ -228,5 +228,5 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(KeptResponse)
 _input_decoder = msgspec.json.Decoder(_Input)
 _names_decoder = msgspec.json.Decoder(_Names)
-_status_decoder = msgspec.json.Decoder(_Status)
+_status_decoder = msgspec.json.Decoder(_State)
 _item_decoder = msgspec.json.Decoder(wire.GivenItem)
