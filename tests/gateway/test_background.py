@@ -134,6 +134,18 @@ def test_cancelling_stops_upstream(start_gateway, settings, upstream):
     assert call(gateway, "POST", f"{PATH}/{response['id']}/cancel").json() == cancelled
 
 
+def test_what_is_forgotten_under_way_is_ended_and_stays_forgotten(start_gateway, settings, upstream):
+    gateway = start_gateway(**settings)
+    id = begin(gateway, "[[script=long words=400 delay=0.1]] go")["id"]
+    until(gateway, id, lambda one: one["output"])
+    assert call(gateway, "DELETE", f"{PATH}/{id}").json()["deleted"]
+    end = time.monotonic() + 30
+    while not upstream.get("/standin/stats").json()["client_gone"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert call(gateway, "GET", f"{PATH}/{id}").status_code == 404
+
+
 def test_another_gateway_shows_and_ends_it(start_gateway, settings, redis_url):
     one, two = (start_gateway(**settings, REDIS_URL=redis_url) for _ in range(2))
     first = begin(one, SLOW)

@@ -117,8 +117,11 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
 
 @delete("/v1/responses/{response_id:str}", status_code=200)
 async def delete_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
-    """Forget a kept response."""
-    if not await gateway.kept.delete(_caller(request, gateway), response_id):
+    """Forget a kept response; one that is under way is ended first, or it would be kept again."""
+    caller = _caller(request, gateway)
+    if is_under_way(await _kept(gateway, caller, response_id)):
+        await gateway.jobs.cancel(caller, response_id)
+    if not await gateway.kept.delete(caller, response_id):
         raise _unknown(response_id)
     return json_answer(request, msgspec.json.encode(DeletedResponse(response_id)))
 
