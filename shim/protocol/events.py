@@ -68,6 +68,12 @@ class Drawing(Event, frozen=True, gc=False):
     """The model has a tool make a picture. Whether one comes of it is still to be seen."""
 
 
+class Searched(Event, frozen=True, gc=False):
+    """The model has searched the web by itself, for `query`."""
+
+    query: str
+
+
 class Preview(Event, frozen=True, gc=False):
     """A picture as far as it has been made: the `number`-th look at it, from 0. It may be looked at again, be followed
     by the finished one, or by nothing."""

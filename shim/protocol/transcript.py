@@ -16,6 +16,7 @@ from shim.protocol.events import (
     Link,
     Picture,
     ReasoningDelta,
+    Searched,
     TextDelta,
 )
 
@@ -54,7 +55,7 @@ class Transcript:
         self._length = 0  # of the text alone: where the next citation begins
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._asides: list[tuple[int, list[str] | Picture]] = []  # what stands between pieces of the text
+        self._asides: list[tuple[int, list[str] | Picture | Searched]] = []  # what stands between pieces of the text
 
     def add(self, event: Event) -> str:
         """Take one event in. Returns the text it adds, to the reasoning where it is a ReasoningDelta and else to the
@@ -86,6 +87,8 @@ class Transcript:
             case Picture():
                 self.pictures.append(event)
                 self._asides.append((self._length, event))
+            case Searched():
+                self._asides.append((self._length, event))
             case Finished(reason=reason, stop=stop):
                 self.finish_reason, self.stop = reason, stop
             case Failed(error=error):
@@ -114,9 +117,9 @@ class Transcript:
         return [(length, aside) for length, aside in self.asides if isinstance(aside, str)]
 
     @property
-    def asides(self) -> list[tuple[int, str | Picture]]:
-        """The same with the pictures, in the order they came."""
-        return [(length, aside if isinstance(aside, Picture) else "".join(aside)) for length, aside in self._asides]
+    def asides(self) -> list[tuple[int, str | Picture | Searched]]:
+        """The same with the pictures and searches, in the order they came."""
+        return [(length, "".join(aside) if isinstance(aside, list) else aside) for length, aside in self._asides]
 
     def _note_thought(self, event: ReasoningDelta) -> None:
         before = self._asides[-1] if self._asides else None

@@ -312,7 +312,21 @@ class PictureItem(msgspec.Struct, frozen=True, tag="image_generation_call"):
     status: Literal["in_progress", "completed", "generating", "failed"] = "completed"
 
 
-OutputItem = MessageItem | ReasoningItem | FunctionCallItem | CustomCallItem | PictureItem
+class SearchAction(msgspec.Struct, frozen=True, tag="search"):
+    """What was searched for."""
+
+    query: str
+
+
+class SearchItem(msgspec.Struct, frozen=True, tag="web_search_call"):
+    """A search that the model made by itself."""
+
+    id: str
+    action: SearchAction
+    status: Literal["in_progress", "searching", "completed", "failed"] = "completed"
+
+
+OutputItem = MessageItem | ReasoningItem | FunctionCallItem | CustomCallItem | PictureItem | SearchItem
 
 
 class InputDetails(msgspec.Struct, frozen=True):

@@ -21,7 +21,18 @@ from shim.apis.responses.tools import INPUT
 from shim.errors import Field, GatewayError
 from shim.protocol.api import AnswerInfo
 from shim.protocol.counting.usage import Usage
-from shim.protocol.events import Called, Citation, Event, Failed, Finished, Link, Picture, ReasoningDelta, TextDelta
+from shim.protocol.events import (
+    Called,
+    Citation,
+    Event,
+    Failed,
+    Finished,
+    Link,
+    Picture,
+    ReasoningDelta,
+    Searched,
+    TextDelta,
+)
 from shim.protocol.transcript import Cited, Transcript, thought_piece
 
 PREFIX = "resp_"
@@ -85,6 +96,8 @@ class EventWriter:
                     self._call(one, written)
                 case Picture():
                     self._show(one, written)
+                case Searched():
+                    self._search(one, written)
                 case Finished():
                     self._end(written)
                 case Failed(error=error):
@@ -158,6 +171,14 @@ class EventWriter:
         item = _picture_item(picture, self._answer, self._index)
         self._begin(msgspec.structs.replace(item, result=None, status="in_progress"), written)
         steps = (f"response.image_generation_call.{name}" for name in ("in_progress", "generating", "completed"))
+        written += [self._about(wire.PlaceEvent, step) for step in steps]
+        self._done(item, written)
+
+    def _search(self, searched: Searched, written: list[bytes]) -> None:
+        self._close(written)
+        item = _search_item(searched, self._answer, self._index)
+        self._begin(msgspec.structs.replace(item, status="in_progress"), written)
+        steps = (f"response.web_search_call.{name}" for name in ("in_progress", "searching", "completed"))
         written += [self._about(wire.PlaceEvent, step) for step in steps]
         self._done(item, written)
 
@@ -309,6 +330,8 @@ def _items(answer: AnswerInfo, options: ResponseOptions) -> Iterator[wire.Output
             told, index = place, index + 1
         if isinstance(aside, Picture):
             yield _picture_item(aside, answer, index)
+        elif isinstance(aside, Searched):
+            yield _search_item(aside, answer, index)
         else:
             yield wire.ReasoningItem(item_id("rs", answer.id, index), [wire.SummaryText(aside)])
         index += 1
@@ -317,6 +340,10 @@ def _items(answer: AnswerInfo, options: ResponseOptions) -> Iterator[wire.Output
         index += 1
     for place, called in enumerate(transcript.calls, index):
         yield _call_item(called, answer.id, place, options)
+
+
+def _search_item(searched: Searched, answer: AnswerInfo, index: int) -> wire.SearchItem:
+    return wire.SearchItem(item_id("ws", answer.id, index), wire.SearchAction(searched.query))
 
 
 def _message_item(answer: AnswerInfo, index: int, text: str, start: int, end: int) -> wire.MessageItem:

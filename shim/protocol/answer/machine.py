@@ -44,8 +44,9 @@ from shim.protocol.answer.looks import RESEARCH_LOOKS, Looks, again
 from shim.protocol.answer.pictures import Sight, is_maker, promise_in, sights_in
 from shim.protocol.answer.reader import Arrived, Broken, Done, Grown, Heard, Reader, Unread, view_of
 from shim.protocol.answer.research import FAILED, research_state
+from shim.protocol.answer.searches import Searches
 from shim.protocol.commands import HttpReply
-from shim.protocol.events import Drawing, Event, Failed, Finished, ReasoningDelta, Started, TextDelta
+from shim.protocol.events import Drawing, Event, Failed, Finished, ReasoningDelta, Searched, Started, TextDelta
 from shim.protocol.refusals import failure_of, refusal_of
 
 _MAX_IGNORED_KINDS = 64
@@ -94,7 +95,8 @@ class Answer:
         self.done = False
         """Whether upstream itself said `[DONE]`, so that nothing but the end of the body can follow"""
         self._reader = Reader()
-        self._display = Display()
+        self._display, self._searches = Display(), Searches()
+        self._searched: list[Searched] = []  # before the answer has started
         self.observed = Observed()
         self._ending = Ending(continue_times=continue_times, kept=kept, token=token, research=research)
         self._looks = Looks()
@@ -382,6 +384,10 @@ class Answer:
             self.phase = Phase.ANSWERING
             id = message.id if isinstance(message.id, str) else None
             events.append(Started(self.conversation_id, id, _slug_of(message)))
+        self._searched += self._searches.heard(message, root)
+        if self._searched and self.phase is not Phase.WAITING:
+            events += self._searched
+            self._searched = []
         if reading is not None:
             self._say(self._display.show(message, reading, self.conversation_id, root), events)
         match message.author.role:

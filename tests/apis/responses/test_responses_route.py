@@ -106,7 +106,8 @@ def test_thinking_is_summed_up_where_that_is_asked_for(ask):
 
 def test_citations_are_annotations(ask):
     events = events_of(ask("[[script=citations seed=7]] Cite", stream=True))
-    (item,) = events[-1]["response"]["output"]
+    search, item = events[-1]["response"]["output"]
+    assert (search["type"], search["action"]) == ("web_search_call", {"type": "search", "query": "standin"})
     told = [event["annotation"] for event in events if event["type"].endswith("annotation.added")]
     assert told == item["content"][0]["annotations"]
     assert told

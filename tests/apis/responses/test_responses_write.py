@@ -23,6 +23,7 @@ from shim.protocol.events import (
     Link,
     Picture,
     ReasoningDelta,
+    Searched,
     Started,
     TextDelta,
 )
@@ -48,6 +49,7 @@ NEXT = {
         "function_call_arguments.delta",
         "custom_tool_call_input.delta",
         "image_generation_call.in_progress",
+        "web_search_call.in_progress",
     },
     "content_part.added": {"output_text.delta"},
     "output_text.delta": {"output_text.delta", "output_text.annotation.added", "output_text.done", "failed"},
@@ -65,6 +67,9 @@ NEXT = {
     "image_generation_call.in_progress": {"image_generation_call.generating"},
     "image_generation_call.generating": {"image_generation_call.completed"},
     "image_generation_call.completed": {"output_item.done"},
+    "web_search_call.in_progress": {"web_search_call.searching"},
+    "web_search_call.searching": {"web_search_call.completed"},
+    "web_search_call.completed": {"output_item.done"},
     "output_item.done": {ITEM, *ENDS},
     **{end: set() for end in ENDS},
 }
@@ -270,6 +275,7 @@ EVENTS = st.one_of(
     st.builds(ReasoningDelta, st.text(max_size=4), opens=st.booleans()),
     st.builds(Citation, st.text(max_size=4), st.lists(st.just(PAGE), max_size=2).map(tuple)),
     st.just(Picture(FileRef(file_id="f"))),
+    st.builds(Searched, st.text(max_size=4)),
 )
 
 
