@@ -27,15 +27,19 @@ class Searches:
 
     def heard(self, message: Message, root: Any) -> list[Searched]:
         """What `message` says of searches. `root` is its JSON, which goes on growing."""
-        if message.author.role == "assistant" and message.recipient in _SEARCHERS:
+        if message.author.role == "assistant" and _searches(message.recipient):
             self._call = root
-        elif message.author.role == "tool" and message.author.name in _SEARCHERS:
+        elif message.author.role == "tool" and _searches(message.author.name):
             key = message.id if isinstance(message.id, str) else None
             if key not in self._told:
                 self._told.add(key)
                 query, self._call = query_of(_text(self._call)), None
                 return [Searched(query)] if query else []
         return []
+
+
+def _searches(name: Any) -> bool:
+    return isinstance(name, str) and name in _SEARCHERS
 
 
 def query_of(text: str) -> str:
