@@ -178,6 +178,8 @@ REFUSALS = {
     "openai-node": ("RateLimitError", "PermissionDeniedError"),
     "ai-sdk-compatible": ("AI_APICallError", "AI_APICallError"),
     "ai-sdk-openai": ("AI_APICallError", "AI_APICallError"),
+    "ai-sdk-default": ("AI_APICallError", "AI_APICallError"),
+    "openai-node-responses": ("RateLimitError", "PermissionDeniedError"),
     "langchain": ("OpenAIRateLimitError", "OpenAIPermissionDeniedError"),
     "pydantic-ai": ("ModelRateLimitError", "ModelAuthenticationError"),
     "litellm": ("RateLimitError", "APIError"),

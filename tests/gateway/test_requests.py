@@ -370,7 +370,7 @@ BAD_FILES = [
     ({"type": "image_url", "image_url": {"url": data_url(b"not a picture")}}, "image_url.url", "unsupported_file_type"),
     ({"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/x.png"}}, "image_url.url", "file_url_not_allowed"),
     ({"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}, "image_url.url", "file_url_not_allowed"),
-    ({"type": "file", "file": {"file_id": "file-1"}}, "file.file_id", "unsupported_content"),
+    ({"type": "file", "file": {"file_id": "file-1"}}, "file.file_id", "file_not_found"),
     ({"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}, "input_audio", "unsupported_content"),
 ]
 
@@ -381,7 +381,8 @@ def test_a_file_that_can_not_be_taken_is_named(gateway, upstream, make_account, 
     body = {"model": "auto", "messages": [{"role": "user", "content": [{"type": "text", "text": "?"}, part]}]}
     response = gateway.post(CHAT, body, authorization=f"Bearer {make_account('bad', plan='plus')}")
     error = response.json()["error"]
-    assert (response.status_code, error["param"], error["code"]) == (400, f"messages[0].content[1].{place}", code)
+    assert response.status_code == (404 if code == "file_not_found" else 400)
+    assert (error["param"], error["code"]) == (f"messages[0].content[1].{place}", code)
     after = upstream.get("/standin/stats").json()["requests"]
     assert {path for path in after if after[path] != before.get(path) and "/standin" not in path} == set()
 

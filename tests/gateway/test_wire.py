@@ -114,8 +114,9 @@ def test_bad_input_is_a_400_that_names_the_parameter(gateway, upstream, body, pa
     [
         ("GET", "/nothing", 404, "unknown_url"),
         ("GET", "/v1/nothing", 404, "unknown_url"),
-        ("GET", CHAT, 405, "method_not_allowed"),
-        ("POST", "/v1/models", 405, "method_not_allowed"),
+        ("GET", CHAT, 404, "unsupported_endpoint"),  # that of stored completions
+        ("POST", "/v1/models", 404, "unsupported_endpoint"),
+        ("GET", "/v1/completions", 405, "method_not_allowed"),
     ],
 )
 def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path, status, code):

@@ -17,6 +17,7 @@ from shim.errors import DeadlineError, GatewayError, LimitError, RequestError, U
 from shim.protocol.answer.machine import Answer, Phase
 from shim.protocol.events import (
     CodeDelta,
+    Drawing,
     Event,
     Failed,
     Finished,
@@ -247,7 +248,7 @@ def test_a_recorded_answer_reads_as_a_person_reads_it(name: str, capture: Any) -
     assert heard.end == "stop"
     assert isinstance(heard.events[0], Started)
     assert heard.events[0].slug == slug
-    shown = {Picture} if "image" in name else set()
+    shown = {Drawing, Picture} if "image" in name else set()
     assert {type(event) for event in heard.events} == {Started, TextDelta, Finished} | shown
 
 

@@ -160,7 +160,7 @@ async def test_a_large_pool_keeps_nobody_waiting_and_asks_for_few_lists_at_once(
     monkeypatch.setattr(leases, "_LISTS_WAIT", 0.3)
     async with going(*LARGE, AUTHORIZATION="key") as seen:
         ours, goes_on = seen.gateway.leases, asyncio.Event()
-        fetch, asking, most = ours._fetch, 0, 0
+        fetch, asking, most = ours.fetch, 0, 0
 
         async def slow(identity: Any, lane: str | None = None) -> Any:
             nonlocal asking, most
@@ -172,7 +172,7 @@ async def test_a_large_pool_keeps_nobody_waiting_and_asks_for_few_lists_at_once(
             asking -= 1
             return told
 
-        ours._fetch = slow
+        ours.fetch = slow
         await ours.pool.add("\n".join(make_access_token(one.name) for one in LARGE))
         caller = seen.gateway.caller("Bearer key")
         first, second = await asyncio.gather(listed(ours, caller, "gpt-4o"), listed(ours, caller, "gpt-4o"))
