@@ -71,8 +71,9 @@ class ApiCall:
         return ClientCall(self.asked, caller, self.api, self._address, self._attempted, len(body) >= LARGE)
 
     async def enter(self) -> None:
-        """Count the call, where its key has limits. Raises GatewayError, LimitError where it is over one."""
-        self._pass = await self.gateway.keys.enter(self.admit().key)
+        """Count the call, where its key has limits; once. Raises GatewayError, LimitError where it is over one."""
+        if self._pass is None:
+            self._pass = await self.gateway.keys.enter(self.admit().key)
 
     async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
@@ -288,6 +289,7 @@ async def _in_background(
     GatewayError."""
     jobs = call.gateway.jobs
     keeping = cast("BackgroundKeeping", asked.asked.keeping)  # `Asked` has promised so
+    await call.enter()  # before there is a job: who is over a limit is told so, and not by a job that fails
     asked = await call.recall(asked)
     job = await jobs.start(asked, keeping, body, call.open)
     job.when_over(lambda: call.end(job.error))

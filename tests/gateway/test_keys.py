@@ -145,3 +145,11 @@ def test_recordings_and_texts_read_aloud_count_too(server, make):
     codes = [server.post("/v1/audio/speech", body, authorization=f"Bearer {key}").status_code for _ in range(2)]
     assert codes[0] != 429  # without an account it is refused, but not for this
     assert codes[1] == 429
+
+
+def test_an_answer_in_the_background_is_refused_at_once(server, make):
+    key = make("patient", requests_per_minute=1)
+    body = {"model": "auto", "input": "hello", "background": True}
+    first, second = (server.post("/v1/responses", body, authorization=f"Bearer {key}") for _ in range(2))
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert second.json()["error"]["code"] == "rate_limit_exceeded"
