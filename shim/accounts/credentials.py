@@ -22,11 +22,12 @@ _WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway no
 
 class Caller(msgspec.Struct, frozen=True):
     """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool. `key` is the name of
-    the key they sent: `env-1` is the first one of AUTHORIZATION; `key_hash` tells these apart wherever they stand."""
+    the key they sent: `env-1` is the first one of AUTHORIZATION. Names are given again, to another key; a `key_id` never
+    is (that of a key of the store; of one of AUTHORIZATION, its hash)."""
 
     own: Credential | None = None
     key: str | None = None
-    key_hash: str | None = None
+    key_id: str | None = None
 
     @property
     def scope(self) -> str:
@@ -34,9 +35,7 @@ class Caller(msgspec.Struct, frozen=True):
         key is asked for) everybody."""
         if self.own is not None:
             return f"own {id_of(self.own)}"
-        if self.key_hash is not None:
-            return f"key {self.key_hash}"
-        return f"named {self.key}" if self.key is not None else "open"
+        return f"key {self.key_id}" if self.key_id is not None else "open"
 
 
 def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool = False) -> Caller:
@@ -51,7 +50,7 @@ def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool
     """
     bearer = bearer_of(authorization)
     if bearer and keys and (place := _matching(bearer, keys)) is not None:
-        return Caller(key=f"env-{place + 1}", key_hash=hashlib.sha256(bearer.encode()).hexdigest()[:32])
+        return Caller(key=f"env-{place + 1}", key_id=hashlib.sha256(bearer.encode()).hexdigest()[:32])
     try:
         return Caller(parse_credential(bearer))
     except ForeignTokenError:

@@ -77,7 +77,7 @@ class Gateway:
         """Who calls. Raises CredentialError."""
         key = self.keys.find(bearer_of(authorization))
         if key is not None:
-            return Caller(key=key.name)
+            return Caller(key=key.name, key_id=key.id)
         needs_key = bool(self.settings.authorization) or len(self.keys) > 0
         caller = caller_of(authorization, self.settings.authorization, needs_key=needs_key)
         if caller.own is None or self.settings.own_tokens:
