@@ -139,8 +139,8 @@ def _seconds(content: bytes) -> float | None:
     try:
         with wave.open(io.BytesIO(content)) as sound:
             return round(float(sound.getnframes() / sound.getframerate()), 3)
-    except (wave.Error, EOFError, ZeroDivisionError):
-        return None
+    except (wave.Error, EOFError, ZeroDivisionError, RuntimeError):
+        return None  # RuntimeError: it is damaged, and its parts are longer than it is
 
 
 _speech = msgspec.json.Decoder(wire.SpeechRequest)

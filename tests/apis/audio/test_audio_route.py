@@ -166,6 +166,15 @@ def test_how_long_a_wav_is(send):
     assert answer["usage"] == {"type": "duration", "seconds": 1.5}
 
 
+def test_how_long_a_damaged_wav_is_nobody_knows(send):
+    held = io.BytesIO()
+    with wave.open(held, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(240))
+    damaged = held.getvalue()[:16] + b"\0\0\0\x7f" + held.getvalue()[20:]  # its first part would be 2 GB
+    assert send(WRITE, damaged, "talk.wav", response_format="verbose_json").status_code == 200
+
+
 def test_plain_text_from_upstream_is_taken_too(gateway, make_account, send):
     headers = {"authorization": f"Bearer {make_account('plain', transcript='text')}"}
     assert send(WRITE, headers=headers).json()["text"] == HEARD + "unknown."
