@@ -114,6 +114,44 @@ def test_a_file_lives_through_anthropics_library(house):
     assert missing.value.body["error"]["type"] == "not_found_error"
 
 
+def test_a_new_key_of_an_old_name_inherits_nothing(pooled, upstream, tell):
+    house = pooled(upstream.base_url, tell("files-heir"))
+    headers = {"authorization": "Bearer admin-key"}
+    with httpx.Client(base_url=f"{house.base_url}/tokens/api", headers=headers, trust_env=False) as admin:
+        key = admin.post("/keys", json={"name": "ci"}).json()["key"]
+        file = upload(house, key=key).json()["id"]
+        response = house.post(
+            "/v1/responses", {"model": "auto", "input": "[[say=one]]"}, authorization=f"Bearer {key}"
+        ).json()["id"]
+        paths = (f"/v1/files/{file}", f"/v1/responses/{response}")
+
+        def seen(key):
+            headers = {"authorization": f"Bearer {key}"}
+            listed = httpx.get(f"{house.base_url}/v1/files", headers=headers, trust_env=False).json()["data"]
+            codes = [httpx.get(house.base_url + path, headers=headers, trust_env=False).status_code for path in paths]
+            return len(listed), codes
+
+        rotated = admin.post("/keys/ci/rotate").json()["key"]
+        assert seen(rotated) == (1, [200, 200])  # the same key, by another secret
+        admin.delete("/keys/ci")
+        heir = admin.post("/keys", json={"name": "ci"}).json()["key"]
+        assert seen(heir) == (0, [404, 404])
+        follow = {"model": "auto", "input": "x", "previous_response_id": response}
+        refused(
+            house.post("/v1/responses", follow, authorization=f"Bearer {heir}"),
+            400,
+            "previous_response_id",
+            "previous_response_not_found",
+        )
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1.0", "²", "000000001999999", "000000001" + "1" * 5000])
+def test_a_limit_is_a_number_of_a_page(house, limit):
+    for headers in ({"authorization": "Bearer key-of-ada"}, VERSION | {"x-api-key": "key-of-ada"}):
+        answer = httpx.get(f"{house.base_url}/v1/files", params={"limit": limit}, headers=headers, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
 def library_of_before(house):
     """How Anthropic's clients asked for pages when these had no names yet."""
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 
 import httpx
@@ -109,9 +110,43 @@ def test_the_items_it_was_asked_with_are_listed(start_gateway, upstream, ask):
     assert newest["has_more"]
     rest = call(gateway, "GET", f"{path}?limit=3&after={newest['last_id']}", FIRST).json()
     assert ([item["type"] for item in rest["data"]], rest["has_more"]) == (kinds[2::-1], False)
-    for query, param in (("limit=0", "limit"), ("order=up", "order"), ("after=x", "after")):
+    for query, param in (
+        ("limit=0", "limit"),
+        (f"limit={'1' * 5000}", "limit"),
+        ("order=up", "order"),
+        ("after=x", "after"),
+    ):
         refused = call(gateway, "GET", f"{path}?{query}", FIRST)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"input":"[[say=one]]"%s}',
+        b'{"input":"[[say=one]] \\ud83d"%s}',
+        b'{"input":"[[say=one]]","metadata":{"half":"\\ude00"}%s}',
+        b'{"input":[{"role":"user","content":"[[say=one]] \\ud83d"}]%s}',
+        b'{"input":[{"role":"user","content":"[[say=one]]","of_theirs":1e999}]%s}',
+        b'{"input":[{"role":"user","content":"[[say=one]]","id":null,"type":null,"status":null}]%s}',
+    ],
+)
+@pytest.mark.parametrize("more", [b',"stream":false', b',"stream":true', b',"background":true'])
+def test_what_is_read_is_kept_however_it_is_written(start_gateway, upstream, body, more):
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, **KEYS)
+    answer = httpx.post(
+        gateway.base_url + PATH, content=body % (b',"model":"auto"' + more), headers=FIRST, trust_env=False, timeout=60
+    )
+    assert answer.status_code == 200, answer.text
+    told = answer.text.partition("data: ")[2].partition("\n")[0] if b'"stream":true' in more else answer.text
+    id = json.loads(told).get("id") or json.loads(told)["response"]["id"]
+    until = time.monotonic() + 30
+    while (kept := call(gateway, "GET", f"{PATH}/{id}", FIRST).json())["status"] in {"queued", "in_progress"}:
+        assert time.monotonic() < until
+    assert Response.model_validate(kept).output_text == "one"
+    (item,) = json.loads(call(gateway, "GET", f"{PATH}/{id}/input_items", FIRST).text)["data"]
+    ITEM.validate_python(item)
+    assert (item["type"], item["status"], item["id"][:4]) == ("message", "completed", "msg_")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from shim.apis.decoding import decode
 from shim.apis.responses import wire
 from shim.apis.responses.items import messages_of
 from shim.apis.responses.options import ResponseOptions
@@ -29,6 +30,7 @@ from shim.protocol.prompt import Call, GoesOn, Prompt, PromptMessage, Text
 Found = Mapping[str, bytes | None]
 """Names of kept responses -> their records; None for one that is not there"""
 _LAST = {"cancelled": "failed"}  # there is no event for one that was cancelled: its response says so
+_REFERENCE, _USER = "item_reference", msgspec.Raw(b'"user"')
 _INPUT = 0x8000
 """Where the places of input items begin: those of output items come before"""
 
@@ -127,7 +129,7 @@ class ToldResponse(wire.StreamedEvent, frozen=True, kw_only=True):
 
 
 class _Input(msgspec.Struct):
-    input: str | list[dict[str, Any]]
+    input: str | list[dict[str, msgspec.Raw]]
 
 
 class _Names(msgspec.Struct):
@@ -142,20 +144,26 @@ class _State(msgspec.Struct):
 
 def _input(request: bytes, answer_id: str) -> Iterator[msgspec.Raw]:
     """The items of a request, whole: with an id, and content in parts."""
-    given = _input_decoder.decode(request).input
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    given = decode(_input_decoder, request).input
+    items = [{"role": _USER, "content": msgspec.Raw(_encode(given))}] if isinstance(given, str) else given
     for place, item in enumerate(items, _INPUT):
-        kind = item.get("type") or ("message" if "role" in item else "item_reference")
-        if kind == "item_reference":
+        # Values stay as they were written: clients may send any, and not every number of JSON is one of Python's.
+        said = {name: value for name, value in item.items() if bytes(value) != b"null"}
+        kind = _text_decoder.decode(said["type"]) if "type" in said else "message" if "role" in said else _REFERENCE
+        if kind == _REFERENCE:
             continue
-        whole = {"id": item_id("msg" if kind == "message" else "item", answer_id, place), "status": "completed", **item}
-        whole["type"] = kind
-        if isinstance(item.get("content"), str):
-            words = {"text": item["content"]}
-            is_answer = item.get("role") == "assistant"
+        id = item_id("msg" if kind == "message" else "item", answer_id, place)
+        whole: dict[str, Any] = {"id": id, "status": "completed", **said, "type": kind}
+        if "content" in said and bytes(said["content"]).startswith(b'"'):
+            is_answer = "role" in said and _text_decoder.decode(said["role"]) == "assistant"
             extra: dict[str, Any] = {"type": "output_text", "annotations": []} if is_answer else {"type": "input_text"}
-            whole["content"] = [extra | words]
+            whole["content"] = [extra | {"text": said["content"]}]
         yield msgspec.Raw(_encode(whole))
+
+
+def name_of(item: msgspec.Raw) -> str | None:
+    """The id of an item that is kept."""
+    return _names_decoder.decode(item).id
 
 
 def read_kept(record: bytes) -> KeptResponse:
@@ -210,7 +218,7 @@ def recalled_item(found: Found | None, id: str, param: str) -> tuple[PromptMessa
     if record is not None:
         kept = read_kept(record)
         for item in (*_status_decoder.decode(kept.body).output, *kept.input):
-            if _names_decoder.decode(item).id == id:
+            if name_of(item) == id:
                 return messages_of([_item_decoder.decode(item)], param, _no_reference)
     raise _no_item(id, param)
 
@@ -228,5 +236,6 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(KeptResponse)
 _input_decoder = msgspec.json.Decoder(_Input)
 _names_decoder = msgspec.json.Decoder(_Names)
+_text_decoder = msgspec.json.Decoder(str)
 _status_decoder = msgspec.json.Decoder(_State)
 _item_decoder = msgspec.json.Decoder(wire.GivenItem)

@@ -20,6 +20,7 @@ from shim.apis.responses.kept import (
     ended,
     is_in_background,
     is_under_way,
+    name_of,
     read_kept,
 )
 from shim.apis.responses.read import read_countable
@@ -67,7 +68,7 @@ async def get_response(request: AnyRequest, gateway: TheGateway, response_id: Fr
         text = "Only responses that were created with 'background' can be streamed again: ask for it without 'stream'."
         raise RequestError(text, param="stream", code="unsupported_parameter")
     after = request.query_params.get("starting_after", "-1")
-    if not re.fullmatch(r"-1|\d{1,9}", after):
+    if not re.fullmatch(r"-1|[0-9]{1,9}", after):
         raise RequestError(
             "'starting_after' must be a number of an event.", param="starting_after", code="invalid_value"
         )
@@ -147,7 +148,7 @@ async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id
     kept = await _kept(gateway, _caller(request, gateway), response_id)
     asked = request.query_params
     limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
-    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST_ITEMS:
+    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= _MOST_ITEMS:
         raise RequestError(f"'limit' must be from 1 to {_MOST_ITEMS}.", param="limit", code="invalid_value")
     if order not in {"asc", "desc"}:
         raise RequestError("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
@@ -155,7 +156,7 @@ async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id
 
 
 def _page(kept: KeptResponse, limit: int, after: str | None, *, backwards: bool) -> ItemList:
-    items = [(msgspec.json.decode(item)["id"], item) for item in kept.input]
+    items = [(name_of(item), item) for item in kept.input]
     if backwards:
         items.reverse()
     ids = [id for id, _ in items]
