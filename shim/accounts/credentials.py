@@ -22,8 +22,8 @@ _WRONG_KEY = "Incorrect API key provided: it is neither a key of this gateway no
 
 class Caller(msgspec.Struct, frozen=True):
     """Who calls: somebody with a credential of their own, or (None) somebody who may use the pool. `key` is the name of
-    the key they sent: `env-1` is the first one of AUTHORIZATION. Names are given again, to another key; a `key_id` never
-    is (that of a key of the store; of one of AUTHORIZATION, its hash)."""
+    the key they sent: `env-1` is the first one of AUTHORIZATION. Names are given again, to another key; a `key_id`
+    never is (that of a key of the store; of one of AUTHORIZATION, its hash)."""
 
     own: Credential | None = None
     key: str | None = None

@@ -91,7 +91,8 @@ class ApiCall:
 
     def _under_alias(self, asked: Asked, caller: Caller) -> Asked:
         prompt = under_alias(asked.prompt, self.gateway.aliases)
-        if not self.gateway.keys.may_ask(caller.key, asked.prompt.model):  # by the name that the client said, or
+        said = asked.prompt.asked_model or asked.prompt.model
+        if not self.gateway.keys.may_ask(caller.key, said):  # by the name that the client said, or
             self.gateway.keys.check_model(caller.key, prompt.model)  # by that of the model behind an alias
         return asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
 

@@ -25,7 +25,7 @@ class KeyStoreError(Exception):
 class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a key may do; None and () are no limit. `models` are names, or the beginnings of names with `*` behind."""
 
-    models: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
+    models: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=1000)] = ()
     requests_per_minute: Annotated[int, Meta(ge=1, le=100_000)] | None = None
     tokens_per_day: Annotated[int, Meta(ge=1, le=10**12)] | None = None
     concurrent: Annotated[int, Meta(ge=1, le=10_000)] | None = None

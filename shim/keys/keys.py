@@ -118,6 +118,9 @@ class ApiKeys:
         ticket = self._new_id()
         try:
             standing = await self._store.enter(key, ticket, _CALL_SECONDS)
+        except asyncio.CancelledError:
+            self._leave_soon(Pass(key, ticket, Standing()), 0)  # the store may have counted it all the same
+            raise
         except KeyStoreError as error:
             raise UnavailableError(
                 f"The store of keys can't be reached, and this key has limits: {error}", retry_after=5
@@ -131,6 +134,9 @@ class ApiKeys:
         """A call is over, and has used so many tokens. What can't be told to the store is lost, and logged."""
         if self._under_way.pop(entered.ticket, None) is None:
             return
+        self._leave_soon(entered, tokens)
+
+    def _leave_soon(self, entered: Pass, tokens: int) -> None:
         task = asyncio.get_running_loop().create_task(self._leave(entered, tokens))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

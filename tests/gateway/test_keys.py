@@ -153,3 +153,35 @@ def test_an_answer_in_the_background_is_refused_at_once(server, make):
     first, second = (server.post("/v1/responses", body, authorization=f"Bearer {key}") for _ in range(2))
     assert (first.status_code, second.status_code) == (200, 429)
     assert second.json()["error"]["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "others"),
+    [
+        ("/v1/audio/speech", "tts-1", {"input": "hello", "voice": "alloy"}),
+        ("/v1/audio/transcriptions", "whisper-1", None),
+        ("/v1/audio/translations", "whisper-1", None),
+        ("/v1/images/generations", "gpt-image-1", {"prompt": "a hat"}),
+    ],
+)
+def test_models_of_sound_and_pictures(server, make, path, model, others):
+    def ask(key):
+        headers = {"authorization": f"Bearer {key}"}
+        if others is not None:
+            return server.post(path, {"model": model, **others}, **headers)
+        files = {"file": ("a.mp3", b"ID3" + bytes(60))}
+        return httpx.post(server.base_url + path, files=files, data={"model": model}, headers=headers, trust_env=False)
+
+    name = path.replace("/", "-")[1:]
+    refused = ask(make(f"{name}-chats", models=["gpt-5*"]))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed"), refused.text
+    # Without an account it can't be done, but not for this.
+    assert ask(make(f"{name}-own", models=[model])).json()["error"]["code"] not in {None, "model_not_allowed"}
+
+
+@pytest.mark.parametrize("limits", [{"expires": -1}, {"expires": 1e300}, {"models": ["m"] * 1001}])
+def test_limits_that_can_not_be(server, limits):
+    made = httpx.post(
+        f"{server.base_url}/tokens/api/keys", json={"name": "odd", **limits}, headers=ADMIN, trust_env=False
+    )
+    assert (made.status_code, made.json()["error"]["code"]) == (400, "invalid_key")

@@ -164,6 +164,27 @@ async def test_calls_of_a_process_that_was_killed_end_by_themselves(
         pytest.fail("the call of the dead process was never let go of")
 
 
+async def test_a_call_given_up_as_it_is_counted_holds_nothing(keys: ApiKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    await keys.add("laptop", KeyLimits(concurrent=1))
+    counted, enter = asyncio.Event(), keys._store.enter
+
+    async def enter_slowly(*asked: Any) -> Any:
+        standing = await enter(*asked)
+        counted.set()
+        await asyncio.Event().wait()
+        return standing
+
+    monkeypatch.setattr(keys._store, "enter", enter_slowly)
+    entering = asyncio.create_task(keys.enter("laptop"))
+    await counted.wait()
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    monkeypatch.setattr(keys._store, "enter", enter)
+    await asyncio.gather(*keys._leaving)
+    assert await keys.enter("laptop") is not None
+
+
 async def test_a_call_that_lasts_stays_counted(keys: ApiKeys, other: ApiKeys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CALL_SECONDS", 0.5)
     await keys.add("laptop", KeyLimits(concurrent=1))

@@ -3,19 +3,21 @@
 Rule: the two answers that make a key show it, this once; no other has anything of one but its last four characters.
 """
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
+from msgspec import Meta
 
 from shim.errors import RequestError, UnavailableError
 from shim.http.responses import json_answer
 from shim.keys import ApiKey, ApiKeys, KeyLimits, KeyStoreError, KeyUse
 
 AnyRequest = Request[Any, Any, Any]
+_LAST_SECOND = 253_402_300_799  # of the year 9999, behind which no date can be shown
 
 
 class HasKeys(Protocol):
@@ -55,7 +57,7 @@ class KeyRequest(KeyLimits, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """The body that makes a key: its name, when it ends (seconds since 1970), and its limits beside them."""
 
     name: str
-    expires: float | None = None
+    expires: Annotated[float, Meta(ge=0, le=_LAST_SECOND)] | None = None
 
 
 @get("/api/keys")

@@ -46,6 +46,7 @@ async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIRespons
         caller, body = await _taken_in(request, gateway, line)
         asked = read_speech(body, strict=gateway.settings.strict_params)
         line.model = asked.model
+        gateway.keys.check_model(caller.key, asked.model)
         spoken = await while_present(request, gateway.audio.read_aloud(asked.speech, caller))
     except GatewayError as error:
         line.end(error)
@@ -92,6 +93,7 @@ async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGI
         caller, body = await _taken_in(request, gateway, line)
         asked = await _recording(request, gateway, body)
         line.model = asked.model
+        gateway.keys.check_model(caller.key, asked.model)
         text, line.account = await while_present(request, _written_down(gateway, asked, caller))
     except GatewayError as error:
         line.end(error)
@@ -117,6 +119,7 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
         caller, body = await _taken_in(request, gateway, line)
         asked = await _recording(request, gateway, body, translates=True)
         line.model = asked.model
+        gateway.keys.check_model(caller.key, asked.model)
         text, line.account = await while_present(request, _written_down(gateway, asked, caller))
         api = TranslationApi(asked, text)
         if not text.strip():

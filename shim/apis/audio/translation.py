@@ -34,7 +34,7 @@ class TranslationApi(OpenAIApi):
         """The prompt. What of the request has no effect was seen when its form was read."""
         del strict
         messages = (PromptMessage("system", (Text(_TOLD),)), PromptMessage("user", (Text(self._text),)))
-        return Asked(Prompt(AUTO, messages), self._asked.ignored)
+        return Asked(Prompt(AUTO, messages, asked_model=self._asked.model), self._asked.ignored)
 
     def stream(self, _answer: AnswerInfo, _options: Any) -> Writer:
         """Translations are not streamed."""

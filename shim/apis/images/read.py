@@ -111,8 +111,10 @@ def _asked(
         messages.insert(0, PromptMessage("system", (Text(" ".join(told)),)))
     count = request.n or 1
     wishes = wishes_of(request.chatgpt, hints=frozenset({"picture"}), store=None, tier=None)
+    is_named_otherwise = model.startswith(_PICTURE_MODELS)
     prompt = Prompt(
-        model=AUTO if model.startswith(_PICTURE_MODELS) else model,
+        model=AUTO if is_named_otherwise else model,
+        asked_model=model if is_named_otherwise else None,
         messages=tuple(messages),
         limits=Limits(choices=count),
         continues=continued_by(request.chatgpt),
