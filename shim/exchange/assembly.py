@@ -145,7 +145,7 @@ def _gateway(
         continuations=Continuations(settings, leases, turns, notes),
         links=Links(secret),
         kept=answers,
-        jobs=Jobs(answers, notes, clock),
+        jobs=Jobs(answers, notes, clock, most_bytes=settings.max_bytes_under_way),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from shim.accounts.credentials import Caller
-from shim.errors import GatewayError, UnavailableError, UpstreamError
+from shim.errors import GatewayError, RequestError, UnavailableError, UpstreamError
 from shim.exchange.clock import Clock
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.kept import KeptAnswers
@@ -33,6 +33,8 @@ STALE = 10.0
 """Seconds after which a beat tells that whoever wrote it is gone"""
 KEPT_SECONDS = 86400.0
 LARGEST_REQUEST = 16 * 1024 * 1024
+MOST_REQUESTS = 1_000
+"""Jobs of one worker, and requests that are noted: more would lose what the oldest could be taken over by"""
 LARGEST_EVENTS = 4 * 1024 * 1024
 _SOON = 0.3  # seconds between two looks at a job of another gateway
 _END = b"\n\n"  # of an event
@@ -56,11 +58,11 @@ class Beat(msgspec.Struct, frozen=True):
 
 
 class Job:
-    """One that runs here."""
+    """One that runs here. `size` is that of its request in bytes, which no connection of a client's bounds."""
 
-    def __init__(self, call: ClientCall, owner: str, keeping: BackgroundKeeping) -> None:
+    def __init__(self, call: ClientCall, owner: str, keeping: BackgroundKeeping, size: int = 0) -> None:
         assert call.id is not None and call.created is not None  # noqa: S101, PT018  `Jobs.start` has set both
-        self.call, self.owner, self.keeping = call, owner, keeping
+        self.call, self.owner, self.keeping, self.size = call, owner, keeping, size
         self.id, self.created = call.id, call.created
         self.name = keeping.known_as(call.id)
         self.pieces: list[bytes] = []
@@ -101,11 +103,11 @@ class Job:
 
 
 class Jobs:
-    """Made once per worker."""
+    """Made once per worker, whose jobs may have `most_bytes` of requests together."""
 
-    def __init__(self, kept: KeptAnswers, notes: Notes, clock: Clock) -> None:
-        self._kept, self._clock = kept, clock
-        self._requests = notes.shelf("requests", most=1_000, largest=LARGEST_REQUEST)
+    def __init__(self, kept: KeptAnswers, notes: Notes, clock: Clock, *, most_bytes: int) -> None:
+        self._kept, self._clock, self._most_bytes = kept, clock, most_bytes
+        self._requests = notes.shelf("requests", most=MOST_REQUESTS, largest=LARGEST_REQUEST)
         self._beats = notes.shelf("beats", most=4_000)
         self._events = notes.shelf("events", largest=LARGEST_EVENTS)
         self._jobs: dict[str, Job] = {}
@@ -115,11 +117,27 @@ class Jobs:
 
     async def start(self, call: ClientCall, keeping: BackgroundKeeping, request: bytes, opener: Opener) -> Job:
         """Begin; it is queued when this returns. `request` is what the call was read from. Raises UnavailableError
-        where the store is away, for then nobody could ask for it."""
+        where the store is away, for then nobody could ask for it, and where there are too many already; RequestError
+        (413) for a request that is too long."""
+        held = sum(job.size for job in self._jobs.values()) + len(request)
+        if len(self._jobs) >= MOST_REQUESTS or held > self._most_bytes:
+            raise UnavailableError(
+                "Too many answers go on in the background just now; try again in a moment",
+                code="too_many_in_background",
+                retry_after=10.0,
+            )
         id, created = self._clock.new_id().replace("-", ""), int(self._clock.now())
         call = msgspec.structs.replace(call, id=id, created=created)
-        job = Job(call, call.caller.scope, keeping)
+        job = Job(call, call.caller.scope, keeping, len(request))
         key = _key(job.owner, job.name)
+        if len(request) > LARGEST_REQUEST:
+            raise RequestError(
+                f"A request that goes on in the background may have {LARGEST_REQUEST} bytes, and this one has "
+                f"{len(request)}: leave 'background' out, or name files by their id.",
+                status=413,
+                param="background",
+                code="request_too_large",
+            )
         await _needed(self._requests.put(key, request, KEPT_SECONDS))
         await _needed(self._beats.put(key, _encode(self._beat(job)), KEPT_SECONDS))
         record = job.under_way("queued")

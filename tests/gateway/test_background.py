@@ -119,6 +119,35 @@ def test_its_stream_is_taken_up_again_after_any_event(start_gateway, settings):
     assert call(gateway, "GET", f"{PATH}/{id}?stream=true&starting_after=x").status_code == 400
 
 
+def test_what_has_no_events_is_not_streamed(start_gateway, settings):
+    gateway = start_gateway(**settings)
+    id = begin(gateway, "[[say=one]]")["id"]
+    for wanted in (lambda _one: True, over):
+        until(gateway, id, wanted)
+        refused = call(gateway, "GET", f"{PATH}/{id}?stream=true")
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "stream")
+
+
+def test_what_is_too_long_to_be_taken_over_is_refused(start_gateway, settings):
+    gateway = start_gateway(**settings)
+    refused = call(gateway, "POST", PATH, {"model": "auto", "input": "x" * (16 * 1024 * 1024), "background": True})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"], error["code"]) == (413, "background", "request_too_large")
+
+
+def test_there_are_not_too_many_at_once(start_gateway, settings):
+    gateway = start_gateway(**settings, MAX_BYTES_UNDER_WAY="3000")
+    endless = {"model": "auto", "input": "[[script=long words=400 delay=0.1]]" + "x" * 1500, "background": True}
+    first = call(gateway, "POST", PATH, endless).json()
+    refused = call(gateway, "POST", PATH, endless)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "too_many_in_background")
+    assert int(refused.headers["retry-after"]) > 0
+    assert call(gateway, "POST", f"{PATH}/{first['id']}/cancel").json()["status"] == "cancelled"
+    second = call(gateway, "POST", PATH, endless)
+    assert second.status_code == 200, second.text
+    assert call(gateway, "DELETE", f"{PATH}/{second.json()['id']}").status_code == 200
+
+
 def test_cancelling_stops_upstream(start_gateway, settings, upstream):
     gateway = start_gateway(**settings)
     response = begin(gateway, "[[script=long words=400 delay=0.1]] go", stream=False)

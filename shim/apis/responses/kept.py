@@ -36,12 +36,14 @@ _INPUT = 0x8000
 
 
 class KeptResponse(msgspec.Struct, frozen=True):
-    """One record. `place` is where upstream has the conversation, as far as it has the same."""
+    """One record. `place` is where upstream has the conversation, as far as it has the same; `streamed` is whether its
+    events are kept."""
 
     body: msgspec.Raw
     input: list[msgspec.Raw]
     history: tuple[PromptMessage, ...]
     place: AnswerPlace | None = None
+    streamed: bool = False
 
 
 class ResponseKeeping:
@@ -72,7 +74,8 @@ class ResponseKeeping:
         calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
         told = PromptMessage("assistant", (*([Text(said.text)] if said.text or not said.calls else []), *calls))
         body = msgspec.Raw(_encode(response_of(answer, self._options)))
-        return _encode(KeptResponse(body, list(_input(self._request, answer.id)), (*self._history, told), place))
+        items = list(_input(self._request, answer.id))
+        return _encode(KeptResponse(body, items, (*self._history, told), place, self.streamed))
 
     def without_end(
         self, id: str, created: int, state: JobState, *, answer: AnswerInfo | None, error: GatewayError | None
@@ -85,7 +88,8 @@ class ResponseKeeping:
                 self.known_as(id), created, self._prompt.model, self._options.echoed, status=state, output=[]
             )
             body = msgspec.structs.replace(body, error=told_error(error) if error is not None else None)
-        return _encode(KeptResponse(msgspec.Raw(_encode(body)), list(_input(self._request, id)), self._history))
+        items = list(_input(self._request, id))
+        return _encode(KeptResponse(msgspec.Raw(_encode(body)), items, self._history, streamed=self.streamed))
 
     def shown(self, record: bytes) -> bytes:
         """The response."""

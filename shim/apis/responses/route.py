@@ -64,8 +64,10 @@ async def get_response(request: AnyRequest, gateway: TheGateway, response_id: Fr
         kept = await _kept(gateway, caller, response_id)
     if request.query_params.get("stream", "").lower() not in {"true", "1"}:
         return json_answer(request, bytes(kept.body))
-    if not is_in_background(kept):
-        text = "Only responses that were created with 'background' can be streamed again: ask for it without 'stream'."
+    if not is_in_background(kept) or not kept.streamed:
+        text = (
+            "Only responses that were created with 'background' and 'stream' can be streamed again: leave 'stream' out."
+        )
         raise RequestError(text, param="stream", code="unsupported_parameter")
     after = request.query_params.get("starting_after", "-1")
     if not re.fullmatch(r"-1|[0-9]{1,9}", after):
