@@ -60,7 +60,18 @@ def test_pages_of_it(look, names, query, shown, more):
     assert listed["has_more"] is more
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "after_id=no", "before_id=no"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=000000001999",
+        f"limit=000000001{'1' * 5000}",
+        "after_id=no",
+        "before_id=no",
+    ],
+)
 def test_what_is_no_page_is_refused_in_anthropics_envelope(look, query):
     refused = look(f"/v1/models?{query}", **VERSION)
     assert (refused.status_code, refused.json()["type"]) == (400, "error")

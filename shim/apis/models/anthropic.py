@@ -65,6 +65,6 @@ def _place(ids: Sequence[str], id: str, field: str) -> int:
 def _limit(given: str | None) -> int:
     if given is None:
         return MOST
-    if not (given.isascii() and given.isdecimal() and 1 <= int(given[:9]) <= MOST):
+    if not (given.isascii() and given.isdecimal() and len(given) < 10 and 1 <= int(given) <= MOST):
         raise RequestError(f"'limit' must be a number from 1 to {MOST}.", param="limit", code="invalid_value")
     return int(given)
