@@ -33,6 +33,7 @@ from shim.apis.models.route import get_model, list_models
 from shim.apis.responses import openapi as responses_openapi
 from shim.apis.responses.route import (
     cancel_response,
+    compact_response,
     count_input_tokens,
     create_response,
     delete_response,
@@ -68,6 +69,7 @@ _ROUTES = (
     create_translation,
     create_response,
     count_input_tokens,
+    compact_response,
     get_response,
     delete_response,
     cancel_response,

@@ -23,6 +23,7 @@ from shim.apis.messages import MESSAGES
 from shim.apis.messages.read import read_countable
 from shim.apis.openai_errors import ERROR_FORM
 from shim.apis.responses import RESPONSES
+from shim.apis.responses.read import read_compaction
 from shim.apis.responses.read import read_countable as read_countable_input
 from shim.app import OPERATIONS
 from shim.errors import GatewayError
@@ -154,7 +155,11 @@ def test_the_example_of_a_message_stream_is_one(described: Any) -> None:
 
 @pytest.mark.parametrize(
     ("path", "reader"),
-    [(f"{_MESSAGES}/count_tokens", read_countable), ("/v1/responses/input_tokens", read_countable_input)],
+    [
+        (f"{_MESSAGES}/count_tokens", read_countable),
+        ("/v1/responses/input_tokens", read_countable_input),
+        ("/v1/responses/compact", read_compaction),
+    ],
 )
 def test_the_example_of_what_is_counted_is_taken(described: Any, path: str, reader: Callable[[bytes], Prompt]) -> None:
     content = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
@@ -174,7 +179,7 @@ def test_the_example_of_a_response_stream_is_one(described: Any) -> None:
 
 def test_every_request_and_stream_is_looked_at() -> None:
     taking = {one.path for one in OPERATIONS if one.takes is not None}
-    assert {*READERS, f"{_MESSAGES}/count_tokens", "/v1/responses/input_tokens"} == taking
+    assert {*READERS, f"{_MESSAGES}/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"} == taking
     assert set(LINES) == {one.path for one in OPERATIONS if one.event is not None}
 
 

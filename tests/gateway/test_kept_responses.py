@@ -7,7 +7,7 @@ from contextlib import closing
 
 import httpx
 import pytest
-from openai.types.responses import Response, ResponseItem
+from openai.types.responses import CompactedResponse, Response, ResponseItem
 from pydantic import TypeAdapter
 
 PATH = "/v1/responses"
@@ -250,7 +250,30 @@ def test_what_is_over_has_neither_stream_nor_anything_to_cancel(start_gateway, u
     assert error_of(gateway.post(f"{PATH}/{id}/cancel", {}, **FIRST)) == (400, "not_background")
     assert error_of(call(gateway, "GET", f"{PATH}/{id}?stream=true", FIRST)) == (400, "unsupported_parameter")
     assert error_of(gateway.post(f"{PATH}/resp_1/cancel", {}, **FIRST)) == (404, "response_not_found")
-    assert error_of(gateway.post(f"{PATH}/compact", {"model": "auto", "input": "x"}, **FIRST)) == (
-        405,
-        "method_not_allowed",
+
+
+def test_a_history_is_summed_up_and_gone_on_with(start_gateway, upstream, ask):
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, **KEYS)
+    id = ask(gateway, "[[say=Paris it is]]")["id"]
+    answer = gateway.post(
+        f"{PATH}/compact", {"model": "auto", "previous_response_id": id, "input": "[[say=They chose Paris.]]"}, **FIRST
+    )
+    compacted = CompactedResponse.model_validate(answer.json())
+    (item,) = compacted.output
+    assert (compacted.object, item.type) == ("response.compaction", "compaction")
+    assert compacted.usage.input_tokens > 20
+    sent = upstream.get("/standin/stats").json()["recent_turns"][-1]["conversation"]
+    assert sent["history_and_training_disabled"] is True
+    assert "Sum up everything" in json.dumps(sent)
+    assert "Paris it is" in json.dumps(sent)  # the whole history, not a chat that is gone on with
+    ask(gateway, [answer.json()["output"][0], {"role": "user", "content": "[[say=yes]] go on"}])
+    sent = json.dumps(upstream.get("/standin/stats").json()["recent_turns"][-1]["conversation"])
+    assert "What was said before, summed up" in sent
+    foreign = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAAA-not-ours"}
+    refused = gateway.post(PATH, {"model": "auto", "input": [foreign, {"role": "user", "content": "x"}]}, **FIRST)
+    assert error_of(refused) == (400, "invalid_encrypted_content")
+    assert error_of(gateway.post(f"{PATH}/compact", {"model": "auto"}, **FIRST)) == (400, "missing_required_parameter")
+    assert error_of(gateway.post(f"{PATH}/compact", {"model": "auto", "previous_response_id": id}, **SECOND)) == (
+        404,
+        "response_not_found",
     )

@@ -1,5 +1,6 @@
 """Items of an input become messages of a prompt. Every `param` an error about them names is composed here."""
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -28,7 +29,8 @@ _READ_OVER = frozenset(
         "additional_tools",
     }
 )
-COMPACTED = "compaction"
+_COMPACTED = "compaction"
+_SUMMARY = "c2a."  # what the summaries that were made here begin with
 
 Recall = Callable[[str, str], Sequence[PromptMessage]]
 """(id of a kept item, its field) -> what it said. Raises RequestError (404)"""
@@ -73,9 +75,27 @@ def _message(item: wire.GivenItem, field: str, recall: Recall) -> Iterator[Promp
         if item.id is None:
             raise _missing(f"{field}.id")
         yield from recall(item.id, f"{field}.id")
+    elif kind == _COMPACTED:
+        summary = _summary_in(item.encrypted_content or "", f"{field}.encrypted_content")
+        yield PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),))
     elif kind not in _READ_OVER:
         text = f"Items of the type '{kind[:64]}' are not served here."
         raise RequestError(text, param=f"{field}.type", code="unsupported_item")
+
+
+def sealed_summary(text: str) -> str:
+    """A summary as a client keeps it."""
+    return _SUMMARY + base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _summary_in(sealed: str, field: str) -> str:
+    try:
+        if sealed.startswith(_SUMMARY):
+            return base64.b64decode(sealed[len(_SUMMARY) :], altchars=b"-_", validate=True).decode()
+    except (ValueError, UnicodeDecodeError):
+        pass
+    text = "Only what this gateway has summed up itself can be read: send the history in its place."
+    raise RequestError(text, param=field, code="invalid_encrypted_content")
 
 
 def _call(item: wire.GivenItem, kind: str, field: str) -> Call:

@@ -4,7 +4,10 @@ from typing import Any
 
 import msgspec
 
+from shim.apis.responses.items import sealed_summary
 from shim.apis.responses.wire import (
+    CompactedResponse,
+    CompactionItem,
     CountInputRequest,
     DeletedResponse,
     Echoed,
@@ -60,6 +63,9 @@ _STREAM = "".join(
         )
     )
 )
+
+_SUMMED_UP = CompactionItem("cmp_1", sealed_summary("Somebody said hi."))
+_COMPACTED = CompactedResponse("resp_1", _NOW, [_SUMMED_UP], TokenUsage(60, 6, 66))
 
 OPERATIONS = (
     OpenApiOperation(
@@ -117,6 +123,17 @@ OPERATIONS = (
         gives={JSON: ItemList},
         example={JSON: ItemList([_GIVEN], "msg_0", "msg_0", has_more=False)},
         errors=(400, 401, 404, 503),
+    ),
+    OpenApiOperation(
+        "post",
+        "/v1/responses/compact",
+        "compactResponse",
+        "Sum a history up into one item that stands for it.",
+        takes=CountInputRequest,
+        examples={"text": _ASK},
+        gives={JSON: CompactedResponse},
+        example={JSON: _COMPACTED},
+        errors=(400, 401, 403, 404, 413, 429, 502, 503, 504),
     ),
     OpenApiOperation(
         "post",

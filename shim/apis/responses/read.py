@@ -33,6 +33,12 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 _INCLUDED = frozenset(
     {"reasoning.encrypted_content", "web_search_call.action.sources", "message.input_image.image_url"}
 )
+_SUM_UP = (
+    "Sum up everything above for somebody who goes on with it and sees nothing else: what was asked for, what was "
+    "decided and done, what was found (with names, paths, numbers and code that are still needed), and what is open. "
+    "Answer with the summary alone."
+)
+_COMPACTION_FIELDS = frozenset({"model", "input", "instructions", "previous_response_id", "prompt_cache_key"})
 _PROVIDER = "openai/"  # routers name models by their provider
 
 
@@ -77,6 +83,26 @@ def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
         refers=refers,
         complete=complete,
     )
+
+
+def read_compaction(body: bytes, found: Found | None = None, *, strict: bool = False) -> Asked:
+    """The prompt that sums up the history of a request; where it builds on kept responses, without these until they
+    are there. Raises RequestError (400)."""
+    request = decode(_count_decoder, body)
+    ignored = ignored_fields(body, _COMPACTION_FIELDS, _NEUTRAL, strict=strict)
+    given = request.input or []
+    items = [wire.GivenItem(role="user", content=given)] if isinstance(given, str) else given
+    if not items and request.previous_response_id is None:
+        text = "There is nothing to sum up: send 'input' or 'previous_response_id'."
+        raise RequestError(text, param="input", code="missing_required_parameter")
+    asked = msgspec.structs.replace(request, input=[*items, wire.GivenItem(role="user", content=_SUM_UP)])
+    prompt, _ = _prompt(asked, Tools(), found)
+    # A chat of its own: in that of the history the request to sum up would be a part of what comes next.
+    wishes = wishes_of(None, hints=frozenset(), store=False, tier=None)
+    refers = refers_of(request) if found is None else frozenset[str]()
+    complete = partial(read_compaction, body, strict=strict) if refers else None
+    prompt = msgspec.structs.replace(prompt, goes_on=None, wishes=wishes)
+    return Asked(prompt, ignored, refers=refers, complete=complete)
 
 
 def read_countable(body: bytes, found: Found | None = None) -> tuple[Prompt, frozenset[str]]:

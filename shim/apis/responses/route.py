@@ -14,6 +14,7 @@ from litestar.response.base import ASGIResponse
 
 from shim.accounts.credentials import Caller
 from shim.apis.responses import RESPONSES
+from shim.apis.responses.compact import COMPACTION
 from shim.apis.responses.kept import (
     KeptResponse,
     ResponseKeeping,
@@ -53,6 +54,12 @@ async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIRe
         prompt, _ = read_countable(body, dict(zip(names, found, strict=True)))
     tokens = await while_present(request, gateway.count(prompt, caller))
     return json_answer(request, msgspec.json.encode(InputCount(tokens)))
+
+
+@post("/v1/responses/compact", status_code=200)
+async def compact_response(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+    """A history summed up."""
+    return await answer(request, gateway, COMPACTION)
 
 
 @get("/v1/responses/{response_id:str}", status_code=200)

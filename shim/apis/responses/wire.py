@@ -108,6 +108,7 @@ class GivenItem(msgspec.Struct, frozen=True):
     arguments: str | dict[str, Any] | None = None
     input: str | None = None
     output: str | list[ItemContent] | dict[str, Any] | None = None
+    encrypted_content: str | None = None
 
 
 # --- request: tools ---------------------------------------------------------------------------------------------------
@@ -424,6 +425,23 @@ class InputCount(msgspec.Struct, frozen=True):
 
     input_tokens: int
     object: Literal["response.input_tokens"] = "response.input_tokens"
+
+
+class CompactionItem(msgspec.Struct, frozen=True, tag="compaction"):
+    """What a history came to, in words that only this gateway reads."""
+
+    id: str
+    encrypted_content: str
+
+
+class CompactedResponse(msgspec.Struct, frozen=True):
+    """A history that was summed up: one item that stands for all of it."""
+
+    id: str
+    created_at: int
+    output: list[CompactionItem]
+    usage: TokenUsage
+    object: Literal["response.compaction"] = "response.compaction"
 
 
 class DeletedResponse(msgspec.Struct, frozen=True):
