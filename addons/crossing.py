@@ -24,7 +24,7 @@ from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
 from shim.exchange.turns import is_temporary
-from shim.http.answering import ApiCall
+from shim.http.answering import LARGE, ApiCall
 from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
 from shim.protocol.api import Api
@@ -135,13 +135,17 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
     call = ApiCall(gateway, api, id=incoming.id, headers=incoming.headers, address=incoming.address)
     try:
         call.admit()  # nothing is decoded for a stranger
-        asked = call.read(
-            decoded_body(incoming.body, incoming.headers.get("content-encoding", ""), settings.max_request_bytes)
-        )
+        coding = incoming.headers.get("content-encoding", "")
+
+        def read() -> ClientCall:
+            return call.read(decoded_body(incoming.body, coding, settings.max_request_bytes))
+
+        # As the app, off the loop from some size on; a packed one may be of any.
+        asked = await asyncio.to_thread(read) if coding or len(incoming.body) >= LARGE else read()
         if asked.asked.background or asked.asked.complete is not None or not is_one_call(asked.asked.prompt, settings):
             return None  # what goes on without its client has no flow; what was kept may tell of a conversation
         await call.enter()
-        wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted)
+        wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted, is_large=asked.is_large)
         tries = gateway.turns.tries(wanted)
         prepared = await gateway.turns.prepare(wanted, tries)
     except GatewayError as error:

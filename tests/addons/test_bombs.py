@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import brotlicffi
@@ -27,6 +28,7 @@ CODINGS = {
     "zstd": zstd.compress,
 }
 UNFOLDED = 600 * 1024 * 1024
+SLOWEST = 1.5  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,18 @@ def test_a_bomb_of_upstream_fails_within_bounds(start_bridge, bomb, stream):
     told = answer.json() if not stream else json.loads(answer.text.strip().removeprefix("data: "))
     assert told["error"]["code"] == "upstream_too_large"
     assert megabytes(bridge) - before < 250
+
+
+def test_others_go_on_beside_a_large_request(bridge):
+    """A message in 200,000 pieces: seconds of reading and joining, on what is the loop of the whole proxy."""
+    pieces = [{"type": "text", "text": f"piece {n}"} for n in range(200_000)]
+    body = json.dumps({**ASKED, "messages": [{"role": "user", "content": pieces}]}).encode()
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(post, bridge, body)
+        longest = 0.0
+        while not large.done():
+            began = time.monotonic()
+            assert bridge.get("/healthz").status_code == 200
+            longest = max(longest, time.monotonic() - began)
+    assert large.result().status_code == 413  # upstream has a limit of its own
+    assert longest < SLOWEST

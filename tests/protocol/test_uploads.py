@@ -1,6 +1,7 @@
 """An upload as a narrated conversation, and what a message says of the files it has."""
 
 import json
+import time
 
 import pytest
 
@@ -263,6 +264,14 @@ READ = uploaded(DOCUMENT, "file-2")
 def test_text_alone_is_plain_text():
     assert content_of(["one", "two"]) == (SentContent(["one\ntwo"]), {})
     assert content_of([]) == (SentContent([""]), {})
+
+
+def test_the_time_for_texts_side_by_side_grows_with_their_number():
+    """Joined one by one, 400,000 took more than a minute of the event loop."""
+    began = time.process_time()
+    content, _ = content_of(["a piece of text"] * 400_000)
+    assert time.process_time() - began < 2
+    assert content.parts[0].count("\n") == 399_999
 
 
 def test_pictures_stand_where_they_stood_and_every_file_is_attached():

@@ -127,12 +127,18 @@ def content_of(pieces: Sequence[str | UploadedFile]) -> tuple[SentContent, dict[
     """
     files = [piece for piece in pieces if isinstance(piece, UploadedFile)]
     parts: list[str | ImagePointer] = []
+    texts: list[str] = []  # side by side; joined once, for there may be 100,000 of them
     for piece in pieces:
         part = piece if isinstance(piece, str) else piece.pointer
-        if isinstance(part, str) and parts and isinstance(parts[-1], str):
-            parts[-1] = f"{parts[-1]}\n{part}"
+        if isinstance(part, str):
+            texts.append(part)
         elif part is not None:
+            if texts:
+                parts.append("\n".join(texts))
+                texts = []
             parts.append(part)
+    if texts:
+        parts.append("\n".join(texts))
     if not files:
         return SentContent(parts or [""]), {}
     return SentContent(parts or [""], "multimodal_text"), {"attachments": [file.attachment for file in files]}
