@@ -4,6 +4,7 @@ Every stream here is heard whole and one byte at a time, and must sound the same
 """
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -1142,3 +1143,18 @@ def test_a_cut_answer_is_never_taken_for_a_whole_one(pieces: list[str], place: i
     else:
         assert isinstance(heard.error, UpstreamError)
         assert heard.end == ("upstream_cut" if heard.text else "empty_stream")
+
+
+def test_the_time_for_messages_grows_with_their_number():
+    """Each went over all before it: 4,000 took 7 s of the event loop."""
+
+    def seconds(count):
+        wire = b"".join(snapshot(f"number {n}", id=f"m{n}") for n in range(count))
+        answer, began = Answer(), time.process_time()
+        events = answer.receive(V1 + wire)
+        took = time.process_time() - began
+        assert len([event for event in events if isinstance(event, TextDelta)]) >= count
+        return took
+
+    few = min(seconds(500), seconds(500))
+    assert seconds(8_000) < 16 * few * 4
