@@ -274,6 +274,6 @@ def test_a_history_is_summed_up_and_gone_on_with(start_gateway, upstream, ask):
     assert error_of(refused) == (400, "invalid_encrypted_content")
     assert error_of(gateway.post(f"{PATH}/compact", {"model": "auto"}, **FIRST)) == (400, "missing_required_parameter")
     assert error_of(gateway.post(f"{PATH}/compact", {"model": "auto", "previous_response_id": id}, **SECOND)) == (
-        404,
-        "response_not_found",
+        400,
+        "previous_response_not_found",
     )
