@@ -185,3 +185,16 @@ def test_limits_that_can_not_be(server, limits):
         f"{server.base_url}/tokens/api/keys", json={"name": "odd", **limits}, headers=ADMIN, trust_env=False
     )
     assert (made.status_code, made.json()["error"]["code"]) == (400, "invalid_key")
+
+
+def test_a_key_is_shown_the_models_it_may_use(server, make):
+    key = make("chooser", models=["auto"])
+    headers = {"authorization": f"Bearer {key}"}
+    listed = httpx.get(f"{server.base_url}/v1/models", headers=headers, trust_env=False).json()["data"]
+    assert [model["id"] for model in listed] == ["auto", "nick"]  # the alias of what it may use, too
+    whole = httpx.get(
+        f"{server.base_url}/v1/models", headers={"authorization": f"Bearer {make('any')}"}, trust_env=False
+    ).json()["data"]
+    other = next(model["id"] for model in whole if model["id"] not in {"auto", "nick"})
+    one = httpx.get(f"{server.base_url}/v1/models/{other}", headers=headers, trust_env=False)
+    assert (one.status_code, one.json()["error"]["code"]) == (404, "model_not_found")
