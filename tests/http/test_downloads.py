@@ -1,0 +1,16 @@
+"""What is sent on of upstream's length: only one that a server can keep to."""
+
+import pytest
+
+from shim.http.downloads import is_length
+
+
+@pytest.mark.parametrize("text", ["0", "12", "9" * 15])
+def test_a_length_that_can_be_kept(text):
+    assert is_length(text)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "0x1f", " 1", "1, 1", "²", "٣", "9" * 23])
+def test_a_length_that_breaks_our_own_answer(text):
+    """Sent on, one of 23 digits closed the client's connection without an answer."""
+    assert not is_length(text)
