@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,6 +68,8 @@ def test_another_addon_changes_no_byte(name, place, start_bridge, upstream, alon
 
 @pytest.mark.parametrize("code", [403, 429, 503])
 def test_what_another_addon_has_answered_is_left_alone(code, start_bridge, upstream):
+    if code == 429 and sys.version_info < (3, 12):
+        pytest.skip("mitmproxy 11, the newest for Python 3.11, blocks with no 429")
     blocking = ("--set", f"block_list=|~u chat|{code}")
     bridge = start_bridge(f"reverse:{upstream.base_url}", *blocking, CHATGPT_BASE_URL=upstream.base_url)
     before = turns(upstream)

@@ -26,7 +26,7 @@ def ask(text, **more):
 
 
 def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gateway, upstream):
-    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, process=True, SHUTDOWN_TIMEOUT="4")
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, process=True, SHUTDOWN_TIMEOUT="8")
     seen = {}
 
     def stream(name):
@@ -51,7 +51,7 @@ def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gatewa
     assert [json.loads(seen[n][-1].removeprefix("data: "))["error"]["code"] for n in range(3)] == ["shutting_down"] * 3
     assert (seen["whole"].status_code, seen["whole"].json()["error"]["code"]) == (503, "shutting_down")
     assert seen["whole"].headers["retry-after"]
-    assert (code, took < 4.5) == (0, True), (code, took)
+    assert (code, took < 8.5) == (0, True), (code, took)
     assert gateway.log.count("shutting_down") == 4
     assert "Traceback" not in gateway.log
     assert "refused to gracefully stop" not in gateway.log
