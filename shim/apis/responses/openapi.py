@@ -144,6 +144,6 @@ OPERATIONS = (
         examples={"text": _ASK},
         gives={JSON: InputCount},
         example={JSON: InputCount(8)},
-        errors=(400, 401, 413, 502, 503, 504),
+        errors=(400, 401, 404, 413, 502, 503, 504),
     ),
 )
