@@ -84,9 +84,7 @@ async def open_gateway(
             )
             yield gateway
             await gateway.jobs.close()
-            await gateway.jobs.close()
             await gateway.turns.settled()
-            await gateway.kept.settled()
             await gateway.kept.settled()
     finally:
         await tables

@@ -4,7 +4,7 @@
                    └───────────────────────┴── GatewayError ──> the API's own refusal ──> log
 
 Rule: every call ends in exactly one log line, and everything that was opened for it is closed before that line. The app
-runs a call by `CallResponse`; the mitmproxy addon does the same steps with the same `ApiCall`.
+runs a call by `answer`; the mitmproxy addon does the same steps with the same `ApiCall`.
 """
 
 import asyncio
@@ -83,17 +83,17 @@ class ApiCall:
 
     async def recall(self, asked: ClientCall) -> ClientCall:
         """The same, with the kept answers that it builds on. Raises GatewayError."""
-        if asked.asked.complete is None:
-            return asked
         recalled = await self.gateway.recalled(asked)
+        if recalled is asked:  # it builds on none
+            return asked
         self.asked = self._under_alias(recalled.asked, recalled.caller)
         return msgspec.structs.replace(recalled, asked=self.asked)
 
     def _under_alias(self, asked: Asked, caller: Caller) -> Asked:
         prompt = under_alias(asked.prompt, self.gateway.aliases)
         said = asked.prompt.asked_model or asked.prompt.model
-        if not self.gateway.keys.may_ask(caller.key, said):  # by the name that the client said, or
-            self.gateway.keys.check_model(caller.key, prompt.model)  # by that of the model behind an alias
+        # By the name that the client said, or by that of the model behind an alias.
+        self.gateway.keys.check_model(caller.key, said, prompt.model)
         return asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
 
     def answer_headers(self) -> dict[str, str]:

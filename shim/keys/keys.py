@@ -79,15 +79,15 @@ class ApiKeys:
         """The key of this name; None for those of AUTHORIZATION."""
         return self._by_name.get(name) if name is not None else None
 
-    def may_ask(self, name: str | None, model: str) -> bool:
-        """Whether the key may ask for this model."""
+    def may_ask(self, name: str | None, *models: str) -> bool:
+        """Whether the key may ask for a model, by one of its names."""
         key = self.named(name)
-        return key is None or key.limits.allow(model)
+        return key is None or any(map(key.limits.allow, models))
 
-    def check_model(self, name: str | None, model: str) -> None:
-        """Raises RequestError (403) for a key that may not ask for this model."""
+    def check_model(self, name: str | None, *models: str) -> None:
+        """Raises RequestError (403) for a key that may not ask for a model by any of these names."""
         key = self.named(name)
-        if key is not None and not key.limits.allow(model):
+        if key is not None and not self.may_ask(name, *models):
             raise RequestError(
                 f"The key {key.name} may not use this model; it may use {', '.join(key.limits.models)}",
                 status=403,

@@ -18,7 +18,8 @@ from shim.apis.chat import CHAT
 from shim.apis.chat.wire import ChatChunk
 from shim.apis.completions import COMPLETIONS
 from shim.apis.completions.wire import TextCompletion
-from shim.apis.images import EDITS, GENERATIONS, ImagesApi
+from shim.apis.images import ImagesApi
+from shim.apis.images.read import read_edit, read_generation
 from shim.apis.messages import MESSAGES
 from shim.apis.messages.read import read_countable
 from shim.apis.openai_errors import ERROR_FORM
@@ -36,8 +37,8 @@ READERS = {
     "/v1/audio/speech": read_speech,
     "/v1/chat/completions": CHAT.read,
     "/v1/completions": COMPLETIONS.read,
-    "/v1/images/generations": ImagesApi(GENERATIONS).read,
-    "/v1/images/edits": ImagesApi(EDITS).read,
+    "/v1/images/generations": ImagesApi(read_generation).read,
+    "/v1/images/edits": ImagesApi(read_edit).read,
     "/v1/messages": MESSAGES.read,
     "/v1/responses": RESPONSES.read,
 }

@@ -37,8 +37,8 @@ class TranslationApi(OpenAIApi):
         return Asked(Prompt(AUTO, messages, asked_model=self._asked.model), self._asked.ignored)
 
     def stream(self, _answer: AnswerInfo, _options: Any) -> Writer:
-        """Translations are not streamed."""
-        raise NotImplementedError
+        """Never asked for: no prompt of this API is to be streamed."""
+        raise AssertionError("a translation is whole")
 
     def whole(self, answer: AnswerInfo, _options: Any) -> bytes:
         """The translation in the form that was asked for."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from shim.apis import openai_errors
-from shim.apis.images.read import ImageOptions, read_edit, read_generation, read_variation
+from shim.apis.images.read import ImageOptions
 from shim.apis.images.wire import FIELDS
 from shim.apis.images.write import ImageWriter, as_image_error, error_event, images
 from shim.apis.openai_api import OpenAIApi
@@ -50,8 +50,3 @@ class ImagesApi(OpenAIApi):
     def refuse(self, error: GatewayError) -> tuple[dict[str, str], bytes]:
         """OpenAI's envelope."""
         return openai_errors.refuse(as_image_error(error), self.fields)
-
-
-GENERATIONS: ReadImages = read_generation
-EDITS: ReadImages = read_edit
-VARIATIONS: ReadImages = read_variation

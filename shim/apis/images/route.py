@@ -5,7 +5,8 @@ from typing import Any
 from litestar import Request, post
 from litestar.response.base import ASGIResponse
 
-from shim.apis.images import EDITS, GENERATIONS, VARIATIONS, ImagesApi, ReadImages
+from shim.apis.images import ImagesApi, ReadImages
+from shim.apis.images.read import read_edit, read_generation, read_variation
 from shim.exchange import Gateway
 from shim.http.answering import answer
 from shim.http.provided import TheGateway
@@ -14,19 +15,19 @@ from shim.http.provided import TheGateway
 @post("/v1/images/generations", status_code=200)
 async def create_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Pictures of what a prompt says."""
-    return await _answer(request, gateway, GENERATIONS)
+    return await _answer(request, gateway, read_generation)
 
 
 @post("/v1/images/edits", status_code=200)
 async def edit_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Pictures made of others."""
-    return await _answer(request, gateway, EDITS)
+    return await _answer(request, gateway, read_edit)
 
 
 @post("/v1/images/variations", status_code=200)
 async def vary_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Pictures like another."""
-    return await _answer(request, gateway, VARIATIONS)
+    return await _answer(request, gateway, read_variation)
 
 
 async def _answer(request: Request[Any, Any, Any], gateway: Gateway, read: ReadImages) -> ASGIResponse:

@@ -12,11 +12,9 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import UNSET
 
-from shim.accounts.credentials import Caller
 from shim.accounts.model_lists import FetchedModels
 from shim.apis.models import anthropic, codex
 from shim.apis.models.wire import Model, ModelList
-from shim.exchange import Gateway
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
 from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
@@ -34,7 +32,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
         (AUTO, *map(public_name, listed.slugs), *(preset.name for preset in catalog.presets), *aliased)
     )
     # A key that may use some models only is shown no others.
-    usable = [name for name in names if _may(gateway, caller, name, aliased.get(name, name))]
+    usable = [name for name in names if gateway.keys.may_ask(caller.key, name, aliased.get(name, name))]
     models = [_described(name, listed, aliased.get(name)) for name in usable if _has(listed, aliased.get(name, name))]
     query = {name: str(value) for name, value in request.query_params.items()}
     if _VERSION in request.headers:
@@ -53,7 +51,7 @@ async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_
     listed = await gateway.leases.models(caller)
     alias = next((one for one in gateway.aliases if one.means(model_id)), None)
     meant = alias.model if alias else model_id
-    if not _has(listed, meant) or not _may(gateway, caller, model_id, meant):
+    if not _has(listed, meant) or not gateway.keys.may_ask(caller.key, model_id, meant):
         raise model_not_found(model_id)
     model = _described(model_id, listed, alias.model if alias else None)
     return json_answer(request, _encode(anthropic.described(model) if _VERSION in request.headers else model))
@@ -63,10 +61,6 @@ def _credential(request: Request[Any, Any, Any]) -> str | None:
     """As either of the two APIs sends it."""
     key = request.headers.get("x-api-key") if _VERSION in request.headers else None
     return key or request.headers.get("authorization")
-
-
-def _may(gateway: Gateway, caller: Caller, name: str, meant: str) -> bool:
-    return gateway.keys.may_ask(caller.key, name) or gateway.keys.may_ask(caller.key, meant)
 
 
 def _has(listed: FetchedModels, model: str) -> bool:
