@@ -4,6 +4,8 @@ Rule: nothing is tried twice here and nothing waits for long; a call that fails 
 by itself.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis import exceptions
@@ -38,6 +40,37 @@ def client_of(url: str) -> Redis:
     except ValueError:
         raise DatabaseError(f"{server_name(url)} can't be used: an option after the `?` is wrong") from None
     return Redis.from_pool(pool)
+
+
+class RedisScripts:
+    """Lua scripts on the server at `url`, by name; `begin` stands before each of them. What fails is raised as an
+    `error`, which names the server. Raises DatabaseError for an address of another kind."""
+
+    def __init__(self, url: str, begin: str, scripts: Mapping[str, str], error: type[Exception]) -> None:
+        self._url, self._error = url, error
+        self._texts = {name: begin + text for name, text in scripts.items()}
+        self._name = server_name(url)
+        self._client: Redis | None = None
+        self._scripts: dict[str, Any] = {}
+
+    async def run(self, script: str, keys: Sequence[str], values: Sequence[str | float | bytes]) -> Any:
+        """What a script returns for these KEYS and ARGV."""
+        try:
+            # Not before the first call: a gateway whose server is away must start all the same.
+            if self._client is None:
+                self._client = client_of(self._url)
+                self._scripts = {name: self._client.register_script(text) for name, text in self._texts.items()}
+            return await self._scripts[script](keys, values)
+        except DatabaseError as error:
+            raise self._error(str(error)) from None
+        except (exceptions.RedisError, OSError) as error:
+            raise self._error(f"{self._name} {complaint(error)}") from None  # its text may quote a value
+
+    async def close(self) -> None:
+        """Let go; the next call connects again."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
 
 def server_name(url: str) -> str:

@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from redis import exceptions
-from redis.asyncio import Redis
 
-from shim.databases import DatabaseError
-from shim.databases.redis import client_of, complaint, server_name
+from shim.databases.redis import RedisScripts
 from shim.keys.base import DAY, WINDOW, ApiKey, KeyStoreError, KeyUse, Standing, standing_of
 
 PREFIX = "chat2api:keys:"
@@ -25,15 +22,10 @@ class RedisKeys:
     """Keys on the server at `url`. Raises DatabaseError for an address of another kind."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._name = server_name(url)
-        self._client: Redis | None = None
-        self._scripts: dict[str, Any] = {}
+        self._server = RedisScripts(url, _BEGIN, _SCRIPTS, KeyStoreError)
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._server.close()
 
     async def stamp(self) -> int:
         return int(await self._run("stamp", []))
@@ -69,16 +61,7 @@ class RedisKeys:
         return KeyUse(*await self._run("use", [id]))
 
     async def _run(self, script: str, values: Sequence[str | float | bytes]) -> Any:
-        try:
-            # Not before the first call: a gateway whose server is away must start all the same.
-            if self._client is None:
-                self._client = client_of(self._url)
-                self._scripts = {name: self._client.register_script(_BEGIN + text) for name, text in _SCRIPTS.items()}
-            return await self._scripts[script]([PREFIX], values)
-        except DatabaseError as error:
-            raise KeyStoreError(str(error)) from None
-        except (exceptions.RedisError, OSError) as error:
-            raise KeyStoreError(f"{self._name} {complaint(error)}") from None  # its text may quote a value
+        return await self._server.run(script, [PREFIX], values)
 
 
 _BEGIN = f"""

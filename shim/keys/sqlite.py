@@ -1,17 +1,14 @@
 """Keys in a file: `keys.sqlite3` in DATA_DIR, shared by the processes of one machine."""
 
 import os
-import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
-from shim.databases.own_thread import OwnThread
-from shim.databases.sqlite import complaint, connect, transaction
+from shim.databases.lazy_file import LazyFile, LazyFileThread
+from shim.databases.sqlite import transaction
 from shim.keys.base import DAY, WINDOW, ApiKey, KeyStoreError, KeyUse, Standing, standing_of
 
 FILE = "keys.sqlite3"
@@ -29,79 +26,60 @@ _TABLES = (
     """CREATE TABLE tokens (
         id TEXT NOT NULL, day INTEGER NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (id, day)
     ) WITHOUT ROWID""",
-    f"PRAGMA user_version = {FORMAT}",
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class SqliteKeys:
     """Keys in `data_dir`/keys.sqlite3. Its methods are coroutines around `_KeysFile`'s, run in one thread."""
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
-        self._path = Path(data_dir) / FILE
-        self._file: OwnThread[_KeysFile] = OwnThread(_KeysFile(self._path), "keys")
+        self._file = LazyFileThread(_KeysFile(Path(data_dir) / FILE), "keys", KeyStoreError)
 
     async def close(self) -> None:
         await self._file.close()
 
     async def stamp(self) -> int:
-        return await self._run(_KeysFile.stamp)
+        return await self._file.run(_KeysFile.stamp)
 
     async def load(self) -> list[ApiKey]:
-        return await self._run(_KeysFile.load)
+        return await self._file.run(_KeysFile.load)
 
     async def put(self, key: ApiKey, *, replaces: bool) -> bool:
-        return await self._run(_KeysFile.put, key, replaces=replaces)
+        return await self._file.run(_KeysFile.put, key, replaces=replaces)
 
     async def remove(self, name: str) -> bool:
-        return await self._run(_KeysFile.remove, name)
+        return await self._file.run(_KeysFile.remove, name)
 
     async def enter(self, key: ApiKey, ticket: str, seconds: float) -> Standing:
-        return await self._run(_KeysFile.enter, key, ticket, seconds)
+        return await self._file.run(_KeysFile.enter, key, ticket, seconds)
 
     async def leave(self, key: ApiKey, ticket: str, tokens: int) -> None:
-        await self._run(_KeysFile.leave, key, ticket, tokens)
+        await self._file.run(_KeysFile.leave, key, ticket, tokens)
 
     async def prolong(self, tickets: Sequence[tuple[str, str]], seconds: float) -> None:
-        await self._run(_KeysFile.prolong, list(tickets), seconds)
+        await self._file.run(_KeysFile.prolong, list(tickets), seconds)
 
     async def use(self, id: str) -> KeyUse:
-        return await self._run(_KeysFile.use, id)
-
-    async def _run(self, step: "Callable[Concatenate[_KeysFile, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await self._file.run(step, *args, **kwargs)
-        except (sqlite3.Error, OSError) as error:
-            # A file that was damaged may have been moved away meanwhile: the next call opens what is there then.
-            with suppress(sqlite3.Error):
-                await self._file.run(_KeysFile.close)
-            raise KeyStoreError(f"{self._path} {complaint(error)}") from None
+        return await self._file.run(_KeysFile.use, id)
 
 
-class _KeysFile:
+class _KeysFile(LazyFile):
     """The same, synchronous, for the one thread it lives in."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        # A key that was shown must be there after a loss of power; what is counted need not.
+        super().__init__(path, _TABLES, FORMAT, synchronous="FULL")
 
     def stamp(self) -> int:
-        (stamp,) = self._db().execute("SELECT stamp FROM stamps").fetchone()
+        (stamp,) = self.db.execute("SELECT stamp FROM stamps").fetchone()
         return int(stamp)
 
     def load(self) -> list[ApiKey]:
-        rows = self._db().execute("SELECT record FROM keys ORDER BY name").fetchall()
+        rows = self.db.execute("SELECT record FROM keys ORDER BY name").fetchall()
         return [msgspec.json.decode(record, type=ApiKey) for (record,) in rows]
 
     def put(self, key: ApiKey, *, replaces: bool) -> bool:
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             there = db.execute("SELECT 1 FROM keys WHERE name = ?", (key.name,)).fetchone() is not None
             if there is not replaces:
                 return False
@@ -111,7 +89,7 @@ class _KeysFile:
         return True
 
     def remove(self, name: str) -> bool:
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             found = db.execute("SELECT id FROM keys WHERE name = ?", (name,)).fetchone()
             if found is None:
                 return False
@@ -123,7 +101,7 @@ class _KeysFile:
 
     def enter(self, key: ApiKey, ticket: str, seconds: float) -> Standing:
         now, id = time.time(), key.id
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             db.execute("DELETE FROM requests WHERE id = ? AND began <= ?", (id, now - WINDOW))
             db.execute("DELETE FROM calls WHERE id = ? AND until <= ?", (id, now))
             (oldest,) = db.execute("SELECT min(began) FROM requests WHERE id = ?", (id,)).fetchone()
@@ -137,7 +115,7 @@ class _KeysFile:
 
     def leave(self, key: ApiKey, ticket: str, tokens: int) -> None:
         today = int(time.time() // DAY)
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             db.execute("DELETE FROM calls WHERE id = ? AND ticket = ?", (key.id, ticket))
             if tokens and key.limits.tokens_per_day is not None:
                 db.execute("DELETE FROM tokens WHERE id = ? AND day < ?", (key.id, today))
@@ -148,42 +126,17 @@ class _KeysFile:
 
     def prolong(self, tickets: Sequence[tuple[str, str]], seconds: float) -> None:
         until = time.time() + seconds
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             db.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", [(*ticket, until) for ticket in tickets])
 
     def use(self, id: str) -> KeyUse:
         return self._use(id, time.time())
 
     def _use(self, id: str, now: float) -> KeyUse:
-        (requests, active, tokens) = (
-            self._db()
-            .execute(
-                """SELECT (SELECT count(*) FROM requests WHERE id = ?1 AND began > ?2),
+        (requests, active, tokens) = self.db.execute(
+            """SELECT (SELECT count(*) FROM requests WHERE id = ?1 AND began > ?2),
                     (SELECT count(*) FROM calls WHERE id = ?1 AND until > ?3),
                     (SELECT coalesce(sum(used), 0) FROM tokens WHERE id = ?1 AND day = ?4)""",
-                (id, now - WINDOW, now, int(now // DAY)),
-            )
-            .fetchone()
-        )
+            (id, now - WINDOW, now, int(now // DAY)),
+        ).fetchone()
         return KeyUse(requests, tokens, active)
-
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connection = connect(self._path)
-            try:
-                # A key that was shown must be there after a loss of power; what is counted need not.
-                connection.execute("PRAGMA synchronous = FULL")
-                self._make_tables(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-    def _make_tables(self, connection: sqlite3.Connection) -> None:
-        with transaction(connection, "BEGIN IMMEDIATE"):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > FORMAT:
-                raise KeyStoreError(f"{self._path} was written by a newer chat2api (format {version}): update this one")
-            for statement in _TABLES if version < FORMAT else ():
-                connection.execute(statement)

@@ -13,11 +13,7 @@ writes.
 from collections.abc import Sequence
 from typing import Any
 
-from redis import exceptions
-from redis.asyncio import Redis
-
-from shim.databases import DatabaseError
-from shim.databases.redis import client_of, complaint, server_name
+from shim.databases.redis import RedisScripts
 from shim.notes.base import Note, NotesError
 
 PREFIX = "chat2api:notes:"
@@ -30,15 +26,11 @@ class RedisNotes:
     kind."""
 
     def __init__(self, url: str, *, prefix: str = PREFIX) -> None:
-        self._url, self._prefix = url, prefix
-        self._name = server_name(url)
-        self._client: Redis | None = None
-        self._scripts: dict[str, Any] = {}
+        self._prefix = prefix
+        self._server = RedisScripts(url, _BEGIN, _SCRIPTS, NotesError)
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        await self._server.close()
 
     async def put(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> None:
         await self._run("write", shelf, [key, value, _milliseconds(seconds), most, "put"])
@@ -66,16 +58,7 @@ class RedisNotes:
 
     async def _run(self, script: str, shelf: str, values: Sequence[str | float | bytes]) -> Any:
         base = f"{self._prefix}{shelf}:"
-        try:
-            # Not before the first call: a gateway whose server is away must start all the same.
-            if self._client is None:
-                self._client = client_of(self._url)
-                self._scripts = {name: self._client.register_script(_BEGIN + text) for name, text in _SCRIPTS.items()}
-            return await self._scripts[script]([base + name for name in _KEYS], [f"{base}note:", *values])
-        except DatabaseError as error:
-            raise NotesError(str(error)) from None
-        except (exceptions.RedisError, OSError) as error:
-            raise NotesError(f"{self._name} {complaint(error)}") from None  # its text may quote a value
+        return await self._server.run(script, [base + name for name in _KEYS], [f"{base}note:", *values])
 
 
 def _milliseconds(seconds: float) -> int:

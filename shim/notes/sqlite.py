@@ -5,15 +5,11 @@ notes file that is damaged can simply be removed. Every call runs in the store's
 """
 
 import os
-import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
-from shim.databases.own_thread import OwnThread
-from shim.databases.sqlite import complaint, connect, transaction
+from shim.databases.lazy_file import LazyFile, LazyFileThread
+from shim.databases.sqlite import transaction
 from shim.notes.base import Note, NotesError
 
 FILE = "notes.db"
@@ -37,63 +33,44 @@ _TABLES = (
     """CREATE TRIGGER note_removed AFTER DELETE ON notes BEGIN
         UPDATE shelves SET count = count - 1 WHERE shelf = old.shelf;
     END""",
-    f"PRAGMA user_version = {FORMAT}",
 )
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class SqliteNotes:
     """Notes in `data_dir`/notes.db."""
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
-        self._path = Path(data_dir) / FILE
-        self._file: OwnThread[_NotesFile] = OwnThread(_NotesFile(self._path), "notes")
+        self._file = LazyFileThread(_NotesFile(Path(data_dir) / FILE), "notes", NotesError)
 
     async def close(self) -> None:
         await self._file.close()
 
     async def put(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> None:
-        await self._run(_NotesFile.write, shelf, key, value, seconds, most, replace=True)
+        await self._file.run(_NotesFile.write, shelf, key, value, seconds, most, replace=True)
 
     async def add(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> bool:
-        return await self._run(_NotesFile.write, shelf, key, value, seconds, most, replace=False)
+        return await self._file.run(_NotesFile.write, shelf, key, value, seconds, most, replace=False)
 
     async def get(self, shelf: str, key: str) -> bytes | None:
-        return await self._run(_NotesFile.get, shelf, key)
+        return await self._file.run(_NotesFile.get, shelf, key)
 
     async def delete(self, shelf: str, key: str) -> bool:
-        return await self._run(_NotesFile.delete, shelf, key)
+        return await self._file.run(_NotesFile.delete, shelf, key)
 
     async def page(self, shelf: str, prefix: str, after: str | None, limit: int, *, backwards: bool) -> list[Note]:
-        return await self._run(_NotesFile.page, shelf, prefix, after, limit, backwards=backwards)
-
-    async def _run(self, step: "Callable[Concatenate[_NotesFile, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await self._file.run(step, *args, **kwargs)
-        except (sqlite3.Error, OSError) as error:
-            # A file that was damaged may have been moved away meanwhile: the next call opens what is there then.
-            with suppress(sqlite3.Error):
-                await self._file.run(_NotesFile.close)
-            raise NotesError(f"{self._path} {complaint(error)}") from None  # its text may quote a note
+        return await self._file.run(_NotesFile.page, shelf, prefix, after, limit, backwards=backwards)
 
 
-class _NotesFile:
+class _NotesFile(LazyFile):
     """The same, synchronous, for the one thread it lives in."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        # A loss of power may take the last notes with it (see `base`); in return no write waits for the disk.
+        super().__init__(path, _TABLES, FORMAT, synchronous="NORMAL")
 
     def write(self, shelf: str, key: str, value: bytes, seconds: float, most: int, *, replace: bool) -> bool:
         now = time.time()
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             db.execute(_SWEEP, (now, SWEPT_AT_ONCE))
             # Where nothing is to be replaced, a note that has ended (the sweep may have left it) is as good as none.
             db.execute(
@@ -106,11 +83,11 @@ class _NotesFile:
 
     def get(self, shelf: str, key: str) -> bytes | None:
         query = "SELECT value FROM notes WHERE shelf = ? AND key = ? AND until > ?"
-        found = self._db().execute(query, (shelf, key, time.time())).fetchone()
+        found = self.db.execute(query, (shelf, key, time.time())).fetchone()
         return None if found is None else bytes(found[0])
 
     def delete(self, shelf: str, key: str) -> bool:
-        with transaction(db := self._db(), "BEGIN IMMEDIATE"):
+        with transaction(db := self.db, "BEGIN IMMEDIATE"):
             there = self.get(shelf, key) is not None  # one that has ended was none
             db.execute("DELETE FROM notes WHERE shelf = ? AND key = ?", (shelf, key))
         return there
@@ -121,27 +98,7 @@ class _NotesFile:
         query = f"""SELECT key, value FROM notes WHERE shelf = ? AND key >= ? AND key < ? AND until > ?
             AND (? IS NULL OR key {beyond} ?) ORDER BY key {order} LIMIT ?"""  # noqa: S608  two words of our own
         values = (shelf, prefix, prefix + chr(0x10FFFF), time.time(), after, after, limit)
-        return [Note(key, bytes(value)) for key, value in self._db().execute(query, values).fetchall()]
-
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connection = connect(self._path)
-            with ExitStack() as undo:
-                undo.callback(connection.close)
-                # A loss of power may take the last notes with it (see `base`); in return no write waits for the disk.
-                connection.execute("PRAGMA synchronous = NORMAL")
-                self._make_tables(connection)
-                undo.pop_all()
-            self._connection = connection
-        return self._connection
-
-    def _make_tables(self, connection: sqlite3.Connection) -> None:
-        with transaction(connection, "BEGIN IMMEDIATE"):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > FORMAT:
-                raise NotesError(f"{self._path} was written by a newer chat2api (format {version}): update this one")
-            for statement in _TABLES if version < FORMAT else ():
-                connection.execute(statement)
+        return [Note(key, bytes(value)) for key, value in self.db.execute(query, values).fetchall()]
 
 
 _INSERT = "INSERT INTO notes (shelf, key, value, until) VALUES (?, ?, ?, ?) ON CONFLICT (shelf, key) DO NOTHING"
