@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,7 @@ from shim.protocol.commands import HttpRequest
 from shim.protocol.models import AUTO
 from shim.protocol.turn.handshake import ConversationCall, open_call
 from shim.protocol.upstream import Identity
-from shim.server.checks import CHECKS
+from shim.server.checks import CHECKS, count_keys
 from shim.settings import SettingError, Settings, concerns, load_settings
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
@@ -77,6 +77,8 @@ def _findings(*, ask: bool) -> Iterator[Finding]:
     for concern in told:
         yield Finding("settings", concern, "The server starts, but this is probably not meant.")
     keys = len(settings.authorization)
+    with suppress(SettingError):  # told below, with all that the start looks at
+        keys += count_keys(settings)
     access = f"clients need one of {keys} keys" if keys else "no key needed, and only this machine can connect"
     yield Finding("access", access)
     failed = False

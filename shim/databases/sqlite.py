@@ -87,7 +87,7 @@ def _code(error: sqlite3.Error) -> int:
 
 _DAMAGED = (
     "is damaged or no SQLite file: stop all processes that use it, move it and its -wal and -shm away, "
-    "and put a copy back or add the accounts again"
+    "and put a copy back or begin anew"
 )
 _COMPLAINTS = {
     sqlite3.SQLITE_BUSY: f"is kept busy by another process for more than {BUSY_SECONDS:g} s",

@@ -16,6 +16,7 @@ from shim.accounts.stores.choose import open_store
 from shim.cassettes.format import CassetteError, load_cassettes
 from shim.errors import ConfigurationError
 from shim.files.targets import AllowList
+from shim.keys import KeyStoreError, open_keys
 from shim.settings import SettingError, Settings
 
 
@@ -104,11 +105,32 @@ def check_store(settings: Settings) -> None:
         raise SettingError(f"the store of accounts: {error} ({names})") from error
 
 
+def check_keys(settings: Settings) -> None:
+    """Whether the store of keys can be opened. Raises SettingError."""
+    count_keys(settings)
+
+
+def count_keys(settings: Settings) -> int:
+    """How many keys there are beside those of AUTHORIZATION. Raises SettingError."""
+
+    async def look() -> int:
+        async with open_keys(data_dir=settings.data_dir, redis_url=settings.redis_url, background=False) as keys:
+            return len(keys)
+
+    try:
+        return asyncio.run(look())
+    except KeyStoreError as error:
+        raise SettingError(
+            f"the store of keys: {error} ({'REDIS_URL' if settings.redis_url else 'DATA_DIR'})"
+        ) from error
+
+
 CHECKS: tuple[Callable[[Settings], None], ...] = (
     check_port,
     check_ca_file,
     check_private_urls,
     check_data_dir,
     check_store,
+    check_keys,
     check_replay,
 )

@@ -123,12 +123,15 @@ BROKEN = [
     ({"DATA_DIR": "/proc/x"}, "DATA_DIR"),
     ({"DATA_DIR": "{folder}/rubbish"}, "DATA_DIR"),
     ({"REPLAY": "/nope"}, "REPLAY"),
+    ({"DATA_DIR": "{folder}/damaged"}, "the store of keys"),
 ]
 
 
 @pytest.mark.parametrize(("settings", "named"), BROKEN)
 def test_the_start_is_stopped_before_a_worker_exists(tmp_path, settings, named):
     (tmp_path / "rubbish").write_text("rubbish")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "keys.sqlite3").write_bytes(b"no database" * 1000)
     given = {"DATA_DIR": str(tmp_path / "data"), "PORT": "0"}
     given |= {name: value.format(folder=tmp_path) for name, value in settings.items()}
 
