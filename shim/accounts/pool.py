@@ -18,7 +18,6 @@ from typing import Any, Literal
 import msgspec
 
 from shim.accounts.account import Account, Condition, Quota, account_of
-from shim.accounts.background import Background
 from shim.accounts.imports import SHARED, ImportedLine, once, read_text, write_accounts
 from shim.accounts.pool_state import PoolState, Slot
 from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
@@ -27,6 +26,7 @@ from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent
 from shim.accounts.store_sync import StoreSync
 from shim.accounts.stores import Store, StoreError
 from shim.accounts.views import AccountView
+from shim.background import Background
 from shim.protocol.turn.renewal import DeadCredentialError
 
 _SYNC_SECONDS = 0.25
@@ -113,7 +113,7 @@ class AccountPool:
         self._is_dead = is_dead
         self._pool = PoolState(options.limit)
         self._freed = asyncio.Event()
-        self._background = Background()
+        self._background = Background("the accounts")
         self._synced = StoreSync(
             store,
             self._pool,

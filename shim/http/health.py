@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 
 from shim import __version__
 from shim.accounts.states import State
+from shim.exchange import Gateway
 from shim.http.openapi import JSON, OpenApiOperation
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -64,13 +65,13 @@ _UNUSABLE = frozenset({State.PARKED, State.EXPIRED})
 @get("/healthz")
 async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Answer from what is known in this process."""
-    pools = [pool.health() for pool in (gateway.leases.pool, gateway.leases.guests)]
+    health = gateway.leases.pool.health()
     answer = Health(
         status="ok",
         version=__version__,
-        store="ok" if pools[0].store == "ok" else "away",
-        unsaved=pools[0].unsaved,
-        background="failing" if any(health.background for health in pools) else "ok",
+        store="ok" if health.store == "ok" else "away",
+        unsaved=health.unsaved,
+        background="failing" if _failing(gateway) else "ok",
     )
     return json_answer(request, msgspec.json.encode(answer))
 
@@ -79,12 +80,17 @@ async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIR
 async def readyz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Answer from what is known in this process. A store that is away is no reason: all gateways that share it would be
     taken away at once, while each goes on from memory."""
-    pool, guests = gateway.leases.pool, gateway.leases.guests
     why: list[Literal["no_account", "background_failing"]] = []
-    counts = pool.counts()
+    counts = gateway.leases.pool.counts()
     if sum(counts.values()) and not sum(number for state, number in counts.items() if state not in _UNUSABLE):
         why.append("no_account")
-    if pool.health().background or guests.health().background:
+    if _failing(gateway):
         why.append("background_failing")
     answer = Readiness("not_ready" if why else "ready", why)
     return json_answer(request, msgspec.json.encode(answer), status=503 if why else 200)
+
+
+def _failing(gateway: Gateway) -> bool:
+    """Whether a task beside requests failed when it last ran."""
+    pools = (gateway.leases.pool, gateway.leases.guests)
+    return any(pool.health().background for pool in pools) or bool(gateway.keys.failing or gateway.usage.failing)

@@ -1,7 +1,7 @@
 """The keys in use: memory decides who is let in, the store counts what they may still do.
 
 Rule: a background task follows the store (a key that was removed elsewhere is refused within a second) and keeps the
-calls of this process counted; what goes wrong in it is logged once, and tried again.
+calls of this process counted.
 """
 
 import asyncio
@@ -9,11 +9,12 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
+from shim.background import Background
 from shim.databases import DatabaseError
 from shim.errors import About, CredentialError, Field, LimitError, RequestError, UnavailableError
 from shim.keys.base import ApiKey, KeyLimits, KeyStore, KeyStoreError, KeyUse, Standing, check_name, hash_of, new_secret
@@ -23,7 +24,7 @@ log = logging.getLogger("chat2api")
 _FOLLOW_SECONDS = 0.5
 _CALL_SECONDS = 16.0
 """A call counts as under way for so long without a word of its process: one that was killed holds nothing for ever."""
-_PROLONG_EVERY = 8  # rounds of following: four seconds
+_PROLONG_TIMES = 4  # in the life of a call, so that one that fails, or a busy loop, loses none
 
 _OVER = {
     "requests": ("rate_limit_exceeded", "the key {name} may make {requests_per_minute} requests a minute"),
@@ -55,9 +56,7 @@ class ApiKeys:
         self._by_hash: dict[str, ApiKey] = {}
         self._by_name: dict[str, ApiKey] = {}
         self._under_way: dict[str, Pass] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._follower: asyncio.Task[None] | None = None
-        self._failing = False
+        self._background = Background("the keys")
 
     # --- who calls ------------------------------------------------------------------------------------------------
 
@@ -137,9 +136,7 @@ class ApiKeys:
         self._leave_soon(entered, tokens)
 
     def _leave_soon(self, entered: Pass, tokens: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._leave(entered, tokens))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        self._background.spawn(self._leave(entered, tokens))
 
     async def _leave(self, entered: Pass, tokens: int) -> None:
         try:
@@ -202,33 +199,18 @@ class ApiKeys:
         """Load the keys, and (`background`) go on following them. Raises KeyStoreError."""
         await self.refresh()
         if background:
-            self._follower = asyncio.create_task(self._follow())
+            self._background.repeat(_FOLLOW_SECONDS, "follow", self.refresh)
+            self._background.repeat(_CALL_SECONDS / _PROLONG_TIMES, "calls", self._prolong)
 
     async def close(self) -> None:
         """Tell the store what there is to tell, and let go of it."""
-        if self._follower is not None:
-            self._follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._follower
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=_FOLLOW_SECONDS * 4)
+        await self._background.close()
         await self._store.close()
 
-    async def _follow(self) -> None:
-        round = 0
-        while True:
-            await asyncio.sleep(_FOLLOW_SECONDS)
-            round += 1
-            try:
-                await self.refresh()
-                if round % _PROLONG_EVERY == 0:
-                    await self._prolong()
-            except Exception as error:  # noqa: BLE001  a background task must not die of what one round meets
-                if not self._failing:
-                    log.warning("keys can't be followed, those known go on: %s", error)
-                self._failing = True
-            else:
-                self._failing = False
+    @property
+    def failing(self) -> dict[str, str]:
+        """The background tasks that failed when they last ran, and with which kind of error."""
+        return self._background.failing
 
     async def _prolong(self) -> None:
         held = [(one.key.id, one.ticket) for one in self._under_way.values() if one.key.limits.concurrent is not None]

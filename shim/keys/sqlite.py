@@ -100,8 +100,9 @@ class _KeysFile(LazyFile):
         return True
 
     def enter(self, key: ApiKey, ticket: str, seconds: float) -> Standing:
-        now, id = time.time(), key.id
+        id = key.id
         with transaction(db := self.db, "BEGIN IMMEDIATE"):
+            now = time.time()  # only here, where nobody else writes: else what another began would lie ahead of it
             db.execute("DELETE FROM requests WHERE id = ? AND began <= ?", (id, now - WINDOW))
             db.execute("DELETE FROM calls WHERE id = ? AND until <= ?", (id, now))
             (oldest,) = db.execute("SELECT min(began) FROM requests WHERE id = ?", (id,)).fetchone()
@@ -114,8 +115,8 @@ class _KeysFile(LazyFile):
         return standing
 
     def leave(self, key: ApiKey, ticket: str, tokens: int) -> None:
-        today = int(time.time() // DAY)
         with transaction(db := self.db, "BEGIN IMMEDIATE"):
+            today = int(time.time() // DAY)
             db.execute("DELETE FROM calls WHERE id = ? AND ticket = ?", (key.id, ticket))
             if tokens and key.limits.tokens_per_day is not None:
                 db.execute("DELETE FROM tokens WHERE id = ? AND day < ?", (key.id, today))
@@ -125,8 +126,8 @@ class _KeysFile(LazyFile):
                 )
 
     def prolong(self, tickets: Sequence[tuple[str, str]], seconds: float) -> None:
-        until = time.time() + seconds
         with transaction(db := self.db, "BEGIN IMMEDIATE"):
+            until = time.time() + seconds
             db.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", [(*ticket, until) for ticket in tickets])
 
     def use(self, id: str) -> KeyUse:

@@ -69,8 +69,8 @@ class _NotesFile(LazyFile):
         super().__init__(path, _TABLES, FORMAT, synchronous="NORMAL")
 
     def write(self, shelf: str, key: str, value: bytes, seconds: float, most: int, *, replace: bool) -> bool:
-        now = time.time()
         with transaction(db := self.db, "BEGIN IMMEDIATE"):
+            now = time.time()  # only here, where nobody else writes
             db.execute(_SWEEP, (now, SWEPT_AT_ONCE))
             # Where nothing is to be replaced, a note that has ended (the sweep may have left it) is as good as none.
             db.execute(

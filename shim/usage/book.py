@@ -1,6 +1,5 @@
 """The book that calls are noted in."""
 
-import asyncio
 import logging
 import time
 import uuid
@@ -12,6 +11,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from shim.background import Background
 from shim.notes import Notes, NotesError
 from shim.usage.record import CallRecord
 
@@ -84,8 +84,7 @@ class CallBook:
         self._ended: list[tuple[str, list[UsageRow]]] = []  # days that are over and not written yet
         self._changed = False
         self._waiting: deque[CallRecord] = deque(maxlen=_MOST_WAITING)
-        self._writer: asyncio.Task[None] | None = None
-        self._failing = False
+        self._background = Background("the usage")
 
     def note(self, record: CallRecord) -> None:
         """A call is over."""
@@ -171,28 +170,18 @@ class CallBook:
 
     def open(self) -> None:
         """Begin to write by itself."""
-        self._writer = asyncio.create_task(self._write_on())
+        self._background.repeat(_WRITE_SECONDS, "write", self.write)
 
     async def close(self) -> None:
         """Write what is left."""
-        if self._writer is not None:
-            self._writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writer
+        await self._background.close()
         with suppress(NotesError):
             await self.write()
 
-    async def _write_on(self) -> None:
-        while True:
-            await asyncio.sleep(_WRITE_SECONDS)
-            try:
-                await self.write()
-            except Exception as error:  # noqa: BLE001  a background task must not die of what one round meets
-                if not self._failing:
-                    log.warning("usage can't be written, it is tried again: %s", error)
-                self._failing = True
-            else:
-                self._failing = False
+    @property
+    def failing(self) -> dict[str, str]:
+        """The background tasks that failed when they last ran, and with which kind of error."""
+        return self._background.failing
 
 
 def _day_of(seconds: float) -> str:

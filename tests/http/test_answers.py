@@ -213,9 +213,13 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     async def enter(_key):
         """No key has limits."""
 
+    async def recalled(asked):
+        return asked
+
     gateway = SimpleNamespace(
         settings=Settings(early_head=0.01),
         open=opening,
+        recalled=recalled,
         caller=lambda _authorization: Caller(),
         keys=SimpleNamespace(enter=enter),
     )
@@ -223,8 +227,7 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     client = request()
     with Presence(client.receive) as presence:
         presence.keep()
-        asked = SimpleNamespace(asked=SimpleNamespace(complete=None))
-        stream = await _streamed(client, call, asked, presence)
+        stream = await _streamed(client, call, SimpleNamespace(), presence)
     sending = asyncio.ensure_future(stream.send_body(send, client.receive))
     async with asyncio.timeout(5):
         await stuck.wait()

@@ -13,6 +13,7 @@ from shim.accounts.states import State
 from shim.http.health import healthz, readyz
 
 WELL = PoolHealth({"ready": 2}, "ok", 0, {})
+WORKING = SimpleNamespace(failing={})
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ WELL = PoolHealth({"ready": 2}, "ok", 0, {})
 )
 def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, object]) -> None:
     leases = SimpleNamespace(pool=SimpleNamespace(health=lambda: pool), guests=SimpleNamespace(health=lambda: guests))
-    gateway = Provide(lambda: SimpleNamespace(leases=leases), sync_to_thread=False)
+    gateway = Provide(lambda: SimpleNamespace(leases=leases, keys=WORKING, usage=WORKING), sync_to_thread=False)
     with TestClient(Litestar([healthz], dependencies={"gateway": gateway})) as client:
         answer = client.get("/healthz")
     assert answer.json() == {"status": "ok", "version": __version__} | told
@@ -45,7 +46,18 @@ def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, obje
 def test_readiness(counts: dict[State, int], background: dict[str, str], why: list[str]) -> None:
     pool = SimpleNamespace(counts=lambda: counts, health=lambda: PoolHealth({}, "no route", 0, background))
     leases = SimpleNamespace(pool=pool, guests=SimpleNamespace(health=lambda: WELL))
-    gateway = Provide(lambda: SimpleNamespace(leases=leases), sync_to_thread=False)
+    gateway = Provide(lambda: SimpleNamespace(leases=leases, keys=WORKING, usage=WORKING), sync_to_thread=False)
     with TestClient(Litestar([readyz], dependencies={"gateway": gateway})) as client:
         answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["why"]) == (503 if why else 200, why)
+
+
+@pytest.mark.parametrize("which", ["keys", "usage"])
+def test_a_task_of_the_keys_or_the_usage_that_fails_is_seen(which: str) -> None:
+    pool = SimpleNamespace(counts=lambda: {State.READY: 1}, health=lambda: WELL)
+    parts = {"keys": WORKING, "usage": WORKING, which: SimpleNamespace(failing={"write": "NotesError"})}
+    gateway = SimpleNamespace(leases=SimpleNamespace(pool=pool, guests=pool), **parts)
+    provided = {"gateway": Provide(lambda: gateway, sync_to_thread=False)}
+    with TestClient(Litestar([healthz, readyz], dependencies=provided)) as client:
+        assert client.get("/healthz").json()["background"] == "failing"
+        assert client.get("/readyz").status_code == 503

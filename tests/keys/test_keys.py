@@ -4,6 +4,8 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,7 +142,7 @@ async def test_calls_at_once_hold_over_all_processes(keys: ApiKeys, other: ApiKe
     assert {one.code for one in tried if isinstance(one, GatewayError)} == {"too_many_requests_at_once"}
     for one in entered:
         (keys if one.ticket in keys._under_way else other).leave(one, 0)
-    await until(lambda: not keys._leaving and not other._leaving)
+    await until(lambda: not keys._background._once and not other._background._once)
     assert await keys.enter("laptop") is not None
 
 
@@ -181,7 +183,7 @@ async def test_a_call_given_up_as_it_is_counted_holds_nothing(keys: ApiKeys, mon
     with pytest.raises(asyncio.CancelledError):
         await entering
     monkeypatch.setattr(keys._store, "enter", enter)
-    await asyncio.gather(*keys._leaving)
+    await asyncio.gather(*keys._background._once)
     assert await keys.enter("laptop") is not None
 
 
@@ -205,7 +207,7 @@ async def test_tokens_a_day_hold_over_all_processes(keys: ApiKeys, other: ApiKey
     keys.leave(first, 60)
     other.leave(second, 50)
     other.leave(second, 50)  # ending again counts nothing
-    await until(lambda: not keys._leaving and not other._leaving)
+    await until(lambda: not keys._background._once and not other._background._once)
     ((_, use),) = await keys.all()
     assert use.tokens == 110
     with pytest.raises(KeyLimitError) as raised:
@@ -271,3 +273,22 @@ NOW = 1_000_000.0
 def test_standings(limits: KeyLimits, use: KeyUse, refused: str | None, left: int | None, wait: float) -> None:
     standing = standing_of(limits, use, NOW - 10, NOW)
     assert (standing.refused, standing.requests_left, standing.wait) == (refused, left, wait)
+
+
+async def test_who_waits_for_another_process_is_told_no_more_than_a_minute(
+    open_at: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The file is written by one at a time; what counts is the time at which it is one's turn."""
+    keys, other = await open_at(data_dir=tmp_path), await open_at(data_dir=tmp_path)
+    await keys.add("laptop", KeyLimits(requests_per_minute=1))
+    await other.refresh()
+    with closing(sqlite3.connect(tmp_path / "keys.sqlite3", isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(other.enter("laptop"))
+        await asyncio.sleep(0.3)  # so long it waits for the file
+        (id,) = holder.execute("SELECT id FROM keys").fetchone()
+        holder.execute("INSERT INTO requests VALUES (?, ?)", (id, time.time()))
+        holder.execute("COMMIT")
+        with pytest.raises(LimitError) as raised:
+            await waiting
+    assert 0 < raised.value.retry_after <= 60

@@ -33,7 +33,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 LAYERS = (
     {"errors", "chatgpt", "heap", "surrogates"},
     {"protocol"},
-    {"logs", "tokenizer", "schemas", "settings", "single_flight"},
+    {"logs", "tokenizer", "schemas", "settings", "single_flight", "background"},
     {"databases"},
     {"transport", "accounts", "notes", "keys"},
     {"cassettes", "files", "usage"},

@@ -238,8 +238,8 @@ class _File:
         return news
 
     def claim(self, id: str, lease: str, limit: int, seconds: float) -> bool:
-        now = time.time()
         with self._writing():
+            now = time.time()  # only here, where nobody else writes
             self._change("DELETE FROM claims WHERE until <= ?", now)
             prolonged = self._change("UPDATE claims SET until = ? WHERE id = ? AND lease = ?", now + seconds, id, lease)
             if prolonged:
@@ -254,8 +254,8 @@ class _File:
             self._change("DELETE FROM claims WHERE id = ? AND lease = ?", id, lease)
 
     def prolong(self, claims: Sequence[tuple[str, str]], seconds: float) -> None:
-        until = time.time() + seconds
         with self._writing():
+            until = time.time() + seconds
             statement = "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)"
             self._db.executemany(statement, [(id, lease, until) for id, lease in claims])
 
@@ -267,10 +267,10 @@ class _File:
             return len(gone)
 
     def lock(self, name: str, holder: str, seconds: float) -> bool:
-        now = time.time()
         statement = """INSERT INTO locks VALUES (?, ?, ?) ON CONFLICT (name)
             DO UPDATE SET until = excluded.until WHERE holder = excluded.holder"""
         with self._writing():
+            now = time.time()
             self._change("DELETE FROM locks WHERE until <= ?", now)
             return self._change(statement, name, holder, now + seconds) == 1
 

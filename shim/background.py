@@ -1,4 +1,4 @@
-"""Background tasks of an account pool: those that run again and again, and those that are done once.
+"""Background tasks: those that run again and again, and those that are done once.
 
 Rule: a background task never ends by what goes wrong in it: that is logged, told by `failing`, and tried again.
 """
@@ -12,9 +12,11 @@ log = logging.getLogger("chat2api")
 
 
 class Background:
-    """The tasks of one pool. `failing`: those that failed when they last ran, and with which kind of error."""
+    """The tasks of one owner, by which the log calls them ("the accounts"). `failing`: those that failed when they last
+    ran, and with which kind of error."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
         self.failing: dict[str, str] = {}
         self._endless: set[asyncio.Task[None]] = set()
         self._once: set[asyncio.Task[None]] = set()
@@ -29,7 +31,7 @@ class Background:
         def ended(task: "asyncio.Task[None]") -> None:
             self._once.discard(task)
             if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("a background task of the accounts failed", exc_info=error)
+                log.error("a background task of %s failed", self._owner, exc_info=error)
 
         task = asyncio.create_task(work)
         self._once.add(task)  # the loop itself holds no task that waits
@@ -50,8 +52,8 @@ class Background:
                 await work()
             except Exception as error:
                 if name not in self.failing:
-                    log.exception("background task %r of the accounts failed; it is tried again", name)
+                    log.exception("background task %r of %s failed; it is tried again", name, self._owner)
                 self.failing[name] = type(error).__name__
             else:
                 if self.failing.pop(name, None) is not None:
-                    log.warning("background task %r of the accounts is well again", name)
+                    log.warning("background task %r of %s is well again", name, self._owner)
