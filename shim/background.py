@@ -18,12 +18,20 @@ class Background:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self.failing: dict[str, str] = {}
+        self._away: set[str] = set()  # those whose store was away when they last ran
         self._endless: set[asyncio.Task[None]] = set()
         self._once: set[asyncio.Task[None]] = set()
 
-    def repeat(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` again and again, with so many seconds between."""
-        self._endless.add(asyncio.create_task(self._every(seconds, name, work)))
+    def repeat(
+        self,
+        seconds: float,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        away: type[Exception] | tuple[()] = (),
+    ) -> None:
+        """Run `work` again and again, with so many seconds between. `away` is what it raises where its store can't be
+        reached: that is no failure of the task's, and passes by itself."""
+        self._endless.add(asyncio.create_task(self._every(seconds, name, work, away)))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Do this once, while nobody waits for it."""
@@ -43,17 +51,28 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._endless, *self._once, return_exceptions=True)
 
-    async def _every(self, seconds: float, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _every(
+        self,
+        seconds: float,
+        name: str,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        away: type[Exception] | tuple[()],
+    ) -> None:
         """The edge that must not die, so whatever `work` raises is logged: once for a row of failures, as some of this
         runs four times a second."""
         while True:
             await asyncio.sleep(seconds)
             try:
                 await work()
+            except away as error:
+                if name not in self._away:
+                    log.warning("the store of %s is away, it is tried again: %s", self._owner, error)
+                self._away.add(name)
             except Exception as error:
                 if name not in self.failing:
                     log.exception("background task %r of %s failed; it is tried again", name, self._owner)
                 self.failing[name] = type(error).__name__
             else:
+                self._away.discard(name)
                 if self.failing.pop(name, None) is not None:
                     log.warning("background task %r of %s is well again", name, self._owner)

@@ -199,8 +199,8 @@ class ApiKeys:
         """Load the keys, and (`background`) go on following them. Raises KeyStoreError."""
         await self.refresh()
         if background:
-            self._background.repeat(_FOLLOW_SECONDS, "follow", self.refresh)
-            self._background.repeat(_CALL_SECONDS / _PROLONG_TIMES, "calls", self._prolong)
+            self._background.repeat(_FOLLOW_SECONDS, "follow", self.refresh, KeyStoreError)
+            self._background.repeat(_CALL_SECONDS / _PROLONG_TIMES, "calls", self._prolong, KeyStoreError)
 
     async def close(self) -> None:
         """Tell the store what there is to tell, and let go of it."""

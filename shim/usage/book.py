@@ -170,7 +170,7 @@ class CallBook:
 
     def open(self) -> None:
         """Begin to write by itself."""
-        self._background.repeat(_WRITE_SECONDS, "write", self.write)
+        self._background.repeat(_WRITE_SECONDS, "write", self.write, NotesError)
 
     async def close(self) -> None:
         """Write what is left."""

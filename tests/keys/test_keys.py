@@ -292,3 +292,20 @@ async def test_who_waits_for_another_process_is_told_no_more_than_a_minute(
         with pytest.raises(LimitError) as raised:
             await waiting
     assert 0 < raised.value.retry_after <= 60
+
+
+async def test_a_store_that_is_away_is_logged_once_and_is_no_failure(
+    keys: ApiKeys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = 0
+
+    async def away() -> int:
+        nonlocal asked
+        asked += 1
+        raise KeyStoreError("the server can't be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys._store, "stamp", away)
+        await until(lambda: asked >= 3)
+    assert keys.failing == {}
+    assert caplog.text.count("the server can't be reached") == 1
