@@ -24,7 +24,7 @@ from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
 from shim.exchange.turns import is_temporary
-from shim.http.answering import LARGE, ApiCall
+from shim.http.answering import LARGE, ApiCall, ending_failed
 from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
 from shim.protocol.api import Api
@@ -133,7 +133,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
     if api is None or len(incoming.body) > settings.max_request_bytes:
         return None
     call = ApiCall(gateway, api, id=incoming.id, headers=incoming.headers, address=incoming.address)
-    try:
+    with ending_failed(call.end):
         call.admit()  # nothing is decoded for a stranger
         coding = incoming.headers.get("content-encoding", "")
 
@@ -148,12 +148,6 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
         wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted, is_large=asked.is_large)
         tries = gateway.turns.tries(wanted)
         prepared = await gateway.turns.prepare(wanted, tries)
-    except GatewayError as error:
-        call.end(error)
-        raise
-    except BaseException:
-        call.end()
-        raise
     return Crossing(call, asked, wanted, tries, prepared)
 
 

@@ -30,6 +30,11 @@ class Caller(msgspec.Struct, frozen=True):
     key_id: str | None = None
 
     @property
+    def label(self) -> str | None:
+        """What the log and the usage call them: by the name of their key, or "own"; None for anybody."""
+        return "own" if self.own is not None else self.key
+
+    @property
     def scope(self) -> str:
         """What those have in common who may see the same things: one account's owner, all with one key, or (where no
         key is asked for) everybody."""

@@ -10,8 +10,8 @@ runs a call by `answer`; the mitmproxy addon does the same steps with the same `
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any, cast
 
 import msgspec
@@ -120,15 +120,13 @@ class ApiCall:
             self.exchange.close()
         if self._pass is not None:
             self.gateway.keys.leave(self._pass, self._tokens())
-        record = self._record(error or self.failure)
-        log_fields(log, logging.INFO, self.id, _said(record, is_read=self.asked is not None))
-        self.gateway.usage.note(record)
+        note_call(self.gateway, self._record(error or self.failure), is_read=self.asked is not None)
 
     def _record(self, error: GatewayError | None) -> CallRecord:
         """`status` is what became of the call, `code` is that of HTTP; `first_ms` is from the request to the first byte
         of a stream, `ms` to the last."""
         exchange, prompt = self.exchange, self.asked.prompt if self.asked is not None else None
-        model, slug, account, key = None, None, None, None
+        model, slug, account = None, None, None
         # The account as `tokens list` shows it; none where no turn was tried.
         if exchange is not None:
             model, slug = exchange.model, exchange.choices[0].turn.slug
@@ -137,8 +135,6 @@ class ApiCall:
             model = prompt.model if prompt is not None else None
             if self._attempted.tries:
                 account = self._attempted.account or "anonymous"
-        if self._caller is not None:
-            key = "own" if self._caller.own is not None else self._caller.key
         failed = error or (exchange.error if exchange is not None else None)
         if failed is not None:
             status = failed.code or failed.error_type
@@ -159,7 +155,7 @@ class ApiCall:
             model=model[:100] if model is not None else None,  # a client may make up any
             slug=slug,
             account=account,
-            key=key,
+            key=self._caller.label if self._caller is not None else None,
             stream=prompt is not None and prompt.stream,
             tries=self._attempted.tries,
             first_ms=self._since(self.first_byte) if self.first_byte is not None else None,
@@ -179,12 +175,27 @@ class ApiCall:
         return (moment - self._began) * 1000
 
 
-def _said(record: CallRecord, *, is_read: bool) -> Fields:
-    """The record as the fields of a log line; `is_read` is whether it was known what was asked."""
+@contextmanager
+def ending_failed(end: Callable[[GatewayError | None], None]) -> Iterator[None]:
+    """Whatever fails in the block is the end of a call, also that it is cancelled (None)."""
+    try:
+        yield
+    except GatewayError as error:
+        end(error)
+        raise
+    except BaseException as error:
+        end(unforeseen() if isinstance(error, Exception) else None)
+        raise
+
+
+def note_call(gateway: Gateway, record: CallRecord, *, is_read: bool) -> None:
+    """A call is over: its line in the log, and its place in the usage. `is_read` is whether it was known what was
+    asked."""
+    gateway.usage.note(record)
     tokens = "many" if record.slug is not None else None
     if record.tokens is not None:
         tokens = f"{record.tokens[0]}+{record.tokens[1]}"
-    return {
+    fields: Fields = {
         "api": record.api,
         "model": record.model,
         "stream": record.stream if is_read else None,
@@ -198,6 +209,7 @@ def _said(record: CallRecord, *, is_read: bool) -> Fields:
         "ms": record.ms,
         "tokens": tokens,
     }
+    log_fields(log, logging.INFO, record.id, fields)
 
 
 async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *, is_slow: bool = False) -> ASGIResponse:
@@ -210,26 +222,23 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *,
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     request.scope["state"][LOGGED] = True
     try:
-        call.admit()
-        body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
-        with Presence(request.receive) as presence:
-            # Off the loop from some size on: it would stand still for seconds, and everybody else with it.
-            asked = call.read(body) if len(body) < LARGE else await asyncio.to_thread(call.read, body)
-            if asked.asked.background:
-                return await _in_background(request, call, asked, body)
-            if asked.asked.prompt.stream:
-                presence.keep()
-                return await _streamed(request, call, asked, presence)
-            if is_slow and gateway.settings.early_head:
-                return await _slow(request, call, asked, presence)
-            whole = await _whole(call, asked)
+        with ending_failed(call.end):
+            call.admit()
+            body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
+            with Presence(request.receive) as presence:
+                # Off the loop from some size on: it would stand still for seconds, and everybody else with it.
+                asked = call.read(body) if len(body) < LARGE else await asyncio.to_thread(call.read, body)
+                if asked.asked.background:
+                    return await _in_background(request, call, asked, body)
+                if asked.asked.prompt.stream:
+                    presence.keep()
+                    return await _streamed(request, call, asked, presence)
+                if is_slow and gateway.settings.early_head:
+                    return await _slow(request, call, asked, presence)
+                whole = await _whole(call, asked)
     except GatewayError as error:
-        call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
         return ASGIResponse(body=refusal, status_code=status, headers=refusal_headers)
-    except BaseException as error:
-        call.end(unforeseen() if isinstance(error, Exception) else None)
-        raise
     call.end()
     return json_answer(request, whole, headers=call.answer_headers())
 
@@ -242,11 +251,7 @@ async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCal
     """A whole answer; or, where it takes longer than a proxy may wait (SLOW_SECONDS), its head with blanks until it is
     there. What fails from then on is told by the body alone. Raises GatewayError."""
     making = asyncio.ensure_future(_whole(call, asked))
-    try:
-        await asyncio.wait({making}, timeout=SLOW_SECONDS)
-    except BaseException:
-        await _abandon(making)
-        raise
+    await _wait_for(making, SLOW_SECONDS)
     if making.done():
         whole = making.result()
         call.end()
@@ -258,13 +263,11 @@ async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCal
         return call.api.refuse(error)[1]
 
     async def run(_send: Send) -> bytes:
+        await _wait_for(making)
         try:
-            await asyncio.wait({making})
             return making.result()
         except GatewayError as error:
             return tell(error)
-        finally:
-            await _abandon(making)
 
     def finish() -> None:
         making.cancel()  # where the client left before `run` looked at it; else it is done, and this does nothing
@@ -342,12 +345,7 @@ async def _streamed(
     GatewayError."""
     settings = call.gateway.settings
     opening = asyncio.ensure_future(call.open(asked))
-    try:
-        # Not `wait_for`, which would cancel what is being opened.
-        await asyncio.wait({opening}, timeout=settings.early_head or None)
-    except BaseException:
-        await _abandon(opening)
-        raise
+    await _wait_for(opening, settings.early_head or None)
     late = not opening.done()
     if not late:
         opening.result()
@@ -355,11 +353,7 @@ async def _streamed(
     async def run(send: Send) -> bytes:
         # The head is out by now, so what fails can only be told in the stream.
         if late:
-            try:
-                await asyncio.wait({opening})
-            except BaseException:
-                await _abandon(opening)
-                raise
+            await _wait_for(opening)
             try:
                 opening.result()
             except GatewayError as error:
@@ -389,9 +383,14 @@ async def _streamed(
     return stream
 
 
-async def _abandon(opening: "asyncio.Task[Any]") -> None:
-    """Give up what is being opened: it lets go of its account as it ends, and before the call's line is written."""
-    opening.cancel()
-    await asyncio.wait({opening})
-    if not opening.cancelled():
-        opening.exception()  # nobody else asks for it, and asyncio would complain
+async def _wait_for(opening: "asyncio.Task[Any]", seconds: float | None = None) -> None:
+    """Wait for what is being opened, no longer than `seconds`, after which it goes on. Whoever is cancelled meanwhile
+    gives it up: it lets go of its account as it ends, and before the call's line is written."""
+    try:
+        await asyncio.wait({opening}, timeout=seconds)
+    except BaseException:
+        opening.cancel()
+        await asyncio.wait({opening})
+        if not opening.cancelled():
+            opening.exception()  # nobody else asks for it, and asyncio would complain
+        raise

@@ -23,7 +23,7 @@ _TOLD = (
 class TranslationApi(OpenAIApi):
     """See `shim.protocol.api.Api`: one call, whose recording has been written down as `text`."""
 
-    name = "audio"
+    name = "translation"
     fields: Mapping[Field, str] = {Field.PROMPT: "file", Field.MODEL: "model", Field.EFFORT: "model"}
 
     def __init__(self, asked: AskedTranscript, text: str) -> None:

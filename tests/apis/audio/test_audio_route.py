@@ -242,3 +242,27 @@ def test_upstreams_failures_of_a_transcript(send, make_account, status, told):
 
 def test_the_formats_are_what_the_page_says():
     assert FORMATS == ("mp3", "aac", "opus")
+
+
+@pytest.mark.parametrize("api", ["speech", "transcription", "translation"])
+def test_each_call_leaves_one_line_in_the_log(gateway, speak, send, api):
+    ask = {"speech": speak, "transcription": lambda: send(WRITE), "translation": lambda: send(TRANSLATE)}[api]
+    refused = {"speech": lambda: speak(voice="nobody"), "transcription": lambda: send(WRITE, content=None)}
+    seen = len(gateway.log)
+
+    def lines():
+        return [line for line in gateway.log[seen:].splitlines() if f" api={api} " in line]
+
+    answer = ask()
+    assert answer.status_code == 200
+    assert answer.read()
+    wait_until(lines)
+    (line,) = lines()
+    assert f"{answer.headers['x-request-id']} " in line
+    assert " key=own " in line
+    assert " code=200 " in line
+    assert TEXT not in line
+    if api in refused:
+        assert refused[api]().status_code == 400
+        wait_until(lambda: len(lines()) > 1)
+        assert " code=400 " in lines()[1]
