@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.redis_server import shared_redis, start_redis, store_place  # noqa: F401  fixtures
 from tests.servers import Running, gateways, in_this_process, standins
 
 _numbers = itertools.count(1)

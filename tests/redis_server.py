@@ -1,4 +1,4 @@
-"""A real redis-server on loopback, for the tests of whatever is kept on one: import its fixtures into a conftest.
+"""A real redis-server on loopback, for the tests of whatever is kept on one; tests/conftest.py has it for all.
 
 Rule: every server started here is ended here by its own handle.
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,13 @@ def start_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store_place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Where an empty store is, of either kind: `data_dir` and `redis_url`, as whoever opens one is given them."""
+    url = request.getfixturevalue("shared_redis")() if request.param == "redis" else ""
+    return {"data_dir": tmp_path / "data", "redis_url": url}
 
 
 @pytest.fixture(scope="session")

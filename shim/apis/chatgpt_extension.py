@@ -1,6 +1,6 @@
 """`chatgpt`, our extension of OpenAI's APIs: what only the web backend can do."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -35,14 +35,25 @@ def wishes_of(asked: ChatgptWishes | None, *, hints: frozenset[Hint], store: boo
     return Wishes(temporary, asked.memory, asked.project, all_hints, None if tier in {"auto", "default"} else tier)
 
 
-def continued_by(asked: ChatgptWishes | None) -> Continues | None:
-    """The kept chat that the extension object goes on with. Raises RequestError (400)."""
+class NamedPlace(Protocol):
+    """Where a kept chat is gone on: below one of its messages."""
+
+    @property
+    def conversation_id(self) -> str | None: ...
+    @property
+    def parent_message_id(self) -> str | None: ...
+
+
+def continued_by(asked: NamedPlace | None, within: str = "chatgpt.") -> Continues | None:
+    """The kept chat that is gone on with, as the extension object says, or fields that stand `within` another. Raises
+    RequestError (400)."""
     if asked is None or not asked.conversation_id:
         return None
     if not asked.parent_message_id:
+        param = f"{within}parent_message_id"
         raise RequestError(
-            "Missing required parameter: 'chatgpt.parent_message_id'.",
-            param="chatgpt.parent_message_id",
+            f"Missing required parameter: '{param}' (the 'message_id' that came with the conversation).",
+            param=param,
             code="missing_required_parameter",
         )
-    return Continues(asked.conversation_id, asked.parent_message_id, "chatgpt.conversation_id")
+    return Continues(asked.conversation_id, asked.parent_message_id, f"{within}conversation_id")

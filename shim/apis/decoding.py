@@ -43,13 +43,18 @@ def ignored_fields(
             decode(published[name], bytes(fields[name]), name)
     ignored = [name for name in unknown if not _is_neutral(fields[name], neutral.get(name, ()))]
     names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
-    if strict and names:
+    return allowed(names, strict=strict)
+
+
+def allowed(ignored: list[str], *, strict: bool) -> list[str]:
+    """The same names of what has no effect. Raises RequestError with `strict` where there are any."""
+    if strict and ignored:
         raise RequestError(
-            f"These parameters have no effect here, and STRICT_PARAMS refuses them: {', '.join(names)}.",
-            param=names[0],
+            f"These parameters have no effect here, and STRICT_PARAMS refuses them: {', '.join(ignored)}.",
+            param=ignored[0],
             code="unsupported_parameter",
         )
-    return names
+    return ignored
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") -> T:

@@ -6,7 +6,7 @@
 Rule: whoever opened a reading closes it, at any moment; that lets go of upstream and the account, and deletes the chat.
 """
 
-import msgspec
+from contextlib import ExitStack
 
 from shim.accounts.credentials import Caller
 from shim.accounts.leases import Leases
@@ -19,20 +19,12 @@ from shim.protocol.events import Failed
 from shim.protocol.models import AUTO
 from shim.protocol.prompt import Prompt, PromptMessage, Text, Wishes
 from shim.protocol.refusals import refusal_of
-from shim.protocol.turn.audio import SoundFile, speech_of, write_down
+from shim.protocol.turn.audio import SoundFile, Speech, speech_of, write_down
 from shim.protocol.turn.downloads import bytes_of
 from shim.transport.base import Response, read_reply
 
 _JSON = "application/json"
 _SOUND = ("audio/", "application/octet-stream", "application/ogg")
-
-
-class Speech(msgspec.Struct, frozen=True):
-    """A text to be read aloud, by one of upstream's voices, in one of its formats."""
-
-    text: str
-    voice: str
-    format: str
 
 
 class Spoken:
@@ -63,15 +55,15 @@ class Audio:
             wishes=Wishes(passing=True, account="Speech needs an account"),
         )
         live = await self._turns.open(Wanted(prompt, Gathered(), caller))
-        try:
-            return Spoken(live, await self._sound(live, speech))
-        except GatewayError as error:
-            live.lease.failed(error, self._turns.now())
-            live.close()
-            raise
-        except BaseException:
-            live.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(live.close)
+            try:
+                spoken = Spoken(live, await self._sound(live, speech))
+            except GatewayError as error:
+                live.lease.failed(error, self._turns.now())
+                raise
+            undo.pop_all()
+        return spoken
 
     async def _sound(self, live: LiveTurn, speech: Speech) -> Response:
         """The sound of the message that the turn was opened with. What upstream answers to it is of no interest; where
@@ -104,7 +96,7 @@ class Audio:
         conversation_id, messages = live.answer.conversation_id, live.conversation.messages
         if conversation_id is None or not messages:
             raise UpstreamError("Upstream began no chat to read from", code="upstream_speech")
-        call = speech_of(live.route.upstream, conversation_id, messages[-1].id, speech.voice, speech.format)
+        call = speech_of(live.route.upstream, conversation_id, messages[-1].id, speech)
         return await self._calls.send(call, live.route)
 
     async def write_down(self, recording: SoundFile, caller: Caller) -> tuple[str, str | None]:

@@ -6,6 +6,7 @@ turn is sent.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import msgspec
@@ -107,11 +108,10 @@ class Gateway:
         """The exchange that somebody else had opened in a kept conversation, and is gone. Raises GatewayError."""
         wanted = Wanted(call.asked.prompt, Gathered(), call.caller, call.attempted)
         live = await self.turns.rejoin(wanted, conversation, passing=passing)
-        try:
+        with ExitStack() as undo:
+            undo.callback(live.close)
             await self.turns.begin(live)
-        except BaseException:
-            live.close()
-            raise
+            undo.pop_all()
         return self.exchange(call, wanted, [live])
 
     async def wanted(

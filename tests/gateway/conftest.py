@@ -14,8 +14,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.redis_server import shared_redis, start_redis  # noqa: F401  fixtures
-
 ROOT = Path(__file__).parents[2]
 KEY = "fk-key-of-the-pool"
 ADMIN = {"Authorization": "Bearer admin-key"}

@@ -34,12 +34,12 @@ async def test_a_key_is_found_by_its_secret_alone(keys: ApiKeys, other: ApiKeys)
     await until(lambda: other.find(secret) is not None)  # a running gateway follows
 
 
-async def test_what_is_kept_is_no_key(keys: ApiKeys, place: dict[str, Any]) -> None:
+async def test_what_is_kept_is_no_key(keys: ApiKeys, store_place: dict[str, Any]) -> None:
     secret = await keys.add("laptop", KeyLimits(models=("gpt-5*",)))
     ((key, _),) = await keys.all()
     assert (key.hash, key.hint) == (hash_of(secret), secret[-4:])
-    if not place["redis_url"]:
-        assert secret.encode() not in (place["data_dir"] / "keys.sqlite3").read_bytes()
+    if not store_place["redis_url"]:
+        assert secret.encode() not in (store_place["data_dir"] / "keys.sqlite3").read_bytes()
 
 
 async def test_a_removed_key_is_refused_everywhere(keys: ApiKeys, other: ApiKeys) -> None:
@@ -111,9 +111,9 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patience")
 async def test_requests_a_minute_hold_over_all_processes_under_1000_at_once(
-    open_at: Callable[..., Any], place: dict[str, Any]
+    open_at: Callable[..., Any], store_place: dict[str, Any]
 ) -> None:
-    keys, other = await open_at(**place), await open_at(**place)
+    keys, other = await open_at(**store_place), await open_at(**store_place)
     await keys.add("laptop", KeyLimits(requests_per_minute=37))
     await other.refresh()
     waits: list[float | None] = []

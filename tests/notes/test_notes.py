@@ -88,8 +88,10 @@ async def test_notes_that_are_added_make_room_too_and_those_refused_do_not(shelf
     assert await keys(shelf) == [f"{number:02}" for number in range(2, 12)]
 
 
-async def test_each_shelf_has_notes_and_bounds_of_its_own(open_at: Callable[..., Any], address: dict[str, Any]) -> None:
-    notes = await open_at(**address)
+async def test_each_shelf_has_notes_and_bounds_of_its_own(
+    open_at: Callable[..., Any], store_place: dict[str, Any]
+) -> None:
+    notes = await open_at(**store_place)
     mine, yours = notes.shelf("mine", most=3), notes.shelf("yours", most=3)
     await mine.put("key", b"mine", 60)
     for number in range(10):
@@ -148,8 +150,8 @@ async def test_pages_are_in_the_order_of_the_keys(
     assert await keys(shelf, prefix, after=after, backwards=backwards) == (beyond[::-1] if backwards else beyond)
 
 
-async def test_many_at_once_from_two_processes(open_at: Callable[..., Any], address: dict[str, Any]) -> None:
-    both = [(await open_at(**address)).shelf("many") for _ in range(2)]
+async def test_many_at_once_from_two_processes(open_at: Callable[..., Any], store_place: dict[str, Any]) -> None:
+    both = [(await open_at(**store_place)).shelf("many") for _ in range(2)]
     await asyncio.gather(*(both[n % 2].put(f"key {n}", b"%d" % n, 60) for n in range(200)))
     found = await asyncio.gather(*(both[n // 2 % 2].get(f"key {n}") for n in range(200)))
     assert found == [b"%d" % n for n in range(200)]
@@ -159,10 +161,10 @@ OLD, NEW = new_key(), new_key()
 
 
 async def test_values_are_sealed_with_the_first_key_and_opened_with_all(
-    open_at: Callable[..., Any], address: dict[str, Any]
+    open_at: Callable[..., Any], store_place: dict[str, Any]
 ) -> None:
     async def at(*keys: str) -> Shelf:
-        shelf: Shelf = (await open_at(**address, keys=keys)).shelf("things")
+        shelf: Shelf = (await open_at(**store_place, keys=keys)).shelf("things")
         return shelf
 
     await (await at()).put("plain", b"value", 60)
@@ -178,8 +180,8 @@ async def test_values_are_sealed_with_the_first_key_and_opened_with_all(
 
 
 async def test_a_key_that_is_none_is_refused_and_not_shown(
-    open_at: Callable[..., Any], address: dict[str, Any]
+    open_at: Callable[..., Any], store_place: dict[str, Any]
 ) -> None:
     with pytest.raises(NotesError, match="not a Fernet key") as failure:
-        await open_at(**address, keys=["no-key-at-all"])
+        await open_at(**store_place, keys=["no-key-at-all"])
     assert "no-key" not in str(failure.value)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from shim.notes import open_notes
 from shim.usage import CallBook, CallRecord, add_up
 from shim.usage import book as module
-from tests.redis_server import shared_redis, start_redis  # noqa: F401  fixtures
 
 DAY = 86400.0
 NOON = 20_000 * DAY + DAY / 2
@@ -24,17 +22,11 @@ def call(place: int = 0, *, at: float = NOON, **facts: Any) -> CallRecord:
     return CallRecord(f"req_{place}", at, facts.pop("api", "chat"), facts.pop("status", "stop"), 12.0, **facts)
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    url = request.getfixturevalue("shared_redis")() if request.param == "redis" else ""
-    return {"data_dir": tmp_path / "data", "redis_url": url}
-
-
 @pytest.fixture
-async def books(place: dict[str, Any]) -> AsyncIterator[tuple[CallBook, CallBook]]:
+async def books(store_place: dict[str, Any]) -> AsyncIterator[tuple[CallBook, CallBook]]:
     """Two workers' books on one store, and no background."""
     async with AsyncExitStack() as stack:
-        notes = [await stack.enter_async_context(open_notes(**place)) for _ in range(2)]
+        notes = [await stack.enter_async_context(open_notes(**store_place)) for _ in range(2)]
         one, two = (CallBook(each, clock=lambda: Time.now) for each in notes)
         yield one, two
 

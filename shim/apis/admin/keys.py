@@ -3,34 +3,25 @@
 Rule: the two answers that make a key show it, this once; no other has anything of one but its last four characters.
 """
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get, post
-from litestar.di import NamedDependency
-from litestar.params import FromPath, SkipValidation
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Meta
 
-from shim.errors import RequestError, UnavailableError
+from shim.errors import RequestError
+from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
-from shim.keys import ApiKey, ApiKeys, KeyLimits, KeyStoreError, KeyUse
+from shim.keys import KeyLimits, KeyUse
 
 AnyRequest = Request[Any, Any, Any]
 _LAST_SECOND = 253_402_300_799  # of the year 9999, behind which no date can be shown
 
 
-class HasKeys(Protocol):
-    """The part of the gateway that is used here."""
-
-    keys: ApiKeys
-
-
-TheKeys = NamedDependency[SkipValidation[HasKeys]]
-
-
 class KeyView(msgspec.Struct, frozen=True):
-    """A key as the page shows it. Times are seconds since 1970; `expired` is whether its time is over now."""
+    """A key as the page shows it. Times are seconds since 1970."""
 
     name: str
     hint: str
@@ -61,17 +52,15 @@ class KeyRequest(KeyLimits, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 @get("/api/keys")
-async def list_keys(request: AnyRequest, gateway: TheKeys) -> ASGIResponse:
+async def list_keys(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """Every key, its limits, and what of them is used."""
-    try:
-        found = await gateway.keys.all()
-    except KeyStoreError as error:
-        raise _away(error) from None
-    return _answer(request, KeyList([_view(key, use) for key, use in found]))
+    found = await gateway.keys.all()
+    views = [KeyView(key.name, key.hint, key.created, key.expires, key.limits, use) for key, use in found]
+    return _answer(request, KeyList(views))
 
 
 @post("/api/keys", status_code=201)
-async def add_key(request: AnyRequest, gateway: TheKeys) -> ASGIResponse:
+async def add_key(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """Make a key."""
     try:
         wanted = msgspec.json.decode(await request.body(), type=KeyRequest)
@@ -82,40 +71,27 @@ async def add_key(request: AnyRequest, gateway: TheKeys) -> ASGIResponse:
         secret = await gateway.keys.add(wanted.name, limits, wanted.expires)
     except ValueError as error:
         raise RequestError(str(error), param="name", code="invalid_key") from None
-    except KeyStoreError as error:
-        raise _away(error) from None
     return _answer(request, NewKey(wanted.name, secret), 201)
 
 
 @post("/api/keys/{name:str}/rotate", status_code=200)
-async def rotate_key(request: AnyRequest, gateway: TheKeys, name: FromPath[str]) -> ASGIResponse:
+async def rotate_key(request: AnyRequest, gateway: TheGateway, name: FromPath[str]) -> ASGIResponse:
     """Another key in the place of one, with its name and limits. The old one is refused from now on."""
-    try:
-        secret = await gateway.keys.rotate(name)
-    except KeyStoreError as error:
-        raise _away(error) from None
+    secret = await gateway.keys.rotate(name)
     if secret is None:
         raise _unknown()
     return _answer(request, NewKey(name, secret))
 
 
 @delete("/api/keys/{name:str}", status_code=200)
-async def remove_key(request: AnyRequest, gateway: TheKeys, name: FromPath[str]) -> ASGIResponse:
+async def remove_key(request: AnyRequest, gateway: TheGateway, name: FromPath[str]) -> ASGIResponse:
     """Refuse a key from now on."""
-    try:
-        removed = await gateway.keys.remove(name)
-    except KeyStoreError as error:
-        raise _away(error) from None
-    if not removed:
+    if not await gateway.keys.remove(name):
         raise _unknown()
     return _answer(request, {"removed": 1})
 
 
 ROUTES = (list_keys, add_key, rotate_key, remove_key)
-
-
-def _view(key: ApiKey, use: KeyUse) -> KeyView:
-    return KeyView(key.name, key.hint, key.created, key.expires, key.limits, use)
 
 
 def _answer(request: AnyRequest, value: object, status: int = 200) -> ASGIResponse:
@@ -124,7 +100,3 @@ def _answer(request: AnyRequest, value: object, status: int = 200) -> ASGIRespon
 
 def _unknown() -> RequestError:
     return RequestError("There is no such key", status=404, code="key_not_found", param="name")
-
-
-def _away(error: KeyStoreError) -> UnavailableError:
-    return UnavailableError(f"The store of keys can't be reached: {error}")

@@ -13,7 +13,7 @@ from litestar.datastructures import Cookie
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, ExceptionHandler, Guard, Message, Receive, Scope, Send
 
 from shim.accounts.pool import AccountPool, LineResult, PoolHealth
 from shim.accounts.states import State
@@ -22,11 +22,14 @@ from shim.accounts.views import AccountView
 from shim.apis import openai_errors
 from shim.apis.admin.door import Door
 from shim.apis.admin.keys import ROUTES as KEY_ROUTES
+from shim.apis.admin.query import number
 from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
 from shim.http.static import WEB, StaticFile, file_answer
+from shim.keys import KeyStoreError
+from shim.notes import NotesError
 from shim.settings import Settings
 
 PATH = "/tokens"
@@ -115,7 +118,11 @@ def admin_router(settings: Settings, door: Door | None = None) -> Router:
         PATH,
         route_handlers=[files, entry, private],
         dependencies={"door": Provide(lambda: door, sync_to_thread=False)},
-        exception_handlers={StoreError: on_store_error},
+        exception_handlers={
+            StoreError: _away("accounts"),
+            KeyStoreError: _away("keys"),
+            NotesError: _away("usage"),
+        },
         middleware=[hardened],
     )
 
@@ -126,10 +133,14 @@ def _shared(guard: Guard) -> Guard:
     return lambda connection, handler: guard(connection, handler)  # noqa: PLW0108
 
 
-def on_store_error(request: AnyRequest, error: StoreError) -> Any:
-    """503: nothing was changed, because the store could not be written."""
-    unavailable = UnavailableError(f"The store of accounts can't be reached: {error}")
-    return error_response(request, unavailable, openai_errors.refuse)
+def _away(what: str) -> "ExceptionHandler[Any]":
+    """503: nothing was changed, because the store could not be reached."""
+
+    def refused(request: AnyRequest, error: Exception) -> Any:
+        unavailable = UnavailableError(f"The store of {what} can't be reached: {error}")
+        return error_response(request, unavailable, openai_errors.refuse)
+
+    return refused
 
 
 def hardened(app: ASGIApp) -> ASGIApp:
@@ -212,8 +223,8 @@ async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> AS
     except ValueError:
         allowed = ", ".join(each.value for each in State)
         raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
-    offset = _number(request, "offset", 0, 0, 10**9)
-    limit = _number(request, "limit", 100, 1, MAX_PAGE)
+    offset = number(request, "offset", 0, 0, 10**9)
+    limit = number(request, "limit", 100, 1, MAX_PAGE)
     summary = _summary(pool, door)
     matching = summary.total if state is None else summary.states[state.value]
     accounts = pool.page(offset=offset, limit=limit, state=state)
@@ -342,15 +353,6 @@ def _json(body: bytes) -> dict[str, Any]:
         return _decode(body or b"{}")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise RequestError("The body has to be a JSON object") from None
-
-
-def _number(request: AnyRequest, name: str, default: int, low: int, high: int) -> int:
-    text = request.query_params.get(name, str(default))
-    # `isdigit` alone takes digits of any script; the length keeps a number of a million digits from being converted.
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else -1
-    if not low <= number <= high:
-        raise RequestError(f"'{name}' has to be a whole number from {low} to {high}", param=name)
-    return number
 
 
 # --- answers -------------------------------------------------------------------------------------------------

@@ -2,33 +2,23 @@
 
 import csv
 import io
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from litestar import Request, get
-from litestar.di import NamedDependency
-from litestar.params import SkipValidation
 from litestar.response.base import ASGIResponse
 
-from shim.errors import RequestError, UnavailableError
+from shim.apis.admin.query import number
+from shim.errors import RequestError
+from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
-from shim.notes import NotesError
-from shim.usage import CallBook, CallRecord, UsageRow, add_up
+from shim.usage import CallRecord, UsageRow, add_up
 from shim.usage.book import DAYS, DIMENSIONS
 
 AnyRequest = Request[Any, Any, Any]
 
 _FILTERS = ("id", "api", "key", "account", "model", "slug", "status", "code")
 _MOST_CALLS = 1000
-
-
-class HasUsage(Protocol):
-    """The part of the gateway that is used here."""
-
-    usage: CallBook
-
-
-TheUsage = NamedDependency[SkipValidation[HasUsage]]
 
 
 class UsageList(msgspec.Struct, frozen=True):
@@ -46,9 +36,9 @@ class CallList(msgspec.Struct, frozen=True):
 
 
 @get("/api/usage")
-async def show_usage(request: AnyRequest, gateway: TheUsage) -> ASGIResponse:
+async def show_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """Sums of the last days: `?days=30&by=day,key&format=csv`."""
-    days = _number(request, "days", 30, DAYS)
+    days = number(request, "days", 30, 1, DAYS)
     named = [word for word in request.query_params.get("by", "day").split(",") if word]
     by = [name for name in DIMENSIONS if name in named]
     if not by or len(by) != len(set(named)):
@@ -56,10 +46,7 @@ async def show_usage(request: AnyRequest, gateway: TheUsage) -> ASGIResponse:
     form = request.query_params.get("format", "json")
     if form not in {"json", "csv"}:
         raise RequestError("'format' has to be json or csv", param="format")
-    try:
-        rows = add_up(await gateway.usage.usage(days), by)
-    except NotesError as error:
-        raise _away(error) from None
+    rows = add_up(await gateway.usage.usage(days), by)
     if form == "json":
         return json_answer(request, msgspec.json.encode(UsageList(days, list(by), rows)))
     text = io.StringIO()
@@ -73,17 +60,14 @@ async def show_usage(request: AnyRequest, gateway: TheUsage) -> ASGIResponse:
 
 
 @get("/api/calls")
-async def show_calls(request: AnyRequest, gateway: TheUsage) -> ASGIResponse:
+async def show_calls(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """The last calls: `?limit=100&failed=true&key=ci`."""
-    limit = _number(request, "limit", 100, _MOST_CALLS)
+    limit = number(request, "limit", 100, 1, _MOST_CALLS)
     failed = request.query_params.get("failed")
     if failed not in {None, "true", "false"}:
         raise RequestError("'failed' has to be true or false", param="failed")
     wanted = {name: value for name in _FILTERS if (value := request.query_params.get(name))}
-    try:
-        found = await gateway.usage.calls(limit, wanted, None if failed is None else failed == "true")
-    except NotesError as error:
-        raise _away(error) from None
+    found = await gateway.usage.calls(limit, wanted, None if failed is None else failed == "true")
     return json_answer(request, msgspec.json.encode(CallList(found)))
 
 
@@ -93,15 +77,3 @@ ROUTES = (show_usage, show_calls)
 def _unquoted(text: str) -> str:
     """What no spreadsheet takes for a formula: names of models are the clients' own words."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
-
-
-def _number(request: AnyRequest, name: str, default: int, high: int) -> int:
-    text = request.query_params.get(name, str(default))
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
-    if not 1 <= number <= high:
-        raise RequestError(f"'{name}' has to be a whole number from 1 to {high}", param=name)
-    return number
-
-
-def _away(error: NotesError) -> UnavailableError:
-    return UnavailableError(f"The store of usage can't be reached: {error}")

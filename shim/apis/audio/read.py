@@ -6,15 +6,16 @@ something else.
 
 import io
 import wave
+from collections.abc import Iterable
 
 import msgspec
 
 from shim.apis.audio import wire
-from shim.apis.decoding import decode, ignored_fields, mistyped
+from shim.apis.decoding import allowed, decode, ignored_fields, mistyped
 from shim.errors import RequestError
-from shim.exchange.audio import Speech
 from shim.files.kinds import Declared, safe_name, type_of
 from shim.http.multipart import FormPart, read_form
+from shim.protocol.turn.audio import Speech
 
 # OpenAI's voices -> upstream's (protocol.md 7.8). It has nine; the last four share.
 VOICES = {
@@ -75,21 +76,20 @@ def read_speech(body: bytes, *, strict: bool = False) -> AskedSpeech:
     request = decode(_speech, body)
     ignored = ignored_fields(body, frozenset(wire.SpeechRequest.__struct_fields__), _SPEECH_NEUTRAL, strict=strict)
     if request.speed not in {None, 1.0}:
-        if strict:
-            raise RequestError("'speed' has no effect here.", param="speed", code="unsupported_parameter")
-        ignored = sorted([*ignored, "speed"])
+        ignored = sorted([*ignored, *allowed(["speed"], strict=strict)])
     voice = VOICES.get(request.voice, request.voice) if isinstance(request.voice, str) else ""
     if voice not in _OWN:
         names = ", ".join((*VOICES, *sorted(_OWN)))
         raise RequestError(f"There is no such voice: there are {names}.", param="voice", code="invalid_value")
     kind = request.response_format or "mp3"
     if kind not in FORMATS:
-        raise RequestError(
-            f"Upstream has no '{kind}': ask for one of {', '.join(FORMATS)}.",
-            param="response_format",
-            code="unsupported_value",
-        )
+        raise _other_format(f"Upstream has no '{kind}'", FORMATS)
     return AskedSpeech(Speech(request.input, voice, kind), request.model, request.stream_format == "sse", ignored)
+
+
+def _other_format(why: str, formats: Iterable[str]) -> RequestError:
+    text = f"{why}: ask for one of {', '.join(formats)}."
+    return RequestError(text, param="response_format", code="unsupported_value")
 
 
 def read_recording(
@@ -111,11 +111,7 @@ def read_recording(
         raise mistyped(str(error)) from None
     form = request.response_format or "json"
     if form not in _FORMATS_OF_TEXT:
-        raise RequestError(
-            f"'{form}' needs times, and upstream tells none: ask for one of {', '.join(_FORMATS_OF_TEXT)}.",
-            param="response_format",
-            code="unsupported_value",
-        )
+        raise _other_format(f"'{form}' needs times, and upstream tells none", _FORMATS_OF_TEXT)
     return AskedTranscript(
         *_recording(file), request.model, form, request.language, bool(request.stream), _seconds(file.content), ignored
     )

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from shim.apis.chat import wire
-from shim.apis.chatgpt_extension import wishes_of
+from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.decoding import decode, ignored_fields
+from shim.apis.named_files import file_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
 from shim.protocol.prompt import (
     Call,
-    Continues,
     File,
     Function,
     FunctionChoice,
@@ -30,7 +30,7 @@ from shim.protocol.prompt import (
     Text,
     Wishes,
 )
-from shim.protocol.turn.inline_files import form_of_data, form_of_url
+from shim.protocol.turn.inline_files import form_of_url
 
 # OpenAI's roles -> the prompt's.
 _ROLES: dict[str, Role] = {
@@ -84,7 +84,8 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
     """The same as a prompt. Raises RequestError (400) for fields that do not go together."""
     if not request.messages:
         raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
-    continues = _continues(request)
+    # In the extension object, or, as before there was one, beside it.
+    continues = continued_by(request.chatgpt) or continued_by(request, within="")
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if "" in stop:
         raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
@@ -113,17 +114,6 @@ def _wishes(request: wire.ChatRequest) -> Wishes:
     """The extension object, and the fields of the API that mean the same."""
     hints = frozenset[Hint]({"search"} if request.web_search_options is not None else ())
     return wishes_of(request.chatgpt, hints=hints, store=request.store, tier=request.service_tier)
-
-
-def _continues(request: wire.ChatRequest) -> Continues | None:
-    """Where to go on: in the extension object, or, as before there was one, beside it."""
-    asked = request.chatgpt
-    place, within = (asked, "chatgpt.") if asked is not None and asked.conversation_id else (request, "")
-    if not place.conversation_id:
-        return None
-    if not place.parent_message_id:
-        raise _missing(f"{within}parent_message_id", "the 'message_id' that came with the conversation")
-    return Continues(place.conversation_id, place.parent_message_id, f"{within}conversation_id")
 
 
 # --- functions --------------------------------------------------------------------------------------------------------
@@ -214,9 +204,8 @@ def _no_such_tool(kind: str, param: str) -> RequestError:
     return RequestError(text, param=param, code="unsupported_tool")
 
 
-def _missing(param: str, what: str = "") -> RequestError:
-    hint = f" ({what})" if what else ""
-    return RequestError(f"Missing required parameter: '{param}'{hint}.", param=param, code="missing_required_parameter")
+def _missing(param: str) -> RequestError:
+    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def _answer_form(wanted: wire.ResponseFormat | None) -> JsonAnswer | None:
@@ -285,23 +274,11 @@ def _part(part: wire.ContentPart, field: str) -> Text | Image | File:
                 raise _missing(f"{field}.image_url")
             return Image(file_id, "file_id", f"{field}.file_id", detail or "auto")
         case wire.InputFilePart():
-            return _file(part, field)
+            return file_of(part, field)
         case wire.FilePart(file=file):
-            return _file(file, f"{field}.file")
+            return file_of(file, f"{field}.file")
         case _:
             raise _unsupported("Content parts of type 'input_audio' are not supported.", f"{field}.input_audio")
-
-
-def _file(file: wire.FileSource, field: str) -> File:
-    if data := file.file_data:
-        return File(data.strip(), form_of_data(data), f"{field}.file_data", file.filename)
-    if url := file.file_url:
-        return File(url.strip(), form_of_url(url), f"{field}.file_url", file.filename)
-    if file.file_id:
-        return File(file.file_id, "file_id", f"{field}.file_id", file.filename)
-    raise RequestError(
-        "A file needs 'file_data', 'file_url' or 'file_id'.", param=field, code="missing_required_parameter"
-    )
 
 
 def _unsupported(sentence: str, param: str) -> RequestError:

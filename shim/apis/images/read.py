@@ -102,10 +102,10 @@ def _asked(
         raise RequestError(
             "'partial_images' is only for streams: set 'stream' to true.", param="partial_images", code="invalid_value"
         )
-    if request.size not in {None, "auto"}:
-        told.append(_shape(str(request.size)))
     if background not in {None, "auto"}:
-        told.append(f"The background of the picture has to be {background}.")
+        told = [*told, f"The background of the picture has to be {background}."]
+    if request.size not in {None, "auto"}:
+        told = [*told, _shape(str(request.size))]
     messages = [PromptMessage("user", (*(pictures or []), Text(words)))]
     if told:
         messages.insert(0, PromptMessage("system", (Text(" ".join(told)),)))

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from shim.apis.named_files import file_of
 from shim.apis.responses import wire
 from shim.apis.responses.tools import INPUT, name_in
 from shim.errors import RequestError
 from shim.protocol.prompt import Call, File, Image, PromptMessage, Result, Role, Text
-from shim.protocol.turn.inline_files import form_of_data, form_of_url
+from shim.protocol.turn.inline_files import form_of_url
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -133,22 +134,12 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
                 raise _missing(f"{field}.image_url")
             return Image(file_id, "file_id", f"{field}.file_id", _DETAILS.get(part.detail or "", "auto"))
         case wire.FileContent():
-            return _file(part, field)
+            return file_of(part, field)
         case wire.AudioContent():
             text = "Content parts of type 'input_audio' are not supported."
             raise RequestError(text, param=f"{field}.type", code="unsupported_content")
         case _:
             return Text(part.text)
-
-
-def _file(part: wire.FileContent, field: str) -> File:
-    if data := part.file_data:
-        return File(data.strip(), form_of_data(data), f"{field}.file_data", part.filename)
-    if url := part.file_url:
-        return File(url.strip(), form_of_url(url), f"{field}.file_url", part.filename)
-    if part.file_id:
-        return File(part.file_id, "file_id", f"{field}.file_id", part.filename)
-    raise _missing(f"{field}.file_data")
 
 
 def _missing(param: str) -> RequestError:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields
+from shim.apis.decoding import allowed, decode, ignored_fields
 from shim.apis.responses import wire
 from shim.apis.responses.items import messages_of
 from shim.apis.responses.kept import Found, ResponseKeeping, earlier, recalled_item, refers_of
@@ -169,13 +169,7 @@ def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> l
         unheard.append("include")
     if request.truncation == "auto":
         unheard.append("truncation")
-    if strict and unheard:
-        raise RequestError(
-            f"These parameters have no effect here, and STRICT_PARAMS refuses them: {', '.join(unheard)}.",
-            param=unheard[0],
-            code="unsupported_parameter",
-        )
-    return unheard
+    return allowed(unheard, strict=strict)
 
 
 def _answer_form(wanted: wire.TextOptions | None) -> JsonAnswer | None:

@@ -18,6 +18,14 @@ from shim.protocol.upstream import Upstream
 _UNQUOTABLE = re.compile(r'[\x00-\x1f\x7f"\\]')
 
 
+class Speech(msgspec.Struct, frozen=True):
+    """A text to be read aloud, by one of upstream's voices, in one of its formats."""
+
+    text: str
+    voice: str
+    format: str
+
+
 class SoundFile(msgspec.Struct, frozen=True):
     """Sound to be written down. `boundary` is text that does not occur in it; `language` is a code such as "en"."""
 
@@ -28,9 +36,10 @@ class SoundFile(msgspec.Struct, frozen=True):
     language: str | None = None
 
 
-def speech_of(upstream: Upstream, conversation_id: str, message_id: str, voice: str, kind: str) -> HttpRequest:
+def speech_of(upstream: Upstream, conversation_id: str, message_id: str, speech: Speech) -> HttpRequest:
     """The call that has a message of a kept chat read aloud; it answers sound, or JSON that names its address."""
-    query = {"conversation_id": conversation_id, "message_id": message_id, "voice": voice, "format": kind}
+    place = {"conversation_id": conversation_id, "message_id": message_id}
+    query = place | {"voice": speech.voice, "format": speech.format}
     call = upstream.get(f"synthesize?{urlencode(query)}")
     return msgspec.structs.replace(call, headers=call.headers | {"accept": "*/*"})
 

@@ -14,7 +14,6 @@ import pytest
 
 from shim.accounts.stores import Store
 from shim.accounts.stores.choose import open_store
-from tests.redis_server import shared_redis, start_redis  # noqa: F401  fixtures
 
 CHILD = Path(__file__).with_name("child.py")
 ROOT = Path(__file__).parents[3]

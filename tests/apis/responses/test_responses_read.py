@@ -210,7 +210,7 @@ def test_allowed_tools_leave_the_others_out():
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "input_file"}]}]},
-            "input[0].content[0].file_data",
+            "input[0].content[0]",
             "missing_required_parameter",
         ),
         (
