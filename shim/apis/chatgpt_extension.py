@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from shim.apis.decoding import missing
 from shim.errors import RequestError
 from shim.protocol.prompt import Continues, Hint, Wishes
 
@@ -50,10 +51,5 @@ def continued_by(asked: NamedPlace | None, within: str = "chatgpt.") -> Continue
     if asked is None or not asked.conversation_id:
         return None
     if not asked.parent_message_id:
-        param = f"{within}parent_message_id"
-        raise RequestError(
-            f"Missing required parameter: '{param}' (the 'message_id' that came with the conversation).",
-            param=param,
-            code="missing_required_parameter",
-        )
+        raise missing(f"{within}parent_message_id", "the 'message_id' that came with the conversation")
     return Continues(asked.conversation_id, asked.parent_message_id, f"{within}conversation_id")

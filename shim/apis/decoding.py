@@ -75,15 +75,19 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") ->
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
 
 
+def missing(param: str, hint: str = "") -> RequestError:
+    """A field that has to be there; `hint` says what belongs into it."""
+    text = f"Missing required parameter: '{param}'{f' ({hint})' if hint else ''}."
+    return RequestError(text, param=param, code="missing_required_parameter")
+
+
 def mistyped(complaint: str, within: str = "") -> RequestError:
     """msgspec's ``Expected `str`, got `int` - at `$.messages[0].content` `` as an error naming the parameter."""
     match = _PLACE.match(complaint)
     what, path = (match["what"], match["path"] or "") if match else (complaint, "")
     path = f"{within}{'.' if within and path and not path.startswith('[') else ''}{path}"
-    missing = _MISSING.search(what)
-    if missing:
-        param = f"{path}.{missing['field']}".lstrip(".")
-        return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    if absent := _MISSING.search(what):
+        return missing(f"{path}.{absent['field']}".lstrip("."))
     place = path.replace("[...]", "[]") or None
     # What is out of its bounds has codes of its own, which name the type and the bound.
     if place and (outside := _OUT_OF_BOUNDS.fullmatch(what)):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from shim.apis.audio import wire
-from shim.apis.decoding import allowed, decode, ignored_fields, mistyped
+from shim.apis.decoding import allowed, decode, ignored_fields, missing, mistyped
 from shim.errors import RequestError
 from shim.files.kinds import Declared, safe_name, type_of
 from shim.http.multipart import FormPart, read_form
@@ -99,7 +99,7 @@ def read_recording(
     parts = read_form(body, content_type)
     file = next((part for part in parts if part.name == "file" and part.filename is not None), None)
     if file is None:
-        raise RequestError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+        raise missing("file")
     fields = {part.name.removesuffix("[]"): part.text for part in parts if part is not file and part.name != "file"}
     known = frozenset(wire.RecordingRequest.__struct_fields__) - ({"language", "stream"} if translates else set())
     ignored = ignored_fields(msgspec.json.encode(fields), known, _RECORDING_NEUTRAL, strict=strict)

@@ -9,7 +9,7 @@ import msgspec
 
 from shim.apis.chat import wire
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields
+from shim.apis.decoding import decode, ignored_fields, missing
 from shim.apis.named_files import file_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
@@ -130,7 +130,7 @@ def _tools(request: wire.ChatRequest) -> Functions:
         if tool.type != "function":
             raise _no_such_tool(tool.type, f"tools[{place}].type")
         if tool.function is None:
-            raise _missing(f"tools[{place}].function")
+            raise missing(f"tools[{place}].function")
         defined.append((f"tools[{place}].function", tool.function))
     functions = _functions(defined)
     match request.tool_choice or "auto":
@@ -145,7 +145,7 @@ def _tools(request: wire.ChatRequest) -> Functions:
 def _named_choice(named: wire.NamedToolChoice, functions: tuple[Function, ...]) -> Functions:
     if named.type == "allowed_tools":
         if (allowed := named.allowed_tools) is None:
-            raise _missing("tool_choice.allowed_tools")
+            raise missing("tool_choice.allowed_tools")
         names = set()
         for place, tool in enumerate(allowed.tools):
             param = f"tool_choice.allowed_tools.tools[{place}]"
@@ -185,7 +185,7 @@ def _known_name(named: wire.NamedFunction | None, functions: tuple[Function, ...
     if not functions:
         raise _needs_tools()
     if named is None:
-        raise _missing(f"{param}.function")
+        raise missing(f"{param}.function")
     if all(function.name != named.name for function in functions):
         raise _unknown_name(named.name, "tools", f"{param}.function.name")
     return named.name
@@ -202,10 +202,6 @@ def _unknown_name(name: str, field: str, param: str) -> RequestError:
 def _no_such_tool(kind: str, param: str) -> RequestError:
     text = f"Tools of the type '{kind[:64]}' are not supported here: only functions can be called."
     return RequestError(text, param=param, code="unsupported_tool")
-
-
-def _missing(param: str) -> RequestError:
-    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def _answer_form(wanted: wire.ResponseFormat | None) -> JsonAnswer | None:
@@ -245,7 +241,7 @@ def _call(call: wire.EarlierCall, field: str) -> Call:
     if call.type == "custom" and call.custom is not None:
         return Call(call.id, call.custom.name, msgspec.json.encode(call.custom.input).decode())
     if call.function is None:
-        raise _missing(f"{field}.{call.type}")
+        raise missing(f"{field}.{call.type}")
     return Call(call.id, call.function.name, call.function.arguments)
 
 
@@ -271,7 +267,7 @@ def _part(part: wire.ContentPart, field: str) -> Text | Image | File:
             return Image(url.strip(), form_of_url(url), f"{field}.image_url", detail or "auto")
         case wire.InputImagePart(file_id=file_id, detail=detail):
             if not file_id:
-                raise _missing(f"{field}.image_url")
+                raise missing(f"{field}.image_url")
             return Image(file_id, "file_id", f"{field}.file_id", detail or "auto")
         case wire.InputFilePart():
             return file_of(part, field)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from shim.apis.decoding import missing
 from shim.errors import RequestError
 from shim.files.kept import LONGEST
 
@@ -39,7 +40,7 @@ def read_upload(fields: Mapping[str, str], *, purpose: str | None) -> Upload:
     """The fields of a form; `purpose` is the one that is meant where there is none. Raises RequestError (400)."""
     given = fields.get("purpose", purpose)
     if given is None:
-        raise RequestError("Missing required parameter: 'purpose'.", param="purpose", code="missing_required_parameter")
+        raise missing("purpose")
     if given in _JOBS:
         raise RequestError(
             f"The ChatGPT web backend has no jobs that take a file for '{given}'.",

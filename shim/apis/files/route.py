@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from shim.accounts.credentials import Caller
+from shim.apis.decoding import missing
 from shim.apis.files import read, write
 from shim.errors import RequestError
 from shim.exchange import Gateway
@@ -99,7 +100,7 @@ async def _received(request: AnyRequest, spool: Spool) -> tuple[read.Upload, Loc
                 fields[part.name] = await part.text()
     asked = read.read_upload(fields, purpose=_ANTHROPIC_PURPOSE if _is_anthropics(request) else None)
     if declared is None:
-        raise RequestError("Missing required parameter: 'file'.", param="file", code="missing_required_parameter")
+        raise missing("file")
     if not spool.size:
         raise RequestError("The file is empty.", param="file", code="empty_file")
     file = await spool.file(declared)

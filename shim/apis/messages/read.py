@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields
+from shim.apis.decoding import decode, ignored_fields, missing
 from shim.apis.messages import wire
 from shim.errors import RequestError
 from shim.protocol.api import Asked
@@ -124,11 +124,7 @@ def _effort(thinking: wire.Thinking | None) -> Effort | None:
     if thinking is None or thinking.type != "enabled":
         return None
     if thinking.budget_tokens is None:
-        raise RequestError(
-            "Missing required parameter: 'thinking.budget_tokens'.",
-            param="thinking.budget_tokens",
-            code="missing_required_parameter",
-        )
+        raise missing("thinking.budget_tokens")
     budget = thinking.budget_tokens
     return next((effort for most, effort in _BUDGETS if budget <= most), "high")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from shim.apis.decoding import missing
 from shim.apis.named_files import file_of
 from shim.apis.responses import wire
 from shim.apis.responses.tools import INPUT, name_in
@@ -63,18 +64,18 @@ def _message(item: wire.GivenItem, field: str, recall: Recall) -> Iterator[Promp
     kind = item.type or ("message" if item.role else "item_reference")
     if kind == "message":
         if item.role is None:
-            raise _missing(f"{field}.role")
+            raise missing(f"{field}.role")
         yield PromptMessage(_ROLES[item.role], tuple(_parts(item.content, f"{field}.content")))
     elif kind in _CALLS:
         yield PromptMessage("assistant", (_call(item, kind, field),))
     elif kind in _RESULTS:
         id = item.call_id or item.id
         if id is None:
-            raise _missing(f"{field}.call_id")
+            raise missing(f"{field}.call_id")
         yield PromptMessage("tool", (Result(id, None, tuple(_output(item.output, f"{field}.output"))),))
     elif kind == "item_reference":
         if item.id is None:
-            raise _missing(f"{field}.id")
+            raise missing(f"{field}.id")
         yield from recall(item.id, f"{field}.id")
     elif kind == _COMPACTED:
         summary = _summary_in(item.encrypted_content or "", f"{field}.encrypted_content")
@@ -102,7 +103,7 @@ def _summary_in(sealed: str, field: str) -> str:
 def _call(item: wire.GivenItem, kind: str, field: str) -> Call:
     for name in ("call_id", "name"):
         if getattr(item, name) is None:
-            raise _missing(f"{field}.{name}")
+            raise missing(f"{field}.{name}")
     given = item.arguments if kind == "function_call" else {INPUT: item.input or ""}
     arguments = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
     return Call(item.call_id or "", name_in(item.namespace, item.name or ""), arguments)
@@ -131,7 +132,7 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
             return Image(url.strip(), form_of_url(url), f"{field}.image_url", _DETAILS.get(detail or "", "auto"))
         case wire.ImageContent(file_id=file_id):
             if not file_id:
-                raise _missing(f"{field}.image_url")
+                raise missing(f"{field}.image_url")
             return Image(file_id, "file_id", f"{field}.file_id", _DETAILS.get(part.detail or "", "auto"))
         case wire.FileContent():
             return file_of(part, field)
@@ -140,10 +141,6 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
             raise RequestError(text, param=f"{field}.type", code="unsupported_content")
         case _:
             return Text(part.text)
-
-
-def _missing(param: str) -> RequestError:
-    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 _DETAILS = {"low": "low", "high": "high", "original": "high"}

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from shim.apis.decoding import missing
 from shim.apis.responses import wire
 from shim.errors import RequestError
 from shim.protocol.prompt import Builtin, Function, FunctionChoice, Hint, OnlyFunction
@@ -94,7 +95,7 @@ def _flat(
         param = f"{within}tools[{place}]"
         if tool.type == "namespace" and space is None:
             if tool.name is None:
-                raise _missing(f"{param}.name")
+                raise missing(f"{param}.name")
             yield from _flat(tool.tools or [], tool.name, f"{param}.")
         else:
             yield space, tool, param
@@ -102,7 +103,7 @@ def _flat(
 
 def _function(space: str | None, tool: wire.GivenFunction, param: str) -> Function:
     if tool.name is None:
-        raise _missing(f"{param}.name")
+        raise missing(f"{param}.name")
     name = name_in(space, tool.name)
     if tool.type == "function":
         return Function(name, f"{param}.parameters", tool.description, tool.parameters)
@@ -123,7 +124,7 @@ def _chosen(tools: Tools, choice: Literal["none", "auto", "required"] | wire.Giv
     if choice.type == "allowed_tools":
         allowed = choice.tools or []
         if not allowed:
-            raise _missing("tool_choice.tools")
+            raise missing("tool_choice.tools")
         kept: set[str] = set()
         own: set[Builtin] = set()
         for place, picked in enumerate(allowed):
@@ -146,7 +147,7 @@ def _known(kind: str, name: str | None, tools: Tools, param: str) -> str:
     if kind not in {"function", "custom"}:
         raise _no_such_tool(kind, f"{param}.type")
     if name is None:
-        raise _missing(f"{param}.name")
+        raise missing(f"{param}.name")
     if all(function.name != name for function in tools.functions):
         raise _unknown(name, f"{param}.name")
     return name
@@ -159,7 +160,3 @@ def _unknown(name: str, param: str) -> RequestError:
 def _no_such_tool(kind: str, param: str) -> RequestError:
     text = f"Tools of the type '{kind[:64]}' are not served here: only your own, web_search and image_generation."
     return RequestError(text, param=param, code="unsupported_tool")
-
-
-def _missing(param: str) -> RequestError:
-    return RequestError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
