@@ -34,6 +34,10 @@ _LARGE = 20_000  # characters, about half a millisecond's counting
 Send = Callable[[bytes], Awaitable[None]]
 
 
+async def _to_nobody(_data: bytes) -> None:
+    """For an answer that is read from its transcripts, once it is whole."""
+
+
 class ClientCall(msgspec.Struct, frozen=True):
     """What a client asks, who it is, in which API, and where it reaches this gateway (an address without a slash at its
     end)."""
@@ -196,7 +200,7 @@ class Exchange:
 
     # --- driven -------------------------------------------------------------------------------------------------------
 
-    async def run(self, send: Send) -> bytes:
+    async def run(self, send: Send = _to_nobody) -> bytes:
         """Go through the whole answer, giving the client's bytes to `send` as they come, and returning the last of
         them. Where it fails, these say so, and `error` is set."""
         if self._counts_first and self.prompt.stream and self._size() > tokenizer.SLICE:
@@ -278,11 +282,7 @@ class Exchange:
 
     async def whole(self) -> bytes:
         """The whole answer, waited for. Raises the GatewayError it failed with."""
-
-        async def nobody(_data: bytes) -> None:
-            """Nothing is written before the end."""
-
-        await self.run(nobody)
+        await self.run()
         if self.error is not None:
             raise self.error
         return self._api.whole(self, self._options)

@@ -68,6 +68,7 @@ class Job:
         self.pieces: list[bytes] = []
         self.first = self.count = 0  # events before them, and with them
         self.unsaved: list[bytes] = []
+        self.written = -1  # how much had been said when the record was written
         self.exchange: Exchange | None = None
         self.over = self.cancelled = False
         self.changed = asyncio.Event()
@@ -279,8 +280,8 @@ class Jobs:
             if taken is None:
                 await job.hear(await exchange.run(job.hear))
                 return
-            await exchange.run(_nobody)
             # What was told before can't be told again, so that the rest is told by the end.
+            await exchange.run()
             if (record := await self._kept.record(job.owner, job.name)) is not None:
                 await job.hear(job.keeping.told(record, job.count))
         finally:
@@ -289,8 +290,12 @@ class Jobs:
     async def _live_on(self, job: Job, key: str, taken: Beat | None) -> None:
         await self._save_events(job, key)
         await _tried(self._beats.put(key, _encode(self._beat(job, taken)), KEPT_SECONDS))
-        if job.exchange is not None and not job.exchange.ended:
-            await self._kept.write(job.owner, job.name, job.under_way())
+        if (exchange := job.exchange) is not None and not exchange.ended:
+            # A model that thinks for minutes says nothing, and its record is as it was.
+            said = sum(one.size + len(one.asides) for one in exchange.transcripts)
+            if said != job.written:
+                job.written = said
+                await self._kept.write(job.owner, job.name, job.under_way())
         if await _tried(self._beats.get(f"{key}:cancel")) is not None:
             job.cancelled = True
 
@@ -342,10 +347,6 @@ async def _heard(job: Job, seen: int, after: int) -> AsyncGenerator[bytes]:
 
 async def _lost(_call: ClientCall) -> Exchange:
     raise UnavailableError("The gateway that was answering this has ended, and the chat was a temporary one")
-
-
-async def _nobody(_data: bytes) -> None:
-    """Its events were told before, as far as they were."""
 
 
 async def _needed(step: Awaitable[T]) -> T:
