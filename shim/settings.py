@@ -2,7 +2,7 @@
 
 Rule: nothing is read at import time. A flag beats the environment, the environment beats `.env`, an empty value means
 the default, and a bad value stops the start with its name, itself and what is allowed. Each field carries the sentence
-the README's table shows; a test keeps the two equal.
+the table in docs/settings.md shows; a test keeps the two equal.
 
 A secret may also be in a file of its own: `AUTHORIZATION_FILE=/run/secrets/keys` stands for what is in that file.
 Secrets have no other flag than `--authorization-file`, because everybody on the machine can read a command line.
@@ -285,7 +285,7 @@ def as_environment(flags: Mapping[str, Any]) -> dict[str, str]:
 
 
 def describe() -> list[tuple[str, str, str]]:
-    """(variable, default, what it is) for every setting, in order: the README's table."""
+    """(variable, default, what it is) for every setting, in order: the table of docs/settings.md."""
     rows = []
     for field in msgspec.structs.fields(Settings):
         meta = next(one for one in field.type.__metadata__ if isinstance(one, Meta) and one.description)

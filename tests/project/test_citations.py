@@ -80,7 +80,7 @@ def test_every_page_named_is_in_the_repository() -> None:
     there = {str(path.relative_to(ROOT)) for path in PAGES} | {path.name for path in PAGES} | INVENTED
     there.add("Protocol.md")  # where a sentence begins with it
     texts = [path for path in [*CODE, *PAGES, *files("scripts", ".ci", "*.toml", "*.yaml")] if path != Path(__file__)]
-    named = {path: set(PAGE.findall(prose(path))) for path in texts}
+    named = {path: {page.removeprefix("../") for page in PAGE.findall(prose(path))} for path in texts}
     assert any("protocol.md" in pages for pages in named.values())
     assert {str(path.relative_to(ROOT)): gone for path, pages in named.items() if (gone := pages - there)} == {}
 

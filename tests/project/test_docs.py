@@ -57,12 +57,21 @@ def test_the_page_of_an_api_has_every_field_where_it_belongs(name):
     assert named & set(rows) <= {"thinking"}  # by the model
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page):
+    """What a heading is reached by, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_the_pages_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
 
 
-def test_the_readme_leads_to_every_page():
-    readme = (ROOT / "README.md").read_text()
-    assert [page.name for page in PAGES if f"docs/{page.name}" not in readme] == []
+def test_the_index_leads_to_every_page():
+    index = (ROOT / "docs" / "README.md").read_text()
+    assert [page.name for page in PAGES if f"({page.name})" not in index and page.name != "README.md"] == []
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text()

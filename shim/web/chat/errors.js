@@ -35,7 +35,7 @@ export function adviceFor({ status, code }) {
   return ROWS.find((row) => (row.code ? row.code === code : row.status ? row.status === status : status >= row.from));
 }
 
-// After the first byte there is no status: the type says which it would have been (README, Errors).
+// After the first byte there is no status: the type says which it would have been (docs/errors.md).
 const STATUS_OF_TYPE = { invalid_request_error: 400, authentication_error: 401, rate_limit_error: 429, server_error: 503 };
 
 /** A Refusal from the `error` of an envelope. */
