@@ -24,7 +24,7 @@ from shim.errors import GatewayError, UpstreamError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
 from shim.exchange.turns import is_temporary
-from shim.http.answering import LARGE, ApiCall, ending_failed
+from shim.http.answering import ApiCall, ending_failed, is_large
 from shim.http.intake import decoded_body
 from shim.http.responses import STREAM_HEADERS
 from shim.protocol.api import Api
@@ -141,7 +141,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
             return call.read(decoded_body(incoming.body, coding, settings.max_request_bytes))
 
         # As the app, off the loop from some size on; a packed one may be of any.
-        asked = await asyncio.to_thread(read) if coding or len(incoming.body) >= LARGE else read()
+        asked = await asyncio.to_thread(read) if coding or is_large(incoming.body) else read()
         if asked.asked.background or asked.asked.complete is not None or not is_one_call(asked.asked.prompt, settings):
             return None  # what goes on without its client has no flow; what was kept may tell of a conversation
         await call.enter()

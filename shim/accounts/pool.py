@@ -10,9 +10,9 @@ Rules:
 """
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +26,7 @@ from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent
 from shim.accounts.store_sync import StoreSync
 from shim.accounts.stores import Store, StoreError
 from shim.accounts.views import AccountView
+from shim.accounts.waiting import SlotWish, WaitingLine
 from shim.background import Background
 from shim.protocol.turn.renewal import DeadCredentialError
 
@@ -112,7 +113,8 @@ class AccountPool:
         self._new_id = new_id
         self._is_dead = is_dead
         self._pool = PoolState(options.limit)
-        self._freed = asyncio.Event()
+        self._line = WaitingLine(self._lease)
+        self._places = itertools.count()  # in the line of those who wait
         self._background = Background("the accounts")
         self._synced = StoreSync(
             store,
@@ -121,7 +123,7 @@ class AccountPool:
             limit=options.limit,
             claim_seconds=options.claim if options.shared else None,
             clock=clock,
-            on_change=self._freed.set,
+            on_change=self._line.offer,
         )
 
         def report(id: str, event: AccountEvent) -> None:
@@ -154,7 +156,7 @@ class AccountPool:
         if self._options.shared:
             await self._store.release_held_by(self._is_dead)
         if background:
-            self._background.repeat(_SYNC_SECONDS, "sync", self._synced.sync)
+            self._background.repeat(_SYNC_SECONDS, "sync", self._sync)
             self._background.repeat(_AHEAD_SECONDS, "renewal", self._renew_ahead)
             self._background.repeat(self._options.claim / _PROLONG_TIMES, "claims", self._synced.prolong)
 
@@ -171,15 +173,12 @@ class AccountPool:
         self, slugs: tuple[str, ...], *, exclude: frozenset[str] = frozenset(), owner: str | None = None
     ) -> Slot:
         """A turn with an account that may have one of `slugs`, waiting where all are busy. Raises NoAccountError."""
+        wish, place = SlotWish(slugs, exclude, owner), next(self._places)
         until = asyncio.get_running_loop().time() + self._options.patience
         taken: frozenset[str] = frozenset()  # at their limit by the turns of other processes
         while True:
-            # Before the look, so that a turn that ends during it is not slept through.
-            self._freed.clear()
             try:
-                slot = self._pool.lease(
-                    slugs, self._clock(), slot_id=self._new_id(), exclude=exclude | taken, owner=owner
-                )
+                slot = self._lease(wish, taken)
             except NoAccountError as shortage:
                 if not shortage.busy and not taken:
                     raise
@@ -187,16 +186,37 @@ class AccountPool:
                 if left <= 0:
                     raise NoAccountError(Shortage.BUSY) from None
                 # Until a turn ends here; but only for a moment where turns of other processes are in the way.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, _CLAIM_POLL_SECONDS) if taken else left):
-                        await self._freed.wait()
+                given = await self._given(wish, place, min(left, _CLAIM_POLL_SECONDS) if taken else left)
                 taken = frozenset()
-                continue
-            if await self._synced.claim(slot):
-                return slot
+                if given is None:
+                    continue
+                slot = given
+            try:
+                if await self._synced.claim(slot):
+                    return slot
+            except BaseException:
+                self.end(slot, Unused())
+                raise
+            # Other processes have all of its turns; the next one is asked for without it. Nobody here is offered this
+            # one: whoever waits would ask the store, too, and give it on for ever.
             self._pool.end(slot, Unused(), self._clock())
-            # Other processes have all of its turns; the next one is asked for without it.
             taken |= {slot.account.id}
+
+    def _lease(self, wish: SlotWish, taken: frozenset[str] = frozenset()) -> Slot:
+        return self._pool.lease(
+            wish.slugs, self._clock(), slot_id=self._new_id(), exclude=wish.exclude | taken, owner=wish.owner
+        )
+
+    async def _given(self, wish: SlotWish, place: int, seconds: float) -> Slot | None:
+        """A slot that somebody else gives back, None where nobody does in this time. Raises NoAccountError."""
+        waiting = self._line.join(wish, place)
+        try:
+            await asyncio.wait({waiting}, timeout=seconds)
+        except BaseException:
+            if (slot := self._line.leave(wish, place, waiting)) is not None:
+                self.end(slot, Unused())
+            raise
+        return waiting.result() if waiting.done() else self._line.leave(wish, place, waiting)
 
     async def ready(self, slot: Slot) -> Account:
         """The account of a turn with a good access token. Raises GatewayError (DeadCredentialError: it was parked)."""
@@ -226,7 +246,7 @@ class AccountPool:
     def end(self, slot: Slot, event: TurnEvent) -> None:
         """Give a turn back with what it showed. Ending it again does nothing."""
         self._pool.end(slot, event, self._clock())
-        self._freed.set()
+        self._line.offer()
         if (releasing := self._synced.give_back(slot)) is not None:
             self._background.spawn(releasing)
 
@@ -269,12 +289,12 @@ class AccountPool:
             else:
                 outcome = "known"
             results.append(LineResult(line.line, line.where, outcome, account=known or account.id))
-        await self._store.add(fresh)
+        await self._synced.noted(self._store.add(fresh))
         for place, account in enumerate(fresh):
             if place % _LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
             self._pool.add(account, Condition(), now)
-        self._freed.set()
+        self._line.offer()
         notes = (SHARED,) if any(line.shared for line in lines) else ()
         return AddReport(tuple(one.id for one in fresh), tuple(updated), tuple(results), notes)
 
@@ -321,21 +341,25 @@ class AccountPool:
 
     async def remove(self, id: str) -> bool:
         """Forget one account; whether it was there. Raises StoreError."""
-        removed = await self._store.remove([id])
-        return self._pool.remove(id) or removed > 0
+        removed = await self._synced.noted(self._store.remove([id]))
+        was_there = self._pool.remove(id)
+        self._line.offer()  # who waited for it waits for nothing
+        return was_there or removed > 0
 
     async def clear(self) -> int:
         """Forget all accounts; how many there were. Raises StoreError."""
-        await self._store.remove(None)
-        return self._pool.clear()
+        await self._synced.noted(self._store.remove(None))
+        cleared = self._pool.clear()
+        self._line.offer()
+        return cleared
 
     async def reset(self, id: str) -> bool:
         """Forget what is known against an account; whether it is there. Raises StoreError."""
         if id not in self._pool:
             return False
         self._pool.report(id, Reset(), self._clock())
-        await self._synced.write_behind()
-        self._freed.set()
+        await self._synced.noted(self._synced.write_behind())
+        self._line.offer()
         return True
 
     async def renew(self, id: str) -> Account | None:
@@ -351,7 +375,7 @@ class AccountPool:
     def report(self, id: str, event: TurnEvent) -> None:
         """Tell what a probe showed."""
         self._pool.report(id, event, self._clock())
-        self._freed.set()
+        self._line.offer()
 
     def view(self, id: str) -> AccountView | None:
         """One account, as people are shown it."""
@@ -369,6 +393,10 @@ class AccountPool:
         """How the pool is."""
         counts = {state.value: number for state, number in self.counts().items() if number}
         return PoolHealth(counts, self._synced.away or "ok", self._renewals.unsaved, dict(self._background.failing))
+
+    async def _sync(self) -> None:
+        self._line.offer()  # what became free by time alone, or by what others have given back
+        await self._synced.sync()
 
     async def _renew_ahead(self) -> None:
         due = [self._pool.account(id) for id in self._pool.due(self._clock(), _AHEAD_OF_END)]

@@ -10,7 +10,7 @@ Rules:
 """
 
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -250,9 +250,17 @@ class PoolState:
         self._dirty.update(id for id in ids if id in self._entries)
 
     def take_uses(self) -> dict[str, tuple[float, int]]:
-        """For each account used since the last call: (last used, further turns)."""
+        """For each account used since the last call: (last used, further turns). What can't be stored goes back with
+        `put_back`."""
         uses, self._uses = self._uses, {}
         return uses
+
+    def put_back(self, uses: Mapping[str, tuple[float, int]]) -> None:
+        """These uses were not stored after all."""
+        for id, (last_used, turns) in uses.items():
+            if id in self._entries:
+                later, more = self._uses.get(id, (0.0, 0))
+                self._uses[id] = (max(last_used, later), turns + more)
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 

@@ -8,13 +8,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from shim.accounts.account import Condition
 from shim.accounts.pool_state import PoolState, Slot
 from shim.accounts.stores import Store, StoreEmptiedError, StoreError
 
 log = logging.getLogger("chat2api")
+T = TypeVar("T")
+
+_PROBE_SECONDS = 1.0  # that what is written to see whether it can be stays
 
 
 class StoreSync:
@@ -37,6 +40,7 @@ class StoreSync:
         self._holder, self._limit, self._claim_seconds = holder, limit, claim_seconds
         self._clock, self._on_change = clock, on_change
         self._claimed: dict[str, tuple[str, str]] = {}  # by slot: the account, and the lease in the store
+        self._asked: dict[str, tuple[str, str]] = {}  # of which it is not known whether they were granted
         self._catching_up = asyncio.Lock()
         self.away: str | None = None  # why the store can't be reached
 
@@ -70,19 +74,20 @@ class StoreSync:
         # A store that is away would hold up every turn until it is not reached.
         if self._claim_seconds is None or self.away is not None:
             return True
-        claim = (slot.account.id, f"{self._holder}/{slot.id}")
+        claim = self._asked[slot.id] = (slot.account.id, f"{self._holder}/{slot.id}")
         try:
             granted = await self._store.claim(*claim, self._limit, self._claim_seconds)
         except StoreError as error:
             self._note_away(error)
             return True  # on our own: the limit is kept within this process
+        del self._asked[slot.id]
         if granted:
             self._claimed[slot.id] = claim
         return granted
 
     def give_back(self, slot: Slot) -> Coroutine[Any, Any, None] | None:
-        """What is left to do for a claim that is over; None where there was none."""
-        claim = self._claimed.pop(slot.id, None)
+        """What is left to do for a claim that is over, or that was asked for in vain; None where there was none."""
+        claim = self._claimed.pop(slot.id, None) or self._asked.pop(slot.id, None)
         return self.guarded(self._store.release(*claim)) if claim is not None else None
 
     async def prolong(self) -> None:
@@ -104,6 +109,9 @@ class StoreSync:
         try:
             await self.catch_up()
             await self.write_behind()
+            # A store whose disk or memory is full can still be read: it is back when it can be written.
+            if self.away is not None:
+                await self._store.lock(f"write of {self._holder}", self._holder, _PROBE_SECONDS)
         except StoreError as error:
             self._note_away(error)
             return
@@ -134,7 +142,7 @@ class StoreSync:
 
     async def write_behind(self) -> None:
         """How accounts are doing, and how often they were used. Raises StoreError; then what was not stored is kept."""
-        dirty = self._pool.take_dirty()
+        dirty, uses = self._pool.take_dirty(), dict[str, tuple[float, int]]()
         try:
             while dirty:
                 id, condition = next(iter(dirty.items()))
@@ -143,8 +151,10 @@ class StoreSync:
             uses = self._pool.take_uses()
             if uses:
                 await self._store.add_uses(uses)
+                uses = {}
         finally:
             self._pool.mark_dirty(dirty)
+            self._pool.put_back(uses)
 
     async def forget(self, vanished: str | None) -> None:
         """An account turned out to be the same as another one: its old entry goes from the store, too."""
@@ -157,6 +167,14 @@ class StoreSync:
             await call
         except StoreError as error:
             self._note_away(error)
+
+    async def noted(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call to the store whose failure is told to whoever asked for it: raises StoreError."""
+        try:
+            return await call
+        except StoreError as error:
+            self._note_away(error)
+            raise
 
     def _note_away(self, error: StoreError) -> None:
         if self.away is None:

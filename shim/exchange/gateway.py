@@ -136,11 +136,12 @@ class Gateway:
 
         before = accepted if caller.own is not None else None
         known = await self.stored_files.named(caller, prompt) if prompt.attached else {}
-        return Wanted(prompt, await self._files.gather(prompt, before, known), caller, attempted or Attempted())
+        files = await self._files.gather(prompt, before, known, scope=caller.scope)
+        return Wanted(prompt, files, caller, attempted or Attempted())
 
-    async def count(self, prompt: Prompt, caller: Caller) -> int:
+    async def count(self, prompt: Prompt, caller: Caller, *, is_large: bool = False) -> int:
         """The tokens of a prompt, which goes nowhere. Raises GatewayError."""
-        wanted = await self.wanted(prompt, caller)
+        wanted = await self.wanted(prompt, caller, is_large=is_large)
         return await tokenizer.total_by(wanted.tokens)
 
     def exchange(

@@ -12,6 +12,7 @@ import functools
 import logging
 import socket
 import ssl
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -35,8 +36,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_ADDRESSES = 3
 # For TCP, and again for TLS; then the next address is tried.
 _CONNECT_SECONDS = 5.0
-# Fetches of one worker, which bounds the memory they hold together.
+# Fetches of one worker, which bounds the memory they hold together; and of one caller, so that files that never come
+# hold up those of nobody else.
 _AT_ONCE = 16
+_OF_ONE_CALLER = 8
 
 
 class Fetched(msgspec.Struct, frozen=True):
@@ -98,6 +101,8 @@ class Fetcher:
         if ca_file:
             _ = self._tls  # so that a CA_FILE that is none is told when the gateway is opened
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        # By caller, for as long as one of their fetches waits or runs.
+        self._gates: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
         # With LOG_LEVEL=debug the library would log the headers of every answer, signed redirects and cookies included.
         logging.getLogger("httpcore").setLevel(logging.INFO)
 
@@ -109,12 +114,14 @@ class Fetcher:
             tls.load_verify_locations(self._ca_file)
         return tls
 
-    async def fetch(self, url: str, before: Before | None = None) -> Fetched:
-        """The file at `url`. Raises RequestError (400, no `param` yet): file_url_not_allowed, file_unreachable or
-        file_too_large; and whatever `before` raises, which is asked as soon as anybody else would hear of this."""
+    async def fetch(self, url: str, before: Before | None = None, *, scope: str = "") -> Fetched:
+        """The file at `url`, for the caller that `scope` names. Raises RequestError (400, no `param` yet):
+        file_url_not_allowed, file_unreachable or file_too_large; and whatever `before` raises, which is asked as soon
+        as anybody else would hear of this."""
         try:
             # Waiting for others' files counts: a client waits no longer for its own than FILE_TIMEOUT says.
-            async with asyncio.timeout(self._timeout), self._gate:
+            own = self._gates.setdefault(scope, asyncio.Semaphore(_OF_ONE_CALLER))
+            async with asyncio.timeout(self._timeout), own, self._gate:
                 for _ in range(_MAX_REDIRECTS + 1):
                     got = await self._get(target_of(url), before)
                     if isinstance(got, Fetched):

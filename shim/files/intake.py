@@ -82,10 +82,16 @@ class Files:
         )
 
     async def gather(
-        self, prompt: Prompt, before: Before | None = None, kept: Mapping[Attached, KeptFile] = _NONE_KEPT
+        self,
+        prompt: Prompt,
+        before: Before | None = None,
+        kept: Mapping[Attached, KeptFile] = _NONE_KEPT,
+        *,
+        scope: str = "",
     ) -> Gathered:
-        """Read and fetch every file of the prompt but those that are `kept`; `before` is asked before anything is
-        fetched. Raises RequestError (400) that names the part at fault, and whatever `before` raises."""
+        """Read and fetch every file of the prompt but those that are `kept`, for the caller that `scope` names;
+        `before` is asked before anything is fetched. Raises RequestError (400) that names the part at fault, and
+        whatever `before` raises."""
         parts = [part for part in prompt.attached if part not in kept]
         if not parts:
             return Gathered(kept=kept) if kept else Gathered()
@@ -93,7 +99,7 @@ class Files:
         for part in parts:
             sources.setdefault((part.form, part.source), part)  # the same twice is one file, the first part's
         budget = _Budget(self._limit * _WHOLE_REQUEST)
-        jobs = [partial(self._take, part, budget, before) for part in sources.values()]
+        jobs = [partial(self._take, part, budget, before, scope) for part in sources.values()]
         taken = dict(zip(sources, await together(jobs, at_once=_FETCHES_AT_ONCE), strict=True))
         files: dict[Attached, LocalFile] = {}
         for part in parts:
@@ -139,10 +145,10 @@ class Files:
         jobs = [partial(place, part) for part in parts]
         return dict(zip(parts, await together(jobs, at_once=_UPLOADS_AT_ONCE), strict=True))
 
-    async def _take(self, part: Attached, budget: "_Budget", before: Before | None) -> Fetched:
+    async def _take(self, part: Attached, budget: "_Budget", before: Before | None, scope: str) -> Fetched:
         if part.form == "url":
             try:
-                fetched = await self._fetcher.fetch(part.source, before)
+                fetched = await self._fetcher.fetch(part.source, before, scope=scope)
             except RequestError as error:
                 raise _about(part, error) from error
         else:

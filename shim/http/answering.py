@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Request
@@ -34,8 +34,9 @@ from shim.protocol.models import under_alias
 from shim.usage import CallRecord
 
 log = logging.getLogger("chat2api.exchange")
+T = TypeVar("T")
 
-LARGE = 256 * 1024  # bytes of a body
+_LARGE = 256 * 1024  # bytes of a body
 _CHARACTERS = 4  # in a token, roughly, where counting them would take too long
 SLOW_SECONDS = 45.0  # nginx gives up on an answer that does not begin after 60, others after 100
 
@@ -68,7 +69,7 @@ class ApiCall:
         caller = self.admit()
         asked = self.api.read(body, strict=self.gateway.settings.strict_params)
         self.asked = self._under_alias(asked, caller)
-        return ClientCall(self.asked, caller, self.api, self._address, self._attempted, len(body) >= LARGE)
+        return ClientCall(self.asked, caller, self.api, self._address, self._attempted, is_large(body))
 
     async def enter(self) -> None:
         """Count the call, where its key has limits; once. Raises GatewayError, LimitError where it is over one."""
@@ -175,6 +176,16 @@ class ApiCall:
         return (moment - self._began) * 1000
 
 
+def is_large(body: bytes) -> bool:
+    """Whether reading a body, or checking what it asks for, would be felt by others."""
+    return len(body) >= _LARGE
+
+
+async def beside_others(read: Callable[[bytes], T], body: bytes) -> T:
+    """What `read` makes of a body; a large one off the loop, which would stand still for seconds."""
+    return await asyncio.to_thread(read, body) if is_large(body) else read(body)
+
+
 @contextmanager
 def ending_failed(end: Callable[[GatewayError | None], None]) -> Iterator[None]:
     """Whatever fails in the block is the end of a call, also that it is cancelled (None)."""
@@ -226,8 +237,7 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *,
             call.admit()
             body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
             with Presence(request.receive) as presence:
-                # Off the loop from some size on: it would stand still for seconds, and everybody else with it.
-                asked = call.read(body) if len(body) < LARGE else await asyncio.to_thread(call.read, body)
+                asked = await beside_others(call.read, body)
                 if asked.asked.background:
                     return await _in_background(request, call, asked, body)
                 if asked.asked.prompt.stream:

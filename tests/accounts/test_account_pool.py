@@ -9,16 +9,19 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from redis.asyncio import Redis
 
 from shim.accounts.account import Account
 from shim.accounts.opening import open_pool
 from shim.accounts.pool import AccountPool, PoolOptions
+from shim.accounts.pool_state import Slot
 from shim.accounts.selection import NoAccountError, Shortage
-from shim.accounts.states import State, Unused
+from shim.accounts.states import Refused, State, Unused
 from shim.accounts.stores import Store, StoreError
+from shim.accounts.stores.redis import RedisStore
 from shim.accounts.stores.sqlite import SqliteStore
 from shim.errors import GatewayError, LimitError, UpstreamError
 from shim.protocol.turn.renewal import RenewedTokens
@@ -277,3 +280,162 @@ async def test_a_renewal_that_fails_is_raised_for_all_who_wait(setting: Setting)
     outcomes = await asyncio.gather(*(setting.pool.renew(id) for _ in range(5)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {UpstreamError}
     assert len(setting.exchange.calls) == 3, "three tries, by one of them for all"
+
+
+# --- who waits --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def busy(tmp_path: Path) -> AsyncIterator[tuple[AccountPool, Slot]]:
+    """A pool whose only account, with one turn at a time, has it."""
+    setting = Setting(tmp_path)
+    setting.pool = setting.make(setting.store, limit=1, patience=20)
+    await setting.pool.open(background=False)
+    await setting.given(expires_in=1000)
+    yield setting.pool, await setting.pool.lease(("m",))
+    await setting.pool.close()
+
+
+async def joined(pool: AccountPool, *slugs: str, **options: Any) -> "asyncio.Task[Slot]":
+    """A turn that is waited for by now."""
+    before = len(pool._line)
+    waiting = asyncio.create_task(pool.lease(slugs, **options))
+    async with asyncio.timeout(5):
+        while len(pool._line) == before:  # noqa: ASYNC110  the line tells nobody
+            await asyncio.sleep(0)
+    return waiting
+
+
+async def test_who_waits_is_served_in_order_and_alone(
+    busy: tuple[AccountPool, Slot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All used to wake at each end of a turn, look, and sleep again: the first to wake was served."""
+    pool, slot = busy
+    waiting = [await joined(pool, "m") for _ in range(50)]
+    asked = 0
+    lease = pool._pool.lease
+
+    def counted(*arguments: Any, **options: Any) -> Slot:
+        nonlocal asked
+        asked += 1
+        return lease(*arguments, **options)
+
+    monkeypatch.setattr(pool._pool, "lease", counted)
+    for place, one in enumerate(waiting):
+        pool.end(slot, Unused())
+        late = asyncio.create_task(pool.lease(("m",)))  # finds nothing free: it was given on already
+        slot = await one
+        assert not any(other.done() for other in waiting[place + 1 :])
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+    assert asked <= 3 * len(waiting)
+    pool.end(slot, Unused())
+    assert len(pool._line) == 0
+
+
+async def test_two_processes_that_wait_for_the_same_turns_are_both_served(tmp_path: Path) -> None:
+    """What one of them has given back another one finds, and asking does not go round in circles."""
+    pools = [Setting(tmp_path).make(FlakyStore(tmp_path), shared=True, limit=1, claim=60.0) for _ in range(2)]
+    await pools[0].open()
+    await pools[0].add(REFRESH)
+    await pools[1].open()
+
+    async def turn(pool: AccountPool) -> None:
+        slot = await pool.lease(("m",))
+        await asyncio.sleep(0.01)
+        pool.end(slot, Unused())
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(turn(pool) for pool in pools for _ in range(8)))
+    assert [len(pool._line) for pool in pools] == [0, 0]
+    assert sum(cast("FlakyStore", pool._store).claims for pool in pools) < 2000
+    for pool in pools:
+        await pool.close()
+
+
+async def test_nobody_waits_behind_those_who_want_something_else(busy: tuple[AccountPool, Slot]) -> None:
+    pool, slot = busy
+    (other,) = (await pool.add("s" * 45)).added
+    taken = await pool.lease(("m",), owner=other)
+    first = await joined(pool, "m", owner=slot.account.id)
+    second = await joined(pool, "m", owner=other)
+    pool.end(taken, Unused())
+    assert (await second).account.id == other
+    assert not first.done()
+    first.cancel()
+
+
+async def test_whoever_leaves_as_it_is_served_gives_it_to_the_next(busy: tuple[AccountPool, Slot]) -> None:
+    pool, slot = busy
+    first, second = await joined(pool, "m"), await joined(pool, "m")
+    pool.end(slot, Unused())
+    first.cancel()
+    async with asyncio.timeout(5):
+        assert (await second).account == slot.account
+    assert first.cancelled()
+
+
+async def test_waiting_ends_where_there_is_nothing_left_to_wait_for(busy: tuple[AccountPool, Slot]) -> None:
+    pool, slot = busy
+    waiting = await joined(pool, "m")
+    pool.end(slot, Refused("revoked"))
+    async with asyncio.timeout(5):
+        with pytest.raises(NoAccountError) as caught:
+            await waiting
+    assert caught.value.shortage is Shortage.NEVER
+
+
+async def test_whoever_leaves_while_its_claim_is_asked_for_leaves_nothing_taken(tmp_path: Path) -> None:
+    setting = Setting(tmp_path)
+    pool = setting.make(setting.store, shared=True, limit=1, claim=60.0)
+    await pool.open(background=False)
+    await pool.add(REFRESH)
+    leaving = asyncio.create_task(pool.lease(("m",)))
+    async with asyncio.timeout(5):
+        while setting.store.claims == 0:  # noqa: ASYNC110  the store tells nobody
+            await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await pool.lease(("m",))
+    await pool.close()
+
+
+# --- a store that is full ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["add", "use"])
+def writes(request: pytest.FixtureRequest) -> str:
+    """What is written first where nothing can be."""
+    return str(request.param)
+
+
+async def test_a_store_that_can_not_be_written_is_away_until_it_can(
+    start_redis: Any, tmp_path: Path, writes: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It can be read all the time. What was counted meanwhile is stored in the end."""
+    url = start_redis().url
+    store = RedisStore(url)
+    pool = Setting(tmp_path).make(store, limit=1)
+    await pool.open(background=False)
+    await pool.add(REFRESH)
+    async with Redis.from_url(url) as server:
+        await server.config_set("maxmemory", "1")
+        if writes == "add":
+            with pytest.raises(StoreError, match="out of memory"):
+                await pool.add("s" * 45)
+        else:
+            slot = await pool.lease(("m",))
+            pool.end(slot, slot.succeeded())
+            await pool._sync()
+        assert "out of memory" in pool.health().store
+        for _ in range(2):
+            await pool._sync()
+            assert "out of memory" in pool.health().store
+        await server.config_set("maxmemory", "0")
+    await pool._sync()
+    assert pool.health().store == "ok"
+    assert caplog.text.count("is back") == 1
+    ((_, condition),) = await store.load()
+    assert condition.turns == (1 if writes == "use" else 0)
+    await pool.close()

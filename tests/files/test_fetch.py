@@ -1,6 +1,7 @@
 """Fetching a file: what is never connected to, what is followed, and what it may cost."""
 
 import asyncio
+import gc
 import gzip
 import ssl
 import time
@@ -29,6 +30,30 @@ async def refused(made, url):
         await made.fetch(url)
     assert raised.value.http_status == 400
     return raised.value
+
+
+async def test_files_that_never_come_hold_up_nobody_else(listen, answering):
+    """Eight requests of one caller used to take all the slots of a worker."""
+
+    async def script(head, writer):
+        if b"/never" in head:
+            await asyncio.sleep(3600)
+        await answering(b"there")(head, writer)
+
+    async with listen(script) as listener:
+        made = fetcher(f"127.0.0.1:{listener.port}", timeout=30.0)
+        stalled = [asyncio.create_task(made.fetch(f"{listener.url}/never", scope="mallory")) for _ in range(32)]
+        await listener.asked.wait()
+        for scope in ("anna", "bert", "anna"):
+            async with asyncio.timeout(10):
+                assert (await made.fetch(f"{listener.url}/there", scope=scope)).content == b"there"
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+        assert listener.connections == 8 + 3
+    del stalled, task
+    gc.collect()  # what was raised in them holds their frames
+    assert not made._gates, "nothing is kept of callers who want nothing"
 
 
 # --- what is never connected to ---------------------------------------------------------------------------------------

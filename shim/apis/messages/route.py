@@ -9,7 +9,7 @@ from litestar.response.base import ASGIResponse
 from shim.apis.messages import MESSAGES, MessagesApi
 from shim.apis.messages.read import read_countable
 from shim.apis.messages.wire import TokenCount
-from shim.http.answering import answer
+from shim.http.answering import answer, beside_others, is_large
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
@@ -26,6 +26,6 @@ async def count_message_tokens(request: Request[Any, Any, Any], gateway: TheGate
     """How many tokens a message would be asked with. Nothing goes upstream."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     caller = gateway.caller(MESSAGES.credential(headers))
-    prompt = read_countable(await request.body())
-    tokens = await while_present(request, gateway.count(prompt, caller))
+    prompt = await beside_others(read_countable, body := await request.body())
+    tokens = await while_present(request, gateway.count(prompt, caller, is_large=is_large(body)))
     return json_answer(request, msgspec.json.encode(TokenCount(tokens)))

@@ -5,6 +5,7 @@ Rule: whose a kept response is decides the gateway; to anybody else it is not th
 
 import asyncio
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,7 +30,7 @@ from shim.apis.responses.wire import DeletedResponse, InputCount, ItemList
 from shim.errors import GatewayError, RequestError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.jobs import Beat, Opener
-from shim.http.answering import ApiCall, answer, follow_job
+from shim.http.answering import ApiCall, answer, beside_others, follow_job, is_large
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
@@ -48,11 +49,11 @@ async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIRespo
 async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """How many tokens a response would be asked with. Nothing goes upstream."""
     caller, body = _caller(request, gateway), await request.body()
-    prompt, names = read_countable(body)
+    prompt, names = await beside_others(read_countable, body)
     if names:
         found = await asyncio.gather(*(gateway.kept.find(caller, name) for name in names))
-        prompt, _ = read_countable(body, dict(zip(names, found, strict=True)))
-    tokens = await while_present(request, gateway.count(prompt, caller))
+        prompt, _ = await beside_others(partial(read_countable, found=dict(zip(names, found, strict=True))), body)
+    tokens = await while_present(request, gateway.count(prompt, caller, is_large=is_large(body)))
     return json_answer(request, msgspec.json.encode(InputCount(tokens)))
 
 
@@ -102,7 +103,7 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
     address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, RESPONSES, id=request_id(request), headers=headers, address=address)
     try:
-        asked = await call.recall(call.read(body))
+        asked = await call.recall(await beside_others(call.read, body))
     except GatewayError:
         asked = None  # its request was lost, or can't be read any more
     keeping = asked.asked.keeping if asked is not None else None
