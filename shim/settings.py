@@ -168,6 +168,30 @@ class Settings(msgspec.Struct, frozen=True):
         return f"/{prefix}" if prefix else ""
 
 
+Origin = Literal["default", ".env", "environment", "flag"]
+# Stands for what is never shown.
+HIDDEN = "(not shown)"
+
+
+class EffectiveSetting(msgspec.Struct, frozen=True):
+    """A setting as it is in effect: its value as it would be written (None for a secret that is set), where that is
+    from, the file it was read from, if any, and what it is without."""
+
+    name: str
+    value: str | None
+    origin: Origin
+    file: str
+    default: str
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """A variable's text, where it is from, and the file it was read from, if any."""
+
+    text: str
+    origin: Origin
+    file: str = ""
+
+
 class SettingError(ValueError):
     """A setting can't be used. The text is for the person who starts the server."""
 
@@ -179,27 +203,58 @@ def load_settings(
 
     Raises SettingError naming the variable, its value and what is allowed.
     """
-    given: dict[str, str] = {}
-    for source in (
-        _dotenv(dotenv or Path(".env")),
-        os.environ if environment is None else environment,
-        as_environment(flags or {}),
-    ):
-        given |= _with_files({name: value for name, value in source.items() if value})
-    values = {}
-    for field, kind in _FIELDS.items():
-        name = field.upper()
-        text = given.get(name, "").strip()
-        # `docker --env-file` leaves one pair of quotes around a value.
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-            text = text[1:-1].strip()
-        if text:
-            values[field] = _parse(name, text, kind)
+    given = _given(environment, flags, dotenv)
+    values = {
+        field: _parse(name, given[name].text, kind)
+        for field, kind in _FIELDS.items()
+        if (name := field.upper()) in given
+    }
     settings = _normal(Settings(**values))
     if "enable_gateway" not in values and settings.is_public:
         settings = msgspec.structs.replace(settings, enable_gateway=False)
     _check(settings)
     return settings
+
+
+def effective(
+    environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None, *, dotenv: Path | None = None
+) -> list[EffectiveSetting]:
+    """What `load_settings` makes of the same arguments, a row for each setting, in order. Raises what it raises."""
+    settings = load_settings(environment, flags, dotenv=dotenv)
+    given = _given(environment, flags, dotenv)
+    rows = []
+    for name, default, _ in describe():
+        text = _shown(getattr(settings, name.lower()))
+        hidden = bool(text) and name in SECRET
+        source = given.get(name, _Given("", "default"))
+        # Of a URL, what comes before its host may be a password, whatever setting it is in.
+        shown = None if hidden else re.sub(r"//[^/,]*@", f"//{HIDDEN}@", text)
+        rows.append(EffectiveSetting(name, shown, source.origin, source.file, default))
+    return rows
+
+
+def _given(
+    environment: Mapping[str, str] | None, flags: Mapping[str, Any] | None, dotenv: Path | None
+) -> dict[str, _Given]:
+    """The variables that are set, by name. Of several sources the later wins."""
+    sources: tuple[tuple[Origin, Mapping[str, str | None]], ...] = (
+        (".env", _dotenv(dotenv or Path(".env"))),
+        ("environment", os.environ if environment is None else environment),
+        ("flag", as_environment(flags or {})),
+    )
+    given: dict[str, _Given] = {}
+    for origin, source in sources:
+        variables = {name: value for name, value in source.items() if value}
+        files = {name: variables.get(f"{name}_FILE", "") for name in SECRET}
+        for name, text in _with_files(variables).items():
+            given[name] = _Given(_bare(text), origin, files.get(name, ""))
+    return {name: one for name, one in given.items() if one.text}
+
+
+def _bare(text: str) -> str:
+    """Without blanks around it, and without the one pair of quotes that `docker --env-file` leaves."""
+    text = text.strip()
+    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def _address_of(host: str) -> IPv4Address | IPv6Address | None:
@@ -372,7 +427,7 @@ def _allowed(plain: Any, bounds: tuple[Meta, ...]) -> str:
 
 
 def _wrong(name: str, text: str, allowed: str) -> SettingError:
-    shown = "(not shown)" if name in SECRET else repr(text)
+    shown = HIDDEN if name in SECRET else repr(text)
     return SettingError(f"{name} is {shown}: {allowed}")
 
 

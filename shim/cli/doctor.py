@@ -24,6 +24,7 @@ from shim.accounts.installation import installation_id
 from shim.accounts.opening import open_pool
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
+from shim.cli.progress import followed
 from shim.errors import GatewayError
 from shim.exchange.calls import Calls
 from shim.exchange.clock import Clock
@@ -50,15 +51,17 @@ class Finding(msgspec.Struct, frozen=True):
 def examine(*, as_json: bool = False, ask: bool = False) -> int:
     """Print the report and return the exit code: 0 if nothing stands in the way, else 1. With `ask` upstream is asked
     as each account that has a valid access token, too."""
-    findings = list(_findings(ask=ask))
-    bad = any(finding.advice for finding in findings)
     if as_json:
+        findings = list(_findings(ask=ask))
+        bad = any(finding.advice for finding in findings)
         told = {"version": __version__, "ready": not bad, "findings": msgspec.to_builtins(findings)}
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
         return int(bad)
     console = Console(highlight=False)
     console.print(f"chat2api {__version__}, Python {sys.version.split()[0]}")
-    for finding in findings:
+    bad = False
+    for finding in _findings(ask=ask):  # each is told at once, because some of them wait for the network
+        bad |= bool(finding.advice)
         mark = "[yellow]![/]" if finding.advice else "[green]ok[/]"
         console.print(f"{mark:>12} ", end="")
         console.print(f"{finding.subject}: {finding.state}", soft_wrap=True, markup=False)
@@ -111,7 +114,7 @@ def _accounts(settings: Settings, *, ask: bool) -> Iterator[Finding]:
     async def look() -> list[Finding]:
         async with open_pool(settings, background=False) as pool, _calls(settings) as calls:
             found = []
-            for view in pool.page():
+            for view in followed("asking upstream", pool.page()) if ask else pool.page():
                 subject, account = f"account {view.id}", pool.account(view.id)
                 state = f"{view.state.value} ({view.why})" if view.why else view.state.value
                 finding = Finding(subject, state, _ADVICE.get(view.state, ""))

@@ -1,4 +1,4 @@
-"""The command `chat2api`: serve, demo, doctor, tokens, keys, record, replay, cassette, new-key.
+"""The command `chat2api`: serve, demo, doctor, config, tokens, keys, record, replay, cassette, new-key, completion.
 
 Rule: nothing heavy is imported at the top, because every child process imports this module again, and because `--help`
 should answer at once.
@@ -11,7 +11,10 @@ import click
 
 from shim import __version__
 from shim.cli.cassettes import cassette, record, replay
+from shim.cli.completion import completion
+from shim.cli.config import config
 from shim.cli.keys import keys
+from shim.cli.settings_flags import SettingsCommand
 from shim.cli.tokens import tokens
 
 
@@ -22,23 +25,6 @@ def main() -> None:
 
     Settings come from the environment and from a file .env in this folder; flags of `serve` override both.
     """
-
-
-class SettingsCommand(click.Command):
-    """A command with a flag for every setting. The settings are read when its flags are asked for, not before."""
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The flags, then those every command has."""
-        from shim.settings import flags  # noqa: PLC0415
-
-        made: list[click.Parameter] = []
-        for flag in flags():
-            word = flag.name.replace("_", "-")
-            form = f"--{word}/--no-{word}" if flag.is_switch else f"--{word}"
-            metavar = None if flag.is_switch else "FILE" if word.endswith("-file") else "VALUE"
-            # None tells a flag that was not given from one that was given the default, and only the latter beats .env.
-            made.append(click.Option([form], default=None, help=flag.help, metavar=metavar))
-        return [*made, *super().get_params(ctx)]
 
 
 @main.command(cls=SettingsCommand)
@@ -86,5 +72,5 @@ def new_key() -> None:
     click.echo(make())
 
 
-for _command in (tokens, keys, record, replay, cassette):
+for _command in (config, tokens, keys, record, replay, cassette, completion):
     main.add_command(_command)

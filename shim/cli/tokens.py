@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from shim.cli.progress import followed
+
 if TYPE_CHECKING:
     from shim.accounts.pool import AccountPool
     from shim.accounts.views import AccountView
@@ -198,7 +200,7 @@ def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str
 
     async def work(pool: "AccountPool") -> bool:
         bad = False
-        for id in ids:
+        for id in followed("accounts", ids):
             outcome = await one(pool, id)
             bad |= not outcome or outcome.startswith("failed")
             click.echo(f"{id}: {outcome}" if outcome else _UNKNOWN.format(id), err=not outcome)

@@ -65,6 +65,7 @@ SESSIONS = {
         (step("scripts/setup"), {"codes": {0}, "told": "^$"}),
         # There is no way to upstream here, and it says so.
         (step(".venv/bin/chat2api doctor"), {"codes": {1}, "told": "CHATGPT_BASE_URL"}),
+        (step(".venv/bin/chat2api completion"), {"codes": {0}, "told": "every new bash"}),
         (step(".venv/bin/chat2api serve", ask=[SERVED, REVERSE]), {"answers": [200, 502]}),
         (step("tar -czf"), {"codes": {0}, "told": "^$"}),
     ],
