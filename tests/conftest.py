@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 # Fixtures made once for many tests that cost seconds: processes, and the programs of clients. (And the answers to a
 # cassette, which several tests look at.)
-_COSTLY = frozenset({"bridge", "chat2api_serve", "programs", "regular", "reverse"})
+_COSTLY = frozenset({"alone", "bridge", "chat2api_serve", "empty", "programs", "proxy", "regular", "reverse"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -29,6 +29,7 @@ import pytest
 import uvloop
 
 from pow import Solver
+from shim.accounts import outcomes
 from shim.app import create_app
 from shim.exchange.assembly import replay_of
 from shim.protocol.answer import follow_up
@@ -250,7 +251,7 @@ class _SharedSolver:
         pass
 
 
-REAL_POLLS, REAL_RESUMES = dict(follow_up.POLLS), follow_up.RESUMES
+REAL_POLLS, REAL_RESUMES, REAL_BACKOFF = dict(follow_up.POLLS), follow_up.RESUMES, outcomes._BACKOFF_SECONDS
 """The rhythms as the product has them, for tests that are about them while gateways run in this process"""
 
 
@@ -266,6 +267,8 @@ def in_this_process() -> Iterator[None]:
             patch.setitem(follow_up.POLLS, what, msgspec.structs.replace(rhythm, first=0.05))
         # So may it be asked to open a stream again: as often as in the product, but not for half a minute.
         patch.setattr(follow_up, "RESUMES", msgspec.structs.replace(follow_up.RESUMES, first=0.05, longest=0.3))
+        # And it may be tried again at once (how the waits grow is held in tests/accounts/test_outcomes).
+        patch.setattr(outcomes, "_BACKOFF_SECONDS", 0.01)
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             patch.delenv(name)
         patch.setenv("NO_PROXY", "*")

@@ -20,6 +20,7 @@ from shim.errors import (
 )
 from shim.protocol.refusals import refusal_of, turnstile_required
 from shim.transport.failures import failure_of_curl
+from tests.servers import REAL_BACKOFF
 
 NOW = 1000.0
 SENT, UNSENT = Attempt(sent=True), Attempt()
@@ -194,7 +195,8 @@ def test_a_refused_token_is_renewed_once_and_no_more():
             assert tries.tried == {"a"}
 
 
-def test_pauses_grow_and_are_bounded():
+def test_pauses_grow_and_are_bounded(monkeypatch):
+    monkeypatch.setattr("shim.accounts.outcomes._BACKOFF_SECONDS", REAL_BACKOFF)
     tries = Tries(3, NOW, alone=True)
     pauses = [tries.pause() for _ in range(8)]
     assert pauses == sorted(pauses)

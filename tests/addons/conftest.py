@@ -1,7 +1,9 @@
 """What the tests of the addons share: the real mitmdump, from the environment that `scripts/setup mitmproxy` makes."""
 
+import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -10,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -22,10 +24,46 @@ _START_SECONDS = 60
 WEB_PASSWORD = "for-the-tests"
 
 
+class Process(Protocol):
+    """The part of `subprocess.Popen` that a mitmdump is watched and ended by."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float) -> int: ...
+    def send_signal(self, signal: int) -> None: ...
+
+
+class Fork:
+    """A mitmdump that is a child of `tests/addons/imported.py`. How it ended is not known, so it counts as 0."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._handle = os.pidfd_open(pid)
+
+    def poll(self) -> int | None:
+        return 0 if self._has_ended(0) else None
+
+    def wait(self, timeout: float) -> int:
+        if not self._has_ended(timeout):
+            raise subprocess.TimeoutExpired("mitmdump", timeout)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, number)
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def _has_ended(self, timeout: float) -> bool:
+        return bool(select.select([self._handle], [], [], timeout)[0])
+
+
 class Mitmdump:
     """A running mitmdump: where it listens, its folder, and what it has written."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, folder: Path) -> None:
+    def __init__(self, process: Process, port: int, folder: Path) -> None:
         self.process, self.folder = process, folder
         self.base_url = f"http://127.0.0.1:{port}"
 
@@ -48,7 +86,7 @@ class Mitmdump:
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGKILL)
             self.process.wait(5)
 
 
@@ -58,6 +96,39 @@ def mitmproxy_python() -> str:
     if not (MITMPROXY / "mitmdump").exists():
         pytest.skip("there is no .venv-mitmproxy: run `scripts/setup mitmproxy` (needs the package index once)")
     return str(MITMPROXY / "python")
+
+
+@pytest.fixture(scope="session")
+def fork_mitmdump(mitmproxy_python: str) -> Iterator[Callable[..., Fork]]:
+    """`fork_mitmdump(arguments, folder, environment, program="mitmdump")`: a mitmdump or mitmweb that has its imports
+    behind it. Its log is `log.txt` in the folder."""
+    command = [mitmproxy_python, "-m", "tests.addons.imported"]
+    environment = _environment()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as imported:
+        assert imported.stdin
+        assert imported.stdout
+        forks: list[Fork] = []
+
+        def fork(arguments: list[str], folder: Path, environment: dict[str, str], program: str = "mitmdump") -> Fork:
+            assert imported.stdin
+            assert imported.stdout
+            order = {"program": program, "arguments": arguments, "folder": str(folder), "environment": environment}
+            imported.stdin.write(json.dumps(order | {"log": str(folder / "log.txt")}) + "\n")
+            imported.stdin.flush()
+            forks.append(Fork(int(imported.stdout.readline())))
+            return forks[-1]
+
+        yield fork
+        for one in forks:
+            one.close()
+        imported.stdin.close()
+
+
+def _environment(**settings: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return kept | {"PYTHONPATH": str(ROOT), **settings}
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -87,7 +158,9 @@ def echo() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mitmdump]]:
+def start_bridge(
+    fork_mitmdump: Callable[..., Fork], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Mitmdump]]:
     """`start_bridge(mode, *arguments, scripts=("more.py",), NAME="value")`: mitmdump with the bridge, ready to answer.
     `scripts` come before it, `after` behind; settings are environment variables."""
     started: list[Mitmdump] = []
@@ -105,15 +178,12 @@ def start_bridge(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [mitmproxy_python.replace("python", "mitmdump"), "--mode", mode, "--listen-port", str(port)]
+        command = ["--mode", mode, "--listen-port", str(port)]
         for script in (*scripts, str(ROOT / "addons" / "bridge.py"), *after):
             command += ["-s", script]
         command += ["--listen-host", "127.0.0.1", "--set", f"confdir={folder / 'conf'}", *arguments]
-        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        environment |= {"PYTHONPATH": str(ROOT), "DATA_DIR": str(folder / "data"), **settings}
-        with (folder / "log.txt").open("wb") as out:
-            process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=out)
-        started.append(Mitmdump(process, port, folder))
+        environment = _environment(**{"DATA_DIR": str(folder / "data"), **settings})
+        started.append(Mitmdump(fork_mitmdump(command, folder, environment), port, folder))
         _wait(started[-1], port)
         until = time.monotonic() + _START_SECONDS
         while not _is_healthy(started[-1], health):  # the port is open before the addons are
@@ -162,11 +232,8 @@ def record(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def _run(command: list[str], port: int, folder: Path) -> Mitmdump:
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     with (folder / "log.txt").open("wb") as out:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
-        )
+        process = subprocess.Popen(command, cwd=folder, env=_environment(), stdout=out, stderr=out)
     return Mitmdump(process, port, folder)
 
 
@@ -189,7 +256,9 @@ def _wait(running: Mitmdump, port: int) -> None:
 
 
 @pytest.fixture
-def watch(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mitmdump]]:
+def watch(
+    fork_mitmdump: Callable[..., Fork], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Mitmdump]]:
     """`watch(upstream_url, *arguments, program="mitmdump")`: mitmproxy with the debug view, in reverse mode."""
     started: list[Mitmdump] = []
 
@@ -198,9 +267,9 @@ def watch(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> It
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [str(MITMPROXY / program), "-s", str(ROOT / "addons" / "view.py"), "--mode", f"reverse:{upstream}"]
+        command = ["-s", str(ROOT / "addons" / "view.py"), "--mode", f"reverse:{upstream}"]
         command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", f"confdir={folder}", *arguments]
-        started.append(_run(command, port, folder))
+        started.append(Mitmdump(fork_mitmdump(command, folder, _environment(), program), port, folder))
         _wait(started[-1], port)
         return started[-1]
 

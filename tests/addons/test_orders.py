@@ -35,6 +35,11 @@ def alone(start_bridge, upstream):
     return start_bridge(f"reverse:{upstream.base_url}", CHATGPT_BASE_URL=upstream.base_url)
 
 
+@pytest.fixture(scope="module")
+def regular(start_bridge, upstream):
+    return start_bridge("regular", CHATGPT_BASE_URL=upstream.base_url)
+
+
 def ask(server, stream):
     body = {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "[[say=one two three]]"}]}
     answer = httpx.post(server.base_url + CHAT, json=body, trust_env=False, timeout=60)
@@ -137,20 +142,18 @@ def test_a_target_that_is_not_used_is_told(start_bridge, upstream, echo):
 
 
 @pytest.mark.parametrize("host", ["API.OpenAI.com", "api.openai.com."])
-def test_a_host_is_the_same_in_every_spelling(start_bridge, upstream, host):
-    bridge = start_bridge("regular", CHATGPT_BASE_URL=upstream.base_url)
-    with httpx.Client(proxy=bridge.base_url, trust_env=False, timeout=30) as client:
+def test_a_host_is_the_same_in_every_spelling(regular, host):
+    with httpx.Client(proxy=regular.base_url, trust_env=False, timeout=30) as client:
         assert client.get(f"http://{host}/v1/models").json()["object"] == "list"
 
 
 # --- clients of HTTP/1.0, and an answer of nothing --------------------------------------------------------------------
 
 
-def test_a_client_of_http_1_0_gets_no_chunks(start_bridge, upstream):
-    bridge = start_bridge(f"reverse:{upstream.base_url}", CHATGPT_BASE_URL=upstream.base_url)
+def test_a_client_of_http_1_0_gets_no_chunks(alone):
     body = b'{"model":"auto","stream":true,"messages":[{"role":"user","content":"[[say=one]]"}]}'
     head = b"POST %s HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % (CHAT.encode(), len(body))
-    with socket.create_connection(("127.0.0.1", int(bridge.base_url.rpartition(":")[2])), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", int(alone.base_url.rpartition(":")[2])), timeout=30) as client:
         client.sendall(head + body)
         answered = b"".join(iter(lambda: client.recv(65536), b""))  # it ends with the connection
     headers, _, stream = answered.partition(b"\r\n\r\n")
@@ -174,15 +177,20 @@ class Nothing(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_stream_of_nothing_is_a_failure(start_bridge, stream):
+@pytest.fixture(scope="module")
+def empty(start_bridge):
+    """A bridge to an upstream that says nothing."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
-        bridge = start_bridge(f"reverse:{url}", CONVERSATION_ONLY="true", RETRY_TIMES="0")
-        body = {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
-        answer = httpx.post(bridge.base_url + CHAT, json=body, trust_env=False, timeout=60)
+        yield start_bridge(f"reverse:{url}", CONVERSATION_ONLY="true", RETRY_TIMES="0")
         server.shutdown()
         thread.join(10)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_stream_of_nothing_is_a_failure(empty, stream):
+    body = {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
+    answer = httpx.post(empty.base_url + CHAT, json=body, trust_env=False, timeout=60)
     assert '"empty_stream"' in answer.text

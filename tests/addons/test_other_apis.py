@@ -27,14 +27,18 @@ def bridge(start_bridge, upstream):
     return start_bridge(f"reverse:{upstream.base_url}", CHATGPT_BASE_URL=upstream.base_url)
 
 
+@pytest.fixture(scope="module")
+def proxy(start_bridge, upstream):
+    hosts = "bridge_host=api.openai.com,api.anthropic.com"
+    return start_bridge("regular", "--set", hosts, CHATGPT_BASE_URL=upstream.base_url)
+
+
 @pytest.fixture(params=["reverse", "regular"])
-def client(request, bridge, start_bridge, upstream, token):
+def client(request, bridge, proxy, token):
     """Anthropic's library: by its base URL, or as it is behind a proxy that it trusts."""
     if request.param == "reverse":
         http, address = httpx2.Client(trust_env=False), bridge.base_url
     else:
-        hosts = "bridge_host=api.openai.com,api.anthropic.com"
-        proxy = start_bridge("regular", "--set", hosts, CHATGPT_BASE_URL=upstream.base_url)
         trusted = ssl.create_default_context(cafile=str(proxy.folder / "conf" / "mitmproxy-ca-cert.pem"))
         http, address = httpx2.Client(trust_env=False, proxy=proxy.base_url, verify=trusted), None
     with anthropic.Anthropic(base_url=address, api_key=token, http_client=http, max_retries=0) as library:

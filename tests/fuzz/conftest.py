@@ -27,6 +27,11 @@ settings.register_profile(
 )
 
 
+# Of each operation a third: to bring forth one request that fits our description takes 20 to 50 ms, of which 2 are the
+# gateway's, and there are twenty operations.
+settings.register_profile("operations", settings.get_profile("fuzz"), max_examples=int(ASKED or 100))
+
+
 def _nested(depth: int) -> Any:
     value: Any = []
     for _ in range(depth):

@@ -105,7 +105,7 @@ def check(response: requests.Response, path: str) -> None:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
-@settings(settings.get_profile("fuzz"))
+@settings(settings.get_profile("operations"))
 @given(data=st.data(), mode=MODES, known=st.integers(0, 3))
 def test_every_answer_is_as_described(
     data: st.DataObject,

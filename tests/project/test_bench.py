@@ -12,9 +12,12 @@ PROJECT = Path(__file__).parents[2]
 PARTS = {"memory", "selection", "small", "bursts", "paced", "crowd", "rush", "hard", "start", "pow", "tokens"}
 DIFFERENCES = ("Added", "Memory")  # of two measurements, so with tiny sizes noise may make them zero or less
 
-pytestmark = pytest.mark.skipif(
-    not (PROJECT / ".venv/bin/chat2api").exists(), reason="the bench needs the runtime environment: scripts/setup"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (PROJECT / ".venv/bin/chat2api").exists(), reason="the bench needs the runtime environment: scripts/setup"
+    ),
+    pytest.mark.xdist_group("bench"),  # one run of it is enough
+]
 
 
 @pytest.fixture(scope="module")
