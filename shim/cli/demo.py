@@ -6,6 +6,7 @@ Rule: nothing is faked on the gateway's side. Only upstream is the stand-in, and
 import asyncio
 import signal
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +15,12 @@ import httpcore
 import msgspec
 import uvloop
 
+from shim.accounts.imports import read_text
+from shim.accounts.opening import open_pool
 from shim.app import create_app
 from shim.settings import Settings
 from shim.standin import StandinOptions, serve_standin
+from shim.standin.accounts import make_access_token
 from shim.standin.server import claimed_port, serve_app
 
 _HOST = "127.0.0.1"
@@ -26,6 +30,9 @@ _TRIED_PORTS = 50
 _CHUNK_SECONDS = 0.02
 # The stand-in answers at once; a minute is for machines under load.
 _SILENCE_SECONDS = 60.0
+# An account of the stand-in's, in the demo's pool as long as the demo lasts.
+_ACCOUNT, _ACCOUNT_SECONDS = "demo", 10 * 86400
+_DOCS = Path(__file__).parents[2] / "docs" / "README.md"
 _QUESTION = "What happens to a request on its way through chat2api?"
 _MODEL = "auto"
 
@@ -41,15 +48,25 @@ async def _demo(port: int, data_dir: Path, *, once: bool) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serve_standin(StandinOptions(delay=_CHUNK_SECONDS)) as upstream:
+    async with serve_standin(StandinOptions(delay=_CHUNK_SECONDS, understands=True)) as upstream:
         port = _free_port(port)
-        settings = Settings(port=port, chatgpt_base_url=(upstream.base_url,), data_dir=str(data_dir))
+        settings = Settings(
+            port=port,
+            chatgpt_base_url=(upstream.base_url,),
+            oauth_url=f"{upstream.base_url}/oauth/token",
+            data_dir=str(data_dir),
+        )
+        # With an account pictures, files and sound can be tried, too.
+        async with open_pool(settings, background=False) as pool:
+            await pool.add_lines(read_text(make_access_token(_ACCOUNT, expires_at=time.time() + _ACCOUNT_SECONDS)))
         async with serve_app(create_app(settings), port, _HOST):
-            _say(_BANNER.format(upstream=upstream.base_url, gateway=f"http://{_HOST}:{port}"))
+            address = f"http://{_HOST}:{port}"
+            docs = _DOCS if _DOCS.exists() else f"{address}/openapi.json"
+            _say(_BANNER.format(upstream=upstream.base_url, gateway=address, docs=docs))
             answered = await _call(port)
             if once or not answered:
                 return 0 if answered else 1
-            _say(_PASTE.format(port=port, model=_MODEL))
+            _say(_PASTE.format(port=port, model=_MODEL, address=address))
             await stop.wait()
     return 0
 
@@ -105,13 +122,17 @@ def _say(text: str) -> None:
 
 _BANNER = """\
 chat2api demo
-  upstream  {upstream}  (a stand-in: no account, nothing leaves this machine)
-  gateway   {gateway}
+  chat      {gateway}/
+  accounts  {gateway}/tokens
+  API       {gateway}/v1  (described in {gateway}/openapi.json)
+  docs      {docs}
+  upstream  {upstream}  (a stand-in with an account of its own: nothing leaves this machine)
 
 """
 
 _PASTE = """\
-It keeps serving. In another terminal:
+It keeps serving. Open {address}/ in a browser and ask for code, a table, a picture, a file or a limit.
+In another terminal:
 
   curl http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}' --no-buffer

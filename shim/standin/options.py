@@ -20,6 +20,7 @@ class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
     gzip: compress every answer where the caller accepts it.
     oauth_gone: /oauth/token answers 404, as the old host does (protocol.md 8).
     check_p: whether a `p` is checked (protocol.md 2.4). control: directives and /standin/* are honoured.
+    understands: plain words ask for code, a table, a picture and so on, as in the demo.
     """
 
     accounts: tuple[Account, ...] = ()
@@ -40,4 +41,5 @@ class StandinOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_characters: int = 500_000
     reuse: bool = False
     control: bool = True
+    understands: bool = False
     clock: Callable[[], float] = time.time

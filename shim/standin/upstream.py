@@ -31,6 +31,7 @@ from shim.standin.sentinel import Sentinel
 from shim.standin.socket import Sockets
 from shim.standin.stats import Stats, StreamEnd, TurnRecord
 from shim.standin.steps import Json, Pause, Step, Turn, Typed
+from shim.standin.wishes import read_wish
 
 WORK_FALLBACK = "gpt-5-6"
 # Never kept, not even for a test to look at.
@@ -103,7 +104,7 @@ class Upstream:
         self.conduits.present(headers.get("x-conduit-token", ""))
         self._check_limits(caller)
         self.files.check(caller.account, conversation.messages or [])
-        directives, question = self._directives(caller, conversation)
+        directives, question = self._directives(caller, conversation, slug)
         turn = self._begin(caller, conversation, slug, question, directives)
         steps = self._steps(caller, conversation, turn, directives)
         token = scripts.resume_token(turn)
@@ -175,13 +176,15 @@ class Upstream:
         if limit and self.stats.open_for(caller.identity) >= limit:
             raise refused("one_at_a_time")
 
-    def _directives(self, caller: Caller, conversation: ConversationRequest) -> tuple[Directives, str]:
+    def _directives(self, caller: Caller, conversation: ConversationRequest, slug: str) -> tuple[Directives, str]:
         """What steers this turn, and the question without the directives; refuses when they say so."""
         newest = conversation.last_user_message
         prompt = newest.content.text if newest else ""
         if not self.options.control:
             return Directives(), prompt
         directives, question = read_directives(prompt)
+        if self.options.understands and directives == Directives():
+            directives = directives.over(read_wish(question, slug, conversation))
         directives = directives.over(self._take_plan(caller))
         if failure := directives.refusal():
             raise RefusedError(failure)

@@ -19,6 +19,65 @@ I am not a language model, so this is a prepared reply. It took the same road a 
 sentinel, the proof of work and the event stream. With your own account in place of the demo, the model {slug} \
 would answer here."""
 
+# The same where plain words are heard.
+WELCOME = """Hello! This is the chat2api demo upstream: a stand-in for the ChatGPT web backend that runs next to the \
+gateway. No account of yours is used, and nothing leaves this machine.
+
+You asked: “{question}”
+
+I am not a language model, so this is a prepared reply. It took the same road a real answer takes, through the \
+sentinel, the proof of work and the event stream. With your own account in place of the demo, the model {slug} \
+would answer here.
+
+Ask me for **code**, a **table**, a **picture**, a **file**, to **compute** something, to **think**, for a **long** \
+text, or for a **limit**, and you will see how each of them arrives."""
+
+PREPARED = "I am the chat2api demo upstream and no language model, so this is a prepared answer."
+
+PRIMES_SOURCE = """def primes(below: int) -> list[int]:
+    \"\"\"The prime numbers smaller than `below`.\"\"\"
+    found: list[int] = []
+    for number in range(2, below):
+        if all(number % prime for prime in found if prime * prime <= number):
+            found.append(number)
+    return found
+
+
+print(primes(30))
+"""
+PRIMES_OUTPUT = "[2, 3, 5, 7, 11, 13, 17, 19, 23, 29]"
+PRIMES_ANSWER = f"""{PREPARED}
+
+```python
+{PRIMES_SOURCE}```
+
+It prints `{PRIMES_OUTPUT}`. A number is prime if no smaller prime $p$ with $p^2 \\le n$ divides it."""
+
+TABLE_ANSWER = f"""{PREPARED}
+
+| status | what it means here | what to do |
+|---|---|---|
+| 401 | no key, a wrong one, or a token that has expired | send a key, or a new token |
+| 403 | the web backend refused | use an account, or another network |
+| 429 | a limit of the account is reached | wait for `Retry-After` seconds |
+
+The gateway passes on Markdown as it comes: your program gets the text of this table, and the page shows it as one."""
+
+WORKED_OUT_SOURCE = "squares = [n * n for n in range(1, 11)]\nprint(*squares)\nprint('sum:', sum(squares))\n"
+WORKED_OUT_OUTPUT = "1 4 9 16 25 36 49 64 81 100\nsum: 385\n"
+WORKED_OUT_ANSWER = f"""{PREPARED} Above are a call of ChatGPT's own Python tool and what it printed, as they come \
+with a real answer: the first ten squares add up to **385**."""
+
+PAINTED_TITLE = "Mountains at sunset"
+PAINTED_ANSWER = f"""{PREPARED} The picture is a real file all the same: it was made for this answer, and you get it \
+through a signed link of the gateway."""
+
+RESULT_ANSWER = f"""{PREPARED} Your function was called, and this is what it gave back:
+
+```
+{{result}}
+```"""
+
 # Sentences for answers of any length; the words are about what the reader is testing.
 SENTENCES = (
     "This is the chat2api demo upstream, and it goes on for as long as you asked it to.",
@@ -106,12 +165,12 @@ THOUGHTS = (
 PIECE = re.compile(r"\s*[!-~]+\s?|\s+|[^\s!-~]{1,3}")
 
 
-def demo_answer(question: str, slug: str) -> str:
+def demo_answer(question: str, slug: str, told: str = DEMO) -> str:
     """The friendly paragraph that repeats the question, shortened when it is long."""
     quoted = " ".join(question.split()) or "(nothing)"
     if len(quoted) > QUOTED_CHARACTERS:
         quoted = quoted[:QUOTED_CHARACTERS] + "…"
-    return DEMO.format(question=quoted, slug=slug)
+    return told.format(question=quoted, slug=slug)
 
 
 def long_answer(words: int) -> str:

@@ -6,7 +6,7 @@ Rule: every picture is a real PNG that can be fetched by its file id. Only point
 import json
 
 from shim.standin import wording
-from shim.standin.png import picture
+from shim.standin.png import landscape, picture
 from shim.standin.scripts.saying import HIDDEN, Steps, finished, here, plain, say
 from shim.standin.scripts.tools import called, system_error
 from shim.standin.steps import Change, Json, Start, Turn, Typed, append, replace
@@ -15,6 +15,7 @@ DALLE = "dalle.text2im"
 IMAGE_GEN = "t2uay3k.sj1i4kz"
 FIRST_PART = "/message/content/parts/0"
 WIDTH, HEIGHT = 48, 32
+PAINTED_WIDTH, PAINTED_HEIGHT = 960, 640
 UNDER_WAY = 4  # an async_status seen
 
 
@@ -34,6 +35,15 @@ def image_gen(turn: Turn) -> Steps:
     yield turn.start(_result(turn, IMAGE_GEN, [_part(turn, gen_id)], metadata={"image_gen_title": wording.TITLE}))
     yield turn.start(finished(turn, "tool", plain(wording.PICTURE_INSTRUCTIONS), name=IMAGE_GEN, end_turn=False))
     yield from say(turn, wording.PICTURE_ANSWER)
+
+
+def painted(turn: Turn) -> Steps:
+    """A picture to look at, finished inside the stream."""
+    yield from _skipped(turn)
+    content = landscape(PAINTED_WIDTH, PAINTED_HEIGHT, turn.rng)
+    part = _pointer(turn, content, turn.new_id(), (PAINTED_WIDTH, PAINTED_HEIGHT))
+    yield turn.start(_result(turn, IMAGE_GEN, [part], metadata={"image_gen_title": wording.PAINTED_TITLE}))
+    yield from say(turn, wording.PAINTED_ANSWER)
 
 
 def image_many(turn: Turn) -> Steps:
@@ -121,16 +131,20 @@ def _result(turn: Turn, tool: str, parts: list[Json], **fields: object) -> Json:
 
 def _part(turn: Turn, gen_id: str, *, sediment: bool = True) -> Json:
     """An image_asset_pointer to a new picture."""
-    content = picture(WIDTH, HEIGHT, turn.rng)
+    return _pointer(turn, picture(WIDTH, HEIGHT, turn.rng), gen_id, (WIDTH, HEIGHT), sediment=sediment)
+
+
+def _pointer(turn: Turn, content: bytes, gen_id: str, size: tuple[int, int], *, sediment: bool = True) -> Json:
+    width, height = size
     file_id = turn.make_file(f"{gen_id}.png", "image/png", content, sediment=sediment)
     known = {"gen_id": gen_id, "seed": None, "parent_gen_id": None}
-    shape = {"width": WIDTH, "height": HEIGHT, "orientation": "landscape"}
+    shape = {"width": width, "height": height, "orientation": "landscape"}
     return {
         "content_type": "image_asset_pointer",
         "asset_pointer": f"{'sediment' if sediment else 'file-service'}://{file_id}",
         "size_bytes": len(content),
-        "width": WIDTH,
-        "height": HEIGHT,
+        "width": width,
+        "height": height,
         "fovea": None,
         "metadata": {"dalle": known | {"prompt": turn.question}, "generation": known | shape if sediment else None},
     }

@@ -22,6 +22,13 @@ def code(turn: Turn) -> Steps:
     yield from say(turn, wording.CODE_ANSWER.format(source=wording.CODE_SOURCE, output=wording.CODE_OUTPUT.strip()))
 
 
+def worked_out(turn: Turn) -> Steps:
+    """A call of python that computes something, and what comes of it."""
+    yield from called(turn, "python", wording.WORKED_OUT_SOURCE)
+    yield turn.start(_python_output(turn, wording.WORKED_OUT_OUTPUT))
+    yield from say(turn, wording.WORKED_OUT_ANSWER)
+
+
 def code_fence(turn: Turn) -> Steps:
     """Source and output that hold the three backticks a fence is made of."""
     yield from called(turn, "python", wording.FENCE_SOURCE)
