@@ -4,14 +4,15 @@ Rules:
 * by when its last turn began, not by how many turns it has under way: that would give a quick account more turns than a
   slow one. So, as long as none is at its limit, accounts that can serve the same get the same number of turns, give or
   take one;
-* a plain scan. People have a handful of accounts, and even at 1,000 it takes some 40 microseconds (measured by
-  `scripts/bench --only selection`): no index would be worth its upkeep.
+* a plain scan. People have a handful of accounts, and even at 1,000 it takes less than 100 microseconds, in whatever
+  order they stand (measured by `scripts/bench --only selection`): no index would be worth its upkeep.
 
 Pure: no I/O, no clock.
 """
 
 import enum
 import math
+import operator
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -20,6 +21,7 @@ from shim.accounts.states import RENEWAL, State, state_of, usable_from
 from shim.protocol.models import AUTO
 
 _NOT_RENEWED = "not renewed"
+_rank = operator.attrgetter("rank")
 
 
 class Shortage(enum.Enum):
@@ -103,22 +105,24 @@ def choose(
     entries: Collection[Entry], slugs: tuple[str, ...], now: float, *, limit: int, exclude: frozenset[str]
 ) -> tuple[Entry, str]:
     """(the entry that takes the turn, with which of `slugs`). Raises NoAccountError."""
-    chosen, chosen_slug = None, ""
-    for entry in entries:
-        # The cheap questions first: of 1,000 accounts only a few get past the comparison of ranks, and of those that
-        # are limited as a whole none gets past the second line.
-        if (chosen is not None and entry.rank > chosen.rank) or entry.active >= limit:
-            continue
-        if (cooling := entry.condition.cooling) and cooling.get(EVERY_MODEL, 0.0) > now:
-            continue
-        if exclude and entry.account.id in exclude:
-            continue
+    # The cheap questions first, in one pass: each that is asked of 1,000 accounts costs 20 microseconds or more.
+    free = [
+        entry
+        for entry in entries
+        if entry.active < limit
+        and (not (cooling := entry.condition.cooling) or cooling.get(EVERY_MODEL, 0.0) <= now)
+        and not (exclude and entry.account.id in exclude)
+    ]
+    while free:
+        entry = min(free, key=_rank)
         slug = entry.best(slugs)
         if slug is not None and entry.usable_from(slug, now) <= now:
-            chosen, chosen_slug = entry, slug
-    if chosen is None:
-        raise _shortage(entries, slugs, now, limit, exclude)
-    return chosen, chosen_slug
+            return entry, slug
+        # Rare enough to be asked of all the others at once: an access token that ran out, a model it does not have.
+        free = [
+            other for other in free if (slug := other.best(slugs)) is not None and other.usable_from(slug, now) <= now
+        ]
+    raise _shortage(entries, slugs, now, limit, exclude)
 
 
 def _shortage(
