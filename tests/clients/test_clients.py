@@ -49,12 +49,27 @@ CLIENTS = {
     "openai-node-responses": Client(
         "node", "with_openai_node_responses.mjs", f"{TEXT} {CALLS} structured image refused"
     ),
+    "openai-agents": Client(
+        "responses", "with_openai_agents.py", f"{TEXT} {CALLS} structured image refused handed_over"
+    ),
+    "openai-agents-node": Client(
+        "node", "with_openai_agents.mjs", f"{TEXT} {CALLS} structured image refused handed_over"
+    ),
     "langchain": Client("openai3", "with_langchain.py", f"{TEXT} {CALLS} structured structured_by_call image refused"),
     "pydantic-ai": Client("openai3", "with_pydantic_ai.py", f"{TEXT} tools structured image refused"),
     "litellm": Client("openai2", "with_litellm.py", f"{TEXT} {CALLS} structured image refused reasoning"),
     "llamaindex": Client(
         "openai2", "with_llamaindex.py", f"{TEXT} {CALLS} structured structured_by_call image refused"
     ),
+    "haystack": Client("responses", "with_haystack.py", f"{TEXT} {CALLS} structured image refused", {"api": "chat"}),
+    "haystack-responses": Client(
+        "responses", "with_haystack.py", f"{TEXT} {CALLS} structured image refused", {"api": "responses"}
+    ),
+    "dspy": Client("responses", "with_dspy.py", "chat fields structured_by_mode called refused", {"api": "chat"}),
+    "dspy-responses": Client(
+        "responses", "with_dspy.py", "chat fields structured_by_mode called refused", {"api": "responses"}
+    ),
+    "dspy-completions": Client("responses", "with_dspy.py", "chat fields", {"api": "text"}),
     "instructor": Client("openai2", "with_instructor.py", "structured structured_by_mode structured_by_call"),
     "llm": Client("openai3", "with_llm.py", f"{TEXT} structured image"),
     "anthropic": Client("anthropic", "with_anthropic.py", f"{TEXT} {CALLS} image refused reasoning"),
@@ -180,10 +195,16 @@ REFUSALS = {
     "ai-sdk-openai": ("AI_APICallError", "AI_APICallError"),
     "ai-sdk-default": ("AI_APICallError", "AI_APICallError"),
     "openai-node-responses": ("RateLimitError", "PermissionDeniedError"),
+    "openai-agents": ("RateLimitError", "PermissionDeniedError"),
+    "openai-agents-node": ("RateLimitError", "PermissionDeniedError"),
     "langchain": ("OpenAIRateLimitError", "OpenAIPermissionDeniedError"),
     "pydantic-ai": ("ModelRateLimitError", "ModelAuthenticationError"),
     "litellm": ("RateLimitError", "APIError"),
     "llamaindex": ("RateLimitError", "PermissionDeniedError"),
+    "haystack": ("RateLimitError", "PermissionDeniedError"),
+    "haystack-responses": ("RateLimitError", "PermissionDeniedError"),
+    "dspy": ("LMRateLimitError", "LMAuthError"),
+    "dspy-responses": ("LMRateLimitError", "LMAuthError"),
     "anthropic": ("RateLimitError", "PermissionDeniedError"),
     "langchain-anthropic": ("AnthropicRateLimitError", "AnthropicPermissionDeniedError"),
 }
@@ -201,6 +222,27 @@ def test_a_refusal_is_the_error_the_client_names(ask, name):
 
 def test_every_client_that_can_be_refused_is_asked():
     assert set(REFUSALS) == {name for name, client in CLIENTS.items() if "refused" in client.parts.split()}
+
+
+@pytest.mark.parametrize(("client", "part"), having("fields"))
+def test_fields_are_read_where_the_model_writes_them(ask, answers, client, part):
+    answers("[[ ## name ## ]]\nAda\n\n[[ ## age ## ]]\n36\n\n[[ ## completed ## ]]")
+    assert ask(client, part, prompt="Who wrote the first program?") == PERSON
+
+
+@pytest.mark.parametrize(("client", "part"), having("called"))
+def test_a_call_is_handed_to_a_client_that_makes_it_later(ask, answers, turns, make_account, client, part):
+    answers(WEATHER)
+    calls = ask(client, part, key=make_account("alice", plan="plus"), prompt="How warm is Oslo?", name="gpt-4o")
+    assert calls == [{"name": "get_weather", "arguments": {"city": "Oslo"}}]
+    assert "get_weather" in json.dumps(turns()[0]["messages"])
+
+
+@pytest.mark.parametrize(("client", "part"), having("handed_over"))
+def test_an_agent_gives_the_floor_to_another(ask, answers, turns, client, part):
+    answers(CALL % ("transfer_to_forecaster", "{}"), "It is 20 degrees.")
+    assert ask(client, part, prompt="How warm is Oslo?") == {"text": "It is 20 degrees.", "by": "forecaster"}
+    assert "forecaster" in json.dumps(turns()[-1]["messages"])
 
 
 def test_the_llm_command_calls_a_function(ask, answers, turns):
