@@ -13,6 +13,8 @@ from shim import logs
 from shim.accounts.pool import AccountPool
 from shim.accounts.probing import AccountProber
 from shim.apis import openai_errors
+from shim.apis.admin.door import Door
+from shim.apis.admin.metrics import metrics_router
 from shim.apis.admin.route import admin_router
 from shim.apis.audio import openapi as audio_openapi
 from shim.apis.audio.route import create_speech, create_transcription, create_translation
@@ -140,7 +142,8 @@ def create_app(
     described = openapi_route(
         OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
     )
-    routes = [*_ROUTES, described, admin_router(settings), *pages, *relayed]
+    door = Door(settings)
+    routes = [*_ROUTES, described, admin_router(settings, door), metrics_router(door), *pages, *relayed]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={

@@ -127,6 +127,13 @@ class Settings(msgspec.Struct, frozen=True):
         int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")
     ] = 10
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
+    max_streams: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000, description="Answers open at once, shared out among the workers; beyond, calls wait."),
+    ] = 4000
+    max_waiting: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Calls that may wait for that, likewise; beyond, 503 at once.")
+    ] = 1000
     max_bytes_under_way: Annotated[
         int, Meta(ge=1024, description="Bytes of request bodies one worker holds at once; beyond, 503.")
     ] = 268435456

@@ -194,6 +194,10 @@ class Leases:
         """Who goes upstream for an account."""
         return identity_of(account, self._installation)
 
+    def is_listed(self, model: str) -> bool:
+        """Whether a name is that of a model which some list of upstream's has had."""
+        return model == AUTO or slug_for(model, self._lists.seen) is not None
+
     async def models(self, caller: Caller) -> FetchedModels:
         """The models a caller may use; of the pool those of all its accounts. Raises GatewayError."""
         if caller.own is None and len(self.pool) > 1 and not self._conversation_only:

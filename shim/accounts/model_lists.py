@@ -16,6 +16,7 @@ Fetch = Callable[[], Awaitable[Catalog]]
 
 _KEPT_SECONDS = 3600.0  # upstream's lists change with a plan or a release
 _RETRY_SECONDS = 30.0  # chats go on without a list, so a failure is not asked about again with each of them
+_MAX_SEEN = 1000  # upstream has some forty
 _MAX_LISTS = 4096  # callers bring tokens of their own, each with a list
 
 
@@ -39,6 +40,7 @@ class ModelLists:
         self._clock = clock
         self._lists: OrderedDict[str, FetchedModels] = OrderedDict()
         self._fetches: SingleFlight[str, FetchedModels] = SingleFlight()
+        self.seen: set[str] = set()  # slugs of any list, so far
 
     def last(self, key: str) -> FetchedModels | None:
         """The list that was last fetched for `key`, however old it is."""
@@ -66,6 +68,8 @@ class ModelLists:
             catalog, kept = (known.catalog if known else Catalog()), _RETRY_SECONDS
         now = self._clock()
         fetched = self._lists[key] = FetchedModels(catalog, int(now), now + kept)
+        if len(self.seen) < _MAX_SEEN:
+            self.seen.update(catalog.slugs)
         # Oldest first by when it was fetched: what goes is a list that has nearly expired anyway.
         self._lists.move_to_end(key)
         if len(self._lists) > _MAX_LISTS:

@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from shim.accounts.installation import installation_id
 from shim.accounts.leases import list_key
 from shim.accounts.pool import AccountPool, PoolOptions
 from shim.accounts.renewal import RunsHandshakes, exchange_by
+from shim.accounts.states import AccountEvent
 from shim.accounts.stores.choose import open_store
 from shim.protocol.turn.renewal import TokenEndpoints
 from shim.settings import Settings
@@ -31,9 +32,15 @@ GUESTS = "guests"
 
 @asynccontextmanager
 async def open_pool(
-    settings: Settings, driver: RunsHandshakes | None = None, *, name: str = POOL, background: bool = True
+    settings: Settings,
+    driver: RunsHandshakes | None = None,
+    *,
+    name: str = POOL,
+    background: bool = True,
+    heard: Callable[[AccountEvent], None] = lambda _event: None,
 ) -> AsyncIterator[AccountPool]:
-    """The pool called `name`, loaded. Without a `driver` it makes connections of its own. Raises StoreError."""
+    """The pool called `name`, loaded. Without a `driver` it makes connections of its own. `heard` is told what becomes
+    of renewals. Raises StoreError."""
     if driver is None:
         async with (
             own_driver(settings) as made,
@@ -41,7 +48,7 @@ async def open_pool(
         ):
             yield pool
         return
-    pool = make_pool(settings, driver, name)
+    pool = make_pool(settings, driver, name, heard)
     try:
         await pool.open(background=background)
         yield pool
@@ -49,7 +56,12 @@ async def open_pool(
         await pool.close()
 
 
-def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountPool:
+def make_pool(
+    settings: Settings,
+    driver: RunsHandshakes,
+    name: str,
+    heard: Callable[[AccountEvent], None] = lambda _event: None,
+) -> AccountPool:
     """A pool that is not loaded yet."""
     profile = ClientProfile(user_agent=settings.user_agent)
     installation = installation_id(Path(settings.data_dir))
@@ -80,6 +92,7 @@ def make_pool(settings: Settings, driver: RunsHandshakes, name: str) -> AccountP
         options,
         holder=f"{place}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
         is_dead=lambda holder: _is_dead(holder, place),
+        heard=heard,
         clock=time.time,
         new_id=lambda: uuid.uuid4().hex,
     )

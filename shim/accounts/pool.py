@@ -106,6 +106,7 @@ class AccountPool:
         clock: Callable[[], float],
         new_id: Callable[[], str],
         is_dead: Callable[[str], bool] = lambda _holder: False,
+        heard: Callable[[AccountEvent], None] = lambda _event: None,
     ) -> None:
         self._store = store
         self._options = options
@@ -127,6 +128,7 @@ class AccountPool:
         )
 
         def report(id: str, event: AccountEvent) -> None:
+            heard(event)
             vanished = self._pool.report(id, event, clock())
             if vanished is not None:
                 self._background.spawn(self._synced.forget(vanished))

@@ -6,6 +6,7 @@ Rule: the app and the mitmproxy addon both get theirs here.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from arkose import ArkoseClient
@@ -15,6 +16,7 @@ from shim.accounts.installation import installation_id, link_secret
 from shim.accounts.leases import Leases
 from shim.accounts.opening import GUESTS, open_pool
 from shim.accounts.pool import AccountPool
+from shim.accounts.states import AccountEvent, RenewalDropped, RenewalFailed, RenewalRefused, Renewed
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
 from shim.exchange.audio import Audio
@@ -24,6 +26,7 @@ from shim.exchange.continuations import Continuations
 from shim.exchange.gateway import Gateway
 from shim.exchange.jobs import Jobs
 from shim.exchange.kept import KeptAnswers
+from shim.exchange.line import Line
 from shim.exchange.links import Links
 from shim.exchange.sockets import Sockets
 from shim.exchange.stored_files import StoredFiles
@@ -31,6 +34,8 @@ from shim.exchange.turns import Turns
 from shim.files.intake import Files
 from shim.files.kept import MOST_FILES, KeptFiles
 from shim.keys import ApiKeys, open_keys
+from shim.metrics.metrics import Metrics, OpenCounts
+from shim.metrics.watched import WatchedSolver, WatchedTransport
 from shim.notes import Notes, open_notes
 from shim.protocol.shaping.pipeline import FilterDependencies
 from shim.schemas import validate
@@ -41,6 +46,12 @@ from shim.transport.driver import Driver
 from shim.transport.websocket import CurlWebSocket, FrameSocket
 from shim.usage import CallBook, open_book
 
+_RENEWED: dict[type[AccountEvent], str] = {
+    Renewed: "renewed",
+    RenewalFailed: "failed",
+    RenewalRefused: "refused",
+    RenewalDropped: "dropped",
+}
 _TEN_YEARS = 10 * 366 * 86400.0  # seconds
 
 
@@ -62,10 +73,12 @@ async def open_gateway(
     # In a thread, so that a worker serves 0.2 s sooner; who has something to count before it is there waits for it.
     tables = asyncio.get_running_loop().run_in_executor(None, tokenizer.load)
     try:
-        driver = Driver(transport or network, solver, arkose)
+        metrics = Metrics()
+        driver = Driver(WatchedTransport(transport or network, metrics), WatchedSolver(solver, metrics), arkose)
+        heard = partial(_heard, metrics)
         async with (
-            open_pool(settings, driver) as pool,
-            open_pool(settings, driver, name=GUESTS) as guests,
+            open_pool(settings, driver, heard=heard) as pool,
+            open_pool(settings, driver, name=GUESTS, heard=heard) as guests,
             open_notes(data_dir=settings.data_dir, redis_url=settings.redis_url, keys=settings.store_key) as notes,
             open_keys(data_dir=settings.data_dir, redis_url=settings.redis_url) as keys,
             open_book(notes, clock=clock.now) as usage,
@@ -81,11 +94,16 @@ async def open_gateway(
                 keys=keys,
                 usage=usage,
                 secret=secret,
+                metrics=metrics,
             )
-            yield gateway
-            await gateway.jobs.close()
-            await gateway.turns.settled()
-            await gateway.kept.settled()
+            metrics.open(partial(_counts, gateway))
+            try:
+                yield gateway
+                await gateway.jobs.close()
+                await gateway.turns.settled()
+                await gateway.kept.settled()
+            finally:
+                await metrics.close()
     finally:
         await tables
         await solver.close()
@@ -104,6 +122,7 @@ def _gateway(
     keys: ApiKeys,
     usage: CallBook,
     secret: str,
+    metrics: Metrics,
 ) -> Gateway:
     calls = Calls(settings, driver, clock)
     leases = Leases(
@@ -144,8 +163,27 @@ def _gateway(
         links=Links(secret),
         kept=answers,
         jobs=Jobs(answers, notes, clock, most_bytes=settings.max_bytes_under_way),
+        metrics=metrics,
+        line=Line(_share(settings.max_streams, settings), _share(settings.max_waiting, settings)),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )
+
+
+def _share(number: int, settings: Settings) -> int:
+    """What one worker has of what all may have together."""
+    return -(-number // settings.workers)
+
+
+def _heard(metrics: Metrics, event: AccountEvent) -> None:
+    outcome = _RENEWED.get(type(event))
+    if outcome is not None:
+        metrics.renewed(outcome)
+
+
+def _counts(gateway: Gateway) -> OpenCounts:
+    pool, line = gateway.leases.pool, gateway.line
+    accounts = {state.value: number for state, number in pool.counts().items()}
+    return OpenCounts(line.open, line.waiting, accounts, len(gateway.failing), pool.health().store == "ok")
 
 
 async def _link_secret(settings: Settings, notes: Notes) -> str:

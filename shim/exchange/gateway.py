@@ -5,7 +5,7 @@ turn is sent.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -23,6 +23,7 @@ from shim.exchange.continuations import Continuations, KnownChat
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.jobs import Jobs
 from shim.exchange.kept import KeptAnswers
+from shim.exchange.line import Line
 from shim.exchange.links import Links
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.next_account import Attempted
@@ -31,6 +32,7 @@ from shim.exchange.stored_files import StoredFiles
 from shim.exchange.turns import Turns, is_temporary
 from shim.files.intake import Files, Gathered
 from shim.keys import ApiKeys
+from shim.metrics.metrics import Metrics
 from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.pipeline import FilterDependencies
@@ -38,8 +40,10 @@ from shim.protocol.turn.checks import check_prompt
 from shim.schemas import check_parameters, check_schema
 from shim.settings import Settings
 from shim.transport.base import Response
-from shim.usage import CallBook
+from shim.usage import CallBook, CallRecord
 
+ANONYMOUS = "anonymous"
+"""In the place of an account's id, where a turn was made without one"""
 _MARK_KEY_LENGTH = 8  # hexadecimal digits of a UUID: too many to guess, few enough for a model to repeat
 
 
@@ -64,6 +68,8 @@ class Gateway:
         filter_needs: FilterDependencies,
         kept: KeptAnswers,
         jobs: Jobs,
+        metrics: Metrics,
+        line: Line,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
@@ -73,6 +79,28 @@ class Gateway:
         self.stored_files, self.audio = stored_files, audio
         self._filter_needs = filter_needs
         self.kept, self.jobs = kept, jobs
+        self.metrics, self.line = metrics, line
+
+    @property
+    def failing(self) -> list[str]:
+        """The background tasks that failed when they last ran: whose they are, and what they are called."""
+        owners: dict[str, Mapping[str, str]] = {
+            "accounts": self.leases.pool.health().background,
+            "guests": self.leases.guests.health().background,
+            "keys": self.keys.failing,
+            "usage": self.usage.failing,
+            "metrics": self.metrics.failing,
+        }
+        return [f"{owner}: {name}" for owner, failing in owners.items() for name in failing]
+
+    def note(self, record: CallRecord) -> None:
+        """A call is over."""
+        self.usage.note(record)
+        is_pooled = record.account is not None and (
+            record.account == ANONYMOUS or self.leases.pool.account(record.account) is not None
+        )
+        is_listed = record.model is not None and self.leases.is_listed(record.model)
+        self.metrics.note(record, is_listed=is_listed, is_pooled=is_pooled)
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""

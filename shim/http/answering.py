@@ -22,6 +22,7 @@ from shim.accounts.credentials import Caller
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
+from shim.exchange.gateway import ANONYMOUS
 from shim.exchange.next_account import Attempted
 from shim.http.errors import unforeseen
 from shim.http.presence import Presence
@@ -56,6 +57,7 @@ class ApiCall:
         self._caller: Caller | None = None
         self._pass: Pass | None = None  # of a key with limits
         self._began = time.perf_counter()
+        self._entered = False  # among the answers that are open
         self._over = False
 
     def admit(self) -> Caller:
@@ -79,6 +81,8 @@ class ApiCall:
     async def open(self, asked: ClientCall) -> Exchange:
         """Begin; the answer is at its head when this returns. Raises GatewayError."""
         await self.enter()
+        await self.gateway.line.enter()
+        self._entered = True
         self.exchange = await self.gateway.open(await self.recall(asked))
         return self.exchange
 
@@ -119,6 +123,8 @@ class ApiCall:
         self._over = True
         if self.exchange is not None:
             self.exchange.close()
+        if self._entered:
+            self.gateway.line.leave()
         if self._pass is not None:
             self.gateway.keys.leave(self._pass, self._tokens())
         note_call(self.gateway, self._record(error or self.failure), is_read=self.asked is not None)
@@ -131,11 +137,11 @@ class ApiCall:
         # The account as `tokens list` shows it; none where no turn was tried.
         if exchange is not None:
             model, slug = exchange.model, exchange.choices[0].turn.slug
-            account = exchange.choices[0].turn.lease.account_id or "anonymous"
+            account = exchange.choices[0].turn.lease.account_id or ANONYMOUS
         else:
             model = prompt.model if prompt is not None else None
             if self._attempted.tries:
-                account = self._attempted.account or "anonymous"
+                account = self._attempted.account or ANONYMOUS
         failed = error or (exchange.error if exchange is not None else None)
         if failed is not None:
             status = failed.code or failed.error_type
@@ -202,7 +208,7 @@ def ending_failed(end: Callable[[GatewayError | None], None]) -> Iterator[None]:
 def note_call(gateway: Gateway, record: CallRecord, *, is_read: bool) -> None:
     """A call is over: its line in the log, and its place in the usage. `is_read` is whether it was known what was
     asked."""
-    gateway.usage.note(record)
+    gateway.note(record)
     tokens = "many" if record.slug is not None else None
     if record.tokens is not None:
         tokens = f"{record.tokens[0]}+{record.tokens[1]}"

@@ -13,7 +13,6 @@ from litestar.response.base import ASGIResponse
 
 from shim import __version__
 from shim.accounts.states import State
-from shim.exchange import Gateway
 from shim.http.openapi import JSON, OpenApiOperation
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
@@ -71,7 +70,7 @@ async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIR
         version=__version__,
         store="ok" if health.store == "ok" else "away",
         unsaved=health.unsaved,
-        background="failing" if _failing(gateway) else "ok",
+        background="failing" if gateway.failing else "ok",
     )
     return json_answer(request, msgspec.json.encode(answer))
 
@@ -84,13 +83,7 @@ async def readyz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIRe
     counts = gateway.leases.pool.counts()
     if sum(counts.values()) and not sum(number for state, number in counts.items() if state not in _UNUSABLE):
         why.append("no_account")
-    if _failing(gateway):
+    if gateway.failing:
         why.append("background_failing")
     answer = Readiness("not_ready" if why else "ready", why)
     return json_answer(request, msgspec.json.encode(answer), status=503 if why else 200)
-
-
-def _failing(gateway: Gateway) -> bool:
-    """Whether a task beside requests failed when it last ran."""
-    pools = (gateway.leases.pool, gateway.leases.guests)
-    return any(pool.health().background for pool in pools) or bool(gateway.keys.failing or gateway.usage.failing)

@@ -36,7 +36,7 @@ _DROP_BYTES = 128 * 1024 * 1024
 _FEW_BYTES = 32 * 1024 * 1024  # under way: where there are more, memory that is given back is asked for again at once
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
 _ALLOW_LISTED = ("/backend-api", "/backend-anon")  # where each method of a path is listed, or is a 404
-_PROBES = frozenset({"/healthz", "/readyz"})  # asked every few seconds
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds
 _OPEN = ("/healthz", "/readyz", "/files/")  # tell nothing that a page could use, and links are their own key
 
 

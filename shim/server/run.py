@@ -18,6 +18,7 @@ from granian.server.common import AbstractServer
 
 from shim import heap
 from shim.logs import configure_logs, logging_config
+from shim.metrics.sharing import as_worker, shared_by_workers
 from shim.server.checks import CHECKS, listening_address
 from shim.server.granian import BACKLOG, HTTP1, claimed_port, most_connections
 from shim.server.stopping import at_once_while_starting
@@ -53,7 +54,8 @@ def serve(flags: Mapping[str, Any]) -> None:
     server = granian(settings)
     if settings.workers > 1 and multiprocessing.get_start_method() == "fork":
         share()
-    server.serve()
+    with shared_by_workers(settings.workers):
+        server.serve()
 
 
 def share() -> None:
@@ -100,6 +102,7 @@ def application() -> "Litestar":
     heap.keep_one_arena()
     from shim.app import from_environment  # noqa: PLC0415
 
+    as_worker()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     made = from_environment()
     # What is there now stays to the end. The collector went through it again and again: 7 % of a small request's CPU.

@@ -8,6 +8,7 @@ from litestar import Request
 
 from shim.accounts.credentials import Caller
 from shim.apis.chat import CHAT
+from shim.exchange.line import Line
 from shim.http import responses
 from shim.http.answering import ApiCall, _streamed
 from shim.http.presence import ClientGoneError, Presence, while_present
@@ -222,6 +223,7 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
         recalled=recalled,
         caller=lambda _authorization: Caller(),
         keys=SimpleNamespace(enter=enter),
+        line=Line(1, 0),
     )
     call = ApiCall(gateway, CHAT, id="req_1", headers={}, address="http://localhost")
     client = request()

@@ -10,10 +10,18 @@ from litestar.testing import TestClient
 from shim import __version__
 from shim.accounts.pool import PoolHealth
 from shim.accounts.states import State
+from shim.exchange import Gateway
 from shim.http.health import healthz, readyz
 
 WELL = PoolHealth({"ready": 2}, "ok", 0, {})
 WORKING = SimpleNamespace(failing={})
+
+
+class Parts(SimpleNamespace):
+    """The parts of a gateway that have background tasks."""
+
+    keys = usage = metrics = WORKING
+    failing = Gateway.failing
 
 
 @pytest.mark.parametrize(
@@ -27,7 +35,7 @@ WORKING = SimpleNamespace(failing={})
 )
 def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, object]) -> None:
     leases = SimpleNamespace(pool=SimpleNamespace(health=lambda: pool), guests=SimpleNamespace(health=lambda: guests))
-    gateway = Provide(lambda: SimpleNamespace(leases=leases, keys=WORKING, usage=WORKING), sync_to_thread=False)
+    gateway = Provide(lambda: Parts(leases=leases), sync_to_thread=False)
     with TestClient(Litestar([healthz], dependencies={"gateway": gateway})) as client:
         answer = client.get("/healthz")
     assert answer.json() == {"status": "ok", "version": __version__} | told
@@ -46,17 +54,17 @@ def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, obje
 def test_readiness(counts: dict[State, int], background: dict[str, str], why: list[str]) -> None:
     pool = SimpleNamespace(counts=lambda: counts, health=lambda: PoolHealth({}, "no route", 0, background))
     leases = SimpleNamespace(pool=pool, guests=SimpleNamespace(health=lambda: WELL))
-    gateway = Provide(lambda: SimpleNamespace(leases=leases, keys=WORKING, usage=WORKING), sync_to_thread=False)
+    gateway = Provide(lambda: Parts(leases=leases), sync_to_thread=False)
     with TestClient(Litestar([readyz], dependencies={"gateway": gateway})) as client:
         answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["why"]) == (503 if why else 200, why)
 
 
-@pytest.mark.parametrize("which", ["keys", "usage"])
+@pytest.mark.parametrize("which", ["keys", "usage", "metrics"])
 def test_a_task_of_the_keys_or_the_usage_that_fails_is_seen(which: str) -> None:
     pool = SimpleNamespace(counts=lambda: {State.READY: 1}, health=lambda: WELL)
-    parts = {"keys": WORKING, "usage": WORKING, which: SimpleNamespace(failing={"write": "NotesError"})}
-    gateway = SimpleNamespace(leases=SimpleNamespace(pool=pool, guests=pool), **parts)
+    failing = {which: SimpleNamespace(failing={"write": "NotesError"})}
+    gateway = Parts(leases=SimpleNamespace(pool=pool, guests=pool), **failing)
     provided = {"gateway": Provide(lambda: gateway, sync_to_thread=False)}
     with TestClient(Litestar([healthz, readyz], dependencies=provided)) as client:
         assert client.get("/healthz").json()["background"] == "failing"

@@ -36,7 +36,7 @@ LAYERS = (
     {"logs", "tokenizer", "schemas", "settings", "single_flight", "background"},
     {"databases"},
     {"transport", "accounts", "notes", "keys"},
-    {"cassettes", "files", "usage"},
+    {"cassettes", "files", "usage", "metrics"},
     {"exchange"},
     {"http"},
     {"apis"},

@@ -53,6 +53,10 @@ _NO_PAGE = (
     "Without ADMIN_KEY there is no accounts page here, as AUTHORIZATION or PUBLIC_BASE_URL says that this gateway is "
     "reached from elsewhere. Set ADMIN_KEY, or use `chat2api tokens` on the machine it runs on"
 )
+_NO_READER = (
+    "Send the admin key as 'Authorization: Bearer ADMIN_KEY', or ask from the machine the gateway runs on, by its "
+    "loopback address and without a proxy"
+)
 _WRONG_KEY = "This is not the admin key (ADMIN_KEY)"
 _NO_LOGIN = "Log in, or send the admin key as 'Authorization: Bearer ADMIN_KEY'"
 _NO_TOKEN = (
@@ -118,7 +122,19 @@ class Door:
             if session is None or not self._sessions.has_token(session, token):
                 raise RequestError(_NO_TOKEN, status=403, type="permission_error", code="csrf_token_needed")
 
-    def guard_origin(self, connection: Connection, _handler: BaseRouteHandler) -> None:
+    def guard_reader(self, connection: Connection) -> None:
+        """Guards what programs read: for the admin key, or for this machine without one. Behind a proxy that says
+        nothing of whom it forwards all would seem to be at this machine, so with PUBLIC_BASE_URL, which names one, it
+        takes the key. Raises GatewayError."""
+        key = _bearer(connection)
+        if self._key and key is not None:
+            self._try_key(connection, key)
+        elif self._public_url or not _is_at_this_machine(connection):
+            raise RequestError(_NO_READER, status=403, type="permission_error", code="admin_key_needed")
+        else:
+            self.guard_origin(connection)
+
+    def guard_origin(self, connection: Connection, _handler: BaseRouteHandler | None = None) -> None:
         """Refuses requests that another web page makes. Raises RequestError."""
         headers = connection.headers
         if not is_same_origin(

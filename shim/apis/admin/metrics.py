@@ -1,0 +1,23 @@
+"""`GET /metrics`: what Prometheus reads, behind `door.Door.guard_reader`."""
+
+from typing import Any
+
+from litestar import Request, Router, get
+from litestar.response.base import ASGIResponse
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from shim.apis.admin.door import Door
+from shim.http.provided import TheGateway
+from shim.http.responses import answer_headers
+
+
+def metrics_router(door: Door) -> Router:
+    """The one path."""
+    return Router("/", route_handlers=[metrics], guards=[lambda connection, _handler: door.guard_reader(connection)])
+
+
+@get("/metrics")
+async def metrics(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+    """Everything that was counted, of all workers."""
+    headers = answer_headers(request, {"cache-control": "no-store"})
+    return ASGIResponse(body=await gateway.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=headers)

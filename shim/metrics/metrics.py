@@ -1,0 +1,201 @@
+"""The metrics of one gateway in one worker, and the text in which they are told."""
+
+import asyncio
+import resource
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from shim.background import Background
+from shim.metrics.sharing import own_place, shared_folder
+from shim.usage import CallRecord
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for each counter, which nobody reads
+
+_F = TypeVar("_F", Counter, Histogram)
+_OTHER = "other"
+_MOST_NAMES = 200  # of models, accounts, keys and words for what became of a call
+_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+_SHORT = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LOOK_SECONDS = 1.0
+_NAP_SECONDS = 0.05  # of which the loop's delay is what comes on top
+_PAGES = Path("/proc/self/statm")  # in pages; not on macOS
+
+
+class OpenCounts(msgspec.Struct, frozen=True):
+    """What there is at one moment: calls that are open, those of them that wait for others to end, accounts by state,
+    background tasks that fail, and whether the store can be reached."""
+
+    calls: int
+    waiting: int
+    accounts: Mapping[str, int]
+    failing: int
+    is_store_well: bool
+
+
+class _Labels:
+    """The values that a label may have: so many, and then `other`."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def of(self, value: str | None) -> str:
+        if value is None:
+            return ""
+        if value not in self._known:
+            if len(self._known) >= _MOST_NAMES:
+                return _OTHER
+            self._known.add(value)
+        return value
+
+
+class Metrics:
+    """One for each gateway. What it is told costs microseconds and never fails."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._labels = _Labels()
+        self._children: dict[tuple[object, tuple[str, ...]], Any] = {}
+        self._background = Background("the metrics")
+        self._counts: Callable[[], OpenCounts] | None = None
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"chat2api_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"chat2api_{name}", text, labels, buckets=buckets, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str, over_workers: Literal["sum", "max", "min"] = "sum") -> Gauge:
+            return Gauge(f"chat2api_{name}", text, labels, registry=registry, multiprocess_mode=over_workers)
+
+        self._requests = counter(
+            "requests", "Calls that are over, by what became of them", "api", "model", "status", "code"
+        )
+        self._errors = counter("errors", "Calls that failed", "api", "status", "code")
+        self._tokens = counter("tokens", "Tokens, estimated", "api", "model", "kind")
+        self._account_requests = counter("account_requests", "Calls by the account that served them", "account")
+        self._account_errors = counter("account_errors", "Calls that failed, by account", "account")
+        self._key_requests = counter("key_requests", "Calls by the key that made them", "key")
+        self._key_errors = counter("key_errors", "Calls that failed, by key", "key")
+        self._key_tokens = counter("key_tokens", "Tokens by key, estimated", "key", "kind")
+        self._first = histogram("first_text_seconds", "From a request to its stream's first byte", _SECONDS, "api")
+        self._whole = histogram("request_seconds", "From a request to the end of its answer", _SECONDS, "api")
+        self._tries = counter("turns", "Turns that were tried for calls", "api")
+        self._upstream = counter("upstream_calls", "Calls to upstream by status class or kind of failure", "outcome")
+        self._upstream_head = histogram("upstream_head_seconds", "From a call to upstream to its answer's head", _SHORT)
+        self._proofs = histogram("proof_seconds", "Proofs of work by what became of them", _SHORT, "outcome")
+        self._renewals = counter("renewals", "Renewals of access tokens", "outcome")
+        self._delay = histogram("event_loop_delay_seconds", "How late a worker's event loop is", _SHORT)
+        self._open = gauge("open_requests", "Calls that are open")
+        self._waiting = gauge("waiting_requests", "Of these, calls that wait for others to end (MAX_STREAMS)")
+        # All workers know the same accounts and the same store.
+        self._accounts = gauge("accounts", "Accounts of the pool by state", "state", over_workers="max")
+        self._store = gauge("store_up", "1 where the store of accounts can be reached", over_workers="min")
+        self._failing = gauge("background_failing", "Background tasks that failed when they last ran")
+        self._memory = gauge("resident_memory_bytes", "Memory of a worker", "worker", over_workers="max")
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """The background tasks that failed when they last ran, and with which kind of error."""
+        return self._background.failing
+
+    def open(self, counts: Callable[[], OpenCounts]) -> None:
+        """Begin to look at what `counts` tells, and at this process."""
+        self._counts = counts
+        self._look()
+        self._background.repeat(_LOOK_SECONDS, "look", self._watch)
+
+    async def close(self) -> None:
+        """Nothing is open any more in this worker."""
+        await self._background.close()
+        for one in (self._open, self._waiting, self._failing):
+            one.set(0)
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def note(self, record: CallRecord, *, is_listed: bool, is_pooled: bool) -> None:
+        """A call is over. `is_listed`: its model is on a list of upstream's; `is_pooled`: its account is the pool's."""
+        of = self._labels.of
+        api, status = record.api, of(record.status.partition(",")[0])
+        code = str(record.code or "")
+        model = of(record.model) if is_listed else "" if record.model is None else _OTHER
+        key = of(record.key)
+        account = of(record.account) if is_pooled else "" if record.account is None else _OTHER
+        self._child(self._requests, api, model, status, code).inc()
+        self._child(self._key_requests, key).inc()
+        self._child(self._account_requests, account).inc()
+        if record.failed:
+            self._child(self._errors, api, status, code).inc()
+            self._child(self._key_errors, key).inc()
+            self._child(self._account_errors, account).inc()
+        if record.tries:
+            self._child(self._tries, api).inc(record.tries)
+        if record.tokens is not None:
+            for kind, number in zip(("prompt", "completion"), record.tokens, strict=True):
+                self._child(self._tokens, api, model, kind).inc(number)
+                self._child(self._key_tokens, key, kind).inc(number)
+        if record.first_ms is not None:
+            self._child(self._first, api).observe(record.first_ms / 1000)
+        self._child(self._whole, api).observe(record.ms / 1000)
+
+    def called(self, outcome: str, seconds: float | None = None) -> None:
+        """A call to upstream came to its answer's head, after `seconds`, or failed."""
+        self._child(self._upstream, self._labels.of(outcome)).inc()
+        if seconds is not None:
+            self._upstream_head.observe(seconds)
+
+    def proved(self, outcome: str, seconds: float) -> None:
+        """A proof of work was made, or not."""
+        self._child(self._proofs, outcome).observe(seconds)
+
+    def renewed(self, outcome: str) -> None:
+        """A renewal of an access token ended."""
+        self._child(self._renewals, outcome).inc()
+
+    def _child(self, family: _F, *values: str) -> _F:
+        """That of a family with these labels: the library's own way there takes five times as long."""
+        known = self._children.get((family, values))
+        if known is None:
+            known = self._children[family, values] = family.labels(*values)
+        return known
+
+    # --- what is told -----------------------------------------------------------------------------------------------
+
+    async def text(self) -> bytes:
+        """All of it, of all workers, in Prometheus' text format."""
+        self._look()
+        folder = shared_folder()
+        if folder is None:
+            return generate_latest(self._registry)
+        return await asyncio.to_thread(_added_up, folder)
+
+    async def _watch(self) -> None:
+        clock = asyncio.get_running_loop().time
+        due = clock() + _NAP_SECONDS
+        await asyncio.sleep(_NAP_SECONDS)
+        self._delay.observe(max(0.0, clock() - due))
+        self._look()
+
+    def _look(self) -> None:
+        if self._counts is None:
+            return
+        counts = self._counts()
+        self._open.set(counts.calls)
+        self._waiting.set(counts.waiting)
+        self._failing.set(counts.failing)
+        self._store.set(float(counts.is_store_well))
+        for state, number in counts.accounts.items():
+            self._accounts.labels(state).set(number)
+        if _PAGES.exists():
+            self._memory.labels(own_place()).set(int(_PAGES.read_text().split()[1]) * resource.getpagesize())
+
+
+def _added_up(folder: str) -> bytes:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

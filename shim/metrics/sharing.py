@@ -1,0 +1,67 @@
+"""Several workers, one answer: prometheus-client's files, one set for each place among the workers.
+
+Rule: a worker's files are named after its place and not after its process. Whoever takes a dead worker's place goes on
+with its counters, and there are never more files than there are places.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus-client calls it
+_MOST_PLACES = 256
+
+_places: dict[int, int] = {}  # our own place, and its lock, held for as long as this process lives
+
+
+@contextmanager
+def shared_by_workers(workers: int) -> Iterator[None]:
+    """While the block runs, processes started in it have a folder to share what they count; one alone needs none."""
+    os.environ.pop(_FOLDER, None)
+    if workers < 2:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="chat2api-metrics-", ignore_cleanup_errors=True) as folder:
+        os.environ[_FOLDER] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(_FOLDER, None)
+
+
+def as_worker() -> None:
+    """What is counted in this process from now on goes to the folder, where there is one."""
+    folder = os.environ.get(_FOLDER)
+    if folder:
+        place = _free_place(Path(folder))
+        # Here, so that the main process does without the library; and before the first metric is made.
+        from prometheus_client import values  # noqa: PLC0415
+
+        values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+
+
+def shared_folder() -> str | None:
+    """The folder, where this process shares what it counts."""
+    return os.environ.get(_FOLDER) if _places else None
+
+
+def own_place() -> str:
+    """What this process is called among the workers."""
+    return str(next(iter(_places), 1))
+
+
+def _free_place(folder: Path) -> int:
+    """The first place that no living process has: the system lets go of a lock when its process ends, however."""
+    for place in range(1, _MOST_PLACES + 1):
+        lock = os.open(folder / f"{place}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        _places[place] = lock
+        return place
+    raise RuntimeError(f"more than {_MOST_PLACES} workers")

@@ -1,0 +1,160 @@
+"""`GET /metrics`: what is counted, in which few labels, over all workers, and who may read it."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from shim.metrics.metrics import Metrics
+from shim.usage import CallRecord
+
+CHAT = "/v1/chat/completions"
+SECRET = "a text that nobody but the model may have"
+BODY = {"model": "auto", "messages": [{"role": "user", "content": SECRET}]}
+
+
+def read(gateway, **headers):
+    answer = httpx.get(f"{gateway.base_url}/metrics", headers=headers, trust_env=False, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return answer.text
+
+
+def value(text, name, **labels):
+    """The sum of all samples with this name and these labels."""
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def served(gateways_of_module):
+    gateway = gateways_of_module
+    key = {"authorization": "Bearer second-key-of-many"}
+    assert gateway.post(CHAT, BODY, **key).status_code == 200
+    assert gateway.post(CHAT, BODY | {"stream": True}, **key).status_code == 200
+    for number in range(3):
+        refused = gateway.post(CHAT, BODY | {"model": f"made-up-{number}"}, authorization="Bearer first-key-of-many")
+        assert refused.status_code == 404
+    return gateway, read(gateway)
+
+
+@pytest.fixture(scope="module")
+def gateways_of_module(tmp_path_factory):
+    from tests.servers import gateways, in_this_process, standins
+
+    with in_this_process(), standins(tmp_path_factory) as standin, gateways(tmp_path_factory) as start:
+        yield start(
+            CHATGPT_BASE_URL=standin().base_url,
+            ADMIN_KEY="the-admin-key",
+            AUTHORIZATION="first-key-of-many,second-key-of-many",
+        )
+
+
+def test_calls_tokens_errors_and_times_are_counted(served):
+    _, text = served
+    assert value(text, "chat2api_requests_total", api="chat", model="auto", code="200") == 2
+    assert value(text, "chat2api_errors_total", status="model_not_found", code="404") == 3
+    assert value(text, "chat2api_key_requests_total", key="env-2") == 2
+    assert value(text, "chat2api_key_errors_total", key="env-1") == 3
+    assert value(text, "chat2api_tokens_total", api="chat", kind="completion") > 0
+    assert value(text, "chat2api_key_tokens_total", key="env-2", kind="prompt") > 0
+    assert value(text, "chat2api_account_requests_total", account="anonymous") == 2
+    assert value(text, "chat2api_first_text_seconds_count", api="chat") == 1
+    assert value(text, "chat2api_request_seconds_count", api="chat") == 5
+    assert value(text, "chat2api_turns_total", api="chat") == 2
+    assert value(text, "chat2api_upstream_calls_total", outcome="2xx") > 2
+    assert value(text, "chat2api_proof_seconds_count", outcome="solved") >= 2
+    assert value(text, "chat2api_open_requests") == 0
+    assert value(text, "chat2api_store_up") == 1
+    assert value(text, "chat2api_accounts", state="ready") == 0
+    assert value(text, "chat2api_resident_memory_bytes") > 1e7
+
+
+def test_no_label_is_made_by_clients_and_nothing_secret_is_told(served):
+    _, text = served
+    assert "made-up" not in text
+    assert value(text, "chat2api_requests_total", model="other") == 3
+    for secret in (SECRET, "first-key-of-many", "second-key-of-many", "the-admin-key"):
+        assert secret not in text
+
+
+def test_a_label_has_so_many_values_and_then_other():
+    metrics = Metrics()
+    for number in range(500):
+        record = CallRecord(
+            "req", 0.0, "chat", f"status-{number}", 1.0, model=f"m{number}", account=f"a{number}", key=f"k{number}"
+        )
+        metrics.note(record, is_listed=True, is_pooled=True)
+    text = asyncio.run(metrics.text()).decode()
+    assert value(text, "chat2api_requests_total") == 500
+    assert value(text, "chat2api_key_requests_total", key="other") > 0
+    assert len(re.findall(r"^chat2api_requests_total", text, re.M)) <= 202
+
+
+def test_the_loop_s_delay_is_seen(served):
+    gateway, text = served
+    until = time.monotonic() + 30
+    while value(text, "chat2api_event_loop_delay_seconds_count") < 2:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+        text = read(gateway)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"authorization": "Bearer the-admin-key"}, 200),
+        ({"authorization": "Bearer the-admin-key", "x-forwarded-for": "192.0.2.1"}, 200),
+        ({"authorization": "Bearer another"}, 401),
+        ({"authorization": "Bearer first-key-of-many"}, 401),
+        ({"x-forwarded-for": "192.0.2.1"}, 403),
+        ({"host": "metrics.example"}, 403),
+        ({"origin": "https://page.example"}, 403),
+    ],
+)
+def test_who_may_read_it(served, headers, status):
+    gateway, _ = served
+    answer = httpx.get(f"{gateway.base_url}/metrics", headers=headers, trust_env=False)
+    assert answer.status_code == status, answer.text
+    assert status == 200 or answer.json()["error"]["code"] in {"admin_key_needed", "invalid_admin_key", "other_origin"}
+
+
+def test_behind_a_proxy_it_takes_the_key(start_gateway, shared_standin):
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, PUBLIC_BASE_URL="https://public.example")
+    assert gateway.get("/metrics").json()["error"]["code"] == "admin_key_needed"
+
+
+def test_workers_add_up_and_the_dead_are_counted(start_gateway, shared_standin):
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, WORKERS="2", process=True)
+    ask = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    for _ in range(10):  # each on a connection of its own, so that both workers get some
+        assert gateway.post(CHAT, ask).status_code == 200
+    assert value(read(gateway), "chat2api_requests_total", code="200") == 10
+    workers = {
+        sample.labels["worker"]
+        for family in text_string_to_metric_families(read(gateway))
+        for sample in family.samples
+        if sample.name == "chat2api_resident_memory_bytes"
+    }
+    assert workers == {"1", "2"}
+    children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    done, until = 0, time.monotonic() + 60
+    while done < 10 or "Spawning worker" not in gateway.log.rpartition("unexpected")[2]:
+        try:
+            done += gateway.post(CHAT, ask).status_code == 200
+        except httpx.TransportError:  # the dead one's connections
+            time.sleep(0.05)
+        assert time.monotonic() < until, gateway.log
+    assert value(read(gateway), "chat2api_requests_total", code="200") == 10 + done
