@@ -54,6 +54,7 @@ from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.spellings import respelled
 from shim.http.static import page_router
+from shim.server.heartbeats import beating
 from shim.server.stopping import ends_answers
 from shim.settings import Settings, load_settings
 from shim.transport import Transport
@@ -169,7 +170,12 @@ def from_environment() -> Litestar:
     """What each Granian worker runs: settings are in the environment by then."""
     settings = load_settings()
     logs.configure_logs(settings.log_level, settings.log_format)
-    around = partial(ends_answers, settings.shutdown_timeout)
+
+    @asynccontextmanager
+    async def around() -> AsyncIterator[None]:
+        async with ends_answers(settings.shutdown_timeout), beating():
+            yield
+
     return create_app(settings, transport=replay_of(settings), around=around)
 
 

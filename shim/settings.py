@@ -123,6 +123,10 @@ class Settings(msgspec.Struct, frozen=True):
         Meta(ge=0, le=3600, description="Seconds until a stream without a first event begins all the same (0: never)."),
     ] = 15.0
     arkose_timeout: Annotated[Seconds, Meta(description="Seconds the Arkose service may take.")] = 15.0
+    worker_timeout: Annotated[
+        float,
+        Meta(ge=0, le=86400, description="Seconds a worker may hang before another takes its place (0: for ever)."),
+    ] = 60.0
     shutdown_timeout: Annotated[
         int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")
     ] = 10

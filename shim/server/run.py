@@ -21,6 +21,7 @@ from shim.logs import configure_logs, logging_config
 from shim.metrics.sharing import as_worker, shared_by_workers
 from shim.server.checks import CHECKS, listening_address
 from shim.server.granian import BACKLOG, HTTP1, claimed_port, most_connections
+from shim.server.heartbeats import replaces_hung
 from shim.server.stopping import at_once_while_starting
 from shim.settings import Settings, as_environment, concerns, load_settings
 
@@ -54,7 +55,7 @@ def serve(flags: Mapping[str, Any]) -> None:
     server = granian(settings)
     if settings.workers > 1 and multiprocessing.get_start_method() == "fork":
         share()
-    with shared_by_workers(settings.workers):
+    with shared_by_workers(settings.workers), replaces_hung(lambda: _pids(server), settings.worker_timeout):
         server.serve()
 
 
@@ -88,6 +89,10 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         backlog=BACKLOG,
     )
     return server
+
+
+def _pids(server: AbstractServer[Any]) -> list[int]:
+    return [pid for worker in [*server.wrks] if worker.is_alive() and (pid := worker.inner.pid) is not None]
 
 
 def free_port(address: str) -> int:

@@ -1,6 +1,7 @@
 """The scripts: they parse, can be run, and pick the Python they promise to pick."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,33 @@ def test_promised_scripts_are_there() -> None:
 def test_shell_syntax(script: Path) -> None:
     checked = subprocess.run(["sh", "-n", script], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("script", "argument", "link"),
+    [
+        ("setup", "runtime", ".venv"),
+        ("setup", "mitmproxy", ".venv-mitmproxy"),
+        ("setup", "dev", ".venv-dev"),
+        ("clients", "openai3", ".clients"),
+        ("clients", "openai3", ".clients/openai3"),
+    ],
+)
+def test_no_environment_is_made_through_a_link(tmp_path: Path, script: str, argument: str, link: str) -> None:
+    """It would be emptied where it really is, in the checkout of somebody else."""
+    shutil.copytree(PROJECT / "scripts", tmp_path / "here/scripts")
+    kept = tmp_path / "elsewhere/bin/python"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("an environment")
+    (tmp_path / "here" / link).parent.mkdir(exist_ok=True)
+    (tmp_path / "here" / link).symlink_to(tmp_path / "elsewhere")
+    command = [tmp_path / "here/scripts" / script, argument]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert refused.returncode == 1
+    assert refused.stderr == f"{script}: {link} is a symbolic link, and making it would empty what it leads to: " + (
+        "remove the link first.\n"
+    )
+    assert kept.read_text() == "an environment"
 
 
 @pytest.mark.parametrize("script", COMMANDS, ids=relative)
