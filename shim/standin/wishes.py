@@ -16,7 +16,7 @@ from shim.standin.incoming import ConversationRequest
 
 # The first that is found counts, so what would also be found in a longer wish comes later.
 _WISHES: tuple[tuple[str, Directives], ...] = (
-    (r"\blimits?\b|\b429\b|限制|限额", Directives(failure="model_cap", clears_in=10)),
+    (r"\blimits?\b|限制|限额", Directives(failure="model_cap", clears_in=10)),
     (r"\bdraw|\bpaint|\bpicture|\bimage|\bphoto|画|图片", Directives(script="painted")),
     (r"\btable\b|\bcompare\b|表格|比较", Directives(say=wording.TABLE_ANSWER)),
     (r"\bcsv\b|\bfile\b|文件", Directives(script="sandbox")),

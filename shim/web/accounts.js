@@ -71,6 +71,7 @@ function leaves(refusal) {
 async function start() {
   try {
     const session = await ask("GET", "session");
+    at("to-chat").hidden = !session.chat_page;
     session.signed_in ? showApp(session) : showLogin();
   } catch (refusal) {
     showLive(refusal.message, true);

@@ -71,6 +71,7 @@ class SessionInfo(msgspec.Struct, frozen=True):
     access: Literal["key", "loopback"]
     signed_in: bool
     csrf: str | None
+    chat_page: bool
 
 
 class Door:
@@ -83,6 +84,7 @@ class Door:
         new_id: Callable[[], str] = lambda: secrets.token_urlsafe(32),
     ) -> None:
         self._key = settings.admin_key
+        self._chat_page = settings.enable_gateway
         self._public_url = settings.public_base_url
         # A proxy on this machine may forward everybody and say nothing of it (nginx as it comes does): then all of them
         # look like this machine.
@@ -163,7 +165,7 @@ class Door:
             renewed = self._sessions.renewed(session, now)
             return self._info(session), [_cookie(connection, renewed)] if renewed else []
         # Without a key there is no log-in: a session is begun unasked, because CSRF tokens belong to one.
-        return (SessionInfo("key", False, None), []) if self._key else self._begin(connection)
+        return (SessionInfo("key", False, None, self._chat_page), []) if self._key else self._begin(connection)
 
     def log_out(self, connection: Connection) -> list[Cookie]:
         """End the session and have the browser forget the cookie."""
@@ -180,7 +182,7 @@ class Door:
         return self._info(session), [_cookie(connection, self._sessions.cookie(session))]
 
     def _info(self, session: AdminSession) -> SessionInfo:
-        return SessionInfo("key" if self._key else "loopback", True, self._sessions.token(session))
+        return SessionInfo("key" if self._key else "loopback", True, self._sessions.token(session), self._chat_page)
 
     def _session(self, connection: Connection) -> AdminSession | None:
         return self._sessions.read(connection.cookies.get(COOKIE, ""), self._clock())

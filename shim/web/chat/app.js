@@ -11,6 +11,7 @@ import { prepareMarkdown } from "./growing.js";
 import { Library } from "./library.js";
 import { Sidebar } from "./sidebar.js";
 import { openStore, recall, remember } from "./store.js";
+import { showSuggestions } from "./suggestions.js";
 import { Thread } from "./thread.js";
 import { Turns } from "./turns.js";
 
@@ -247,6 +248,7 @@ async function start() {
     chat.model = at("model").value;
     remember("model", chat.model);
   });
+  showSuggestions(at("suggestions"), (text) => send(text, []));
   at("system").addEventListener("click", editSystem);
   at("key").addEventListener("click", () => enterKey());
   at("theme").addEventListener("click", nextTheme);

@@ -63,7 +63,12 @@ async def test_nobody_gets_anything_but_the_page(site):
             assert refusal(await nobody.request(method, path)) == (401, "admin_login_needed"), path
         for path in FILES:
             assert (await nobody.get(path)).status_code == 200
-        assert (await nobody.get("tokens/session")).json() == {"access": "key", "signed_in": False, "csrf": None}
+        assert (await nobody.get("tokens/session")).json() == {
+            "access": "key",
+            "signed_in": False,
+            "csrf": None,
+            "chat_page": True,
+        }
 
 
 async def test_a_script_needs_the_key_and_nothing_else(site):
