@@ -22,6 +22,8 @@ import enum
 import time
 from typing import ClassVar
 
+import msgspec
+
 _SOON = 20.0
 """Seconds that a program may be kept waiting unasked."""
 
@@ -68,6 +70,15 @@ class Sent(enum.Enum):
     MAYBE_TAKEN = "maybe taken"  # it went out, and nobody knows what became of it
 
 
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What upstream itself said: the HTTP `status` (0: inside a stream), its own sentence or word, and the headers that
+    tell of limits, "name: value" each; shortened, without tokens and mail addresses. It is for the operator."""
+
+    status: int = 0
+    words: str = ""
+    header: str = ""
+
+
 class GatewayError(Exception):
     """Any failure a client is told of. `status` is a hint: after the first byte it can no longer be sent."""
 
@@ -77,6 +88,7 @@ class GatewayError(Exception):
     about: About = About.GATEWAY
     sent: Sent = Sent.DECLINED
     transient: ClassVar[bool] = False
+    evidence: Evidence | None = None
 
     def __init__(
         self,
@@ -101,6 +113,11 @@ class GatewayError(Exception):
         self.error_type = type or self.type
         self.about = about or self.about
         self.sent = sent or self.sent
+
+    def witnessed(self, evidence: Evidence) -> "GatewayError":
+        """The same error with what upstream said; for whoever makes it, before anybody else has it."""
+        self.evidence = evidence
+        return self
 
     def retry_in(self, now: float) -> float | None:
         """Seconds until it is worth trying again; None where nobody said. Upstream gives a time (`resets_at`, seconds

@@ -449,10 +449,7 @@ def _check(settings: Settings) -> None:
         if url.rstrip("/").endswith(("/backend-api", "/backend-anon")):
             raise _wrong("CHATGPT_BASE_URL", url, "the origin alone is needed, without /backend-api at its end")
     for url in settings.proxy_url:
-        _check_url("PROXY_URL", url, _PROXY_SCHEMES)
-        # Of two `@` Python takes the last and curl the first.
-        if url.count("@") > 1:
-            raise _wrong("PROXY_URL", url, "user and password have to be percent-encoded (`@` is %40)")
+        check_proxy("PROXY_URL", url)
     for name in ("oauth_url", "arkose_token_url"):
         if url := getattr(settings, name):
             _check_url(name.upper(), url, _HTTP, query=True)
@@ -471,6 +468,14 @@ def _check(settings: Settings) -> None:
             f"HOST is {settings.host!r}, which other machines can reach, and AUTHORIZATION is empty: "
             "set AUTHORIZATION to one or more keys, or HOST to 127.0.0.1"
         )
+
+
+def check_proxy(name: str, url: str) -> None:
+    """Raises SettingError for what is no proxy's address; `name` is what the operator calls it."""
+    _check_url(name, url, _PROXY_SCHEMES)
+    # Of two `@` Python takes the last and curl the first.
+    if url.count("@") > 1:
+        raise _wrong(name, url, "user and password have to be percent-encoded (`@` is %40)")
 
 
 def _check_texts(settings: Settings) -> None:

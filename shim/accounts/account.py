@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from shim.chatgpt.token import Claims, Guarded, fingerprint, is_client_id, read_claims
+from shim.errors import Evidence
 
 __all__ = [
     "EVERY_MODEL",
@@ -19,6 +20,7 @@ __all__ = [
     "Credential",
     "CredentialKind",
     "ForeignTokenError",
+    "Handling",
     "account_id",
     "account_of",
     "fingerprint",
@@ -54,6 +56,18 @@ class Credential(Guarded, frozen=True):
     refresh_token: str | None = None
     session_token: str | None = None
     expires: float | None = None
+    handling: "Handling | None" = None
+
+
+class Handling(Guarded, frozen=True):
+    """How an operator wants an account to be used. `paused` is since when it takes no new turns (seconds since 1970),
+    `limit` how many turns it may have at once (None: ACCOUNT_LIMIT), `proxy_url` which way it goes upstream (None:
+    PROXY_URL's)."""
+
+    label: str | None = None
+    paused: float | None = None
+    proxy_url: str | None = None
+    limit: int | None = None
 
 
 class Account(Guarded, frozen=True):
@@ -61,7 +75,8 @@ class Account(Guarded, frozen=True):
 
     `id` is stable and no secret. Times are in seconds since 1970. `version` rises with every change of a credential, so
     that of two changes made at once by two machines one is noticed to be late. `client_id` is the application that the
-    refresh token belongs to, as far as it was told or found out; `client_sure` says that it was good with it.
+    refresh token belongs to, as far as it was told or found out; `client_sure` says that it was good with it. `mail` is
+    masked. The last four are `Handling`'s.
     """
 
     id: str
@@ -76,11 +91,21 @@ class Account(Guarded, frozen=True):
     version: int = 0
     client_id: str | None = None
     client_sure: bool = False
+    mail: str | None = None
+    label: str | None = None
+    paused: float | None = None
+    proxy_url: str | None = None
+    limit: int | None = None
 
     @property
     def renewable(self) -> bool:
         """Whether a new access token can be had without a person."""
         return self.refresh_token is not None or self.session_token is not None
+
+    @property
+    def tokens(self) -> tuple[str | None, str | None, str | None]:
+        """Its credentials. A version says less: it rises with whatever is noted of the account."""
+        return self.access_token, self.refresh_token, self.session_token
 
     def is_fresh(self, now: float, ahead: float = 0.0) -> bool:
         """Whether the access token is still good `ahead` seconds from now."""
@@ -98,7 +123,9 @@ class Account(Guarded, frozen=True):
             changes["session_token"] = given.session_token
         if given.refresh_token not in {None, self.refresh_token} and (later or self.refresh_token is None):
             changes |= {"refresh_token": given.refresh_token, "client_id": given.client_id, "client_sure": False}
-        elif given.refresh_token == self.refresh_token and not self.client_sure and given.client_id is not None:
+        if given.mail is not None and (later or self.mail is None):
+            changes |= {"mail": given.mail} if given.mail != self.mail else {}
+        if given.refresh_token == self.refresh_token and not self.client_sure and given.client_id is not None:
             changes |= {"client_id": given.client_id} if given.client_id != self.client_id else {}
         return msgspec.structs.replace(self, version=self.version + 1, **changes) if changes else self
 
@@ -115,7 +142,8 @@ class Condition(msgspec.Struct, frozen=True):
     """How an account is doing. Kept apart from what it is, so that a late cool-down never overwrites a new token.
 
     `parked` is the reason why it is not used any more, or None. `cooling` maps a slug (or `EVERY_MODEL`) to when it is
-    usable again; under the same keys `reasons` says why, and `since` when that was learned. `expired` tells that
+    usable again; under the same keys `reasons` says why, `since` when that was learned, and `evidence` what upstream
+    said. They have keys that begin with `!` for the rest (states.py). `expired` tells that
     upstream refused the access token (or its time ran out). `retry_at` is when a failed renewal may be tried again.
     `last_used` is 0.0 where it never was. `quotas` is what upstream said last, at `quotas_at`.
     """
@@ -130,6 +158,7 @@ class Condition(msgspec.Struct, frozen=True):
     turns: int = 0
     quotas: tuple[Quota, ...] = ()
     quotas_at: float = 0.0
+    evidence: dict[str, Evidence] = {}
 
 
 def parse_credential(text: str) -> Credential:
@@ -198,6 +227,8 @@ def account_of(credential: Credential, now: float) -> Account:
         expires=claims.expires if claims.expires is not None else credential.expires,
         added=now,
         client_id=credential.client_id,
+        mail=claims.mail,
+        **(msgspec.structs.asdict(credential.handling) if credential.handling is not None else {}),
     )
 
 

@@ -81,7 +81,9 @@ def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
     if account is None or account.access_token is None:
         return Identity(str(installation))
     who = account.user or account.id
-    return Identity(str(uuid.uuid5(installation, who)), account.access_token, account.workspace_id)
+    return Identity(
+        str(uuid.uuid5(installation, who)), account.access_token, account.workspace_id, proxy=account.proxy_url
+    )
 
 
 def bearer_of(authorization: str | None) -> str:

@@ -19,13 +19,15 @@ from shim.accounts.account import (
     WORKSPACE_ID,
     Account,
     Credential,
+    Handling,
     account_of,
     id_of,
     parse_credential,
     read_secret,
 )
 from shim.chatgpt.oauth import CODEX, SESSION_COOKIE, WEB
-from shim.chatgpt.token import Claims, Guarded, is_client_id, read_claims
+from shim.chatgpt.token import Claims, Guarded, is_client_id, masked_mail, read_claims
+from shim.settings import SettingError, check_proxy
 
 EXPORT = "chat2api"
 """The `type` of a file that `write_accounts` makes."""
@@ -118,6 +120,11 @@ def write_accounts(accounts: Iterable[Account]) -> str:
             "chatgpt_user_id": one.user,
             "plan_type": one.plan,
             "expires_at": one.expires,
+            "email": one.mail,
+            "label": one.label,
+            "paused_at": one.paused,
+            "proxy_url": one.proxy_url,
+            "turns_at_once": one.limit,
         }
         for one in accounts
     ]
@@ -248,6 +255,7 @@ def _of_tokens(tokens: dict[str, Any], line: int, where: str, default_client: st
     if not secrets:
         raise ValueError("it has no token")
     claims = Claims()
+    handling = _handling_of(tokens) if tokens.get("type", EXPORT) == EXPORT else None
     for kind, secret in secrets.items():
         read, said = read_secret(secret)
         if read != kind:
@@ -271,13 +279,33 @@ def _of_tokens(tokens: dict[str, Any], line: int, where: str, default_client: st
         read_secret(secret)[0],
         secret,
         workspace_id,
-        replace(claims, user=user, plan=plan),
+        replace(claims, user=user, plan=plan, mail=claims.mail or of_id.mail or masked_mail(tokens.get("email"))),
         (client_id or issued_to or default_client) if "refresh" in secrets else None,
         secrets.get("refresh") if kind != "refresh" else None,
         secrets.get("session") if kind != "session" else None,
         _moment(ends) if kind == "access" else None,
+        handling,
     )
     return ImportedLine(line, where, credential, shared="refresh" in secrets and default_client is not None)
+
+
+def _handling_of(entry: dict[str, Any]) -> Handling | None:
+    """How one of our own exports says that the account is to be used; None where it says nothing. Raises ValueError for
+    a proxy that is none: without it the account would go another way."""
+    proxy = _text(entry, "proxy_url")
+    try:
+        if proxy is not None:
+            check_proxy("proxy_url", proxy)
+    except SettingError:
+        raise ValueError("its proxy_url is none") from None
+    limit = entry.get("turns_at_once")
+    handling = Handling(
+        (_text(entry, "label") or "")[:_MAX_LABEL] or None,
+        _moment(entry.get("paused_at")),
+        proxy,
+        limit if isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= _MAX_LIMIT else None,
+    )
+    return handling if handling != Handling() else None
 
 
 def _id_claims(id_token: str | None) -> Claims:
@@ -339,6 +367,7 @@ def _with(better: Credential, worse: Credential) -> Credential:
     return better
 
 
+_MAX_LABEL, _MAX_LIMIT = 64, 64
 _MAX_NAME = 40  # shorter than most tokens; the others begin in a way of their own
 _SECRETS = ("fk-", "rt_", "v1.", "sk-", "eyJ")
 _END_OF_TIME = 1e11

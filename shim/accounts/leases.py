@@ -40,6 +40,7 @@ _STRANGERS_AT_ONCE = 8  # callers with tokens of their own that upstream is aske
 _STRANGER_WAITS = 20.0  # seconds
 _MAX_MET = 10_000  # callers known to be accepted; a forgotten one is asked about once more
 _BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
+_OUT = frozenset({State.PARKED, State.PAUSED})  # what only a person brings back
 _LISTS_AT_ONCE = 4
 _LISTS_WAIT = 10.0  # seconds that a call waits for the lists of a large pool, which go on being fetched
 
@@ -170,7 +171,7 @@ class Leases:
             return AccountCall(self._nobody)
         if owner is None and pin is not None:
             # By rendezvous hashing: one account coming or going moves only those pinned to it.
-            usable = (view.id for view in self.pool.page() if view.state is not State.PARKED)
+            usable = (view.id for view in self.pool.page() if view.state not in _OUT)
             owner = max(usable, key=lambda id: hashlib.sha256(f"{pin} {id}".encode()).digest(), default=None)
         if owner is None:  # the account whose turn it would be
             # Lent and given back at once: chosen as for a turn, and counted as none.
@@ -217,7 +218,7 @@ class Leases:
     async def _all_of_pool(self) -> FetchedModels | None:
         """The union of the accounts' lists, in the pool's order: what only a limited or expired account has stays
         listed, and what a list said before counts until it is there again. None where no list could be had."""
-        views = [view for view in self.pool.page() if view.state is not State.PARKED]
+        views = [view for view in self.pool.page() if view.state not in _OUT]
         keys = {
             view.id: list_key(self.identity_of(account)) for view in views if (account := self.pool.account(view.id))
         }
@@ -285,8 +286,10 @@ class Leases:
 
     async def _call(self, pool: AccountPool, id: str) -> AccountCall:
         view = pool.view(id)
-        if view is not None and view.state is State.PARKED:
-            raise _error_of(NoAccountError(Shortage.NEVER), (AUTO,), own=pool is self.guests)
+        if view is not None and view.state in _OUT:
+            raise _error_of(
+                NoAccountError(Shortage.NEVER, told=f"1 {view.state.value}"), (AUTO,), own=pool is self.guests
+            )
         account = await pool.beside(id)
         if account is None:
             raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)

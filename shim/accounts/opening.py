@@ -74,7 +74,7 @@ def make_pool(
     def connection(account: Account) -> ConnectionKey:
         # Guests share their connections to the login server: it may never accept them, and a lane of one's own stays.
         key = GUESTS if name == GUESTS else list_key(identity_of(account, installation))
-        return ConnectionKey(key, proxies.pick(key, time.time()))
+        return ConnectionKey(key, account.proxy_url or proxies.pick(key, time.time()))
 
     store = open_store(
         redis_url=settings.redis_url, data_dir=Path(settings.data_dir), keys=settings.store_key, name=name

@@ -182,11 +182,12 @@ def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own
     if isinstance(error, CredentialError):
         # An expired token is not a dead account; one that was taken back is, unless it can be renewed.
         if error.about is not About.ACCOUNT and (renewable or error.expired):
-            return TokenExpired()
-        return Refused(error.cause or "unauthorized")
+            return TokenExpired(error.evidence)
+        return Refused(error.cause or "unauthorized", error.evidence)
     policy, seconds = policy_of(error), error.retry_in(now)
     rests = {Rest.ACCOUNT, Rest.MODEL}.intersection(policy.rests)
     if not rests or (own and seconds is None):
         return Released()
     seconds = policy.seconds if seconds is None else min(max(seconds, _MIN_LIMIT_SECONDS), MAX_WAIT_SECONDS)
-    return Limited(now + seconds, slug if Rest.MODEL in rests else None, error.code or error.about.value)
+    model = slug if Rest.MODEL in rests else None
+    return Limited(now + seconds, model, error.code or error.about.value, error.evidence)

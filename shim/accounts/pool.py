@@ -22,7 +22,7 @@ from shim.accounts.imports import SHARED, ImportedLine, once, read_text, write_a
 from shim.accounts.pool_state import PoolState, Slot
 from shim.accounts.renewal import ExchangeTokens, Renewals, RenewalTimes
 from shim.accounts.selection import NoAccountError, Shortage
-from shim.accounts.states import AccountEvent, Reset, State, Supplied, TurnEvent, Unused
+from shim.accounts.states import AccountEvent, Adjusted, Reset, State, Supplied, TurnEvent, Unused
 from shim.accounts.store_sync import StoreSync
 from shim.accounts.stores import Store, StoreError
 from shim.accounts.views import AccountView
@@ -364,6 +364,32 @@ class AccountPool:
         self._line.offer()
         return True
 
+    async def adjust(self, id: str, **changes: Any) -> bool:
+        """Have an account used otherwise: `changes` are fields of `Handling`. False where it is gone. Raises
+        StoreError."""
+        for _ in range(_SUPPLY_TRIES):
+            known = self._pool.account(id)
+            if known is None:
+                return False
+            if all(getattr(known, name) == value for name, value in changes.items()):
+                return True
+            changed = msgspec.structs.replace(known, version=known.version + 1, **changes)
+            if await self._store.save_account(changed):
+                self._pool.report(id, Adjusted(changed), self._clock())
+                self._line.offer()
+                return True
+            await self._synced.catch_up()  # somebody was first
+        raise StoreError("the account is being changed by others all the time; try again")
+
+    async def pause(self, id: str) -> bool:
+        """Give an account no new turns until it is resumed; those under way go on. Whether it is there."""
+        account = self._pool.account(id)
+        return account is not None and (account.paused is not None or await self.adjust(id, paused=self._clock()))
+
+    async def resume(self, id: str) -> bool:
+        """Take a pause back. Whether the account is there."""
+        return await self.adjust(id, paused=None)
+
     async def renew(self, id: str) -> Account | None:
         """The account with a good access token, renewed where it can be; None where it is not there.
 
@@ -386,6 +412,15 @@ class AccountPool:
     def page(self, *, offset: int = 0, limit: int | None = None, state: State | None = None) -> list[AccountView]:
         """A page of accounts in the order they were added, without secrets."""
         return self._pool.snapshot(self._clock(), offset=offset, limit=limit, state=state)
+
+    async def found(self, words: str, state: State | None = None) -> list[AccountView]:
+        """All accounts (of those in `state`, if given) that have each of these words in what is shown of them."""
+        views = []
+        for place, view in enumerate(self._pool.found(words, self._clock(), state)):
+            if place % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            views.append(view)
+        return views
 
     def counts(self) -> dict[State, int]:
         """How many accounts are in each state."""

@@ -10,7 +10,7 @@ Rules:
 """
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -18,6 +18,7 @@ from shim.accounts.account import Account, Condition, Quota
 from shim.accounts.selection import Entry, NoAccountError, Shortage, choose
 from shim.accounts.states import (
     AccountEvent,
+    Adjusted,
     PoolError,
     Refused,
     RenewalBegan,
@@ -135,7 +136,7 @@ class PoolState:
         if account.id not in self._dirty:
             turns = max(condition.turns, ours.turns)
             entry.condition = replace(condition, last_used=max(condition.last_used, ours.last_used), turns=turns)
-        elif newer:
+        elif newer and account.tokens != entry.account.tokens:
             entry.condition = after(ours, Supplied(account), now)
         return self._adopt(entry, account) if newer else None
 
@@ -224,7 +225,7 @@ class PoolState:
                 overtaken = entry.renewing != entry.account.version
                 self._happen(entry, RenewalDropped() if overtaken else event, now)
                 entry.renewing = None
-            case Renewed(account=account) | Supplied(account=account):
+            case Renewed(account=account) | Supplied(account=account) | Adjusted(account=account):
                 return self._take_credentials(entry, event, account, now)
             case _:
                 self._happen(entry, event, now)
@@ -282,6 +283,12 @@ class PoolState:
         page = itertools.islice(chosen, offset, None if limit is None else offset + limit)
         return [_view(entry, now) for entry in page]
 
+    def found(self, words: str, now: float, state: State | None = None) -> Iterator[AccountView]:
+        """Those that `AccountView.matches` these words, in the same order."""
+        for entry in self._entries.values():
+            if (state is None or entry.state(now) is state) and (view := _view(entry, now)).matches(words):
+                yield view
+
     def view(self, id: str, now: float) -> AccountView | None:
         """One account as people see it, or None where there is none with this id."""
         entry = self._entries.get(id)
@@ -302,7 +309,7 @@ class PoolState:
             # An account that has never had a token gets its first one when a turn needs it, not ahead of time.
             if not account.renewable or account.access_token is None or entry.renewing is not None:
                 continue
-            if condition.parked is not None or condition.retry_at > now:
+            if condition.parked is not None or condition.retry_at > now or account.paused is not None:
                 continue
             if condition.expired or not account.is_fresh(now, ahead):
                 due.append(id)
@@ -338,7 +345,7 @@ class PoolState:
         before, name = _name(entry.account), _name(account)
         if before is not None and self._users.get(before) is entry:
             del self._users[before]
-        entry.account = account
+        entry.take(account)
         twin = self._users.get(name) if name is not None else None
         if twin is not None:
             # Two accounts were one. The one whose credentials came last stays: it is stored already, so that a kill

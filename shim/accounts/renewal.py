@@ -104,13 +104,15 @@ def exchange_by(
             # Whoever makes a turn knows one upstream only, and would think it was the one that failed.
             kind = DeadlineError if isinstance(error, DeadlineError) else UpstreamError
             server = urlsplit(where.oauth_url if account.refresh_token else where.origin).netloc.rpartition("@")[2]
-            raise kind(
+            named = kind(
                 f"The log-in server {server} could not renew the access token: {error.message}",
                 code=error.code,
                 retry_after=error.retry_after,
                 about=About.TOKEN,
                 sent=error.sent,
-            ) from error
+            )
+            named.evidence = error.evidence
+            raise named from error
 
     return exchange
 
@@ -250,13 +252,13 @@ class Renewals:
             newer = await self._try(account)
         except DeadCredentialError as error:
             log.warning("account %s: not renewed (%s)", id, error.reason)
-            self._report(id, RenewalRefused(error.reason))
+            self._report(id, RenewalRefused(error.reason, error.evidence))
             raise
         except GatewayError as error:
             log.warning("account %s: not renewed (%s)", id, error.message)
             now = self._clock()
             retry_at = now + (error.retry_in(now) or self._times.rest)
-            self._report(id, RenewalFailed(error.code or "failed", retry_at))
+            self._report(id, RenewalFailed(error.code or "failed", retry_at, error.evidence))
             raise
         except BaseException:
             self._report(id, RenewalDropped())
@@ -366,12 +368,8 @@ class Renewals:
 
 
 def _is_other(newest: Account, account: Account) -> bool:
-    """Whether there are other credentials by now. (A version says less: it rises with whatever is noted of them.)"""
-    return (newest.access_token, newest.refresh_token, newest.session_token) != (
-        account.access_token,
-        account.refresh_token,
-        account.session_token,
-    )
+    """Whether there are other credentials by now."""
+    return newest.tokens != account.tokens
 
 
 def _lock_name(id: str) -> str:

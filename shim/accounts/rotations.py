@@ -41,6 +41,7 @@ class Rotation(Guarded, frozen=True):
             expires=fresh.expires,
             user=account.user or fresh.user,
             plan=fresh.plan or account.plan,
+            mail=fresh.mail or account.mail,
             client_id=fresh.client_id or account.client_id,
             client_sure=fresh.client_id is not None or account.client_sure,
             version=account.version + 1,

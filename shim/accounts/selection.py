@@ -13,8 +13,10 @@ Pure: no I/O, no clock.
 import enum
 import math
 import operator
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 
 from shim.accounts.account import EVERY_MODEL, Account, Condition
 from shim.accounts.states import RENEWAL, State, state_of, usable_from
@@ -39,16 +41,20 @@ class Shortage(enum.Enum):
 
 class NoAccountError(Exception):
     """No account. `retry_after` is the seconds until one is usable by time alone (LATER), or until one is renewed again
-    (NOT_RENEWED). `counts`: suitable accounts per reason; empty for BUSY, which is asked often and explains itself."""
+    (NOT_RENEWED). `counts`: suitable accounts per reason; empty for BUSY, which is asked often and explains itself.
+    `told`: the same in words, with why and until when, for clients: no account's id, mail or label is in it."""
 
     def __init__(
-        self, shortage: Shortage, retry_after: float | None = None, counts: Mapping[str, int] | None = None
+        self,
+        shortage: Shortage,
+        retry_after: float | None = None,
+        counts: Mapping[str, int] | None = None,
+        told: str = "",
     ) -> None:
         self.shortage = shortage
         self.retry_after = retry_after
         self.counts = dict(counts or {})
-        listed = ", ".join(f"{number} {why}" for why, number in sorted(self.counts.items()))
-        super().__init__(f"{shortage.value} ({listed})" if listed else shortage.value)
+        super().__init__(f"{shortage.value} ({told})" if told else shortage.value)
 
     @property
     def busy(self) -> bool:
@@ -60,15 +66,20 @@ class Entry:
     """One account in the pool. `slugs` are the models it has, None where they are not known; `rank` orders by last use;
     `renewing` is the version of the credentials being renewed, or None; `active` counts turns under way."""
 
-    __slots__ = ("account", "active", "condition", "rank", "renewing", "slugs")
+    __slots__ = ("account", "active", "condition", "most", "rank", "renewing", "slugs")
 
     def __init__(self, account: Account, condition: Condition, rank: tuple[float, int]) -> None:
-        self.account = account
+        self.take(account)
         self.condition = condition
         self.rank = rank
         self.slugs: frozenset[str] | None = None
         self.active = 0
         self.renewing: int | None = None
+
+    def take(self, account: Account) -> None:
+        """The account as it is now. `most`: how many turns it may have at once, 0 where it has no such limit itself."""
+        self.account = account
+        self.most = account.limit or 0
 
     def state(self, now: float) -> State:
         """The account's state at `now`."""
@@ -90,7 +101,9 @@ class Entry:
     def obstacle(self, slug: str, now: float, limit: int) -> str:
         """Why it can't take a turn on `slug` now, in a word for people; "ready" where it can."""
         if self.usable_from(slug, now) <= now:
-            return "ready" if self.active < limit else "busy"
+            return "ready" if not self.is_full(limit) else "busy"
+        if self.account.paused is not None:
+            return "paused"
         if self.condition.parked is not None:
             return "parked"
         cooling = self.condition.cooling
@@ -99,6 +112,20 @@ class Entry:
         if self.condition.retry_at <= now:
             return "expired"
         return f"{_NOT_RENEWED}: {self.condition.reasons.get(RENEWAL, 'failed')}"
+
+    def is_full(self, limit: int) -> bool:
+        """Whether it has as many turns as it may have at once: of its own limit and everybody's, its own counts."""
+        return self.active >= (self.most or limit)
+
+    def reason(self, slug: str, now: float) -> str:
+        """The word for why it is parked or cools; "" where there is none that may be shown."""
+        condition = self.condition
+        if condition.parked is not None:
+            word = condition.parked
+        else:
+            key = max((slug, EVERY_MODEL), key=lambda each: condition.cooling.get(each, 0.0))
+            word = condition.reasons.get(key, "") if condition.cooling.get(key, 0.0) > now else ""
+        return word if _WORD.fullmatch(word) else ""
 
 
 def choose(
@@ -109,7 +136,7 @@ def choose(
     free = [
         entry
         for entry in entries
-        if entry.active < limit
+        if entry.active < (entry.most or limit)  # `is_full` in place
         and (not (cooling := entry.condition.cooling) or cooling.get(EVERY_MODEL, 0.0) <= now)
         and not (exclude and entry.account.id in exclude)
     ]
@@ -141,9 +168,37 @@ def _shortage(
     # hope against those that are known not to have it.
     if soonest == math.inf and all(entry.slugs is None for entry, _ in able) and len(able) < len(entries):
         return NoAccountError(Shortage.NO_MODEL)
-    counts = Counter(entry.obstacle(slug, now, limit) for entry, slug in able)
+    obstacles = [entry.obstacle(slug, now, limit) for entry, slug in able]
+    counts, told = Counter(obstacles), _told(able, obstacles, now)
     if soonest <= now:
-        return NoAccountError(Shortage.TRIED, None, counts)
+        return NoAccountError(Shortage.TRIED, None, counts, told)
     if soonest == math.inf:
-        return NoAccountError(Shortage.NEVER, None, counts)
-    return NoAccountError(Shortage.LATER if counts["cooling"] else Shortage.NOT_RENEWED, soonest - now, counts)
+        return NoAccountError(Shortage.NEVER, None, counts, told)
+    return NoAccountError(Shortage.LATER if counts["cooling"] else Shortage.NOT_RENEWED, soonest - now, counts, told)
+
+
+def _told(able: Collection[tuple[Entry, str]], obstacles: Collection[str], now: float) -> str:
+    """How many accounts are in the way of what: "2 cooling: usage_limit_reached, the first until 2026-05-01T08:00:00Z".
+    Where there are many reasons those of most accounts are told."""
+    groups: dict[str, list[float]] = {}
+    for (entry, slug), obstacle in zip(able, obstacles, strict=True):
+        why = entry.reason(slug, now) if obstacle in {"parked", "cooling"} else ""
+        groups.setdefault(f"{obstacle}: {why}" if why else obstacle, []).append(entry.usable_from(slug, now))
+    told = []
+    for what, starts in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:_TOLD_REASONS]:
+        soonest = min(starts)
+        end = "" if not now < soonest < math.inf else f"until {_moment(soonest)}"
+        # Of an end that is the same for all nobody is the first.
+        end = f", {'the first ' if max(starts) != soonest else ''}{end}" if end else ""
+        told.append(f"{len(starts)} {what}{end}")
+    left = len(groups) - len(told)
+    return "; ".join([*told, *([f"{left} more reasons"] if left > 0 else [])])
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(math.ceil(min(seconds, _END_OF_TIME)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+_TOLD_REASONS = 5
+_END_OF_TIME = 253_402_300_799  # seconds; of the year 9999, behind which no date can be shown
+_WORD = re.compile(r"[\w.-]{1,64}", re.ASCII)

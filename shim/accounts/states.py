@@ -1,8 +1,10 @@
 """The states of an account, and what may lead from one to another. Pure functions over (Account, Condition).
 
+    NEW ──renewal began──> REFRESHING                          (no access token yet; the first turn fetches one)
     READY ──limited──> COOLING ──time, success──> READY        (a limit on one model leaves an account READY)
       ├──token expired──> EXPIRED ──renewal began──> REFRESHING ──renewed──> READY
-      └──refused──> PARKED <────────────renewal refused────┘
+      ├──refused──> PARKED <────────────renewal refused────┘
+      └──an operator pauses it──> PAUSED ──resumes it──> what it is then
 
 Rules:
 * the state is never stored: `state_of` derives it, so that nothing can disagree with the condition that is kept;
@@ -21,9 +23,14 @@ from typing import Any
 import msgspec
 
 from shim.accounts.account import EVERY_MODEL, Account, Condition
+from shim.errors import Evidence
 
 RENEWAL = "!renewal"
 """The key in `Condition.reasons` under which a failed renewal says why. No slug begins with `!`."""
+PARKING = "!parked"
+EXPIRY = "!expired"
+"""The keys under which it is kept since when it is parked or expired, and what upstream said then."""
+_OF_TOKEN = (RENEWAL, PARKING, EXPIRY)
 _MAX_COOLING = 64  # upstream has fewer models than that; what is kept must not grow by names it might make up
 _MAX_REASON = 300  # characters; a reason may be an error page
 
@@ -37,11 +44,13 @@ class PoolError(Exception):
 class State(enum.Enum):
     """How an account is. Where several hold at once, the first of these in the order of `state_of` is it."""
 
+    NEW = "new"
     READY = "ready"
     COOLING = "cooling"
     PARKED = "parked"
     EXPIRED = "expired"
     REFRESHING = "refreshing"
+    PAUSED = "paused"
 
     __hash__ = object.__hash__  # members are single; the one of Enum is written in Python, and slow
 
@@ -66,16 +75,20 @@ class Limited(AccountEvent, frozen=True):
     until: float
     model: str | None = None
     reason: str = "limited"
+    evidence: Evidence | None = None
 
 
 class Refused(AccountEvent, frozen=True):
     """Upstream refused the account for good: it is parked until a person resets it or it gets a new token."""
 
     reason: str
+    evidence: Evidence | None = None
 
 
 class TokenExpired(AccountEvent, frozen=True):
     """Upstream says the access token has expired, whatever the token says itself."""
+
+    evidence: Evidence | None = None
 
 
 class Released(AccountEvent, frozen=True):
@@ -107,12 +120,14 @@ class RenewalFailed(AccountEvent, frozen=True):
 
     reason: str
     retry_at: float
+    evidence: Evidence | None = None
 
 
 class RenewalRefused(AccountEvent, frozen=True):
     """What the account is renewed with is dead."""
 
     reason: str
+    evidence: Evidence | None = None
 
 
 class RenewalDropped(AccountEvent, frozen=True):
@@ -123,15 +138,35 @@ class Reset(AccountEvent, frozen=True):
     """A person says: forget what is known against it."""
 
 
+class Adjusted(AccountEvent, frozen=True):
+    """An operator changed how the account is used (`Handling`); its credentials are what they were. It is already
+    stored."""
+
+    account: Account
+
+
 TurnEvent = Succeeded | Limited | Refused | TokenExpired | Released | Unused
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
 _R, _C, _P, _E, _F = {State.READY}, {State.COOLING}, {State.PARKED}, {State.EXPIRED}, {State.REFRESHING}
+_N, _S = {State.NEW}, {State.PAUSED}
 Transitions = dict[State, dict[type[AccountEvent], set[State]]]
 
 TRANSITIONS: Transitions = {
+    State.NEW: {
+        Succeeded: _N,  # of a token that was taken from it since
+        Limited: _N,
+        Refused: _P,
+        TokenExpired: _N,
+        Released: _N,
+        Unused: _N,
+        RenewalBegan: _F,
+        Supplied: _R | _C | _E,
+        Adjusted: _N | _S,
+        Reset: _N,
+    },
     State.READY: {
         Succeeded: _R,
         Limited: _R | _C,  # of one model, or of all
@@ -141,6 +176,7 @@ TRANSITIONS: Transitions = {
         Unused: _R,
         RenewalBegan: _F,  # ahead of time
         Supplied: _R | _E,  # a token whose time is already over is possible, if useless
+        Adjusted: _R | _S,
         Reset: _R,
     },
     State.COOLING: {
@@ -152,6 +188,7 @@ TRANSITIONS: Transitions = {
         Unused: _C,
         RenewalBegan: _F,
         Supplied: _C | _E,
+        Adjusted: _C | _S,
         Reset: _R,
     },
     State.PARKED: {
@@ -163,7 +200,8 @@ TRANSITIONS: Transitions = {
         Unused: _P,
         RenewalBegan: _F,  # a person probes it
         Supplied: _R | _C | _E,
-        Reset: _R | _E,
+        Adjusted: _P | _S,
+        Reset: _R | _E | _N,
     },
     State.EXPIRED: {
         Succeeded: _E,
@@ -174,7 +212,20 @@ TRANSITIONS: Transitions = {
         Unused: _E,
         RenewalBegan: _F,
         Supplied: _R | _C | _E,
+        Adjusted: _E | _S,
         Reset: _R | _E,
+    },
+    State.PAUSED: {  # nothing but a person ends it; what happens meanwhile shows when it is resumed
+        Succeeded: _S,
+        Limited: _S,
+        Refused: _S,
+        TokenExpired: _S,
+        Released: _S,
+        Unused: _S,
+        RenewalBegan: _F,  # a person probes it
+        Supplied: _S,
+        Adjusted: _N | _R | _C | _P | _E | _S,
+        Reset: _S,
     },
     State.REFRESHING: {  # turns that end meanwhile leave their mark, and the renewal's outcome shows it
         Succeeded: _F,
@@ -183,22 +234,25 @@ TRANSITIONS: Transitions = {
         TokenExpired: _F,
         Released: _F,
         Unused: _F,
-        Renewed: _R | _C | _E,
-        RenewalFailed: _R | _C | _P | _E,  # READY and COOLING where it was ahead of time
-        RenewalRefused: _P,
-        RenewalDropped: _R | _C | _P | _E,
+        Renewed: _R | _C | _E | _S,
+        RenewalFailed: _N | _R | _C | _P | _E | _S,  # READY and COOLING where it was ahead of time
+        RenewalRefused: _P | _S,
+        RenewalDropped: _N | _R | _C | _P | _E | _S,
         Supplied: _F,
+        Adjusted: _F,
         Reset: _F,
     },
 }
 
 # Where the mere passing of time leads.
 BY_TIME: dict[State, set[State]] = {
+    State.NEW: _N,
     State.READY: _R | _E,
     State.COOLING: _R | _C | _E,
     State.PARKED: _P,
     State.EXPIRED: _E,
     State.REFRESHING: _F,
+    State.PAUSED: _S,
 }
 
 
@@ -220,10 +274,12 @@ def state_of(account: Account, condition: Condition, renewing: bool, now: float)
     """The state at `now`. A cool-down ends, and a token expires, exactly at its time."""
     if renewing:
         return State.REFRESHING
+    if account.paused is not None:
+        return State.PAUSED
     if condition.parked is not None:
         return State.PARKED
     if is_expired(account, condition, now):
-        return State.EXPIRED
+        return State.NEW if account.access_token is None else State.EXPIRED
     if condition.cooling.get(EVERY_MODEL, 0.0) > now:
         return State.COOLING
     return State.READY
@@ -234,7 +290,7 @@ def usable_from(account: Account, condition: Condition, renewing: bool, slug: st
 
     An expired account is usable where it can be renewed (then a turn waits for that) and no failed renewal forbids it.
     """
-    if condition.parked is not None:
+    if condition.parked is not None or account.paused is not None:
         return math.inf
     cooling, ends = condition.cooling, account.expires
     start = max(now, cooling.get(slug, 0.0), cooling.get(EVERY_MODEL, 0.0)) if cooling else now
@@ -252,19 +308,21 @@ def after(condition: Condition, event: AccountEvent, now: float) -> Condition:
         case Limited():
             return _limited(condition, event, now)
         case Refused(reason=reason) if condition.parked is None:  # else the first reason is the one to know
-            changes: dict[str, Any] = {"parked": reason[:_MAX_REASON]}
+            changes: dict[str, Any] = {"parked": reason[:_MAX_REASON]} | _noted(condition, PARKING, event, now)
         case TokenExpired() if not condition.expired:
-            changes = {"expired": True}
+            changes = {"expired": True} | _noted(condition, EXPIRY, event, now)
         case Renewed() | Supplied() if condition.parked is not None or condition.expired or condition.retry_at:
             # Refusals and expiries belong to the token that has gone; the limits stay, for they are the user's.
-            reasons = {key: reason for key, reason in condition.reasons.items() if key != RENEWAL}
-            changes = {"parked": None, "expired": False, "retry_at": 0.0, "reasons": reasons}
+            condition = _only(condition, condition.cooling.keys(), of_token=())
+            changes = {"parked": None, "expired": False, "retry_at": 0.0}
         case RenewalFailed(reason=reason, retry_at=retry_at):
-            changes = {"reasons": condition.reasons | {RENEWAL: reason[:_MAX_REASON]}, "retry_at": retry_at}
+            reasons = condition.reasons | {RENEWAL: reason[:_MAX_REASON]}
+            changes = {"reasons": reasons, "retry_at": retry_at} | _noted(condition, RENEWAL, event, now)
         case RenewalRefused(reason=reason):
-            changes = {"parked": reason[:_MAX_REASON]}
+            changes = {"parked": reason[:_MAX_REASON]} | _noted(condition, PARKING, event, now)
         case Reset():
-            return Condition(last_used=condition.last_used, turns=condition.turns)
+            kept = {name: getattr(condition, name) for name in ("last_used", "turns", "quotas", "quotas_at")}
+            return Condition(**kept)
         case _:
             return condition
     return replace(condition, **changes)
@@ -276,11 +334,14 @@ def united(one: Condition, other: Condition) -> Condition:
     keys = one.cooling.keys() | other.cooling.keys()
     later = {key: max(one, other, key=lambda each: each.cooling.get(key, 0.0)) for key in keys}
     reasons = {key: each.reasons[key] for key, each in later.items() if key in each.reasons}
+    evidence = {key: each.evidence[key] for key, each in later.items() if key in each.evidence}
+    own = _only(one, (), of_token=_OF_TOKEN)
     return replace(
         one,
         cooling={key: each.cooling[key] for key, each in later.items()},
-        reasons=reasons | {key: one.reasons[key] for key in one.reasons.keys() & {RENEWAL}},
-        since={key: each.since.get(key, 0.0) for key, each in later.items()},
+        reasons=reasons | own.reasons,
+        since={key: each.since.get(key, 0.0) for key, each in later.items()} | own.since,
+        evidence=evidence | own.evidence,
         last_used=max(one.last_used, other.last_used),
         turns=one.turns + other.turns,
     )
@@ -302,11 +363,14 @@ def _limited(condition: Condition, event: Limited, now: float) -> Condition:
         return condition
     # The reason goes with the time that counts, which is the later one.
     reason = event.reason[:_MAX_REASON] if event.until > before else condition.reasons.get(key, "")
+    noted = _noted(condition, key, event, now)
+    if event.until <= before:
+        noted.pop("evidence")
     learned = replace(
         condition,
         cooling=condition.cooling | {key: max(event.until, before)},
         reasons=condition.reasons | {key: reason},
-        since=condition.since | {key: now},
+        **noted,
     )
     # Kept is what is not over yet, and of too many limits those that end last, besides the one on every model.
     lasting = {key: until for key, until in learned.cooling.items() if until > now}
@@ -316,11 +380,26 @@ def _limited(condition: Condition, event: Limited, now: float) -> Condition:
     return _only(learned, {*heapq.nlargest(_MAX_COOLING, lasting, key=lasting.__getitem__), *every})
 
 
-def _only(condition: Condition, keys: Collection[str]) -> Condition:
-    """`condition` with the cool-downs of `keys` alone."""
+def _noted(
+    condition: Condition,
+    key: str,
+    event: Limited | Refused | TokenExpired | RenewalFailed | RenewalRefused,
+    now: float,
+) -> dict[str, Any]:
+    """What changes of `since` and `evidence`: what upstream said before is no evidence of what happened now."""
+    evidence = {each: said for each, said in condition.evidence.items() if each != key}
+    if event.evidence is not None:
+        evidence[key] = event.evidence
+    return {"since": condition.since | {key: now}, "evidence": evidence}
+
+
+def _only(condition: Condition, keys: Collection[str], of_token: Collection[str] = _OF_TOKEN) -> Condition:
+    """`condition` with the cool-downs of `keys` alone, and of what is said of its token that under `of_token`."""
+    kept = {*keys, *of_token}
     return replace(
         condition,
         cooling={key: condition.cooling[key] for key in condition.cooling if key in keys},
-        reasons={key: condition.reasons[key] for key in condition.reasons if key in keys or key == RENEWAL},
-        since={key: condition.since[key] for key in condition.since if key in keys},
+        reasons={key: condition.reasons[key] for key in condition.reasons if key in kept},
+        since={key: condition.since[key] for key in condition.since if key in kept},
+        evidence={key: condition.evidence[key] for key in condition.evidence if key in kept},
     )

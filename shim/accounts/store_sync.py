@@ -76,7 +76,8 @@ class StoreSync:
             return True
         claim = self._asked[slot.id] = (slot.account.id, f"{self._holder}/{slot.id}")
         try:
-            granted = await self._store.claim(*claim, self._limit, self._claim_seconds)
+            limit = slot.account.limit or self._limit
+            granted = await self._store.claim(*claim, limit, self._claim_seconds)
         except StoreError as error:
             self._note_away(error)
             return True  # on our own: the limit is kept within this process

@@ -51,6 +51,7 @@ class SessionUser(msgspec.Struct, frozen=True):
     """Whose session it is."""
 
     id: str | None = None
+    email: Any = None
 
 
 class SessionAnswer(Guarded, frozen=True):

@@ -19,12 +19,13 @@ from shim.cli.progress import followed
 if TYPE_CHECKING:
     from shim.accounts.pool import AccountPool
     from shim.accounts.views import AccountView
+    from shim.errors import Evidence
 
 T = TypeVar("T")
 
 _READ = frozenset({".json", ".txt"})
 # Spelled out, because importing the enumeration would make `--help` slow.
-_STATES = ("ready", "cooling", "parked", "expired", "refreshing")
+_STATES = ("new", "ready", "cooling", "parked", "expired", "refreshing", "paused")
 _UNKNOWN = "there is no account {}"
 
 
@@ -38,15 +39,16 @@ def tokens() -> None:
 
 @tokens.command("list")
 @click.option("--state", type=click.Choice(_STATES), help="Only accounts in this state.")
+@click.option("--search", default="", help="Only accounts with these words in what is shown of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def list_accounts(*, state: str | None, as_json: bool) -> None:
-    """Show the accounts: their state, the reason, and until when."""
+def list_accounts(*, state: str | None, search: str, as_json: bool) -> None:
+    """Show the accounts: their state, the reason, upstream's own words, since when, until when, and what ends it."""
     import msgspec  # noqa: PLC0415
 
     from shim.accounts.states import State  # noqa: PLC0415
 
     async def work(pool: "AccountPool") -> "list[AccountView]":
-        return pool.page(state=State(state) if state else None)
+        return await pool.found(search, State(state) if state else None)
 
     views = _run(work)
     if as_json:
@@ -144,6 +146,68 @@ def reset(ids: tuple[str, ...]) -> None:
 
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
+def pause(ids: tuple[str, ...]) -> None:
+    """Give accounts no new turns, on any gateway of this store, until they are resumed. Turns under way go on."""
+
+    async def one(pool: "AccountPool", id: str) -> str:
+        return _state(pool, id) if await pool.pause(id) else ""
+
+    _each(ids, one)
+
+
+@tokens.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+def resume(ids: tuple[str, ...]) -> None:
+    """Take the pause of accounts back."""
+
+    async def one(pool: "AccountPool", id: str) -> str:
+        return _state(pool, id) if await pool.resume(id) else ""
+
+    _each(ids, one)
+
+
+@tokens.command()
+@click.argument("id", metavar="ID")
+@click.argument("text")
+def label(id: str, text: str) -> None:
+    """Call the account ID by TEXT, one line of up to 64 characters; "" takes the label away."""
+    text = text.strip()
+    if len(text) > 64 or not text.isprintable():
+        raise click.BadParameter("a label is one line of up to 64 characters", param_hint="TEXT")
+    _adjust(id, f"label {text}" if text else "no label", label=text or None)
+
+
+@tokens.command()
+@click.argument("id", metavar="ID")
+@click.argument("number", type=click.IntRange(0, 64))
+def limit(id: str, number: int) -> None:
+    """Let the account ID have NUMBER turns at once, instead of ACCOUNT_LIMIT; 0 takes that back."""
+    _adjust(id, f"{number} at once" if number else "as many at once as ACCOUNT_LIMIT says", limit=number or None)
+
+
+@tokens.command()
+@click.argument("id", metavar="ID")
+@click.argument("url", metavar="URL")
+def proxy(id: str, url: str) -> None:
+    """Have the account ID go by the proxy URL alone; "" takes that back. `-` reads the URL from standard input, as it
+    has to be where it has a password: arguments can be seen by others."""
+    from shim.accounts.views import shown_proxy  # noqa: PLC0415
+    from shim.settings import SettingError, check_proxy  # noqa: PLC0415
+
+    given = sys.stdin.readline().strip() if url == "-" else url.strip()
+    try:
+        if given:
+            check_proxy("PROXY_URL", given)
+    except SettingError as error:
+        raise click.BadParameter(str(error).removeprefix("PROXY_URL is (not shown): "), param_hint="URL") from None
+    if url != "-" and "@" in given:
+        raise click.BadParameter("a URL with a password is read from standard input: use -", param_hint="URL")
+    url = given.rstrip("/")
+    _adjust(id, f"by {shown_proxy(url)}" if url else "by PROXY_URL's", proxy_url=url or None)
+
+
+@tokens.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def probe(ids: tuple[str, ...]) -> None:
     """Renew the tokens of accounts now, which shows whether upstream still accepts them.
 
@@ -209,6 +273,13 @@ def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str
     sys.exit(_run(work))
 
 
+def _adjust(id: str, told: str, **changes: object) -> None:
+    async def one(pool: "AccountPool", id: str) -> str:
+        return told if await pool.adjust(id, **changes) else ""
+
+    _each((id,), one)
+
+
 def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     """`work` on the accounts of these settings. Expected failures end as one sentence, without a traceback."""
     import asyncio  # noqa: PLC0415
@@ -248,18 +319,18 @@ def _print_table(views: "list[AccountView]") -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     # The id is what the other commands take, so it stays in one piece to be copied.
     table.add_column("account", no_wrap=True)
-    for name in ("plan", "state", "why", "until", "last used"):
+    for name in ("label", "plan", "state", "why", "until", "token ends", "last used"):
         table.add_column(name, overflow="fold")
     table.add_column("turns", justify="right")
     for view in views:
-        why = [view.why] if view.why else []
-        why += [f"{model.slug} until {_moment(model.until)}" for model in view.cooling]
         table.add_row(
             Text(view.id),
+            Text("\n".join(filter(None, (view.label, view.mail)))),
             Text(view.plan or ""),
             Text(view.state.value, style=_STYLES[view.state.value]),
-            Text("; ".join(why)),
+            Text("\n".join(_reasons(view))),
             Text(_moment(view.until) if view.until else ""),
+            Text(_moment(view.expires) if view.expires else ""),
             Text(_moment(view.last_used) if view.last_used else "never"),
             Text(str(view.turns)),
         )
@@ -267,8 +338,37 @@ def _print_table(views: "list[AccountView]") -> None:
     console.print(f"{len(views)} in all")
 
 
+def _reasons(view: "AccountView") -> Iterator[str]:
+    """Why it rests, a line for each: what was said, since when, and what ends it; then how it is used."""
+    if view.why:
+        since = f" (since {_moment(view.since)})" if view.since else ""
+        yield f"{view.why}{since}"
+    yield from _said(view.evidence)
+    if view.why and view.clears:
+        yield f"ends by: {view.clears}"
+    for model in view.cooling:
+        yield f"{model.slug} until {_moment(model.until)}{f': {model.why}' if model.why else ''}"
+        yield from _said(model.evidence)
+    yield from [f"by {view.proxy}"] if view.proxy else []
+    yield from [f"{view.limit} at once"] if view.limit else []
+
+
+def _said(evidence: "Evidence | None") -> Iterator[str]:
+    if evidence is not None:
+        status = f"upstream ({evidence.status})" if evidence.status else "upstream"
+        yield f"{status}: {' · '.join(filter(None, (evidence.words, evidence.header))) or 'nothing more'}"
+
+
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-_STYLES = {"ready": "green", "cooling": "yellow", "parked": "red", "expired": "magenta", "refreshing": "blue"}
+_STYLES = {
+    "new": "cyan",
+    "ready": "green",
+    "cooling": "yellow",
+    "parked": "red",
+    "expired": "magenta",
+    "refreshing": "blue",
+    "paused": "bright_black",
+}

@@ -62,7 +62,7 @@ class Calls:
         """The route upstream that this identity keeps to."""
         now, key = self._clock.now(), list_key(identity)
         upstream = Upstream(self._origins.pick(key, now) or "", identity, self.options.profile)
-        return Route(upstream, ConnectionKey(key, self._proxies.pick(key, now)))
+        return Route(upstream, ConnectionKey(key, identity.proxy or self._proxies.pick(key, now)))
 
     def moment(self, identity: Identity) -> Moment:
         """Now, for the proofs of this identity."""
@@ -111,6 +111,8 @@ class Calls:
         """A dead proxy and a failing origin are left out for a while, where there are others."""
         now, proxy, rests = self._clock.now(), route.connection.proxy, policy_of(error).rests
         if proxy is not None and Rest.PROXY in rests:
-            self._proxies.failed(proxy, now)
+            # One of the account's own is in no list: there is no other way for it.
+            if proxy != route.upstream.identity.proxy:
+                self._proxies.failed(proxy, now)
         elif len(self._origins) > 1 and Rest.ORIGIN in rests:
             self._origins.failed(route.origin, now)

@@ -21,6 +21,7 @@ import msgspec
 from shim.accounts.credentials import Caller, own_account
 from shim.accounts.leases import Leases, is_shortage
 from shim.accounts.outcomes import may_retry
+from shim.accounts.states import State
 from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice
 from shim.exchange.live_turn import LiveTurn, Wanted
@@ -175,7 +176,9 @@ class Continuations:
         if owner is None:
             return not len(self._pool)
         view = self._pool.view(owner)
-        return view is not None and view.active < self._limit
+        if view is None or view.state is State.PAUSED:
+            return False
+        return view.active < (view.limit or self._limit)
 
 
 def _may_be_asked_anew(error: GatewayError, caller: Caller) -> bool:

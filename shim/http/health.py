@@ -58,7 +58,7 @@ READY_OPERATION = OpenApiOperation(
     open=True,
 )
 
-_UNUSABLE = frozenset({State.PARKED, State.EXPIRED})
+_UNUSABLE = frozenset({State.PARKED, State.EXPIRED, State.PAUSED})
 
 
 @get("/healthz")

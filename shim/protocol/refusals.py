@@ -6,7 +6,7 @@ without anything that looks like a token or is a marker.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from shim.errors import (
     MAX_WAIT_SECONDS,
     About,
     CredentialError,
+    Evidence,
     Field,
     GatewayError,
     LimitError,
@@ -26,6 +27,9 @@ from shim.errors import (
 )
 
 _MAX_SENTENCE = 300
+_MAIL = re.compile(r"[^\s@<>\"'(),:;]+@[\w-]+(?:\.[\w-]+)+")
+_TELLING = re.compile(r"retry-after|cf-mitigated|(?:x-)?ratelimit(?:-[\w-]+)?|x-codex-[\w-]+")  # headers of limits
+_MAX_HEADERS = 240
 _TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w.~+/=-]{45,}")
 _MARKS = re.compile("[\ue200-\ue206]")  # citation markers, which nobody is to see (5.4)
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
@@ -61,15 +65,17 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayE
     """The error for an upstream HTTP answer that is not the expected one. `headers` has lower-case names."""
     is_page = headers.get("content-type", "").lower().startswith(_CONTENT_TYPE_HTML)
     if is_page and any(marker in body for marker in _CHALLENGE):
-        return RefusedError(
+        page = RefusedError(
             "Upstream answered with a browser check page instead of the API", code="cf-please-wait", about=About.ADDRESS
         )
+        return page.witnessed(_evidence(status, headers, "a browser check page"))
     # From here on it is upstream's own word, so its sentence may be passed on.
     refusal = _read(status, body)
     # What the body says belongs to the limit that was reached; the header's time may be the edge's.
     if refusal.clears_in is None:
         refusal = _with_retry_after(refusal, headers.get("retry-after", "").strip())
-    return _by_sentence(refusal) or _BY_STATUS.get(refusal.status, _broken)(refusal)
+    error = _by_sentence(refusal) or _BY_STATUS.get(refusal.status, _broken)(refusal)
+    return error.witnessed(_evidence(status, headers, refusal.message or refusal.code or ""))
 
 
 def failure_of(error: Any, code: Any = None) -> GatewayError:
@@ -77,9 +83,10 @@ def failure_of(error: Any, code: Any = None) -> GatewayError:
     refusal = _of_detail(502, error)
     if refusal.code is None:
         refusal = msgspec.structs.replace(refusal, code=_code_of(code))
-    return _by_sentence(refusal) or UpstreamError(
+    failure = _by_sentence(refusal) or UpstreamError(
         _sentence("Upstream broke off with an error", refusal), code=refusal.code or "upstream_error"
     )
+    return failure.witnessed(_evidence(0, {}, refusal.message or refusal.code or ""))
 
 
 def turnstile_required() -> GatewayError:
@@ -152,8 +159,18 @@ def _moment_of(value: Any) -> float | None:
 
 
 def _sentence(lead: str, refusal: RefusalDetail) -> str:
-    said = _TOKEN.sub("…", _MARKS.sub("", refusal.message))[:_MAX_SENTENCE].strip()
+    said = _passable(refusal.message)
     return f"{lead}: {said}" if said else lead
+
+
+def _passable(text: str) -> str:
+    """What may be shown of upstream's words."""
+    return _MAIL.sub("…@…", _TOKEN.sub("…", _MARKS.sub("", text)))[:_MAX_SENTENCE].strip()
+
+
+def _evidence(status: int, headers: Mapping[str, str], words: str) -> Evidence:
+    telling = (f"{name}: {value.strip()[:80]}" for name, value in headers.items() if _TELLING.fullmatch(name))
+    return Evidence(status, _passable(words), _passable("; ".join(telling))[:_MAX_HEADERS])
 
 
 def _limit(refusal: RefusalDetail) -> GatewayError:
@@ -270,7 +287,7 @@ _BY_SENTENCE = (
 )
 
 # What a status means where no word says more. 409 is a second turn beside one under way.
-_BY_STATUS = {
+_BY_STATUS: dict[int, Callable[[RefusalDetail], GatewayError]] = {
     400: _invalid,
     401: _credential,
     403: _forbidden,

@@ -14,11 +14,13 @@ _EVENT_STREAM = "text/event-stream"
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who asks. Without an access token the caller is anonymous. `workspace_id` is the team workspace, if any."""
+    """Who asks. Without an access token the caller is anonymous. `workspace_id` is the team workspace, if any; `proxy`
+    the only one this identity goes by, if it has one of its own."""
 
     device_id: str
     access_token: str | None = None
     workspace_id: str | None = None
+    proxy: str | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True):

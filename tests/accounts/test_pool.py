@@ -16,6 +16,7 @@ from shim.accounts.states import (
     BY_TIME,
     TRANSITIONS,
     AccountEvent,
+    Adjusted,
     Limited,
     PoolError,
     Refused,
@@ -155,7 +156,8 @@ def test_a_limited_account_serves_again_when_upstream_said():
     assert state(pool, "a") is State.COOLING
     error = shortage(pool, 3.0)
     assert (error.shortage, error.retry_after, error.counts) == (Shortage.LATER, 5398.0, {"cooling": 1})
-    assert str(error) == "every account that could serve has to wait (1 cooling)"
+    told = "every account that could serve has to wait (1 cooling: cap, until 1970-01-01T01:30:01Z)"
+    assert str(error) == told
     assert shortage(pool, math.nextafter(5401.0, 0.0)).retry_after > 0
     assert lend(pool, 5401.0).account.id == "a"
 
@@ -550,7 +552,7 @@ def test_ours_counts_where_it_is_not_stored_yet():
     pool = pool_of(renewable("a"))
     pool.report("a", Limited(500.0), 1.0)
     pool.report("a", TokenExpired(), 1.0)
-    pool.replace(renewable("a", version=1), GOOD, 2.0)
+    pool.replace(renewable("a", access_token="theirs", version=1), GOOD, 2.0)
     assert state(pool, "a", 3.0) is State.COOLING, "their new token ended the expiry, not the limit"
     assert pool.take_dirty()["a"].cooling == {EVERY_MODEL: 500.0}
 
@@ -560,6 +562,36 @@ def test_an_account_added_by_another_process_is_there():
     lend(pool)
     pool.replace(account("b"), GOOD, 2.0)
     assert lend(pool).account.id == "b"
+
+
+def test_a_pause_by_another_process_counts_and_takes_nothing_else_back():
+    pool = pool_of("a")
+    pool.report("a", TokenExpired(), 1.0)
+    pool.replace(account("a", paused=2.0, version=1), GOOD, 2.0)
+    assert shortage(pool, 3.0).counts == {"paused": 1}
+    pool.replace(account("a", version=2), GOOD, 4.0)
+    assert state(pool, "a", 5.0) is State.EXPIRED, "the token is the one that upstream refused"
+
+
+def test_an_account_s_own_limit_of_turns_counts_for_it():
+    pool = pool_of(account("one", limit=1), account("three", limit=3), "any", limit=2)
+    lent = [lend(pool).account.id for _ in range(6)]
+    assert Counter(lent) == {"one": 1, "three": 3, "any": 2}
+    assert shortage(pool).busy
+
+
+def test_of_many_accounts_a_client_is_told_the_reasons_and_when_the_first_is_back():
+    pool = pool_of("a", "b", "c", "d", account("e", paused=1.0, label="Anna's", mail="an…@example.test"))
+    for number, id in enumerate("ab"):
+        pool.report(id, Limited(1000.0 + number, None, "usage_limit_reached"), 1.0)
+    pool.report("c", Refused("account_deactivated"), 1.0)
+    pool.report("d", Refused("a sentence of upstream's"), 1.0)
+    told = str(shortage(pool))
+    assert told.endswith(
+        "(2 cooling: usage_limit_reached, the first until 1970-01-01T00:16:40Z; 1 parked; "
+        "1 parked: account_deactivated; 1 paused)"
+    )
+    assert not [secret for secret in ("Anna", "example.test", "sentence", "token of") if secret in told]
 
 
 # --- what is stored and shown
@@ -592,11 +624,13 @@ def test_a_page_of_accounts():
     page = pool.snapshot(2.0, state=State.COOLING, offset=1)
     assert [(view.id, view.why, view.until) for view in page] == [("a4", "cap", 500.0), ("a6", "cap", 500.0)]
     assert pool.counts(2.0) == {
+        State.NEW: 0,
         State.READY: 7,
         State.COOLING: 3,
         State.PARKED: 0,
         State.EXPIRED: 0,
         State.REFRESHING: 0,
+        State.PAUSED: 0,
     }
 
 
@@ -604,7 +638,10 @@ def test_a_page_of_accounts():
 
 SOON, BEGUN, THEN, LATE = 200.0, 10.0, 100.0, 300.0
 ACCOUNTS = [
-    renewable("a", expires=expires, access_token=token) for expires in (50.0, SOON, FAR) for token in ("t", None)
+    renewable("a", expires=expires, access_token=token, paused=paused)
+    for expires in (50.0, SOON, FAR)
+    for token in ("t", None)
+    for paused in (None, 7.0)
 ]
 CONDITIONS = [
     Condition(parked, dict.fromkeys(keys, until), {}, dict.fromkeys(keys, 5.0), expired, retry_at)
@@ -616,9 +653,10 @@ CONDITIONS = [
 ]
 
 
-def events() -> list[AccountEvent]:
-    new = [renewable("a", access_token="new", expires=expires, version=1) for expires in (50.0, FAR)]
+def events(of: Account) -> list[AccountEvent]:
+    new = [replace(of, access_token="new", expires=expires, version=1) for expires in (50.0, FAR)]
     return [
+        *(Adjusted(replace(of, paused=paused, version=1)) for paused in (None, 9.0)),
         *(Succeeded("m", begun) for begun in (1.0, BEGUN)),
         *(Limited(until, model) for until in (THEN, LATE) for model in (None, "m")),
         *(Renewed(each) for each in new),
@@ -638,7 +676,8 @@ def start(of: Account, condition: Condition, renewing: bool) -> PoolState:
 
 def test_every_event_leads_exactly_where_the_table_says():
     seen: dict[State, dict[type[AccountEvent], set[State]]] = {each: {} for each in State}
-    for of, condition, renewing, event in itertools.product(ACCOUNTS, CONDITIONS, (False, True), events()):
+    cases = itertools.product(ACCOUNTS, CONDITIONS, (False, True))
+    for of, condition, renewing, event in ((*case, event) for case in cases for event in events(case[0])):
         pool = start(of, condition, renewing)
         before = state(pool, "a", THEN)
         if type(event) in TRANSITIONS[before]:

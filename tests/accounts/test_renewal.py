@@ -15,7 +15,7 @@ from shim.accounts.account import Account, Condition
 from shim.accounts.renewal import Renewals, RenewalTimes, exchange_by
 from shim.accounts.states import RenewalBegan, RenewalDropped, RenewalFailed, RenewalRefused, Renewed, Supplied
 from shim.accounts.stores.base import Change, StoreError
-from shim.errors import DeadlineError, GatewayError, LimitError, UpstreamError
+from shim.errors import DeadlineError, Evidence, GatewayError, LimitError, UpstreamError
 from shim.protocol.turn.renewal import DeadCredentialError, TokenEndpoints, WrongAddressError
 from shim.standin import Account as User
 from shim.standin import (
@@ -808,7 +808,8 @@ async def test_why_some_could_not_be_renewed(world):
     process = world.start()
     world.fail("refresh", "refresh_token_expired")
     await process.renewals.keep_fresh([bad])
-    assert process.events == [RenewalBegan(), RenewalRefused("refresh_token_expired")]
+    said = Evidence(401, "refresh_token_expired")
+    assert process.events == [RenewalBegan(), RenewalRefused("refresh_token_expired", said)]
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.accounts.account import EVERY_MODEL, Account, Condition
+from shim.accounts.account import EVERY_MODEL, Account, Condition, Quota
 from shim.accounts.states import (
     BY_TIME,
     RENEWAL,
     TRANSITIONS,
     AccountEvent,
+    Adjusted,
     Limited,
     PoolError,
     Refused,
@@ -28,11 +29,13 @@ from shim.accounts.states import (
     TurnEvent,
     after,
     check,
+    replace,
     state_of,
     united,
     usable_from,
 )
 from shim.accounts.views import view_of
+from shim.errors import Evidence
 
 ACCOUNT = Account("a", access_token="t", expires=1000.0)
 RENEWABLE = Account("r", access_token="t", refresh_token="r", expires=1000.0)
@@ -42,6 +45,7 @@ NOW = 100.0
 
 def made(kind: type[AccountEvent]) -> AccountEvent:
     fields = {"model": "m", "begun": 0.0, "until": 1.0, "reason": "why", "account": ACCOUNT, "retry_at": 1.0}
+    fields |= {"evidence": Evidence(429, "slow down", "retry-after: 60")}
     return kind(**{name: fields[name] for name in kind.__struct_fields__})
 
 
@@ -95,8 +99,63 @@ def test_a_limit_on_one_model_leaves_the_account_ready():
     assert usable_from(ACCOUNT, cooling, False, "gpt-4o", NOW) == NOW
 
 
-def test_an_account_that_was_never_renewed_is_expired():
-    assert state_of(Account("a", refresh_token="r"), GOOD, False, NOW) is State.EXPIRED
+def test_an_account_that_was_never_renewed_is_new_and_not_expired():
+    never = Account("a", refresh_token="r")
+    assert state_of(never, GOOD, False, NOW) is State.NEW
+    assert state_of(never, after(GOOD, TokenExpired(), NOW), False, NOW) is State.NEW
+    failed = after(GOOD, RenewalFailed("timeout", 3000.0), NOW)
+    view = view_of(never, failed, False, 0, NOW)
+    assert (view.state, view.why, view.until, view.since) == (State.NEW, "timeout", 3000.0, NOW)
+    assert "expired" not in str(view_of(never, GOOD, False, 0, NOW))
+
+
+def test_a_paused_account_is_paused_until_it_is_resumed_whatever_else_it_is():
+    paused = replace(RENEWABLE, paused=50.0)
+    for condition in (GOOD, after(GOOD, Refused("dead"), NOW), after(GOOD, Limited(500.0), NOW)):
+        assert state_of(paused, condition, False, NOW) is State.PAUSED
+        assert usable_from(paused, condition, False, "m", NOW) == math.inf
+        assert after(condition, Adjusted(paused), NOW) is condition
+    view = view_of(paused, after(GOOD, Refused("dead"), NOW), False, 0, NOW)
+    assert (view.since, view.clears) == (50.0, "resume it")
+    assert "parked: dead" in view.why
+
+
+# --- evidence
+
+SAID = Evidence(429, "You've hit your limit", "retry-after: 60")
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (Limited(500.0, None, "usage_limit_reached", SAID), State.COOLING),
+        (Refused("account_deactivated", SAID), State.PARKED),
+        (TokenExpired(SAID), State.EXPIRED),
+        (RenewalRefused("refresh_token_reused", SAID), State.PARKED),
+    ],
+)
+def test_why_it_rests_is_shown_with_what_upstream_said_since_when_and_what_clears_it(event, state):
+    view = view_of(RENEWABLE, after(GOOD, event, NOW), False, 0, NOW + 1)
+    assert (view.state, view.evidence, view.since) == (state, SAID, NOW)
+    assert view.clears
+
+
+def test_a_model_that_rests_has_evidence_of_its_own():
+    (model,) = view_of(ACCOUNT, after(GOOD, Limited(500.0, "m", "cap", SAID), NOW), False, 0, NOW).cooling
+    assert (model.slug, model.since, model.evidence) == ("m", NOW, SAID)
+
+
+def test_evidence_ends_with_what_it_is_evidence_of():
+    limited = after(GOOD, Limited(500.0, None, "cap", SAID), NOW)
+    assert after(limited, Succeeded("m", NOW + 1), NOW + 2).evidence == {}
+    assert after(after(GOOD, Refused("dead", SAID), NOW), Supplied(ACCOUNT), NOW).evidence == {}
+    assert after(limited, Supplied(ACCOUNT), NOW).evidence == {EVERY_MODEL: SAID}
+    later = after(limited, Limited(900.0, None, "cap"), NOW + 1)
+    assert later.evidence == {}, "what was said before is no evidence of the later limit"
+    earlier = after(limited, Limited(300.0, None, "x", Evidence(429, "no")), NOW + 1)
+    assert earlier.evidence == {EVERY_MODEL: SAID}, "the limit that counts is the one it was said of"
+    quotas = (Quota("image_gen", 3),)
+    assert after(replace(limited, quotas=quotas), Reset(), NOW) == Condition(quotas=quotas)
 
 
 # --- usable from

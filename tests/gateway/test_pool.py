@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 import socket
@@ -105,6 +106,60 @@ def test_every_request_finds_a_good_account_and_bad_ones_are_asked_once(pool, up
     assert many([gateway], 20, 1) == {200: 20}
     assert upstream.get("/standin/stats").json()["refusals"] == before
     assert states(gateway) == {"ready": 3, "parked": 2, "expired": 1}
+
+
+def test_who_is_refused_is_told_why_the_accounts_rest_and_until_when_and_the_operator_has_the_evidence(pool, upstream):
+    said = {
+        "message": "You've hit your usage limit, anna@example.test",
+        "code": "usage_limit_reached",
+        "clears_in": 900,
+    }
+    limit = {"where": "turn", "status": 429, "detail": said, "times": 1}
+    dead = {"where": "sentinel", "times": -1, "failure": "account_deactivated"}
+    gateway = pool(tell(upstream, "tired", failures=[limit]), tell(upstream, "dead", failures=[dead]))
+    for _ in range(3):
+        answer = gateway.post(CHAT, ask(), **KEY)
+    assert answer.status_code == 429
+    message = answer.json()["error"]["message"]
+    assert re.search(
+        r"1 cooling: usage_limit_reached, until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; 1 parked: account_dea", message
+    )
+    assert 800 < int(answer.headers["retry-after"]) <= 900
+    tired, closed = accounts(gateway)
+    assert tired["evidence"]["status"] == 429
+    assert tired["evidence"]["words"] == "You've hit your usage limit, …@…"
+    assert closed["evidence"]["status"] in {401, 403}
+    assert not [id for id in (tired["id"], closed["id"]) if id in answer.text]
+    assert "anna@" not in answer.text
+    for one in (tired, closed):
+        httpx.post(f"{gateway.base_url}/tokens/api/accounts/{one['id']}/reset", headers=ADMIN, trust_env=False)
+    pause(gateway, tired["id"])
+    pause(gateway, closed["id"])
+    answer = gateway.post(CHAT, ask(), **KEY)
+    assert answer.status_code == 503
+    assert "(2 paused)" in answer.json()["error"]["message"]
+
+
+def pause(gateway, id, *, paused=True):
+    url = f"{gateway.base_url}/tokens/api/accounts/{id}"
+    assert httpx.patch(url, json={"paused": paused}, headers=ADMIN, trust_env=False).status_code == 200
+
+
+def test_a_pause_holds_on_every_gateway_of_a_store_and_after_a_restart(pool, redis_url, upstream, said):
+    tokens = [tell(upstream, f"paused-{number}") for number in range(2)]
+    one, two = pool(*tokens, REDIS_URL=redis_url), pool(REDIS_URL=redis_url)
+    assert said.wait_until(lambda: len(accounts(two)) == 2)
+    first = accounts(one)[0]["id"]
+    pause(one, first)
+    assert said.wait_until(lambda: states(two) == {"paused": 1, "ready": 1})
+    assert many([one, two], 10, 2) == {200: 10}
+    assert turns(upstream) == {"paused-1": 10}
+    three = pool(REDIS_URL=redis_url)
+    assert states(three) == {"paused": 1, "ready": 1}
+    pause(three, first, paused=False)
+    assert said.wait_until(lambda: states(one) == {"ready": 2})
+    assert many([one], 2, 1) == {200: 2}
+    assert turns(upstream) == {"paused-0": 1, "paused-1": 11}
 
 
 def test_300_requests_over_3_accounts_differ_by_at_most_one_turn(pool, upstream):
@@ -239,7 +294,7 @@ def test_a_log_in_server_that_is_away_is_no_limit(pool, upstream):
             answer = gateway.post(CHAT, ask(), **KEY)
             assert answer.status_code == 502, answer.text
             assert "log-in server" in answer.json()["error"]["message"]
-    assert states(gateway) == {"expired": 1}
+    assert states(gateway) == {"new": 1}, "what was never renewed has not expired"
 
 
 def test_an_address_without_a_log_in_server_is_told_and_parks_nobody(pool, upstream):
@@ -247,7 +302,7 @@ def test_an_address_without_a_log_in_server_is_told_and_parks_nobody(pool, upstr
     answer = gateway.post(CHAT, ask(), **KEY)
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "not_renewed")
     assert "renewal_address" in answer.json()["error"]["message"]
-    assert states(gateway) == {"expired": 1}
+    assert states(gateway) == {"new": 1}, "what was never renewed has not expired"
 
 
 def test_a_log_in_server_that_says_nothing_ends_at_the_first_byte_deadline(pool, upstream):

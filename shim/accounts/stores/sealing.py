@@ -4,7 +4,8 @@ Rules:
 * the first key seals, every key opens (Fernet: AES-128-CBC with an HMAC), so that a key is replaced by putting the new
   one in front; sealed and plain tokens may be mixed, because a token is sealed when it is next written;
 * what can't be opened is an error that says what to do, and never shows the token or the key;
-* everything else about an account (user id, plan, times) is kept readable.
+* everything else about an account (user id, plan, times) is kept readable; of its mail address only what is shown is
+  kept at all.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ import msgspec
 
 from shim.accounts.account import Account
 from shim.accounts.stores.base import StoreError
+from shim.chatgpt.token import is_secret
 from shim.databases import DatabaseError
 from shim.databases.keys import box_of
 
-TOKENS = tuple(name for name in Account.__struct_fields__ if name.endswith("_token"))
+TOKENS = tuple(filter(is_secret, Account.__struct_fields__))
 _SEALED = "sealed:"
 _PLAIN = "plain:"  # goes before a plain token that would be taken for a marked one
 

@@ -174,6 +174,11 @@ class Door:
             self._sessions.end(session)
         return [_cookie(connection, "", max_age=0)]
 
+    def confirm_key(self, connection: Connection, key: str) -> None:
+        """Ask for the admin key once more, where a session is all that a browser has shown. Raises GatewayError."""
+        if self._key and _bearer(connection) is None:
+            self._try_key(connection, key)
+
     # --- pieces -----------------------------------------------------------------------------------------------------
 
     def _begin(self, connection: Connection) -> tuple[SessionInfo, list[Cookie]]:

@@ -1,17 +1,18 @@
 """The accounts page and its API below `/tokens`, behind `door.Door`.
 
-Rule: handlers read a request, call the pool and encode its answer. No answer has a token in it, whole or in part.
+Rule: handlers read a request, call the pool and encode its answer. No answer has a token in it, whole or in part, but
+for the backup (accounts.py).
 """
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from litestar import Request, Router, delete, get, post
 from litestar.datastructures import Cookie
-from litestar.di import NamedDependency, Provide
-from litestar.params import FromPath, SkipValidation
+from litestar.di import Provide
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ExceptionHandler, Guard, Message, Receive, Scope, Send
 
@@ -20,11 +21,13 @@ from shim.accounts.states import State
 from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
 from shim.apis import openai_errors
+from shim.apis.admin.accounts import ROUTES as ACCOUNT_ROUTES
+from shim.apis.admin.accounts import TheDoor, ThePool, TheProber, account_answer
 from shim.apis.admin.door import Door
 from shim.apis.admin.keys import ROUTES as KEY_ROUTES
 from shim.apis.admin.query import number
 from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
-from shim.errors import GatewayError, RequestError, UnavailableError
+from shim.errors import RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
 from shim.http.static import WEB, StaticFile, file_answer
@@ -53,19 +56,6 @@ HEADERS = {
 AnyRequest = Request[Any, Any, Any]
 
 
-class Prober(Protocol):
-    """Asks upstream for the state of an account."""
-
-    async def probe(self, id: str) -> AccountView | None:
-        """The account in its new state, or None if there is no such account. Raises GatewayError."""
-        ...
-
-
-TheProber = NamedDependency[SkipValidation[Prober]]
-TheDoor = NamedDependency[SkipValidation[Door]]
-ThePool = NamedDependency[SkipValidation[AccountPool]]
-
-
 class Summary(msgspec.Struct, frozen=True):
     """How many accounts there are, and in which states. `now` is our clock, in seconds since 1970."""
 
@@ -76,7 +66,8 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class AccountsPage(msgspec.Struct, frozen=True):
-    """One page of accounts. `matching` counts all accounts in the state that was asked for."""
+    """One page of accounts. `matching` counts all accounts in the state that was asked for, with the words that were
+    searched for."""
 
     accounts: list[AccountView]
     offset: int
@@ -216,7 +207,7 @@ async def show_summary(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASG
 
 @get("/api/accounts")
 async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
-    """A page of the accounts, in the order they were added."""
+    """A page of the accounts, in the order they were added: `?state=cooling&q=words&offset=0&limit=100`."""
     name = request.query_params.get("state")
     try:
         state = State(name) if name else None
@@ -225,9 +216,16 @@ async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> AS
         raise RequestError(f"'state' has to be one of {allowed}", param="state") from None
     offset = number(request, "offset", 0, 0, 10**9)
     limit = number(request, "limit", 100, 1, MAX_PAGE)
+    words = request.query_params.get("q", "").strip()
+    if len(words) > _MAX_SEARCH:
+        raise RequestError(f"'q' may have {_MAX_SEARCH} characters at most", param="q")
     summary = _summary(pool, door)
-    matching = summary.total if state is None else summary.states[state.value]
-    accounts = pool.page(offset=offset, limit=limit, state=state)
+    if words:
+        found = await pool.found(words, state)
+        matching, accounts = len(found), found[offset : offset + limit]
+    else:
+        matching = summary.total if state is None else summary.states[state.value]
+        accounts = pool.page(offset=offset, limit=limit, state=state)
     return _answer(request, AccountsPage(accounts, offset, limit, matching, summary))
 
 
@@ -273,7 +271,7 @@ async def post_unusable(request: AnyRequest, pool: ThePool) -> ASGIResponse:
 async def remove(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Remove one account."""
     if not await pool.remove(account_id):
-        raise _not_found()
+        return account_answer(request, None)
     return _answer(request, {"removed": 1})
 
 
@@ -281,13 +279,13 @@ async def remove(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) 
 async def reset(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Make one account usable again: its limits, refusals and expiries are forgotten."""
     view = pool.view(account_id) if await pool.reset(account_id) else None
-    return _account(request, view)
+    return account_answer(request, view)
 
 
 @post("/api/accounts/{account_id:str}/probe", status_code=200)
 async def probe(request: AnyRequest, prober: TheProber, account_id: FromPath[str]) -> ASGIResponse:
     """Ask upstream now for the state of one account."""
-    return _account(request, await prober.probe(account_id))
+    return account_answer(request, await prober.probe(account_id))
 
 
 _PRIVATE = (
@@ -302,6 +300,7 @@ _PRIVATE = (
     remove,
     reset,
     probe,
+    *ACCOUNT_ROUTES,
     *KEY_ROUTES,
     *USAGE_ROUTES,
 )
@@ -381,16 +380,7 @@ def _unusable(request: AnyRequest, pool: AccountPool) -> ASGIResponse:
     return _answer(request, told)
 
 
-def _account(request: AnyRequest, view: AccountView | None) -> ASGIResponse:
-    if view is None:
-        raise _not_found()
-    return _answer(request, view)
-
-
-def _not_found() -> GatewayError:
-    return RequestError("There is no account with this id", status=404, code="account_not_found")
-
-
-_UNUSABLE = (State.PARKED, State.EXPIRED, State.COOLING)
+_UNUSABLE = (State.PARKED, State.EXPIRED, State.COOLING, State.PAUSED)
+_MAX_SEARCH = 200
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

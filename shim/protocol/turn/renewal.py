@@ -27,8 +27,8 @@ from shim.chatgpt.oauth import (
     refusal_decoder,
     session_decoder,
 )
-from shim.chatgpt.token import Claims, Guarded, read_claims
-from shim.errors import About, CredentialError, GatewayError, LimitError, Sent, UpstreamError
+from shim.chatgpt.token import Claims, Guarded, masked_mail, read_claims
+from shim.errors import About, CredentialError, Evidence, GatewayError, LimitError, Sent, UpstreamError
 from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
 from shim.protocol.refusals import refusal_of
 
@@ -83,6 +83,7 @@ class RenewedTokens(Guarded, frozen=True):
     plan: str | None = None
     refused: str | None = None
     client_id: str | None = None
+    mail: str | None = None
 
 
 class Renewable(Protocol):
@@ -183,7 +184,8 @@ def renew_by_session(session_token: str, origin: str, profile: ClientProfile) ->
     if not answer.access_token:
         raise DeadCredentialError(NOT_LOGGED_IN) if _is_logged_out(answer) else _refusal(reply)
     user = answer.user.id if answer.user else None
-    return _fresh(answer.access_token, user=user, session_token=_new_session(reply.headers))
+    fresh = _fresh(answer.access_token, user=user, session_token=_new_session(reply.headers))
+    return msgspec.structs.replace(fresh, mail=fresh.mail or masked_mail(answer.user.email if answer.user else None))
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
@@ -232,6 +234,7 @@ def _fresh(
         claims.expires if claims.expires is not None else ends,
         claims.user or user,
         claims.plan,
+        mail=claims.mail,
     )
 
 
@@ -276,15 +279,17 @@ def _refusal(reply: HttpReply) -> GatewayError:
     """Dead by its code, else something that may pass. Upstream's own sentences are not repeated: here they are about
     tokens."""
     if reason := _dead_reason(reply):
-        return DeadCredentialError(reason, maybe_late=reason in _MAYBE_LATE)
+        dead = DeadCredentialError(reason, maybe_late=reason in _MAYBE_LATE)
+        return dead.witnessed(Evidence(reply.status, reason))
     error = refusal_of(reply.status, reply.headers, reply.body)
     if isinstance(error, LimitError):
-        return LimitError(
+        limit = LimitError(
             "Upstream limits how often access tokens are renewed",
             retry_after=error.retry_after,
             resets_at=error.resets_at,
         )
-    return error if error.about is About.ADDRESS else _broken(reply)
+        return limit.witnessed(Evidence(reply.status, header=error.evidence.header if error.evidence else ""))
+    return error if error.about is About.ADDRESS else _broken(reply).witnessed(Evidence(reply.status))
 
 
 def _is_elsewhere(reply: HttpReply) -> bool:

@@ -21,7 +21,7 @@ tokens = words | words.map(lambda word: f"sealed:{word}") | words.map(lambda wor
 
 
 def test_these_are_the_tokens() -> None:
-    assert TOKENS == ("access_token", "refresh_token", "session_token")
+    assert TOKENS == ("access_token", "refresh_token", "session_token", "proxy_url")
 
 
 @given(tokens, tokens, tokens, st.sampled_from([(), (NEW,), (NEW, OLD)]))
@@ -36,9 +36,11 @@ def test_without_a_key_a_token_is_kept_as_it_is() -> None:
 
 
 def test_with_a_key_only_the_tokens_are_sealed() -> None:
-    sealed = Sealing([NEW]).seal(ANNA)
+    proxied = replace(ANNA, proxy_url="http://user:password@proxy.test:8080")
+    sealed = Sealing([NEW]).seal(proxied)
     assert all(getattr(sealed, name).startswith("sealed:gAAAA") for name in TOKENS)
-    assert replace(sealed, access_token="token-one", refresh_token="token-two", session_token="token-three") == ANNA
+    assert replace(sealed, **{name: getattr(proxied, name) for name in TOKENS}) == proxied
+    assert "password" not in repr(proxied)
 
 
 def test_the_first_key_seals_and_all_open() -> None:

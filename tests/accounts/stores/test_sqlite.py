@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from shim.accounts.account import Account, Condition
+from shim.accounts.account import Account, Condition, Quota
 from shim.accounts.stores import StoreError, sqlite
 from shim.accounts.stores.sqlite import SqliteStore
 from shim.databases import sqlite as database
+from shim.errors import Evidence
 
 FILE = "accounts.sqlite3"
 ANNA = Account("anna", refresh_token="refresh-a")
-VERSION_1 = Path(__file__).with_name("formats") / "sqlite-1.sql"
+VERSION_1, VERSION_3 = (Path(__file__).with_name("formats") / f"sqlite-{number}.sql" for number in (1, 3))
 
 
 def modes(folder: Path) -> dict[str, int]:
@@ -70,6 +72,34 @@ async def test_a_file_of_the_first_format_is_read(tmp_path: Path, open_at: Calla
     anna = Account("anna", user="user-1", refresh_token="refresh-a", added=1.5, version=3)
     cooling = Condition(cooling={"gpt-5": 99.5}, reasons={"gpt-5": "limited"}, last_used=50.5, turns=7)
     assert await store.load() == [(Account("bert", access_token="access-b"), Condition()), (anna, cooling)]
+
+
+async def test_a_file_of_before_the_evidence_is_read_changed_and_loses_nothing(
+    tmp_path: Path, open_at: Callable[..., Any]
+) -> None:
+    lay_down(tmp_path, VERSION_3.read_text())
+    tokens = {"access_token": "access-a", "refresh_token": "refresh-a", "session_token": "session-a"}
+    named = {"user": "user-1", "workspace_id": "team", "plan": "plus", "expires": 1.9e9, "added": 1.5, "version": 1}
+    anna = Account("anna", **tokens, **named, client_id="app_LlGpXReQgckcGGUo2JrYvtJK", client_sure=True)
+    limits = Condition(
+        cooling={"*": 99.5, "gpt-5": 88.5},
+        reasons={"*": "usage_limit_reached", "gpt-5": "model_cap_exceeded"},
+        since={"*": 9.5, "gpt-5": 8.5},
+        last_used=50.5,
+        turns=7,
+        quotas=(Quota("deep_research", 4, "2026-12-01T00:00:00Z"),),
+        quotas_at=7.5,
+    )
+    bert = Account("bert", refresh_token="refresh-b", added=2.5)
+    parked = Condition("refresh_token_reused", reasons={"!renewal": "timeout"}, expired=True, retry_at=5.5)
+    store = await open_at(data_dir=tmp_path)
+    assert await store.load() == [(anna, limits), (bert, parked)]
+    paused = replace(anna, version=2, label="Anna's", paused=60.0, limit=2, proxy_url="http://u:p@proxy.test")
+    assert await store.save_account(paused)
+    told = replace(limits, evidence={"*": Evidence(429, "You've hit your limit", "retry-after: 60")})
+    await store.save_condition("anna", told)
+    again = await open_at(data_dir=tmp_path)
+    assert await again.load() == [(paused, told), (bert, parked)]
 
 
 async def test_a_file_is_brought_up_to_date_once(

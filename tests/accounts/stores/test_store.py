@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from shim.accounts.account import Account, Condition
 from shim.accounts.stores import Change, Store, StoreError
 from shim.accounts.stores.choose import open_store
+from shim.accounts.stores.records import decode_account, decode_condition
+from shim.errors import Evidence
 
 ANNA = Account("anna", user="user-1", plan="plus", access_token="access-a", refresh_token="refresh-a", added=1.5)
 BERT = Account("bert", workspace_id="team", session_token="session-b", expires=1e9, added=2.5)
@@ -80,6 +82,11 @@ accounts = st.builds(
     Account,
     *(text, words, words, words, words, words, words, st.none() | numbers, numbers),
     version=st.integers(0, 2**31),
+    mail=words,
+    label=words,
+    paused=st.none() | numbers,
+    proxy_url=words,
+    limit=st.none() | st.integers(1, 64),
 )
 conditions = st.builds(
     Condition,
@@ -90,6 +97,7 @@ conditions = st.builds(
     retry_at=numbers,
     last_used=st.floats(0, 1e12),
     turns=st.integers(0, 2**40),
+    evidence=st.dictionaries(text, st.builds(Evidence, st.integers(0, 599), text, text), max_size=3),
 )
 
 
@@ -105,6 +113,24 @@ async def test_anything_comes_back_as_it_was(
     await store.add_uses({account.id: (condition.last_used, condition.turns)})
     assert await store.load() == [(account, condition)]
     assert await other.changes() == [Change(account.id, account, condition)]
+
+
+async def test_what_an_earlier_version_wrote_is_read_and_a_pause_of_it_is_seen_by_others(
+    store: Store, other: Store
+) -> None:
+    """The JSON of both stores before accounts had labels, pauses, proxies and evidence."""
+    before = b'{"id":"old","user":"user-2","team":"team","access_token":"token","added":1.5,"version":3}'
+    account = decode_account(before)
+    condition = decode_condition(b'{"parked":null,"cooling":{"*":9.5},"reasons":{"*":"cap"},"since":{"*":1.5}}', 4.5, 2)
+    await store.add([account])
+    await store.save_condition("old", condition)
+    await store.add_uses({"old": (4.5, 2)})
+    assert await other.changes() == [Change("old", account, condition)]
+    paused = replace(account, version=4, paused=60.0, label="Old", proxy_url="http://u:p@proxy.test", limit=1)
+    assert await other.save_account(paused)
+    assert await store.changes() == [Change("old", paused, condition)]
+    assert await store.load() == [(paused, condition)]
+    assert not await store.save_account(replace(account, version=4, label="late"))
 
 
 # --- credentials and conditions ---------------------------------------------------------------------------------------

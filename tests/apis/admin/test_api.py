@@ -135,7 +135,15 @@ async def test_the_summary_and_the_list_tell_how_accounts_are(script, site):
     site.pool.report(parked, Refused("account_deactivated"))
     summary = (await script.get("tokens/api/summary")).json()
     assert summary["total"] == 3
-    assert summary["states"] == {"ready": 1, "cooling": 1, "parked": 1, "expired": 0, "refreshing": 0}
+    assert summary["states"] == {
+        "new": 0,
+        "ready": 1,
+        "cooling": 1,
+        "parked": 1,
+        "expired": 0,
+        "refreshing": 0,
+        "paused": 0,
+    }
     assert summary["health"]["store"] == "ok"
     assert abs(summary["now"] - time.time()) < 10
     page = (await script.get("tokens/api/accounts")).json()

@@ -132,6 +132,41 @@ def test_the_files_of_a_folder_and_an_export_that_is_taken_again(run: Run, tmp_p
     assert run("export", "-", "--yes").stdout == kept
 
 
+def test_labels_pauses_proxies_and_turns_at_once(run: Run) -> None:
+    run("add", "-", input=f"{ONE}\n{make_refresh_token('never')}\n")
+    first, never = (str(account["id"]) for account in listed(run))
+    assert [account["state"] for account in listed(run)] == ["ready", "new"]
+    assert run("label", first, "Anna's").stdout.strip() == f"{first}: label Anna's"
+    assert run("limit", first, "2").returncode == 0
+    done = run("proxy", first, "-", input="http://someone:hunter2@proxy.test:8080\n")
+    assert done.stdout.strip() == f"{first}: by http://proxy.test:8080"
+    assert run("pause", first, never).stdout.splitlines() == [
+        f"{one}: paused (paused by an operator)" for one in (first, never)
+    ]
+    (account,) = listed(run, "--search", "anna's", "--state", "paused")
+    assert (account["label"], account["limit"], account["proxy"]) == ("Anna's", 2, "http://proxy.test:8080")
+    table = run("list", COLUMNS="200").stdout
+    for told in (
+        "Anna's",
+        "o…@example.test",
+        "paused by an operator",
+        "resume it",
+        "http://proxy.test:8080",
+        "2 at once",
+    ):
+        assert told in table
+    assert "hunter2" not in table
+    assert run("resume", first).stdout.strip() == f"{first}: ready"
+    for wrong in (
+        ["label", first, "x" * 65],
+        ["limit", first, "65"],
+        ["proxy", first, "http://u:p@x"],
+        ["proxy", first, "x"],
+    ):
+        assert run(*wrong).returncode == 2, wrong
+    assert run("pause", "none").returncode == 1
+
+
 def test_a_folder_without_files(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = run("add", "empty")
