@@ -5,7 +5,9 @@ Rule: who calls is known before the body is read, and each call ends in one line
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from litestar import Request, post
@@ -17,7 +19,7 @@ from shim.apis.audio.read import AskedSpeech, AskedTranscript, read_recording, r
 from shim.apis.audio.translation import TranslationApi
 from shim.apis.audio.write import sound_end, sound_line, transcript, transcript_lines
 from shim.apis.openai_errors import error_line
-from shim.errors import GatewayError
+from shim.errors import Field, GatewayError
 from shim.exchange import Gateway
 from shim.exchange.audio import Spoken
 from shim.http.answering import ApiCall, ending_failed, note_call
@@ -30,6 +32,8 @@ from shim.usage import CallRecord
 
 # What is done at the account for a text to be read, said to whoever wonders.
 _CHAT = {"x-chat2api-chat": "kept for this call, then deleted"}
+# What this API calls what the core has something against.
+_SPEECH_FIELDS = {Field.PROMPT: "input", Field.MODEL: "model", Field.EFFORT: "model"}
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -38,7 +42,7 @@ AnyRequest = Request[Any, Any, Any]
 async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A text read aloud."""
     call = _AudioCall(request, gateway, "speech")
-    with ending_failed(call.fail):
+    with _naming(_SPEECH_FIELDS), ending_failed(call.fail):
         caller, body = await call.enter()
         asked = read_speech(body, strict=gateway.settings.strict_params)
         call.asks_for(asked.model)
@@ -58,7 +62,7 @@ async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIRespons
         finish,
         headers=headers,
         longest=gateway.settings.total_timeout,
-        break_off=error_line if asked.events else None,
+        break_off=partial(error_line, fields=_SPEECH_FIELDS) if asked.events else None,
     )
 
 
@@ -78,7 +82,7 @@ async def _sound(spoken: Spoken, asked: AskedSpeech, call: "_AudioCall") -> Asyn
 async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A recording written down."""
     call = _AudioCall(request, gateway, "transcription")
-    with ending_failed(call.fail):
+    with _naming(TranslationApi.fields), ending_failed(call.fail):
         asked, text = await _written_down(request, call)
     call.end()
     kind, content = transcript(asked, text)
@@ -93,7 +97,7 @@ async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGI
 async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A recording written down in English."""
     call = _AudioCall(request, gateway, "translation")
-    with ending_failed(call.fail):
+    with _naming(TranslationApi.fields), ending_failed(call.fail):
         asked, text = await _written_down(request, call, translates=True)
     if not text.strip():
         call.end()
@@ -102,10 +106,21 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
     call.leave()  # the turn that translates is a call of its own, and has its line
     api, headers = TranslationApi(asked, text), {"authorization": request.headers.get("authorization", "")}
     turn = ApiCall(gateway, api, id=request_id(request), headers=headers, address="")
-    with ending_failed(turn.end):
+    with _naming(TranslationApi.fields), ending_failed(turn.end):
         content = await while_present(request, _answered(turn))
     turn.end()
     return ASGIResponse(body=content, media_type=api.media_type, headers=turn.answer_headers())
+
+
+@contextmanager
+def _naming(fields: Mapping[Field, str]) -> Iterator[None]:
+    """What fails in the block names the field as its API does: it is told at the edge, which knows no API."""
+    try:
+        yield
+    except GatewayError as error:
+        if isinstance(error.param, Field):
+            error.param = fields[error.param]
+        raise
 
 
 async def _answered(call: ApiCall) -> bytes:
