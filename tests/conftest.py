@@ -36,8 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _COSTLY = frozenset({"alone", "bridge", "chat2api_serve", "empty", "programs", "proxy", "regular", "reverse"})
 
 
-# Half of the CPU of collecting nine thousand cases was the collector's, which looked at them again and again, and then a
-# fifth of each test's. They are there to stay; what the tests make themselves is collected as ever, but a tenth as often.
+# Half of the CPU of collecting nine thousand cases was the collector's, which looked at them again and again, and then
+# a fifth of each test's. They are there to stay; what tests make is collected as ever, but a tenth as often.
 gc.disable()
 
 
