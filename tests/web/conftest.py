@@ -3,6 +3,7 @@
 Rule: whatever a test does, nothing may be asked of another origin, and the browser may have nothing to complain of.
 """
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -96,12 +97,14 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser) -> Callable[..., Any]:
-    """`async with visit(url, **options of a context) as chat`: the page, opened and ready."""
+    """`async with visit(url, key=..., **options of a context) as chat`: the page, opened and ready, the key entered."""
 
     @asynccontextmanager
-    async def open_page(url: str, **options: Any) -> AsyncIterator[Chat]:
+    async def open_page(url: str, key: str = "", **options: Any) -> AsyncIterator[Chat]:
         context = await chromium.new_context(**({"viewport": {"width": 1200, "height": 860}} | options))
         context.set_default_timeout(15_000)
+        if key:
+            await context.add_init_script(f"sessionStorage.setItem('chat2api.key', {json.dumps(key)})")
         chat = watched(context, await context.new_page())
         await chat.page.goto(url)
         if url != "about:blank":

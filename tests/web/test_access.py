@@ -29,12 +29,13 @@ async def violations(page: Page) -> list[str]:
 
 @LIGHT_AND_DARK
 @WIDE_AND_NARROW
-async def test_nothing_serious_in_a_chat(gateway, visit, say, scheme, width):
-    async with visit(f"{gateway.base_url}/", color_scheme=scheme, viewport={"width": width, "height": 860}) as chat:
+async def test_nothing_serious_in_a_chat(gateway, visit, say, make_account, scheme, width):
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 860}, "key": make_account("seer")}
+    async with visit(f"{gateway.base_url}/", **options) as chat:
         assert await violations(chat.page) == []
         say(RICH, script="reasoning")
         answer = await chat.ask("Show me everything")
-        await answer.get_by_text("Thoughts").click()
+        await answer.get_by_text("Thought for").click()
         await expect(answer.locator(".katex")).to_have_count(2)
         await expect(answer.locator(".hljs-keyword").first).to_be_visible()
         assert await violations(chat.page) == []

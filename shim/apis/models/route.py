@@ -19,6 +19,9 @@ from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
 from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
 
+ACCOUNT = "x-chat2api-account"
+"""Whether an account answers for the caller: without one there are no files, pictures and kept chats"""
+
 
 @get("/v1/models")
 async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
@@ -37,11 +40,12 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
     query = {name: str(value) for name, value in request.query_params.items()}
     if _VERSION in request.headers:
         return json_answer(request, _encode(anthropic.page(models, query)))
+    headers = {ACCOUNT: "true" if caller.own is not None or len(gateway.leases.pool) else "false"}
     if "client_version" in query:
         body = _encode(codex.listed(models))
         etag = hashlib.sha256(body).hexdigest()[:32]
         return json_answer(request, body, headers={"etag": f'"{etag}"'})
-    return json_answer(request, _encode(ModelList(models)))
+    return json_answer(request, _encode(ModelList(models)), headers=headers)
 
 
 @get("/v1/models/{model_id:str}")

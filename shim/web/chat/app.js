@@ -16,6 +16,9 @@ import { Thread } from "./thread.js";
 import { Turns } from "./turns.js";
 
 const SPOKEN_CHARACTERS = 4000;
+const KEY_NEEDED = "This gateway answers only who has a key. Ask the person who runs it for one.";
+const KEY_REFUSED = "The gateway did not take this key. Check it, or ask the person who runs the gateway.";
+const KEY_KEPT = "It is kept until this tab is closed, and sent to this gateway only.";
 const THEMES = { "": "light", light: "dark", dark: "" };
 const THEME_NAMES = { "": "System theme", light: "Light theme", dark: "Dark theme" };
 
@@ -24,9 +27,9 @@ let chat = newChat(recall("model") || "auto");
 let key = recall("key", tabStorage());
 const library = new Library(await openStore(), { changed: showList, tell: (text) => notice("store", text) });
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
-const thread = new Thread({ edit, retry, enterKey: () => enterKey() });
+const thread = new Thread({ edit, retry, goOn, enterKey: () => enterKey() });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
-const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat) });
+const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
 
 // --- the chat on the screen ------------------------------------------------------------------------------------------
 
@@ -92,6 +95,12 @@ function retry() {
   replaceFrom(place + 1, [], worthKeeping ? "The earlier answer was replaced." : "");
 }
 
+function goOn() {
+  thread.follows = true;
+  composer.focus();
+  turns.goOn(chat);
+}
+
 function replaceFrom(place, messages, told) {
   const mine = chat;
   const removed = mine.messages.splice(place, Infinity, ...messages);
@@ -120,7 +129,7 @@ function onAnswer(changed, message) {
   if (changed !== chat) return;
   if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.update(chat, busy);
   show();
-  if (!busy && message.error?.status === 401) enterKey(message.error.message);
+  if (!busy && message.error?.status === 401) enterKey(KEY_REFUSED);
 }
 
 /** Tell a screen reader, once: the whole answer, or what went wrong. */
@@ -133,13 +142,14 @@ function announce({ state, text, error }) {
 
 async function loadModels() {
   try {
-    const models = await listModels(key);
-    at("model").replaceChildren(...models.map((id) => el("option", { value: id, text: id })));
+    const { models, account } = await listModels(key);
+    at("model").replaceChildren(...models.map(({ id }) => el("option", { value: id, text: id })));
+    composer.allowFiles(account);
     pickModel();
     notice("models", "");
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
-    if (refusal.status === 401) return enterKey(refusal.message);
+    if (refusal.status === 401) return enterKey(key ? KEY_REFUSED : KEY_NEEDED);
     notice("models", `The models can’t be listed. ${adviceFor(refusal).title}. ${refusal.message}`);
   }
   return undefined;
@@ -152,11 +162,12 @@ function pickModel() {
 }
 
 async function enterKey(why = "") {
-  const told = why || "Needed where the gateway asks for one. It is kept until this tab is closed.";
-  const given = await ask({ title: "API key", why: told, label: "API key", value: key, kind: "secret", yes: "Use this key" });
+  const told = why || "A key of this gateway, or the access token of a ChatGPT account: then pictures and files work too.";
+  const given = await ask({ title: "API key", why: `${told} ${KEY_KEPT}`, label: "API key", value: key, kind: "secret", yes: "Use this key" });
   if (given === null) return;
   key = given.trim();
   remember("key", key, tabStorage());
+  composer.allowFiles(true); // Until the gateway says otherwise.
   await loadModels();
   if (!at("ask").open && chat.messages.at(-1)?.error?.status === 401) retry();
 }
@@ -255,6 +266,9 @@ async function start() {
   at("import").addEventListener("click", () => at("import-file").click());
   at("import-file").addEventListener("change", importFile);
   at("export").addEventListener("click", () => library.export(library.heads.map(({ id }) => id), "chats.json"));
+  addEventListener("pagehide", () => turns.keep(true));
+  addEventListener("pageshow", () => turns.keep(false));
+  document.addEventListener("visibilitychange", () => document.hidden && turns.keep());
   const asked = location.hash.slice(1);
   const found = asked ? await library.load(asked) : null;
   if (found) chat = found;

@@ -4,6 +4,7 @@
 const FORMAT = "chat2api.chats";
 const VERSION = 1;
 const TITLE_CHARACTERS = 60;
+const FINISHES = ["stop", "length", "content_filter"];
 const STATES = ["done", "streaming", "stopped", "failed"];
 
 export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -18,17 +19,31 @@ export function newQuestion(text, attachments = []) {
   return { id: newId(), role: "user", text, attachments };
 }
 
-/** An answer that is still to come. `error` is {status, code, message} of one that failed. */
+/** An answer that is still to come. `error` is {status, code, message} of one that failed, `finish` how one ended that
+ * did not, `by` the {slug, effort} that answered, `tokens` how many it has (0: not told); `took` and `thought` are the
+ * milliseconds of the whole and of the thinking before the first word. */
 export function newAnswer(model) {
-  return { id: newId(), role: "assistant", text: "", reasoning: "", citations: [], model, state: "streaming", error: null };
+  const facts = { finish: "", by: { slug: "", effort: "" }, tokens: 0, took: 0, thought: 0 };
+  return { id: newId(), role: "assistant", text: "", reasoning: "", citations: [], model, state: "streaming", error: null, ...facts };
 }
 
 /** The title a chat has, or would be given. */
 export function titleOf(chat) {
   if (chat.title) return chat.title;
   const question = chat.messages.find((message) => message.role === "user");
-  const words = (question?.text || question?.attachments[0]?.name || "").slice(0, 400).replace(/\s+/g, " ").trim();
+  const words = plainWords((question?.text || question?.attachments[0]?.name || "").slice(0, 400));
   return words.length > TITLE_CHARACTERS ? `${words.slice(0, TITLE_CHARACTERS).trimEnd()}…` : words || "New chat";
+}
+
+// A title is a line of words: what Markdown marks is read, its marks are not.
+function plainWords(text) {
+  return text
+    .replace(/^\s*(?:```|~~~).*$/gm, " ")
+    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/^\s*(?:#{1,6}|[-*+>]|\d+[.)])\s+/gm, "")
+    .replace(/(\*\*|__|~~|`)(.+?)\1/g, "$2")
+    .replace(/\s+/g, " ")
+    .trim();
 }
 
 /** What the list of chats has to know. */
@@ -88,6 +103,11 @@ function readAnswer(stored) {
     citations: list(stored.citations).filter((citation) => isText(citation?.url)).map(({ url, title }) => ({ url, title: text(title) })),
     state: state === "streaming" ? "failed" : state,
     error: state === "streaming" ? { status: 0, code: "closed", message: "" } : readError(stored.error),
+    finish: FINISHES.includes(stored.finish) ? stored.finish : "",
+    by: { slug: text(stored.by?.slug), effort: text(stored.by?.effort) },
+    tokens: time(stored.tokens),
+    took: time(stored.took),
+    thought: time(stored.thought),
   };
 }
 

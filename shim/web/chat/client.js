@@ -3,24 +3,26 @@
 import { Refusal, refusalFrom, secondsFrom } from "./errors.js";
 import { EventReader } from "./sse.js";
 
-/** The names of the models, as the gateway lists them. */
+/** {models, account}: the models as the gateway lists them, and whether an account answers for this key: without one
+ * there are no files and no pictures. */
 export async function listModels(key) {
   const answer = await call("v1/models", { key });
   const listed = await answer.json().catch(() => null);
   if (!Array.isArray(listed?.data)) throw new Refusal({ code: "not_an_answer" });
-  return listed.data.map((model) => model?.id).filter((id) => typeof id === "string");
+  const models = listed.data.filter((model) => typeof model?.id === "string");
+  return { models, account: answer.headers.get("x-chat2api-account") !== "false" };
 }
 
-/** The deltas {text, reasoning, citations} of a streamed answer. Throws a Refusal, also after some of them. */
+/** The deltas {text, reasoning, citations, finish, by, tokens} of a streamed answer. Throws a Refusal, also after some of them. */
 export async function* streamAnswer(request, { key, signal }) {
-  const answer = await call("v1/chat/completions", { key, signal, body: { ...request, stream: true } });
+  const answer = await call("v1/chat/completions", { key, signal, body: { ...request, stream: true, stream_options: { include_usage: true } } });
   const type = answer.headers.get("content-type") ?? "";
   if (!type.startsWith("text/event-stream")) throw new Refusal({ code: "not_an_answer" });
   let finished = false;
   for await (const data of events(answer.body)) {
     if (data === "[DONE]") return;
     const delta = readChunk(data);
-    finished ||= delta.finished;
+    finished ||= Boolean(delta.finish);
     yield delta;
   }
   if (!finished) throw new Refusal({ code: "cut" });
@@ -74,15 +76,21 @@ function readChunk(data) {
     text: lines(delta.content),
     reasoning: lines(delta.reasoning_content),
     citations: (delta.annotations ?? []).map((annotation) => annotation?.url_citation).filter((citation) => citation?.url),
-    finished: Boolean(choice?.finish_reason),
+    finish: lines(choice?.finish_reason),
+    by: chunk?.chatgpt ?? null,
+    tokens: chunk?.usage?.completion_tokens ?? 0,
   };
 }
 
 const lines = (text) => (typeof text === "string" ? text.replace(/\r\n?/g, "\n") : "");
 
-/** The request body for a chat: what failed without a word is left out. */
-export function requestOf(chat) {
+// What a person would write who sees that a text breaks off.
+const GO_ON = "Your answer was cut off. Go on exactly where it ends: repeat nothing of it, and add no introduction.";
+
+/** The request body for a chat: what failed without a word is left out. `goesOn`: its last answer is to be continued. */
+export function requestOf(chat, goesOn = false) {
   const said = chat.messages.filter((message) => message.role === "user" || message.text);
+  if (goesOn) said.push({ role: "user", text: GO_ON });
   const system = chat.system.trim() ? [{ role: "system", content: chat.system }] : [];
   return { model: chat.model, messages: [...system, ...said.map(({ role, text, attachments = [] }) => ({ role, content: contentOf(text, attachments) }))] };
 }

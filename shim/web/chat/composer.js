@@ -6,9 +6,10 @@ import { at } from "./dom.js";
 const DRAFT_CHARACTERS = 100_000;
 
 export class Composer {
-  /** `send(text, attachments)`, `stop()`, and `used()`: the bytes of attachments the chat has already. */
-  constructor({ send, stop, used }) {
+  /** `send(text, attachments)`, `stop()`, `enterKey()`, and `used()`: the bytes of attachments the chat has already. */
+  constructor({ send, stop, used, enterKey }) {
     Object.assign(this, { onSend: send, used });
+    this.takesFiles = true;
     this.attached = [];
     this.busy = false;
     this.form = at("composer");
@@ -20,7 +21,16 @@ export class Composer {
     at("stop").addEventListener("click", stop);
     at("attach").addEventListener("click", () => at("files").click());
     at("files").addEventListener("change", () => this.chosen());
+    at("need-key").addEventListener("click", enterKey);
     this.prepareDrop();
+  }
+
+  /** Whether files can be sent: without an account nothing could be done with them. */
+  allowFiles(allowed) {
+    if (allowed && !this.takesFiles) this.say("");
+    this.takesFiles = allowed;
+    at("attach").hidden = !allowed;
+    at("need-key").hidden = allowed;
   }
 
   setBusy(busy) {
@@ -102,11 +112,13 @@ export class Composer {
   }
 
   async attach(files) {
+    if (!this.takesFiles) return this.say("Pictures and files need an account. Enter a key or an access token first.");
     const used = this.attached.reduce((sum, { size }) => sum + size, this.used());
     const { taken, refused } = await readFiles(files, used);
     this.attached.push(...taken);
     this.say(refused.join(" "));
     this.showAttached();
+    return undefined;
   }
 
   showAttached() {

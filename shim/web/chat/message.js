@@ -4,7 +4,9 @@ import { attachmentView } from "./attachments.js";
 import { copyButton, el, iconButton } from "./dom.js";
 import { adviceFor } from "./errors.js";
 import { Growing } from "./growing.js";
+import { answeredBy, secondsName, timeName } from "./facts.js";
 import { linkTarget } from "./links.js";
+import { newestHeading, withHeadings } from "./thoughts.js";
 
 /** A question. `acts` has `edit(message, text)`. */
 export class Question {
@@ -62,7 +64,7 @@ function editKey(event, form, close) {
   }
 }
 
-/** An answer. `acts` has `retry()`, `enterKey()`, and `grown()` for whenever its height changes. */
+/** An answer. `acts` has `retry()`, `goOn()`, `enterKey()`, and `grown()` for whenever its height changes. */
 export class Answer {
   constructor(message, acts) {
     this.message = message;
@@ -76,7 +78,8 @@ export class Answer {
     this.sources = el("div", { class: "sources", hidden: true });
     this.end = el("div", { class: "end" });
     this.again = iconButton("retry", "Answer again", () => acts.retry());
-    this.tools = el("div", { class: "acts" }, copyButton("Copy answer", () => message.text), this.again, el("span", { class: "by", text: message.model }));
+    this.by = el("span", { class: "by" });
+    this.tools = el("div", { class: "acts" }, copyButton("Copy answer", () => message.text), this.again, this.by);
     this.element = el("article", { class: "answer", "aria-label": "Answer" }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
   }
 
@@ -87,9 +90,10 @@ export class Answer {
     this.element.setAttribute("aria-busy", String(isLive));
     this.prose.show(message.text);
     this.thinking.hidden = !message.reasoning;
-    this.summary.textContent = isLive && !message.text ? "Thinking…" : "Thoughts";
+    this.summary.textContent = this.thoughtName(isLive && !message.text);
     this.showThought();
-    this.waiting.hidden = !isLive || Boolean(message.text);
+    this.waiting.hidden = !isLive;
+    this.waiting.classList.toggle("pulse", Boolean(message.text));
     this.tools.hidden = isLive;
     this.again.hidden = !isLast;
     this.again.disabled = busy;
@@ -99,11 +103,17 @@ export class Answer {
     this.prose.finish();
     this.showSources();
     this.showEnd(isLast);
+    this.by.textContent = answeredBy(message);
+  }
+
+  thoughtName(isThinking) {
+    if (isThinking) return newestHeading(this.message.reasoning) || "Thinking…";
+    return this.message.thought ? `Thought for ${secondsName(this.message.thought)}` : "Thoughts";
   }
 
   // Folded thoughts cost nothing.
   showThought() {
-    if (this.thinking.open) this.thought.show(this.message.reasoning);
+    if (this.thinking.open) this.thought.show(withHeadings(this.message.reasoning));
   }
 
   showSources() {
@@ -115,17 +125,29 @@ export class Answer {
   }
 
   showEnd(isLast) {
-    const { state, error } = this.message;
+    const { state, error, finish } = this.message;
     clearInterval(this.clock);
     if (state === "failed") this.end.replaceChildren(this.failure(error ?? { status: 0, code: "cut", message: "" }, isLast));
-    else if (state === "stopped") this.end.replaceChildren(el("p", { class: "stopped", text: "You stopped this answer." }));
+    else if (state === "stopped") this.end.replaceChildren(this.note("You stopped this answer.", isLast));
+    else if (finish === "length") this.end.replaceChildren(this.note("The answer was cut: it reached the longest a single answer may be.", isLast));
+    else if (finish === "content_filter") this.end.replaceChildren(this.note("ChatGPT’s safety check ended this answer. You can put the question another way."));
     else this.end.replaceChildren();
+  }
+
+  note(text, goesOn = false) {
+    const box = el("div", { class: "note" }, el("p", { text }));
+    if (goesOn && this.message.text) box.append(this.continuing());
+    return box;
+  }
+
+  continuing() {
+    return el("button", { type: "button", text: "Continue", on: { click: () => this.acts.goOn() } });
   }
 
   failure(error, isLast) {
     const { title, advice, action } = adviceFor(error);
-    const words = error.message ? el("p", { class: "words", text: error.message }) : null;
-    const box = el("div", { class: "failure", role: "group", "aria-label": "What went wrong" }, el("h3", { text: title }), words, el("p", { text: advice }));
+    const words = error.message ? el("p", { class: "words", text: `The gateway says: ${error.message}` }) : null;
+    const box = el("div", { class: "failure", role: "group", "aria-label": "What went wrong" }, el("h3", { text: title }), el("p", { text: advice }), words);
     if (isLast) box.append(el("div", { class: "row" }, ...this.ways(action)));
     return box;
   }
@@ -136,7 +158,8 @@ export class Answer {
       return [el("button", { type: "button", class: "primary", text: "Enter a key", on: { click: () => this.acts.enterKey() } }), retry];
     }
     if (this.message.retryAt) this.countDown(retry);
-    return action === "retry" ? [retry] : [];
+    if (action !== "retry") return [];
+    return this.message.text ? [retry, this.continuing()] : [retry];
   }
 
   countDown(button) {
@@ -149,9 +172,4 @@ export class Answer {
     this.clock = setInterval(tick, 500);
     tick();
   }
-}
-
-function timeName(seconds) {
-  if (seconds < 60) return `${seconds} s`;
-  return seconds < 3600 ? `${Math.floor(seconds / 60)} min ${seconds % 60} s` : `${Math.floor(seconds / 3600)} h ${Math.ceil((seconds % 3600) / 60)} min`;
 }

@@ -15,6 +15,7 @@ export class Sidebar {
   constructor(acts) {
     this.acts = acts;
     at("new-chat").addEventListener("click", () => acts.create());
+    at("new-here").addEventListener("click", () => acts.create());
     at("open-sidebar").addEventListener("click", () => this.slide(true));
     at("close-sidebar").addEventListener("click", () => this.slide(false));
     at("scrim").addEventListener("click", () => this.slide(false));

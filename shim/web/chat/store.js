@@ -52,6 +52,7 @@ class Kept {
     return new Promise((resolve, reject) => {
       const transaction = this.database.transaction(["heads", "bodies"], mode);
       const asked = work({ heads: transaction.objectStore("heads"), bodies: transaction.objectStore("bodies") });
+      if (mode === "readwrite") transaction.commit?.(); // A page that is being closed hears of no success to end it by.
       transaction.oncomplete = () => resolve(asked.result);
       transaction.onabort = () => reject(transaction.error ?? new Error("The browser gave up storing"));
       transaction.onerror = () => reject(transaction.error);
