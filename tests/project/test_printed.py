@@ -72,6 +72,8 @@ SESSIONS = {
     "accounts": [
         (step(".venv/bin/chat2api tokens add"), {"codes": {0}, "told": "1 added"}),
         (step(".venv/bin/chat2api tokens list"), {"codes": {0}, "told": "1 in all"}),
+        # ID stands for one of the ids that the list has.
+        (step(".venv/bin/chat2api tokens pause"), {"codes": {1}, "told": "there is no account ID"}),
         (step(".venv/bin/chat2api tokens export", typed="y\n"), {"codes": {0}, "told": "saved.json"}),
     ],
     "keys": [

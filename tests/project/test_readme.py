@@ -17,7 +17,7 @@ ERRORS = (ROOT / "docs/errors.md").read_text()
 SETTINGS = ROOT / "docs/settings.md"
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages and what is passed on: the OpenAPI document leaves them out.
-BESIDE = {"/", "/tokens", "/openapi.json", "/backend-api/…", "/backend-anon/…"}
+BESIDE = {"/", "/tokens", "/openapi.json", "/metrics", "/backend-api/…", "/backend-anon/…"}
 
 
 def rows(text):
@@ -85,6 +85,14 @@ def test_the_chinese_readme_has_the_commands_paths_and_links_of_the_english_one(
     assert links(CHINESE) == links(README)
     assert [row[0] for row in rows(CHINESE)][1:] == [row[0] for row in rows(README)][1:]
     assert re.findall(r"^#", CHINESE, re.M) == re.findall(r"^#", README, re.M)
+
+
+def test_the_page_of_the_command_line_has_every_command():
+    page = (ROOT / "docs/cli.md").read_text()
+    for name, command in main.commands.items():
+        (row,) = (line for line in page.splitlines() if line.startswith("| ") and f"`chat2api {name}`" in line)
+        missing = [one for one in getattr(command, "commands", {}) if f"`{one}`" not in row]
+        assert missing == [], name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
