@@ -48,7 +48,7 @@ def _pool(*, falling: bool = False) -> PoolState:
     pool = PoolState(4)
     for number in range(_ACCOUNTS):
         used = float(_ACCOUNTS - number if falling else number)
-        account = Account(f"account {number}", access_token="token", expires=_NOW * 2)
+        account = Account(f"account {number}", access_token="token", expires=_NOW * 2)  # noqa: S106  nobody's
         pool.add(account, Condition(last_used=used), _NOW)
         pool.learn(account.id, _MODELS)
     return pool

@@ -100,7 +100,7 @@ def once(lines: Iterable[ImportedLine]) -> list[ImportedLine]:
             continue
         better, worse = (earlier, line) if _end_of(line) <= _end_of(earlier) else (line, earlier)
         assert better.credential is not None  # noqa: S101  both have one, as was looked at above
-        assert worse.credential is not None  # noqa: S101
+        assert worse.credential is not None  # noqa: S101  both have one, likewise
         merged = replace(better, credential=_with(better.credential, worse.credential))
         left_out = replace(worse, credential=None, why=f"it is the same account as on {better.where}")
         kept[place], kept[-1] = (merged, left_out) if better is earlier else (left_out, merged)

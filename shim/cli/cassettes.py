@@ -56,7 +56,7 @@ def record(*, out: Path, name: str, redact_text: bool, arguments: tuple[str, ...
     here = ("--listen-host", "127.0.0.1")
     script = ("-s", str(PROJECT / "addons" / "recorder.py"))
     # In this process's place, so that signals and the exit code are mitmdump's own.
-    os.execv(program, [str(program), *script, *settings, *here, *arguments])  # noqa: S606
+    os.execv(program, [str(program), *script, *settings, *here, *arguments])  # noqa: S606  our own Python
 
 
 @click.command()

@@ -202,7 +202,7 @@ class Upstream:
     def _begin(
         self, caller: Caller, conversation: ConversationRequest, slug: str, question: str, directives: Directives
     ) -> Turn:
-        rng = Random(self.rng.random() if directives.seed is None else directives.seed)  # noqa: S311
+        rng = Random(self.rng.random() if directives.seed is None else directives.seed)  # noqa: S311  chance for scripts
         conversation_id = str(conversation.conversation_id or "")
         if conversation_id:
             found = self.conversations.find(conversation_id, caller.identity)
