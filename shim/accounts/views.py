@@ -16,7 +16,7 @@ _PAUSED = "paused by an operator"
 _BY_PERSON = "a new token of this account, or a reset where upstream was wrong"
 _BY_LATER = "a new access token of this account: it came without anything to renew it with"
 _CLEARS = {
-    State.PAUSED: "resume it",
+    State.PAUSED: "being resumed",
     State.COOLING: "its time, a turn that goes well, or a reset",
     State.REFRESHING: "the log-in server's answer",
 }
@@ -85,7 +85,8 @@ def view_of(account: Account, condition: Condition, renewing: bool, active: int,
             key = RENEWAL if RENEWAL in reasons else EXPIRY
             why = reasons.get(RENEWAL, _NOT_FETCHED if state is State.NEW else _EXPIRED)
             until = condition.retry_at if condition.retry_at > now else None
-            clears = "the next turn, which renews it" if account.renewable else _BY_LATER
+            next_turn = "the first turn" if state is State.NEW else "the next turn, which renews it"
+            clears = next_turn if account.renewable else _BY_LATER
         case State.COOLING:
             why, until, key = reasons.get(EVERY_MODEL), condition.cooling[EVERY_MODEL], EVERY_MODEL
         case State.PAUSED:

@@ -5,15 +5,16 @@
 const POLL_MS = 2000;
 const USE_MS = 60_000;
 const PAGE = 100;
-const STATES = ["ready", "cooling", "parked", "expired", "refreshing"];
-const NAMES = { all: "All", ready: "Ready", cooling: "Cooling", parked: "Parked", expired: "Expired", refreshing: "Refreshing" };
+const STATES = ["ready", "new", "cooling", "parked", "expired", "refreshing", "paused"];
+const NAMES = { all: "All", new: "New", paused: "Paused", ready: "Ready", cooling: "Cooling", parked: "Parked", expired: "Expired", refreshing: "Refreshing" };
 
 const OUTCOMES = { added: "added", updated: "updated", known: "already here, nothing new" };
 const SHOWN_RESULTS = 200;
 
 const at = (id) => document.getElementById(id);
-const view = { state: "all", offset: 0, matching: 0, page: null, skew: 0 };
+const view = { state: "all", words: "", offset: 0, matching: 0, page: null, skew: 0 };
 const rows = new Map();
+const picked = new Set(); // ids; also of accounts on other pages
 let csrf = null;
 let timer = 0;
 let asked = 0; // the number of the newest request for the list: answers to older ones are late
@@ -22,9 +23,10 @@ let used = Date.now();
 // --- asking the server -------------------------------------------------------------------------------------------
 
 class Refusal extends Error {
-  constructor(status, message) {
+  constructor(status, message, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -42,7 +44,7 @@ async function ask(method, path, body) {
   }
   const told = await answer.json().catch(() => ({}));
   if (answer.ok) return told;
-  throw new Refusal(answer.status, told.error?.message ?? `The gateway answered ${answer.status}.`);
+  throw new Refusal(answer.status, told.error?.message ?? `The gateway answered ${answer.status}.`, told.error?.code);
 }
 
 async function act(work, message) {
@@ -83,7 +85,7 @@ function showApp(session) {
   csrf = session.csrf;
   at("login").hidden = true;
   at("app").hidden = false;
-  at("log-out").hidden = session.access !== "key";
+  at("log-out").hidden = at("save-asks").hidden = session.access !== "key";
   refresh();
   refreshKeys();
 }
@@ -93,7 +95,10 @@ function showLogin(why = "") {
   clearTimeout(timer);
   asked += 1;
   csrf = null;
-  at("confirm").close();
+  for (const id of ["confirm", "edit", "save"]) at(id).close();
+  at("save-key").value = at("edit-proxy").value = "";
+  at("edit-facts").replaceChildren();
+  pickNone();
   at("app").hidden = true;
   at("live").hidden = true;
   at("log-out").hidden = true;
@@ -146,6 +151,7 @@ async function refresh() {
   const mine = ++asked;
   const query = new URLSearchParams({ offset: view.offset, limit: PAGE });
   if (view.state !== "all") query.set("state", view.state);
+  if (view.words) query.set("q", view.words);
   try {
     const page = await ask("GET", `api/accounts?${query}`);
     if (mine !== asked) return;
@@ -207,8 +213,10 @@ function showRows(accounts) {
   }
   at("table").hidden = accounts.length === 0;
   at("empty").hidden = accounts.length > 0;
-  at("clear").hidden = view.page.summary.total === 0;
-  put(at("empty"), view.state === "all" ? "There are no accounts yet. Add some above." : `No account is ${view.state}.`);
+  at("clear").hidden = at("backup").hidden = view.page.summary.total === 0;
+  const none = view.state === "all" ? "There are no accounts yet. Add some above." : `No account is ${view.state}.`;
+  put(at("empty"), view.words && view.page.summary.total ? "No account is like that." : none);
+  showPicked();
 }
 
 function newRow(id) {
@@ -216,6 +224,8 @@ function newRow(id) {
   row.dataset.id = id;
   put(row.querySelector(".id"), id);
   for (const button of row.querySelectorAll("button")) button.setAttribute("aria-label", `${button.textContent} ${id}`);
+  row.querySelector(".tick input").setAttribute("aria-label", `Select ${id}`);
+  row.querySelector(".tick input").checked = picked.has(id);
   rows.set(id, row);
   return row;
 }
@@ -224,9 +234,22 @@ function fill(row, account) {
   const one = (name) => row.querySelector(name);
   if (row.dataset.state && row.dataset.state !== account.state) flash(row);
   row.dataset.state = account.state;
-  put(one(".plan"), account.plan ?? "plan unknown");
+  const from = account.kinds.length ? account.kinds.join(" + ") : "no credential";
+  put(one(".label"), account.label ?? "");
+  put(one(".plan"), [account.mail, account.plan ?? "plan unknown", from, account.workspace ? "workspace" : ""].filter(Boolean).join(" · "));
   put(one(".state"), NAMES[account.state]);
   put(one(".why"), account.why ?? "");
+  fillEvidence(one(".evidence"), account.evidence);
+  put(one(".since"), account.why ? [account.since ? `since ${moment(account.since)}` : "", account.clears ? `ends by ${account.clears}` : ""].filter(Boolean).join(" · ") : "");
+  const pause = one('[data-act="pause"], [data-act="resume"]');
+  const act = account.state === "paused" ? "resume" : "pause";
+  if (pause.dataset.act !== act) {
+    pause.dataset.act = act;
+    put(pause, act === "pause" ? "Pause" : "Resume");
+    pause.title = act === "pause" ? "No new turns until it is resumed" : "Take turns again";
+    pause.setAttribute("aria-label", `${pause.textContent} ${account.id}`);
+  }
+  putTime(one(".ends"), account.expires, account.kinds.length ? "–" : "");
   putTime(one(".until"), account.until);
   put(one(".moment"), account.until ? moment(account.until) : "");
   putTime(one(".used"), account.last_used, "never");
@@ -235,13 +258,21 @@ function fill(row, account) {
   fillModels(one(".models"), account.cooling);
 }
 
+function fillEvidence(place, evidence) {
+  place.hidden = !evidence;
+  if (!evidence) return;
+  const { status, words, header } = evidence;
+  put(place.querySelector("q"), words || "no words");
+  put(place.querySelector("code"), [status ? `HTTP ${status}` : "", header].filter(Boolean).join(" · "));
+}
+
 function fillModels(list, cooling) {
   while (list.children.length > cooling.length) list.lastElementChild.remove();
   cooling.forEach((model, index) => {
     const item = list.children[index] ?? list.appendChild(document.createElement("li"));
     if (!item.firstChild) item.append(document.createElement("code"), document.createTextNode(""));
     put(item.firstChild, model.slug);
-    const text = ` cools until ${moment(model.until)} (${relative(model.until)})${model.why ? `: ${model.why}` : ""}`;
+    const text = ` cools until ${moment(model.until)} (${relative(model.until)})${model.why ? `: ${model.why}` : ""}${model.evidence?.words ? ` “${model.evidence.words}”` : ""}`;
     if (item.lastChild.data !== text) item.lastChild.data = text;
   });
 }
@@ -271,6 +302,174 @@ function filterBy(state) {
   view.offset = 0;
   for (const card of at("cards").children) card.setAttribute("aria-pressed", String(card.dataset.state === state));
   refresh();
+}
+
+// --- finding and selecting ---------------------------------------------------------------------------------------
+
+let typing = 0;
+function searchFor(event) {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    view.words = event.target.value.trim();
+    view.offset = 0;
+    refresh();
+  }, 200);
+}
+
+function pick(event) {
+  const box = event.target.closest(".tick input");
+  if (!box) return;
+  const { id } = box.closest("tr").dataset;
+  if (box.checked) picked.add(id);
+  else picked.delete(id);
+  showPicked();
+}
+
+function pickAll(on) {
+  for (const [id, row] of rows) {
+    row.querySelector(".tick input").checked = on;
+    if (on) picked.add(id);
+    else picked.delete(id);
+  }
+  showPicked();
+}
+
+function pickNone() {
+  picked.clear();
+  pickAll(false);
+}
+
+function showPicked() {
+  const here = [...rows.keys()].filter((id) => picked.has(id)).length;
+  at("picked").hidden = picked.size === 0;
+  put(at("picked-count"), picked.size ? `${count(picked.size)} selected` : "");
+  at("pick-all").checked = rows.size > 0 && here === rows.size;
+  at("pick-all").indeterminate = here > 0 && here < rows.size;
+}
+
+const DONE = { pause: "paused", resume: "resumed", reset: "reset", probe: "asked", remove: "removed" };
+async function actOnPicked(event) {
+  const action = event.target.closest("button[data-all]")?.dataset.all;
+  if (!action) return;
+  const ids = [...picked];
+  if (action === "remove" && !await confirmed(`Remove ${count(ids.length)}?`, "The gateway forgets these accounts and their tokens.")) return;
+  const results = [];
+  await act(async () => {
+    while (ids.length) results.push(...(await ask("POST", "api/accounts/actions", { action, ids: ids.splice(0, PAGE) })).results);
+  }, () => {
+    const failed = results.filter((one) => !one.done);
+    return `${count(results.length - failed.length)} ${DONE[action]}.${failed.length ? ` ${failed.length} not: ${failed[0].why}` : ""}`;
+  });
+  if (action === "remove") pickNone();
+}
+
+// --- one account -------------------------------------------------------------------------------------------------
+
+let edited = null;
+async function edit(id) {
+  const account = await act(() => ask("GET", one(id)));
+  if (!account) return;
+  edited = id;
+  put(at("edit-title"), account.label ?? id);
+  const facts = [
+    ["Id", id], ["Mail", account.mail], ["Plan", account.plan], ["Credentials", account.kinds.join(", ")],
+    ["State", NAMES[account.state]], ["Why", account.why],
+    ["Access token ends", account.expires ? `${moment(account.expires)} (${relative(account.expires)})` : ""],
+    ["Proxy of its own", account.proxy],
+    ...account.quotas.map((quota) => [`Left of ${quota.feature}`, `${quota.remaining ?? "?"}${quota.resets ? `, resets ${moment(Date.parse(quota.resets) / 1000)}` : ""} (seen ${relative(account.quotas_at)})`]),
+  ].filter(([, told]) => told);
+  at("edit-facts").replaceChildren(...facts.flatMap(([name, told]) => {
+    const [term, fact] = [document.createElement("dt"), document.createElement("dd")];
+    term.textContent = name;
+    fact.textContent = told;
+    return [term, fact];
+  }));
+  at("edit-label").value = account.label ?? "";
+  at("edit-limit").value = account.limit ?? "";
+  at("edit-proxy").value = "";
+  at("edit-proxy-gone").checked = false;
+  at("edit-proxy-none").hidden = !account.proxy;
+  put(at("edit-proxy-hint"), account.proxy ? `It goes by ${account.proxy}. An empty field leaves that.` : "An address as PROXY_URL has them, password included. An empty field leaves PROXY_URL’s.");
+  put(at("edit-problem"), "");
+  at("edit-usage").replaceChildren();
+  put(at("edit-usage-told"), "");
+  at("edit").showModal();
+  at("edit-label").focus();
+  showUse(id);
+}
+
+async function showUse(id) {
+  let told;
+  try {
+    told = await ask("GET", `${one(id)}/usage?days=14`);
+  } catch (refusal) {
+    if (!leaves(refusal)) put(at("edit-usage-told"), refusal.message);
+    return;
+  }
+  if (edited !== id) return;
+  const byDay = new Map(told.rows.map((row) => [row.day, row]));
+  const days = Array.from({ length: told.days }, (_, back) => new Date((Date.now() / 1000 + view.skew - (told.days - 1 - back) * 86_400) * 1000).toISOString().slice(0, 10));
+  const numbers = days.map((day) => byDay.get(day)?.requests ?? 0);
+  const most = Math.max(1, ...numbers);
+  at("edit-usage").replaceChildren(...days.map((day, index) => {
+    const bar = document.createElement("i");
+    bar.title = `${day}: ${numbers[index].toLocaleString("en")}`;
+    bar.style.height = `${Math.max(2, (numbers[index] / most) * 100)}%`;
+    return bar;
+  }));
+  const sum = (name) => told.rows.reduce((all, row) => all + (row[name] ?? 0), 0).toLocaleString("en");
+  put(at("edit-usage-told"), `${sum("requests")} requests, ${sum("errors")} failed, about ${sum("completion_tokens")} tokens of answers`);
+}
+
+async function saveEdit(event) {
+  event.preventDefault();
+  const proxy = at("edit-proxy").value.trim();
+  const changes = { label: at("edit-label").value.trim() || null, limit: at("edit-limit").value ? Number(at("edit-limit").value) : null };
+  if (proxy) changes.proxy = proxy;
+  else if (at("edit-proxy-gone").checked) changes.proxy = null;
+  try {
+    await ask("PATCH", one(edited), changes);
+  } catch (refusal) {
+    if (!leaves(refusal)) put(at("edit-problem"), refusal.message);
+    return;
+  }
+  at("edit-proxy").value = ""; // it may have a password
+  at("edit").close();
+  say(`${edited} was changed.`);
+  refresh();
+}
+
+// --- backup ------------------------------------------------------------------------------------------------------
+
+function askForBackup() {
+  at("save-key").value = "";
+  put(at("save-problem"), "");
+  at("save").showModal();
+  (at("save-asks").hidden ? at("save-no") : at("save-key")).focus();
+}
+
+async function saveBackup(event) {
+  event.preventDefault();
+  const key = at("save-key");
+  let told;
+  try {
+    told = await ask("POST", "api/accounts/export", { confirm: true, key: key.value });
+  } catch (refusal) {
+    if (refusal.status === 401 && refusal.code === "invalid_admin_key") {
+      put(at("save-problem"), refusal.message);
+      return key.select();
+    }
+    if (!leaves(refusal)) put(at("save-problem"), refusal.message);
+    return;
+  }
+  key.value = "";
+  at("save").close();
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([`${JSON.stringify(told, null, 1)}\n`], { type: "application/json" }));
+  link.download = "chat2api-accounts.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  say(`A backup of ${count(told.accounts.length)} was downloaded. Keep it as you keep the accounts.`);
 }
 
 // --- text --------------------------------------------------------------------------------------------------------
@@ -312,7 +511,8 @@ function moment(seconds) {
   const date = new Date(seconds * 1000);
   const today = date.toDateString() === new Date().toDateString();
   const time = { hour: "2-digit", minute: "2-digit" };
-  return today ? date.toLocaleTimeString([], time) : date.toLocaleString([], { month: "short", day: "numeric", ...time });
+  const near = Math.abs(date - Date.now()) < 300 * 86_400_000;
+  return today ? date.toLocaleTimeString([], time) : date.toLocaleString([], near ? { month: "short", day: "numeric", ...time } : { dateStyle: "medium" });
 }
 
 function count(number) {
@@ -390,11 +590,14 @@ async function onRow(event) {
   button.disabled = true;
   await ACTS[button.dataset.act](id);
   button.disabled = false;
-  if (button.isConnected) button.focus();
+  if (button.isConnected && !document.querySelector("dialog[open]")) button.focus();
 }
 
 const one = (id) => `api/accounts/${encodeURIComponent(id)}`;
 const ACTS = {
+  pause: (id) => act(() => ask("PATCH", one(id), { paused: true }), `${id} is paused: it gets no new turns.`),
+  resume: (id) => act(() => ask("PATCH", one(id), { paused: false }), (told) => `${id} was resumed: it is ${told.state}.`),
+  edit,
   reset: (id) => act(() => ask("POST", `${one(id)}/reset`), `${id} was reset.`),
   probe: (id) => act(() => ask("POST", `${one(id)}/probe`), (told) => `${id} was asked: it is ${told.state}${told.why ? ` (${told.why})` : ""}.`),
   remove: async (id) => {
@@ -539,7 +742,18 @@ function build() {
   at("upload").addEventListener("submit", upload);
   at("file").addEventListener("change", (event) => readFiles(event.target.files));
   at("rows").addEventListener("click", onRow);
+  at("rows").addEventListener("change", pick);
   at("clear").addEventListener("click", clearAll);
+  at("search").addEventListener("input", searchFor);
+  at("pick-all").addEventListener("change", (event) => pickAll(event.target.checked));
+  at("picked").addEventListener("click", actOnPicked);
+  at("picked-none").addEventListener("click", pickNone);
+  at("edit-form").addEventListener("submit", saveEdit);
+  at("edit-no").addEventListener("click", () => at("edit").close());
+  at("edit").addEventListener("close", () => rows.get(edited)?.querySelector('[data-act="edit"]').focus());
+  at("backup").addEventListener("click", askForBackup);
+  at("save-form").addEventListener("submit", saveBackup);
+  at("save-no").addEventListener("click", () => at("save").close());
   at("keys").addEventListener("toggle", refreshKeys);
   at("key-form").addEventListener("submit", makeKey);
   at("key-list").addEventListener("click", onKey);

@@ -116,7 +116,7 @@ def test_a_paused_account_is_paused_until_it_is_resumed_whatever_else_it_is():
         assert usable_from(paused, condition, False, "m", NOW) == math.inf
         assert after(condition, Adjusted(paused), NOW) is condition
     view = view_of(paused, after(GOOD, Refused("dead"), NOW), False, 0, NOW)
-    assert (view.since, view.clears) == (50.0, "resume it")
+    assert (view.since, view.clears) == (50.0, "being resumed")
     assert "parked: dead" in view.why
 
 

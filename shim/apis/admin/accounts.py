@@ -18,9 +18,14 @@ from msgspec import UNSET, Meta, UnsetType
 from shim.accounts.pool import AccountPool
 from shim.accounts.views import AccountView
 from shim.apis.admin.door import Door
+from shim.apis.admin.query import number
+from shim.apis.admin.usage import UsageList
 from shim.errors import GatewayError, RequestError
+from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
 from shim.settings import SettingError, check_proxy
+from shim.usage import add_up
+from shim.usage.book import DAYS
 
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
@@ -89,6 +94,14 @@ async def show_account(request: AnyRequest, pool: ThePool, account_id: FromPath[
     return account_answer(request, pool.view(account_id))
 
 
+@get("/api/accounts/{account_id:str}/usage")
+async def show_account_usage(request: AnyRequest, gateway: TheGateway, account_id: FromPath[str]) -> ASGIResponse:
+    """What calls used of one account, day by day: `?days=14`. Days without any are left out."""
+    days = number(request, "days", 14, 1, DAYS)
+    rows = [row for row in await gateway.usage.usage(days) if row.account == account_id]
+    return json_answer(request, msgspec.json.encode(UsageList(days, ["day"], add_up(rows, ["day"]))))
+
+
 @patch("/api/accounts/{account_id:str}")
 async def change_account(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
     """Change how an account is used: its label, its pause, its proxy, how many turns it may have at once."""
@@ -139,7 +152,7 @@ async def export_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> 
     return ASGIResponse(body=pool.export().encode(), media_type="application/json", headers=headers)
 
 
-ROUTES = (show_account, change_account, act_on_accounts, export_accounts)
+ROUTES = (show_account, show_account_usage, change_account, act_on_accounts, export_accounts)
 
 
 def account_answer(request: AnyRequest, view: AccountView | None) -> ASGIResponse:

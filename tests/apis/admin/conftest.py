@@ -26,9 +26,11 @@ from shim.apis.admin.door import COOKIE, CSRF, Door
 from shim.apis.admin.route import admin_router
 from shim.errors import UpstreamError
 from shim.http.errors import exception_handlers
+from shim.notes import open_notes
 from shim.settings import Settings
 from shim.standin import make_access_token
 from shim.standin.server import serve_app
+from shim.usage import CallBook
 
 KEY = "the-admin-key-of-these-tests"
 
@@ -49,9 +51,10 @@ class Time:
 
 @dataclass
 class Prober:
-    """Finds every account parked."""
+    """Finds every account parked. What the handlers ask of a gateway is here as well."""
 
     pool: AccountPool
+    usage: CallBook
     probed: list[str] = field(default_factory=list)
 
     async def probe(self, id: str) -> AccountView | None:
@@ -121,13 +124,14 @@ def make_site(tmp_path: Path) -> MakeSite:
             clock=clock,
             new_id=lambda: str(next(numbers)),
         )
-        prober = Prober(pool)
-        app = make_app(settings, pool, prober, clock)
         await pool.open()
         try:
-            async with serve_app(app) as port:
-                base_url = f"http://127.0.0.1:{port}{settings.root_path}"
-                yield Site(app, base_url, pool, prober, clock, admin_key)
+            async with open_notes(data_dir=tmp_path / f"notes-{next(numbers)}") as notes:
+                prober = Prober(pool, CallBook(notes))
+                app = make_app(settings, pool, prober, clock)
+                async with serve_app(app) as port:
+                    base_url = f"http://127.0.0.1:{port}{settings.root_path}"
+                    yield Site(app, base_url, pool, prober, clock, admin_key)
         finally:
             await pool.close()
 

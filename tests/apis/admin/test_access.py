@@ -17,6 +17,7 @@ PRIVATE = [
     ("POST", "tokens/api/accounts/x/reset"),
     ("POST", "tokens/api/accounts/x/probe"),
     ("GET", "tokens/api/accounts/x"),
+    ("GET", "tokens/api/accounts/x/usage"),
     ("PATCH", "tokens/api/accounts/x"),
     ("POST", "tokens/api/accounts/actions"),
     ("POST", "tokens/api/accounts/export"),

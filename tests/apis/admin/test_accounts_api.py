@@ -10,6 +10,7 @@ from shim.accounts.states import Limited, Refused, TokenExpired
 from shim.apis.admin.accounts import MOST_AT_ONCE
 from shim.errors import Evidence
 from shim.standin import make_access_token, make_refresh_token
+from shim.usage import CallRecord
 
 SAID = Evidence(429, "You've hit your usage limit", "retry-after: 600")
 PROXY = "http://someone:hunter2@proxy.test:8080"
@@ -154,6 +155,17 @@ NO_ACTIONS = [
 @pytest.mark.parametrize("body", NO_ACTIONS)
 async def test_what_is_no_action(script, body):
     assert (await script.post("tokens/api/accounts/actions", json=body)).status_code == 400
+
+
+async def test_use_over_time(script, site):
+    (id,) = await site.add("anna")
+    for number, account in enumerate((id, id, "another")):
+        failed = {"status": "rate_limit_exceeded", "failed": True} if number == 1 else {"status": "stop"}
+        site.prober.usage.note(CallRecord(f"req_{number}", time.time(), "chat", ms=1.0, account=account, **failed))
+    told = (await script.get(f"tokens/api/accounts/{id}/usage", params={"days": 2})).json()
+    assert [(row["requests"], row["errors"]) for row in told["rows"]] == [(2, 1)]
+    assert (await script.get("tokens/api/accounts/none/usage")).json()["rows"] == []
+    assert (await script.get(f"tokens/api/accounts/{id}/usage", params={"days": 91})).status_code == 400
 
 
 async def test_searching(script, site):

@@ -13,7 +13,8 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from shim.accounts.states import Limited, Refused
 from shim.apis.admin.door import COOKIE
-from shim.standin import make_access_token
+from shim.errors import Evidence
+from shim.standin import make_access_token, make_refresh_token
 from tests.browser import chromium
 
 
@@ -267,8 +268,12 @@ async def test_markup_in_what_upstream_said_is_text(open_site, browse):
 async def fill(site) -> None:
     ids = await site.add(*(f"picture {number}" for number in range(9)))
     now = time.time()
-    site.pool.report(ids[1], Limited(now + 1500, None, "usage_limit_reached"))
-    site.pool.report(ids[2], Refused("account_deactivated: upstream closed this account"))
+    said = Evidence(429, "You've hit your usage limit. Try again later.", "retry-after: 1500")
+    site.pool.report(ids[1], Limited(now + 1500, None, "usage_limit_reached", said))
+    site.pool.report(ids[2], Refused("account_deactivated", Evidence(401, "Your account was deactivated.")))
+    await site.pool.adjust(ids[4], label="Finance department, second seat", limit=2)
+    await site.pool.pause(ids[4])
+    await site.pool.add(make_refresh_token("never"))
     site.pool.report(ids[3], Limited(now + 90_000, "gpt-5-thinking", "model_cap_exceeded"))
     site.pool.report(ids[3], Limited(now + 900, "gpt-4o", "model_cap_exceeded"))
     site.pool.report(ids[5], Limited(now + 200_000, None, "weekly limit"))
@@ -288,7 +293,13 @@ async def test_pictures(site, browse, tmp_path: Path, name):
         await expect(page.locator("#report")).to_contain_text("Line 2: already here")
         await asyncio.sleep(0.5)
         assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        await page.locator("#rows .tick input").first.check()
         await page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        await page.get_by_role("button", name="Edit").nth(4).click()
+        await expect(page.locator("#edit-label")).to_be_focused()
+        assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        await page.screenshot(path=tmp_path / f"{name}-edit.png")
+        await page.keyboard.press("Escape")
         await page.get_by_role("button", name="Remove all…").click()
         await page.screenshot(path=tmp_path / f"{name}-confirm.png")
         watch.check()

@@ -150,7 +150,7 @@ def test_labels_pauses_proxies_and_turns_at_once(run: Run) -> None:
         "Anna's",
         "o…@example.test",
         "paused by an operator",
-        "resume it",
+        "being resumed",
         "http://proxy.test:8080",
         "2 at once",
     ):
