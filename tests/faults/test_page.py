@@ -1,13 +1,12 @@
 """docs/faults.md has a row for each fault that is played, with its outcome; other rows name tests that exist."""
 
-import ast
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.faults.faulty import EVERY_TRY, FAULTS
+from tests.named_tests import is_there
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "faults.md").read_text()
@@ -37,23 +36,13 @@ def test_the_page_has_the_outcome_of_every_fault_of_upstream():
     assert rows("Upstream, at the conversation call") == played
 
 
-@cache
-def functions_in(path):
-    return {
-        node.name
-        for node in ast.walk(ast.parse((ROOT / path).read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-
-
 OTHERS = ("Upstream, at other calls", "Proxies and TLS", "Ourselves", "Clients and strangers", "Settings")
 
 
 @pytest.mark.parametrize("title", OTHERS)
 def test_every_other_row_names_a_test_that_is_there(title):
     for *_, test in rows(title):
-        path, _, name = test.strip("`").partition("::")
-        assert name in functions_in(path), test
+        assert is_there(test.strip("`")), test
 
 
 def test_there_are_no_other_tables():

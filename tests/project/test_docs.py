@@ -13,6 +13,7 @@ from shim.apis.images.read import _NEUTRAL as IMAGES_NEUTRAL
 from shim.apis.images.wire import ImageEditRequest
 from shim.apis.messages.read import _NEUTRAL as MESSAGES_NEUTRAL
 from shim.apis.messages.wire import MessagesRequest
+from tests.named_tests import is_there
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "parameters.md").read_text()
@@ -75,3 +76,12 @@ def test_the_index_leads_to_every_page():
     index = (ROOT / "docs" / "README.md").read_text()
     assert [page.name for page in PAGES if f"({page.name})" not in index and page.name != "README.md"] == []
     assert "](docs/README.md)" in (ROOT / "README.md").read_text()
+
+
+def test_every_client_of_the_page_names_tests_that_are_there():
+    table = re.findall(r"^\| .+ \| .+ \| (.+) \|$", (ROOT / "docs" / "clients.md").read_text(), re.M)[1:]
+    assert len(table) > 20
+    for seen in table:
+        tests = re.findall(r"`(tests/[^`]+)`", seen)
+        assert tests or re.fullmatch(r"not verified|by hand(: [\d.]+)?", seen), seen
+        assert [test for test in tests if not is_there(test)] == []

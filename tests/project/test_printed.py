@@ -60,6 +60,7 @@ SESSIONS = {
     "the demo": [
         (step("scripts/demo", ask=[SERVED], keep=True), {"answers": [200], "told": "demo"}),
         (python_block(), {"codes": {0}, "told": "demo"}),
+        (step("curl -sS http://127.0.0.1:5005/v1/chat/completions"), {"codes": {0}, "told": "chat.completion"}),
     ],
     "running it": [
         (step("scripts/setup"), {"codes": {0}, "told": "^$"}),

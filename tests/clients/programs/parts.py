@@ -1,7 +1,7 @@
 """What every Python program here shares: where the gateway is, and how it is asked for one part after the other.
 
 A line on standard input, `{"part": "chat", "key": "...", "inputs": {...}}`, is answered by one on standard output:
-`{"answer": ...}` or, where the part raised, `{"failed": "Traceback ..."}`.
+`{"answer": ...}` or, where the part raised, `{"failed": "Traceback ..."}`. Every program has the part `printed`.
 
 Rule: a part takes and returns JSON, and calls its client as that client's users do: with a base URL and a key alone.
 """
@@ -11,6 +11,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 
@@ -27,7 +29,7 @@ gateway = Gateway()
 
 def serve(*parts: Callable[..., Any]) -> None:
     """Answer lines until there are no more. What a client prints by itself goes to standard error."""
-    known = {part.__name__: part for part in parts}
+    known = {part.__name__: part for part in (*parts, printed)}
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         asked = json.loads(line)
@@ -40,6 +42,13 @@ def _answer(part: Callable[..., Any], inputs: dict[str, Any]) -> dict[str, Any]:
         return {"answer": part(**inputs)}
     except Exception:  # noqa: BLE001  whatever a client raises is for the test to read
         return {"failed": traceback.format_exc()}
+
+
+def printed(code: str) -> str:
+    """What a program of the documentation prints."""
+    with redirect_stdout(StringIO()) as said:
+        exec(code, {"__name__": "__main__"})
+    return said.getvalue()
 
 
 def raised(act: Callable[[], Any]) -> dict[str, Any]:
