@@ -51,6 +51,10 @@ class Chat:
     def button(self, name: str, *, exact: bool = True) -> Locator:
         return self.page.get_by_role("button", name=name, exact=exact)
 
+    async def without_background(self) -> None:
+        """The gateway as one that has chat completions only."""
+        await self.page.route("**/v1/responses", lambda route: route.fulfill(status=404, json={"error": {}}))
+
     async def send(self, text: str) -> None:
         await self.field.fill(text)
         await self.page.keyboard.press("Enter")

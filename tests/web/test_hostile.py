@@ -154,6 +154,7 @@ async def test_a_megabyte_without_a_line_end_leaves_the_page_usable(gateway, vis
             """([piece, count]) => {
                 const real = window.fetch;
                 window.fetch = (address, options) => {
+                    if (String(address) === "v1/responses") return Promise.resolve(new Response("{}", { status: 404 }));
                     if (!String(address).includes("completions")) return real(address, options);
                     const line = (delta, reason = null) => new TextEncoder().encode(
                         `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: reason }] })}\\n\\n`);

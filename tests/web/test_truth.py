@@ -20,6 +20,7 @@ async def test_a_cut_answer_says_so_and_goes_on_in_its_place(gateway, visit):
         await route.fulfill(status=200, content_type="text/event-stream", body=stream(*said, "[DONE]"))
 
     async with visit(f"{gateway.base_url}/") as chat:
+        await chat.without_background()
         await chat.page.route("**/v1/chat/completions", answer)
         cut = await chat.ask("Count")
         await expect(cut.locator(".note")).to_contain_text("The answer was cut")
@@ -31,7 +32,7 @@ async def test_a_cut_answer_says_so_and_goes_on_in_its_place(gateway, visit):
         await expect(chat.answers.last.locator(".note")).to_have_count(0)
         assert [one["role"] for one in asked[1]["messages"]] == ["user", "assistant", "user"]
         assert asked[1]["messages"][1]["content"] == "One, two"
-        chat.check()
+        chat.check(refusals=True)
 
 
 async def test_a_blocked_answer_says_so(gateway, visit):
@@ -57,7 +58,7 @@ async def test_who_answered_is_told_beneath_and_kept(gateway, visit, make_accoun
 async def test_what_had_arrived_is_there_after_a_reload_in_mid_answer(gateway, visit):
     """Also what came less than three seconds before, which is how often it is saved otherwise."""
     async with visit(f"{gateway.base_url}/") as chat:
-        await chat.page.route("**/v1/responses", lambda route: route.fulfill(status=404, json={"error": {}}))
+        await chat.without_background()
         await chat.send("Go on [[script=long words=2000 delay=0.02]]")
         prose = chat.answers.last.locator(".prose").last
         await expect(prose).to_contain_text("This is the chat2api demo upstream")
@@ -67,6 +68,65 @@ async def test_what_had_arrived_is_there_after_a_reload_in_mid_answer(gateway, v
         assert (await prose.inner_text()).startswith(had[: len(had) // 2])
         await expect(chat.answers.last.get_by_role("button", name="Continue")).to_be_visible()
         chat.check(refusals=True)
+
+
+async def test_an_answer_goes_on_after_a_reload_and_nothing_is_left_at_the_gateway(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.send("Go on [[script=long words=160 delay=0.02]]")
+        await expect(chat.answers.last.locator(".prose").last).to_contain_text("This is the chat2api demo")
+        async with chat.page.expect_request(lambda request: "starting_after=" in request.url):
+            await chat.page.reload()
+        async with chat.page.expect_response(lambda response: response.request.method == "DELETE") as gone:
+            await expect(chat.answers.last).to_have_attribute("aria-busy", "false", timeout=30_000)
+        assert (await gone.value).status == 200
+        await expect(chat.answers.last.locator(".failure")).to_have_count(0)
+        await expect(chat.answers.last.locator(".by")).to_contain_text("tokens")
+        words = (await chat.answers.last.locator(".prose").last.inner_text()).split()
+        whole = await chat.ask("Go on [[script=long words=160]]")
+        assert len(words) == len((await whole.locator(".prose").last.inner_text()).split())
+        kept = await chat.page.request.get((await gone.value).url)
+        assert kept.status == 404
+        chat.check()
+
+
+async def test_a_broken_connection_is_made_again(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.page.evaluate(
+            """() => {
+                const real = window.fetch;
+                window.fetch = async (address, options) => {
+                    const answer = await real(address, options);
+                    if (String(address) !== "v1/responses") return answer;
+                    const reader = answer.body.getReader();
+                    let reads = 0;
+                    const body = new ReadableStream({
+                        async pull(controller) {
+                            const { value } = await reader.read();
+                            if (reads++ < 4) return controller.enqueue(value);
+                            reader.cancel();
+                            return controller.error(new TypeError("network error"));
+                        },
+                    });
+                    return new Response(body, { headers: answer.headers });
+                };
+            }"""
+        )
+        answer = await chat.ask("Go on [[script=long words=60 delay=0.01]]")
+        words = (await answer.locator(".prose").last.inner_text()).split()
+        whole = await chat.ask("Go on [[script=long words=60]]")
+        assert len(words) == len((await whole.locator(".prose").last.inner_text()).split())
+        chat.check()
+
+
+async def test_stopping_ends_it_at_the_gateway_too(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.send("Go on [[script=long words=2000 delay=0.05]]")
+        await expect(chat.answers.last).to_contain_text("This is the chat2api demo")
+        async with chat.page.expect_response("**/cancel") as cancelled:
+            await chat.button("Stop").click()
+        assert (await (await cancelled.value).json())["status"] == "cancelled"
+        await expect(chat.answers.last.locator(".note")).to_contain_text("You stopped this answer.")
+        chat.check()
 
 
 async def test_without_an_account_files_are_not_offered_but_a_key_is(gateway, visit, make_account):

@@ -64,8 +64,10 @@ function create() {
 
 async function open(id) {
   const found = turns.chat(id) ?? (await library.load(id));
-  if (found) enter(found);
-  else toast("This chat can’t be read. You can delete it.");
+  if (found) {
+    enter(found);
+    turns.resume(chat);
+  } else toast("This chat can’t be read. You can delete it.");
 }
 
 /** Show what is wrong with one thing; "" when it no longer is. */
@@ -141,8 +143,10 @@ function announce({ state, text, error }) {
 // --- models, key, system prompt --------------------------------------------------------------------------------------
 
 async function loadModels() {
+  const asked = key;
   try {
-    const { models, account } = await listModels(key);
+    const { models, account } = await listModels(asked);
+    if (asked !== key) return undefined; // Another key has been entered meanwhile, and its list is coming.
     at("model").replaceChildren(...models.map(({ id }) => el("option", { value: id, text: id })));
     composer.allowFiles(account);
     pickModel();
@@ -275,6 +279,7 @@ async function start() {
   show();
   thread.toEnd();
   composer.focus();
+  turns.resume(chat);
   await Promise.all([library.refresh(), loadModels()]);
 }
 

@@ -21,9 +21,10 @@ export function newQuestion(text, attachments = []) {
 
 /** An answer that is still to come. `error` is {status, code, message} of one that failed, `finish` how one ended that
  * did not, `by` the {slug, effort} that answered, `tokens` how many it has (0: not told); `took` and `thought` are the
- * milliseconds of the whole and of the thinking before the first word. */
+ * milliseconds of the whole and of the thinking before the first word. `job` is {id, number} where the gateway goes on with
+ * it, `from` how much of the text was there before it. */
 export function newAnswer(model) {
-  const facts = { finish: "", by: { slug: "", effort: "" }, tokens: 0, took: 0, thought: 0 };
+  const facts = { finish: "", by: { slug: "", effort: "" }, tokens: 0, took: 0, thought: 0, job: null, from: 0 };
   return { id: newId(), role: "assistant", text: "", reasoning: "", citations: [], model, state: "streaming", error: null, ...facts };
 }
 
@@ -108,6 +109,8 @@ function readAnswer(stored) {
     tokens: time(stored.tokens),
     took: time(stored.took),
     thought: time(stored.thought),
+    job: isText(stored.job?.id) ? { id: stored.job.id, number: time(stored.job.number) } : null,
+    from: time(stored.from),
   };
 }
 

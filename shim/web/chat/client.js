@@ -28,7 +28,8 @@ export async function* streamAnswer(request, { key, signal }) {
   if (!finished) throw new Refusal({ code: "cut" });
 }
 
-async function call(address, { key, signal, body }) {
+/** The answer to a call, where it is a good one. Throws a Refusal. */
+export async function call(address, { key, signal, body }) {
   const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && { "content-type": "application/json" }) };
   const options = { method: body ? "POST" : "GET", headers, signal, cache: "no-store", redirect: "error" };
   if (body) options.body = JSON.stringify(body);
@@ -39,7 +40,8 @@ async function call(address, { key, signal, body }) {
   throw refusalFrom(told?.error ?? { message }, { status: answer.status, retryAfter: secondsFrom(answer.headers.get("retry-after")) });
 }
 
-async function* events(body) {
+/** The data of each event of a body. */
+export async function* events(body) {
   const events = new EventReader();
   const reader = body.getReader();
   try {
@@ -82,7 +84,7 @@ function readChunk(data) {
   };
 }
 
-const lines = (text) => (typeof text === "string" ? text.replace(/\r\n?/g, "\n") : "");
+export const lines = (text) => (typeof text === "string" ? text.replace(/\r\n?/g, "\n") : "");
 
 // What a person would write who sees that a text breaks off.
 const GO_ON = "Your answer was cut off. Go on exactly where it ends: repeat nothing of it, and add no introduction.";

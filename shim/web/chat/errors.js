@@ -13,7 +13,7 @@ const ROWS = [
   { code: "unreachable", title: "The gateway can’t be reached", advice: "Check your network and that the gateway runs, then try again.", action: "retry" },
   { code: "cut", title: "The answer broke off", advice: "The connection ended in mid-answer. What had arrived is kept.", action: "retry" },
   { code: "upstream_cut", title: "The answer broke off", advice: "What had arrived is kept.", action: "retry" },
-  { code: "closed", title: "The answer was not finished", advice: "The page was closed while it was being written. What had arrived is kept.", action: "retry" },
+  { code: "closed", title: "The answer was not finished", advice: "It broke off while this page was closed. What had arrived is kept.", action: "retry" },
   { code: "not_an_answer", title: "That was no answer", advice: "Something between this page and the gateway answered in its place.", action: "retry" },
   { code: "model_not_found", title: "There is no such model", advice: "Choose another model above, then try again.", action: "retry" },
   { code: "content_policy_violation", title: "The request was refused", advice: "Change your message and send it again.", action: "none" },

@@ -1,11 +1,14 @@
 // The answers that are being written, at most one for each chat, whether it is on the screen or not.
 // Rule: whatever ends an answer, what had arrived stays in it.
 
+import { askInBackground, endJob, followJob } from "./background.js";
 import { newAnswer } from "./chats.js";
 import { requestOf, streamAnswer } from "./client.js";
 import { Refusal } from "./errors.js";
 
 const SAVE_MS = 3000;
+const PAUSES_MS = [500, 1500, 4000]; // before a broken connection is made again
+const BROKEN = ["cut", "unreachable"];
 
 export class Turns {
   /** `key()` gives the API key; `changed(chat, answer)` is told of everything that arrives; `save(chat)` keeps it. */
@@ -46,8 +49,17 @@ export class Turns {
   goOn(chat) {
     const answer = chat.messages.at(-1);
     const request = requestOf(chat, true);
-    Object.assign(answer, { state: "streaming", finish: "", error: null });
+    Object.assign(answer, { state: "streaming", finish: "", error: null, job: null, from: answer.text.length });
     return this.run(chat, answer, request);
+  }
+
+  /** Take up an answer that the gateway went on with while this page was away; whether there is one. */
+  resume(chat) {
+    const answer = chat.messages.at(-1);
+    if (!answer?.job || answer.state !== "failed" || this.isRunning(chat)) return false;
+    Object.assign(answer, { state: "streaming", error: null });
+    this.run(chat, answer, null);
+    return true;
   }
 
   async run(chat, answer, request) {
@@ -61,6 +73,7 @@ export class Turns {
       answer.state = "done";
     } catch (failure) {
       if (this.leaving) return;
+      if (answer.job && failure.name === "AbortError") endJob(answer.job, { key: this.key(), isOver: false });
       if (failure.name !== "AbortError" && !(failure instanceof Refusal)) throw failure;
       settle(answer, failure);
     } finally {
@@ -74,7 +87,10 @@ export class Turns {
     let saved = Date.now();
     const began = saved - answer.took;
     const told = answer.tokens;
-    for await (const delta of streamAnswer(request, { key: this.key(), signal })) {
+    for await (const delta of this.deltas(answer, request, signal)) {
+      if (delta.job) answer.job = delta.job;
+      if (delta.opens && answer.reasoning) answer.reasoning += "\n\n";
+      if (delta.whole) complete(answer, delta);
       if (!answer.text && answer.reasoning && delta.text) answer.thought = Date.now() - began;
       answer.text += delta.text;
       answer.reasoning += delta.reasoning;
@@ -84,11 +100,54 @@ export class Turns {
       if (delta.by) answer.by = { slug: String(delta.by.slug ?? ""), effort: String(delta.by.effort ?? "") };
       if (delta.tokens) answer.tokens = told + delta.tokens;
       this.changed(chat, answer);
+      if (delta.over) {
+        endJob(answer.job, { key: this.key(), isOver: true });
+        answer.job = null;
+      }
       if (Date.now() - saved < SAVE_MS) continue;
       saved = Date.now();
       this.save(chat);
     }
   }
+
+  // In the background where the gateway can: then a broken connection is made again, and nothing is lost.
+  async *deltas(answer, request, signal) {
+    const options = { key: this.key(), signal };
+    if (request) {
+      const asked = await askInBackground(request, options);
+      if (!asked) return yield* streamAnswer(request, options);
+      try {
+        return yield* asked;
+      } catch (failure) {
+        if (!BROKEN.includes(failure.code) || !answer.job || this.leaving) throw failure;
+      }
+    }
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return yield* followJob(answer.job, options);
+      } catch (failure) {
+        if (failure.status === 404) {
+          answer.job = null;
+          throw new Refusal({ code: "closed" });
+        }
+        if (!BROKEN.includes(failure.code) || tries === PAUSES_MS.length || this.leaving) throw failure;
+      }
+      await pause(PAUSES_MS[tries], signal);
+    }
+  }
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
+}
+
+// What a failed answer has at the gateway may be a second old.
+function complete(answer, { whole, finish }) {
+  const text = answer.text.slice(0, answer.from) + whole;
+  if (finish || text.length > answer.text.length) answer.text = text;
 }
 
 function settle(answer, failure) {
