@@ -157,7 +157,7 @@ def _gateway(
         leases=leases,
         files=files,
         stored_files=StoredFiles(kept, leases, calls, clock),
-        audio=Audio(turns, calls, leases),
+        audio=Audio(turns, calls),
         turns=turns,
         continuations=Continuations(settings, leases, turns, notes),
         links=Links(secret),

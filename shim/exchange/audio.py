@@ -3,15 +3,18 @@
     a text ──> a kept chat with it as the assistant's message ──> read aloud ──> sound; then the chat is deleted
     a recording ──> a call of an account ──> its words
 
+Both are tried with another account where one fails, as turns are: nothing has been told to the client by then.
+
 Rule: whoever opened a reading closes it, at any moment; that lets go of upstream and the account, and deletes the chat.
 """
 
 from contextlib import ExitStack
 
 from shim.accounts.credentials import Caller
-from shim.accounts.leases import Leases
+from shim.accounts.leases import AccountLease
+from shim.accounts.outcomes import Attempt
 from shim.errors import GatewayError, RequestError, UpstreamError
-from shim.exchange.calls import Calls
+from shim.exchange.calls import Calls, Route
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.turns import Turns
 from shim.files.intake import Gathered
@@ -44,8 +47,8 @@ class Spoken:
 class Audio:
     """One for each worker."""
 
-    def __init__(self, turns: Turns, calls: Calls, leases: Leases) -> None:
-        self._turns, self._calls, self._leases = turns, calls, leases
+    def __init__(self, turns: Turns, calls: Calls) -> None:
+        self._turns, self._calls = turns, calls
 
     async def read_aloud(self, speech: Speech, caller: Caller) -> Spoken:
         """The sound of a text. Raises GatewayError."""
@@ -54,16 +57,20 @@ class Audio:
             (PromptMessage("assistant", (Text(speech.text),)),),
             wishes=Wishes(passing=True, account="Speech needs an account"),
         )
-        live = await self._turns.open(Wanted(prompt, Gathered(), caller))
-        with ExitStack() as undo:
-            undo.callback(live.close)
-            try:
-                spoken = Spoken(live, await self._sound(live, speech))
-            except GatewayError as error:
-                live.lease.failed(error, self._turns.now())
-                raise
-            undo.pop_all()
-        return spoken
+        wanted = Wanted(prompt, Gathered(), caller)
+        tries = self._turns.tries(wanted)
+        while True:
+            live = await self._turns.open(wanted, tries)
+            with ExitStack() as undo:
+                undo.callback(live.close)
+                try:
+                    spoken = Spoken(live, await self._sound(live, speech))
+                except GatewayError as error:
+                    # The chat goes with the attempt, so it counts as one that was not sent; the last try raises.
+                    self._turns.accounts.failed(error, live.lease, live.route, Attempt(), tries)
+                    continue
+                undo.pop_all()
+                return spoken
 
     async def _sound(self, live: LiveTurn, speech: Speech) -> Response:
         """The sound of the message that the turn was opened with. What upstream answers to it is of no interest; where
@@ -101,12 +108,13 @@ class Audio:
 
     async def write_down(self, recording: SoundFile, caller: Caller) -> tuple[str, str | None]:
         """The words of a recording, and the account that wrote them down. Raises GatewayError."""
-        account = await self._leases.call_on(caller)
-        if account.identity.access_token is None:
-            raise RequestError("Transcription needs an account: send an access token.", code="account_needed")
-        try:
-            text = await self._calls.run(account.identity, lambda upstream: write_down(upstream, recording))
-        except GatewayError as error:
-            account.failed(error, self._turns.now())
-            raise
-        return text, account.account_id
+        wanted = Wanted(Prompt(AUTO, ()), Gathered(), caller)
+
+        async def attempt(lease: AccountLease, route: Route, _made: Attempt) -> tuple[str, str | None]:
+            if lease.identity.access_token is None:
+                raise RequestError("Transcription needs an account: send an access token.", code="account_needed")
+            text = await self._calls.driver.run(write_down(route.upstream, recording), route.connection)
+            lease.left()  # it was no turn: of the account's limits on a model it says nothing
+            return text, lease.account_id
+
+        return await self._turns.accounts.run(wanted.seeker, self._turns.tries(wanted), attempt)

@@ -155,12 +155,14 @@ def alias_of(written: str) -> ModelAlias:
 
 def under_alias(prompt: Prompt, aliases: Iterable[ModelAlias]) -> Prompt:
     """The prompt for the model that its model's name stands for, where that is an alias; the first that fits counts.
-    The client's own effort goes before that of the alias."""
-    alias = next((one for one in aliases if one.means(prompt.model)), None)
+    The client's own effort goes before that of the alias. What counts is the name that the client asked for: an API may
+    have put another in its place (a picture is made by any model)."""
+    asked = prompt.asked_model or prompt.model
+    alias = next((one for one in aliases if one.means(asked)), None)
     if alias is None:
         return prompt
     return msgspec.structs.replace(
-        prompt, model=alias.model, effort=prompt.effort or alias.effort, asked_model=prompt.model
+        prompt, model=alias.model, effort=prompt.effort or alias.effort, asked_model=asked
     )
 
 

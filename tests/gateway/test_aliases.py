@@ -2,7 +2,7 @@
 
 import pytest
 
-ALIASES = "claude-*=gpt-5.2-thinking:high, fast = gpt-4o-mini, gone=gpt-0, claude-never=auto"
+ALIASES = "claude-*=gpt-5.2-thinking:high, fast = gpt-4o-mini, gone=gpt-0, claude-never=auto, gpt-image-1=gpt-5-2"
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,11 @@ def test_an_alias_answers_under_its_own_name(ask, path, body):
     answer, sent = ask(path, **body)
     assert (answer.status_code, answer.json()["model"]) == (200, "claude-opus")
     assert (sent["model"], sent["thinking_effort"]) == ("gpt-5-2-thinking", "extended")
+
+
+def test_a_model_for_pictures_can_have_one(ask):
+    _, sent = ask("/v1/images/generations", model="gpt-image-1", prompt="a cat [[script=image_gen]]")
+    assert sent["model"] == "gpt-5-2"
 
 
 def test_the_clients_own_effort_counts(ask):

@@ -343,3 +343,26 @@ def test_a_named_key_keeps_its_files_and_its_limits(pooled, upstream, tell):
     assert upload(house, key=turned["key"]).status_code == 200
     over = upload(house, key=turned["key"])
     assert (over.status_code, over.json()["error"]["type"]) == (429, "rate_limit_error")
+
+
+def test_an_uploaded_picture_is_edited(house, upstream):
+    file = upload(house, ("a.png", PNG)).json()["id"]
+    ask = {"prompt": "bluer [[script=image_gen]]", "images": [{"file_id": file}]}
+    answer = house.post("/v1/images/edits", ask, authorization="Bearer key-of-ada")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"][0]["b64_json"]
+    assert "image_asset_pointer" in json.dumps(sent(upstream)[-1]["conversation"])
+    ask = ask | {"images": [{"file_id": upload(house).json()["id"]}]}
+    refused(
+        house.post("/v1/images/edits", ask, authorization="Bearer key-of-ada"),
+        400,
+        "images[0].file_id",
+        "unsupported_file_type",
+    )
+    ask = ask | {"images": [{"file_id": file}]}
+    refused(
+        house.post("/v1/images/edits", ask, authorization="Bearer key-of-bob"),
+        404,
+        "images[0].file_id",
+        "file_not_found",
+    )

@@ -47,7 +47,7 @@ async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIRespons
         asked = read_speech(body, strict=gateway.settings.strict_params)
         call.asks_for(asked.model)
         spoken = await while_present(request, gateway.audio.read_aloud(asked.speech, caller))
-    call.account = spoken.account
+    call.account, call.tokens = spoken.account, (await tokenizer.total([asked.speech.text]), 0)
 
     def finish() -> None:
         spoken.close()
@@ -75,7 +75,7 @@ async def _sound(spoken: Spoken, asked: AskedSpeech, call: "_AudioCall") -> Asyn
         call.failure = error
         raise
     if asked.events:
-        yield sound_end(await tokenizer.total([asked.speech.text]))
+        yield sound_end(sum(call.tokens))
 
 
 @post("/v1/audio/transcriptions", status_code=200)
@@ -140,6 +140,7 @@ async def _written_down(
     boundary = gateway.clock.new_id() + gateway.clock.new_id()
     recording = SoundFile(asked.name, asked.mime_type, asked.content, boundary, asked.language)
     text, call.account = await while_present(request, gateway.audio.write_down(recording, caller))
+    call.tokens = 0, await tokenizer.total([text])
     return asked, text
 
 
@@ -155,6 +156,7 @@ class _AudioCall:
         self.gateway, self._request, self._api, self._began = gateway, request, api, time.perf_counter()
         self.account: str | None = None
         self.failure: GatewayError | None = None  # of an answer that had begun
+        self.tokens = 0, 0  # of the text to be read aloud, of the text written down; sound has none
         self._caller: Caller | None = None
         self._pass: Pass | None = None
         self._model: str | None = None
@@ -176,7 +178,7 @@ class _AudioCall:
         """The call does not count as under way any more."""
         entered, self._pass = self._pass, None
         if entered is not None:
-            self.gateway.keys.leave(entered, 0)
+            self.gateway.keys.leave(entered, sum(self.tokens))
 
     def fail(self, error: GatewayError | None) -> None:
         """The call came to nothing: by `error`, or because it was given up."""
@@ -197,5 +199,6 @@ class _AudioCall:
             model=self._model,
             account=self.account,
             key=self._caller.label if self._caller is not None else None,
+            tokens=self.tokens if any(self.tokens) else None,
         )
         note_call(self.gateway, record, is_read=self._model is not None)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields, mistyped
+from shim.apis.decoding import decode, ignored_fields, missing, mistyped
 from shim.apis.images import wire
 from shim.errors import RequestError
 from shim.http.multipart import FormPart, is_form, read_form
@@ -134,13 +134,11 @@ def _shape(size: str) -> str:
 
 
 def _picture(reference: wire.ImageReference, param: str) -> Image:
-    if reference.image_url is None:
-        raise RequestError(
-            "Pictures by 'file_id' can't be edited here: send the picture itself, or its URL.",
-            param=f"{param}.file_id",
-            code="unsupported_parameter",
-        )
-    return Image(reference.image_url, form_of_data(reference.image_url), param)
+    if reference.image_url is not None:
+        return Image(reference.image_url, form_of_data(reference.image_url), param)
+    if reference.file_id:
+        return Image(reference.file_id, "file_id", f"{param}.file_id")
+    raise missing(param, "its 'image_url' or 'file_id'")
 
 
 # --- JSON and forms ---------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class ImageGenerationRequest(ImageRequest, frozen=True, kw_only=True):
 
 
 class ImageReference(msgspec.Struct, frozen=True):
-    """A picture by its URL, which may be a data URL. Files by id can't be edited here."""
+    """A picture by its URL, which may be a data URL, or by the id of an uploaded file."""
 
     image_url: str | None = None
     file_id: str | None = None

@@ -129,7 +129,8 @@ def test_sound_behind_a_link(gateway, upstream, make_account):
 
 @pytest.mark.parametrize(("status", "told"), [(429, 429), (503, 502), (401, 401)])
 def test_upstreams_failures_of_speech(gateway, upstream, make_account, status, told):
-    headers = {"authorization": f"Bearer {make_account('failing', failures=[{'where': 'speech', 'status': status}])}"}
+    failures = [{"where": "speech", "status": status}] * 9
+    headers = {"authorization": f"Bearer {make_account('failing', failures=failures)}"}
     answer = gateway.post(SPEAK, {"model": "tts-1", "input": TEXT, "voice": "nova"}, **headers)
     assert answer.status_code == told
     assert answer.json()["error"]["message"]
@@ -235,7 +236,7 @@ def test_a_language_that_is_none(send):
 
 @pytest.mark.parametrize(("status", "told"), [(429, 429), (503, 502), (413, 400), (400, 400)])
 def test_upstreams_failures_of_a_transcript(send, make_account, status, told):
-    failures = [{"where": "transcript", "status": status}]
+    failures = [{"where": "transcript", "status": status}] * 9
     headers = {"authorization": f"Bearer {make_account('failing', failures=failures)}"}
     assert send(WRITE, headers=headers).status_code == told
 

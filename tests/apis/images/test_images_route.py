@@ -216,7 +216,9 @@ def test_an_edit_by_json(make, png):
     for event in events:
         KINDS[event["type"]].model_validate(event, strict=True)
     by_id = make("bluer", EDIT, images=[{"file_id": "file-1"}])
-    assert (by_id.status_code, by_id.json()["error"]["param"]) == (400, "images[0].file_id")
+    assert (by_id.status_code, by_id.json()["error"]["param"]) == (404, "images[0].file_id")
+    by_nothing = make("bluer", EDIT, images=[{}])
+    assert (by_nothing.status_code, by_nothing.json()["error"]["param"]) == (400, "images[0]")
 
 
 def test_a_streamed_edit_by_form(send, png):
