@@ -16,6 +16,7 @@ from shim.apis import openai_errors
 from shim.apis.admin.door import Door
 from shim.apis.admin.metrics import metrics_router
 from shim.apis.admin.route import admin_router
+from shim.apis.admin.usage import usage_router
 from shim.apis.audio import openapi as audio_openapi
 from shim.apis.audio.route import create_speech, create_transcription, create_translation
 from shim.apis.backend.route import backend_routes
@@ -144,7 +145,15 @@ def create_app(
         OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
     )
     door = Door(settings)
-    routes = [*_ROUTES, described, admin_router(settings, door), metrics_router(door), *pages, *relayed]
+    routes = [
+        *_ROUTES,
+        described,
+        admin_router(settings, door),
+        metrics_router(door),
+        usage_router(door),
+        *pages,
+        *relayed,
+    ]
     app = Litestar(
         route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
         dependencies={

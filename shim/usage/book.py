@@ -25,6 +25,10 @@ _MOST_ROWS = 2000
 _MOST_WAITING = 2000  # calls of one batch; of more in two seconds the oldest are not kept one by one
 _BATCH_CALLS = 200  # calls in one note, which stays below 100 KB
 _CALL_DAYS = 7
+_BATCH_SECONDS = (
+    60.0  # between the ends of a batch's first and last call, at most: so a page of calls knows where to begin
+)
+_PAGE_BATCHES = 20  # that are in memory at once, as somebody looks for a call
 _MOST_BATCHES = 10_000
 _ROW_BYTES = 2 * 1024 * 1024
 
@@ -126,21 +130,37 @@ class CallBook:
                 day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
         return rows
 
-    async def calls(self, limit: int, wanted: Mapping[str, str], failed: bool | None = None) -> list[CallRecord]:
-        """The last calls, the newest first, of those whose fields are as `wanted`; `failed` tells of which kind. Raises
-        NotesError."""
+    async def calls(
+        self,
+        limit: int,
+        wanted: Mapping[str, str],
+        failed: bool | None = None,
+        *,
+        text: str = "",
+        before: tuple[float, str] | None = None,
+    ) -> list[CallRecord]:
+        """The last calls, the newest first, of those whose fields are as `wanted`; `failed` tells of which kind, `text`
+        is in one of their fields (in any case), and `before` is the place (end, id) of the last one of the page before.
+        Raises NotesError."""
         await self.write()
         found: list[CallRecord] = []
-        after: str | None = None
+        # A batch goes by the end of its last call, so what is before a moment may be in a batch that ended after it.
+        after = f"{before[0] + _BATCH_SECONDS:017.6f}:" if before is not None else None
         while True:
-            page = await self._calls_shelf.page("", after=after, limit=20, backwards=True)
+            page = await self._calls_shelf.page("", after=after, limit=_PAGE_BATCHES, backwards=True)
             for note in page:
-                for record in reversed(msgspec.json.decode(note.value, type=list[CallRecord])):
-                    fits = all(str(getattr(record, name) or "") == value for name, value in wanted.items())
-                    if fits and (failed is None or record.failed is failed):
-                        found.append(record)
-            if len(page) < 20 or len(found) >= limit:
-                return sorted(found, key=lambda record: -record.at)[:limit]
+                found += [
+                    record
+                    for record in msgspec.json.decode(note.value, type=list[CallRecord])
+                    if (before is None or record.place < before)
+                    and (failed is None or record.failed is failed)
+                    and all(str(getattr(record, name) or "") == value for name, value in wanted.items())
+                    and (not text or record.mentions(text))
+                ]
+            found = sorted(found, key=lambda record: record.place, reverse=True)[:limit]
+            # Batches still to come have nothing newer than the end of the last one.
+            if len(page) < _PAGE_BATCHES or (len(found) == limit and found[-1].at >= float(page[-1].key[:17])):
+                return found
             after = page[-1].key
 
     async def write(self) -> None:
@@ -158,7 +178,10 @@ class CallBook:
                 self._changed = True
                 raise
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(_BATCH_CALLS, len(self._waiting)))]
+            batch = [self._waiting.popleft()]
+            until = batch[0].at + _BATCH_SECONDS
+            while self._waiting and len(batch) < _BATCH_CALLS and self._waiting[0].at < until:
+                batch.append(self._waiting.popleft())
             self._batch += 1
             # By time, so that the newest are read first; the worker's name and number keep two apart.
             key = f"{batch[-1].at:017.6f}:{self._worker}:{self._batch}"

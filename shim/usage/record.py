@@ -23,3 +23,13 @@ class CallRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     tries: int = 0
     first_ms: float | None = None
     tokens: tuple[int, int] | None = None
+
+    @property
+    def place(self) -> tuple[float, str]:
+        """By what calls are put in order: the end, and the id where two ended at once."""
+        return self.at, self.id
+
+    def mentions(self, text: str) -> bool:
+        """Whether one of the fields that are words has `text` in it, in any case."""
+        words = (self.id, self.api, self.status, self.code, self.model, self.slug, self.account, self.key)
+        return any(text.lower() in str(word).lower() for word in words if word is not None)

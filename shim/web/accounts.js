@@ -87,7 +87,16 @@ function showApp(session) {
   at("app").hidden = false;
   at("log-out").hidden = at("save-asks").hidden = session.access !== "key";
   refresh();
+  openNamed();
   refreshKeys();
+}
+
+// Where the address says so (`#keys`), also that of a link on this page.
+function openNamed() {
+  const named = location.hash.length > 1 ? at(location.hash.slice(1)) : null;
+  if (named?.tagName !== "DETAILS") return;
+  named.open = true;
+  named.scrollIntoView();
 }
 
 function showLogin(why = "") {
@@ -764,6 +773,7 @@ function build() {
   at("next").addEventListener("click", () => turnTo(view.offset + PAGE));
   at("last").addEventListener("click", () => turnTo(Infinity));
   for (const kind of ["click", "keydown"]) document.addEventListener(kind, noteUse, { passive: true });
+  addEventListener("hashchange", openNamed);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && !at("app").hidden) refresh(); });
   watchDrops(at("drop"));
 }

@@ -75,6 +75,22 @@ async def test_the_last_calls_the_newest_first(books: tuple[CallBook, CallBook])
     assert await one.calls(5, {"id": "req_nobody"}) == []
 
 
+async def test_pages_of_calls_leave_none_out_and_show_none_twice(books: tuple[CallBook, CallBook]) -> None:
+    one, two = books
+    for number in range(700):  # of two workers at once, and some that end at the same moment
+        (one, two)[number % 2].note(call(number, at=NOON + number // 3 * 0.5, model="GPT-5" if number % 5 else "auto"))
+        if number % 90 == 0:
+            await one.write()
+    await two.write()
+    seen: list[CallRecord] = []
+    while page := await one.calls(64, {}, before=seen[-1].place if seen else None):
+        seen += page
+    assert len(seen) == 700
+    assert [record.place for record in seen] == sorted((record.place for record in seen), reverse=True)
+    assert len(await one.calls(1000, {}, text="gpt")) == 560
+    assert len(await one.calls(99, {}, text="REQ_69")) == 11  # in any case: 69 and 690 to 699
+
+
 async def test_what_clients_make_up_does_not_fill_the_store(
     books: tuple[CallBook, CallBook], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,13 @@ def test_an_operator_sees_who_used_what(server):
         (failed,) = admin.get("/calls", params={"failed": "true"}).json()["calls"]
         assert (failed["status"], failed["code"], failed["key"]) == ("model_not_found", 404, "env-1")
         assert SECRET not in calls.text + told.text
-        for path in ("/usage?by=nothing", "/usage?days=0", "/usage?days=91", "/usage?format=xml", "/calls?limit=x"):
+        for path in (
+            "/usage?by=nothing",
+            "/usage?days=0",
+            "/usage?days=91",
+            "/usage?format=xml",
+            "/calls?limit=x",
+            "/calls?before=x:y",
+        ):
             assert admin.get(path).status_code == 400, path
     assert httpx.get(f"{server.base_url}/tokens/api/usage", trust_env=False).status_code == 401

@@ -34,7 +34,7 @@ def test_what_others_wrote_is_unchanged_and_all_of_it_is_listed():
 
 def test_each_of_them_comes_with_its_licence():
     folders = [path for path in VENDOR.iterdir() if path.is_dir()]
-    assert len(folders) == 4
+    assert len(folders) == 5
     assert [folder.name for folder in folders if not (folder / "LICENSE").is_file()] == []
 
 

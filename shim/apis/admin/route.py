@@ -25,6 +25,7 @@ from shim.apis.admin.accounts import ROUTES as ACCOUNT_ROUTES
 from shim.apis.admin.accounts import TheDoor, ThePool, TheProber, account_answer
 from shim.apis.admin.door import Door
 from shim.apis.admin.keys import ROUTES as KEY_ROUTES
+from shim.apis.admin.pages import PAGE_ROUTES
 from shim.apis.admin.query import number
 from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import RequestError, UnavailableError
@@ -102,7 +103,7 @@ def admin_router(settings: Settings, door: Door | None = None) -> Router:
     door = door or Door(settings)
     place, origin, private_guard = (_shared(guard) for guard in (door.guard_place, door.guard_origin, door.guard))
     # The page itself is open to a bookmark and to who is not logged in yet; logging in is for our own pages alone.
-    files = Router("/", route_handlers=[page, style, script], guards=[place])
+    files = Router("/", route_handlers=[page, style, script, *PAGE_ROUTES], guards=[place])
     entry = Router("/", route_handlers=[log_in, session], guards=[place, origin])
     private = Router("/", route_handlers=_PRIVATE, guards=[private_guard])
     return Router(

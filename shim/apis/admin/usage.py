@@ -1,15 +1,19 @@
-"""What calls used, below `/tokens/api`: sums (JSON or CSV), and the last calls."""
+"""What calls used, below `/tokens/api`: sums (JSON or CSV), and the last calls. Sums are at `/admin/usage` too, for
+programs, behind `door.Door.guard_reader`."""
 
 import csv
 import io
+import re
 from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, Router, get
 from litestar.response.base import ASGIResponse
 
+from shim.apis.admin.door import Door
 from shim.apis.admin.query import number
 from shim.errors import RequestError
+from shim.exchange import Gateway
 from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
 from shim.usage import CallRecord, UsageRow, add_up
@@ -30,14 +34,32 @@ class UsageList(msgspec.Struct, frozen=True):
 
 
 class CallList(msgspec.Struct, frozen=True):
-    """The last calls, the newest first."""
+    """The last calls, the newest first. `next` is the `before` of the page that follows, None where there is none."""
 
     calls: list[CallRecord]
+    next: str | None
+
+
+def usage_router(door: Door) -> Router:
+    """`/admin/usage` alone: with the admin key, or on this machine."""
+    return Router("/", route_handlers=[read_usage], guards=[lambda connection, _handler: door.guard_reader(connection)])
+
+
+@get("/admin/usage")
+async def read_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+    """The same as `/tokens/api/usage`."""
+    answer = await _sums(request, gateway)
+    answer.headers["cache-control"] = "no-store"
+    return answer
 
 
 @get("/api/usage")
 async def show_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """Sums of the last days: `?days=30&by=day,key&format=csv`."""
+    return await _sums(request, gateway)
+
+
+async def _sums(request: AnyRequest, gateway: Gateway) -> ASGIResponse:
     days = number(request, "days", 30, 1, DAYS)
     named = [word for word in request.query_params.get("by", "day").split(",") if word]
     by = [name for name in DIMENSIONS if name in named]
@@ -61,14 +83,32 @@ async def show_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
 
 @get("/api/calls")
 async def show_calls(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
-    """The last calls: `?limit=100&failed=true&key=ci`."""
+    """The last calls: `?limit=100&failed=true&key=ci&text=limit`, and `&before=` what the page before says is next."""
     limit = number(request, "limit", 100, 1, _MOST_CALLS)
     failed = request.query_params.get("failed")
     if failed not in {None, "true", "false"}:
         raise RequestError("'failed' has to be true or false", param="failed")
     wanted = {name: value for name in _FILTERS if (value := request.query_params.get(name))}
-    found = await gateway.usage.calls(limit, wanted, None if failed is None else failed == "true")
-    return json_answer(request, msgspec.json.encode(CallList(found)))
+    found = await gateway.usage.calls(
+        limit,
+        wanted,
+        None if failed is None else failed == "true",
+        text=request.query_params.get("text", ""),
+        before=_place(request.query_params.get("before")),
+    )
+    last = found[-1] if len(found) == limit else None
+    following = f"{last.at!r}:{last.id}" if last is not None else None
+    return json_answer(request, msgspec.json.encode(CallList(found, following)))
+
+
+def _place(text: str | None) -> tuple[float, str] | None:
+    """The end and the id of a call. Raises RequestError for what is no `next` of a page."""
+    if not text:
+        return None
+    seconds, _, id = text.partition(":")
+    if not re.fullmatch(r"\d{1,12}(\.\d{1,9})?", seconds, re.ASCII):
+        raise RequestError("'before' has to be the 'next' of the page before", param="before")
+    return float(seconds), id
 
 
 ROUTES = (show_usage, show_calls)
