@@ -108,6 +108,12 @@ class ConversationRequest(msgspec.Struct):
         mine = (message for message in reversed(self.messages or []) if message.author.role == "user")
         return next(mine, None)
 
+    @property
+    def hints(self) -> set[str]:
+        """What the turn wants of the page's tools, said of the turn or of its newest message."""
+        newest = self.last_user_message
+        return {*self.system_hints, *((newest.metadata.get("system_hints") or []) if newest else [])}
+
 
 class RequirementsRequest(msgspec.Struct):
     """Body of chat-requirements and of its prepare step (protocol.md 2.1, 2.2)."""

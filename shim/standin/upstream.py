@@ -326,8 +326,7 @@ def _fitting_script(conversation: ConversationRequest, turn: Turn, directives: D
         return "long"
     if directives.stall is not None:
         return "stall"
-    newest = conversation.last_user_message
-    hints = {*conversation.system_hints, *((newest.metadata.get("system_hints") or []) if newest else [])}
+    hints = conversation.hints
     if RESEARCH in hints:
         return "research"
     if "picture_v2" in hints:

@@ -30,23 +30,48 @@ _WISHES: tuple[tuple[str, Directives], ...] = (
 _FUNCTION = re.compile(r"^### (\S+)\n(?:.*\n)*?Arguments: (\{.*\})$", re.MULTILINE)
 _ORDER = re.compile(r"^You have to call (?:the function `(?P<name>[^`]+)`|at least one function) now", re.MULTILINE)
 _RESULT = re.compile(r"<tool_result[^>]*>\n(.*?)\n</tool_result", re.DOTALL)
+# As a prompt asks for JSON, with or without a schema.
+_FORM = re.compile(
+    r"^Answer with one valid JSON (?:object|value that fits).*(?:\n(?!\{).+)*(?:\n(?P<schema>\{.*\}))?$", re.M
+)
+_ANY_OBJECT = {"type": "object", "properties": {"answer": {"const": wording.PREPARED}}}
 _SHOWN_RESULT = 500
 _DEEPEST = 5
 
 
 def read_wish(question: str, slug: str, conversation: ConversationRequest) -> Directives:
     """What steers the answer to `question`, the conversation's newest without its directives."""
+    if "picture_v2" in conversation.hints:
+        return Directives(script="painted")
+    if told := _owed(question, conversation):
+        return Directives(say=told)
+    heard = (wish for words, wish in _WISHES if re.search(words, question, re.IGNORECASE))
+    return next(heard, None) or Directives(say=wording.demo_answer(question, slug, wording.WELCOME))
+
+
+def _owed(question: str, conversation: ConversationRequest) -> str:
+    """What has to be said whatever the words are: of a function's result, a call, JSON, files. Else nothing."""
     messages = conversation.messages or []
     newest = itertools.takewhile(lambda message: message.author.role == "tool", reversed(messages))
     if results := _RESULT.findall("\n".join(message.content.text for message in newest)):
-        return Directives(say=wording.RESULT_ANSWER.format(result=results[0][:_SHOWN_RESULT]))
+        return wording.RESULT_ANSWER.format(result=results[0][:_SHOWN_RESULT])
     taught = "\n".join(message.content.text for message in messages if message.author.role == "system")
     if call := _call(question, taught):
-        return Directives(say=f"<tool_call>\n{msgspec.json.encode(call).decode()}\n</tool_call>")
-    for words, wish in _WISHES:
-        if re.search(words, question, re.IGNORECASE):
-            return wish
-    return Directives(say=wording.demo_answer(question, slug, wording.WELCOME))
+        return f"<tool_call>\n{msgspec.json.encode(call).decode()}\n</tool_call>"
+    if form := _FORM.search(taught):
+        schema = _read(form["schema"]) if form["schema"] else _ANY_OBJECT
+        return msgspec.json.encode(_fitting(schema, question, schema)).decode()
+    sent = _attached(conversation)
+    return wording.RECEIVED_ANSWER.format(files="\n".join(sent)) if sent else ""
+
+
+def _attached(conversation: ConversationRequest) -> list[str]:
+    """A line for each file of the newest message."""
+    newest = conversation.last_user_message
+    files = (newest.metadata.get("attachments") or []) if newest else []
+    return [
+        f"* **{one['name']}**, {one.get('mime_type') or 'of no known type'}, {one['size']:,} bytes" for one in files
+    ]
 
 
 def _call(question: str, taught: str) -> dict[str, Any] | None:
@@ -56,7 +81,8 @@ def _call(question: str, taught: str) -> dict[str, Any] | None:
     name = (order["name"] or next(iter(listed), None)) if order else _named(question, list(listed))
     if name not in listed:
         return None
-    return {"name": name, "arguments": _fitting(msgspec.json.decode(listed[name]), question)}
+    schema = _read(listed[name])
+    return {"name": name, "arguments": _fitting(schema, question, schema)}
 
 
 def _named(question: str, names: list[str]) -> str | None:
@@ -65,26 +91,48 @@ def _named(question: str, names: list[str]) -> str | None:
     return next((name for name in names if parts[name] & asked), None)
 
 
-def _fitting(schema: Any, question: str, depth: int = 0) -> Any:
-    """A value that the JSON schema allows, as far as simple schemas go, with words and numbers of the question."""
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return None
+def _fitting(schema: Any, question: str, whole: Any, depth: int = 0) -> Any:
+    """A value that the JSON schema allows, as far as simple schemas go, with words and numbers of the question. What
+    it refers to is in `whole`."""
+    schema = _meant(schema, whole)
     given = [schema[key] for key in ("const", "default") if key in schema]
     given += [schema[key][0] for key in ("enum", "examples") if schema.get(key)]
-    if given:
-        return given[0]
-    if others := next((schema[key] for key in ("anyOf", "oneOf", "allOf") if schema.get(key)), None):
-        return _fitting(others[0], question, depth + 1)
+    if given or depth > _DEEPEST:
+        return given[0] if given else None
     kind = schema.get("type", "object")
     match kind[0] if isinstance(kind, list) and kind else kind:
         case "object":
             fields = schema.get("properties") or {}
             wanted = [name for name in schema.get("required") or list(fields)[:1] if name in fields]
-            return {name: _fitting(fields[name], question, depth + 1) for name in wanted}
+            return {name: _fitting(fields[name], question, whole, depth + 1) for name in wanted}
         case "array":
-            return [_fitting(schema.get("items"), question, depth + 1)]
+            return [_fitting(schema.get("items"), question, whole, depth + 1)]
         case simple:
             return _simple(simple, question)
+
+
+def _meant(schema: Any, whole: Any) -> dict[str, Any]:
+    """The schema behind references and choices, of which the first is taken."""
+    for _ in range(_DEEPEST):
+        if not isinstance(schema, dict):
+            break
+        if isinstance(place := schema.get("$ref"), str):
+            schema = whole
+            for key in place.split("/")[1:]:
+                schema = schema.get(key) if isinstance(schema, dict) else None
+        elif others := next((schema[key] for key in ("anyOf", "oneOf", "allOf") if schema.get(key)), None):
+            schema = others[0]
+        else:
+            return schema
+    return {}
+
+
+def _read(schema: str) -> Any:
+    """A schema as it was taught; what only looks like one allows anything."""
+    try:
+        return msgspec.json.decode(schema)
+    except msgspec.DecodeError:
+        return {}
 
 
 def _simple(kind: object, question: str) -> object:

@@ -78,6 +78,12 @@ RESULT_ANSWER = f"""{PREPARED} Your function was called, and this is what it gav
 {{result}}
 ```"""
 
+RECEIVED_ANSWER = f"""{PREPARED} Your files went all the way up, byte by byte, and this is what has arrived:
+
+{{files}}
+
+A model would look into them now."""
+
 # Sentences for answers of any length; the words are about what the reader is testing.
 SENTENCES = (
     "This is the chat2api demo upstream, and it goes on for as long as you asked it to.",

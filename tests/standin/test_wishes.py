@@ -1,5 +1,6 @@
 """What the demo's upstream does when it is asked in plain words, as clients of the gateway see it."""
 
+import base64
 import contextlib
 import io
 import json
@@ -77,6 +78,13 @@ def test_a_picture_that_is_one(ask):
     assert len(zlib.decompressobj().decompress(png[start:])) == 640 * (960 * 3 + 1)
 
 
+def test_the_images_api_gets_the_same_picture(demo):
+    asked = {"prompt": "a harbour", "response_format": "b64_json"}
+    answer = httpx.post(f"{demo.base_url}/v1/images/generations", json=asked, timeout=SLOWEST)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["size"] == "960x640"
+
+
 def test_a_tool_of_its_own_and_a_file(ask):
     text = said(ask("Work out the first ten squares"))
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
@@ -114,6 +122,32 @@ def test_a_function_is_called_that_has_to_be_and_none_that_nobody_meant(ask):
     assert "Hello" in said(ask("Hello", tools=tools))
     forced = ask("Hello", tools=tools, tool_choice="required").json()["choices"][0]["message"]["tool_calls"]
     assert [(one["function"]["name"], one["function"]["arguments"]) for one in forced] == [("delete_everything", "{}")]
+
+
+def test_json_is_json_and_fits_its_schema(ask):
+    whole = {
+        "type": "object",
+        "$defs": {"Step": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}},
+        "properties": {
+            "steps": {"type": "array", "items": {"$ref": "#/$defs/Step"}},
+            "answer": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        },
+        "required": ["steps", "answer"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": whole, "strict": True}}
+    assert json.loads(said(ask("What is 8 plus nothing?", response_format=form))) == {
+        "steps": [{"text": "demo"}],
+        "answer": 8,
+    }
+    assert "prepared" in json.loads(said(ask("JSON, please", response_format={"type": "json_object"})))["answer"]
+
+
+def test_files_are_named_as_they_arrived(ask):
+    url = "data:text/plain;base64," + base64.b64encode(b"harbour\n" * 100).decode()
+    part = {"type": "file", "file": {"filename": "harbours.txt", "file_data": url}}
+    text = said(ask([{"type": "text", "text": "What is in this picture?"}, part]))
+    assert "* **harbours.txt**, text/plain, 800 bytes" in text
 
 
 def test_a_limit_is_a_429_that_says_when_it_is_over(start_standin, start_gateway):
