@@ -238,8 +238,8 @@ def effective(
         text = _shown(getattr(settings, name.lower()))
         hidden = bool(text) and name in SECRET
         source = given.get(name, _Given("", "default"))
-        # Of a URL, what comes before its host may be a password, whatever setting it is in.
-        shown = None if hidden else re.sub(r"//[^/,]*@", f"//{HIDDEN}@", text)
+        # Of a URL, what stands before its host or behind a ? may be a password, whatever setting it is in.
+        shown = None if hidden else re.sub(r"(?<=//)[^/,]*(?=@)|(?<=\?)[^,]+", HIDDEN, text)
         rows.append(EffectiveSetting(name, shown, source.origin, source.file, default))
     return rows
 

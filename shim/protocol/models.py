@@ -161,9 +161,7 @@ def under_alias(prompt: Prompt, aliases: Iterable[ModelAlias]) -> Prompt:
     alias = next((one for one in aliases if one.means(asked)), None)
     if alias is None:
         return prompt
-    return msgspec.structs.replace(
-        prompt, model=alias.model, effort=prompt.effort or alias.effort, asked_model=asked
-    )
+    return msgspec.structs.replace(prompt, model=alias.model, effort=prompt.effort or alias.effort, asked_model=asked)
 
 
 def model_not_found(model: str, about: About | None = None) -> RequestError:

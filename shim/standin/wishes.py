@@ -27,7 +27,8 @@ _WISHES: tuple[tuple[str, Directives], ...] = (
 )
 
 # As a prompt teaches functions (docs/tools.md): one with its schema, the order to call, and what one gave.
-_FUNCTION = re.compile(r"^### (\S+)\n(?:.*\n)*?Arguments: (\{.*\})$", re.MULTILINE)
+_FUNCTION = re.compile(r"^### (\S+)\n(?:(?!### ).*\n)*?Arguments: (\{.*\})$", re.MULTILINE)
+_LIST = "## The functions"
 _ORDER = re.compile(r"^You have to call (?:the function `(?P<name>[^`]+)`|at least one function) now", re.MULTILINE)
 _RESULT = re.compile(r"<tool_result[^>]*>\n(.*?)\n</tool_result", re.DOTALL)
 # As a prompt asks for JSON, with or without a schema.
@@ -37,6 +38,7 @@ _FORM = re.compile(
 _ANY_OBJECT = {"type": "object", "properties": {"answer": {"const": wording.PREPARED}}}
 _SHOWN_RESULT = 500
 _DEEPEST = 5
+_WORD = re.compile(r"[a-z]{4,}")
 
 
 def read_wish(question: str, slug: str, conversation: ConversationRequest) -> Directives:
@@ -76,7 +78,7 @@ def _attached(conversation: ConversationRequest) -> list[str]:
 
 def _call(question: str, taught: str) -> dict[str, Any] | None:
     """A call of the function that has to be called, or that the question has a word of the name of."""
-    listed = dict(_FUNCTION.findall(taught))
+    listed = dict(_FUNCTION.findall(taught.rpartition(_LIST)[2]))
     order = _ORDER.search(taught)
     name = (order["name"] or next(iter(listed), None)) if order else _named(question, list(listed))
     if name not in listed:
@@ -86,9 +88,16 @@ def _call(question: str, taught: str) -> dict[str, Any] | None:
 
 
 def _named(question: str, names: list[str]) -> str | None:
-    asked = set(re.findall(r"[a-z]{4,}", question.lower()))
-    parts = {name: set(re.findall(r"[a-z]{4,}", re.sub(r"([A-Z])", r" \1", name).lower())) for name in names}
-    return next((name for name in names if parts[name] & asked), None)
+    """The function that is meant: by a word of a name that has several (`get_weather`), or where it is to be called
+    (`call Bash`). A name of one word is often a word of the question, too."""
+    asked = set(_WORD.findall(question.lower()))
+    for name in names:
+        several = re.sub(r"(?<=[a-z])([A-Z])", r"_\1", name).lower().split("_")
+        if len(several) > 1 and asked.intersection(word for word in several if _WORD.fullmatch(word)):
+            return name
+        if re.search(rf"\b(?:call|use)\s+(?:the\s+)?`?{re.escape(name)}\b", question, re.IGNORECASE):
+            return name
+    return None
 
 
 def _fitting(schema: Any, question: str, whole: Any, depth: int = 0) -> Any:

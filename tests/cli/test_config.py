@@ -71,7 +71,7 @@ def test_an_empty_value_has_no_origin_of_its_own(config):
 
 def test_no_secret_is_shown_in_either_form(config):
     assert set(SECRET_VALUES) == SECRET
-    run = config("", **SECRET_VALUES, OAUTH_URL="http://me:nobody-may-see@127.0.0.1:1/token")
+    run = config("", **SECRET_VALUES, OAUTH_URL="http://me:nobody-may-see@127.0.0.1:1/token?key=nobody-may-see")
     for ran in (run(), run("--json")):
         assert "nobody-may-see" not in ran.output
         assert "(not shown)@127.0.0.1" in ran.output

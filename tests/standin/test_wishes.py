@@ -120,6 +120,12 @@ def test_a_function_is_called_once_and_its_result_told(ask):
 def test_a_function_is_called_that_has_to_be_and_none_that_nobody_meant(ask):
     tools = [tool("delete_everything", type="object", properties={})]
     assert "Hello" in said(ask("Hello", tools=tools))
+    assert "primes(30)" in said(ask("Write code", tools=[tool("Write"), tool("Code")]))
+    system = {"role": "system", "content": "### Rules\nArguments: {\n### More\n- Be kind."}
+    body = {"messages": [system, {"role": "user", "content": "Please call Write"}], "tools": [tool("Write")]}
+    assert [one["function"]["name"] for one in ask("", **body).json()["choices"][0]["message"]["tool_calls"]] == [
+        "Write"
+    ]
     forced = ask("Hello", tools=tools, tool_choice="required").json()["choices"][0]["message"]["tool_calls"]
     assert [(one["function"]["name"], one["function"]["arguments"]) for one in forced] == [("delete_everything", "{}")]
 
