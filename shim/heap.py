@@ -9,8 +9,9 @@ import gc
 from contextlib import suppress
 
 _CROWD = 64  # things open at once whose end is worth asking for
-_MUCH = 32 * 1024 * 1024  # bytes let go of whose end is worth asking for
-_LARGE = 4 * 1024 * 1024  # an answer that may have been held as a whole; longer streams of small pieces are not
+_MUCH = 8 * 1024 * 1024  # bytes let go of whose end is worth asking for
+_QUIET = 5  # looks in a row at which nothing more was let go of
+_LARGE = 512 * 1024  # bytes of an answer that may have been held as a whole; streams of small pieces are shorter
 _AFTER_SECONDS = 1.0  # by then connections that are not kept have been closed, and what was read of a body is let go
 
 
@@ -35,17 +36,28 @@ class Bulk:
     bodies had in pieces that it rarely uses again. Of 40 requests with 30 MB each 900 MB stayed."""
 
     def __init__(self) -> None:
-        self._gone, self._asked = 0, False
+        self._gone, self._watching, self._quiet = 0, False, 0
 
     def let_go(self, size: int) -> None:
         """So many bytes more are let go of, or will be by the end of this turn of the loop."""
         self._gone += size
-        if self._gone >= _MUCH and not self._asked:
-            self._asked = True
-            asyncio.get_running_loop().call_later(_AFTER_SECONDS, self._give_back)
+        if self._gone >= _MUCH and not self._watching:
+            self._watching, self._quiet = True, 0
+            self._look_later()
+
+    def _look_later(self) -> None:
+        asyncio.get_running_loop().call_later(_AFTER_SECONDS, self._give_back)
 
     def _give_back(self) -> None:
-        self._gone, self._asked = 0, False
+        """Again and again while more is let go of, and once when that is over: what the last few had would stay for
+        good, and they may be at work on it for a while, counting its tokens."""
+        gone, self._gone = self._gone, 0
+        self._quiet = 0 if gone else self._quiet + 1
+        self._watching = self._quiet < _QUIET
+        if self._watching:
+            self._look_later()
+            if not gone:
+                return
         # What failed is part of cycles with its traceback, and holds its body until they are collected.
         gc.collect()
         asyncio.get_running_loop().run_in_executor(None, give_back)
