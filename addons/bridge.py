@@ -10,9 +10,10 @@ AUTHORIZATION only clients on this machine are answered.
 
 What mitmproxy does not allow: on a streamed flow the head is out before upstream's first event, so an answer that fails
 before it begins is told in the stream and not by a status; where the connection to upstream can't be made, or breaks,
-so does the client's; silence ends by `tcp_timeout`; an upstream that sends trailers (ChatGPT sends none) makes
-mitmproxy itself fail, and the client waits for its own time-out. With `bridge_inline=false` the app answers all, free
-of these.
+so does the client's; silence ends by `tcp_timeout`, also behind the end of an answer; an early head (1xx) is taken for
+the answer's, and a head without end is collected before any hook is called; an upstream that sends trailers (ChatGPT
+sends none) makes mitmproxy itself fail, and the client waits for its own time-out. With `bridge_inline=false` the app
+answers all, free of these.
 
 Rule: every hook is guarded. A failure is answered here, and a client's Authorization goes nowhere it was not sent to.
 """

@@ -5,7 +5,7 @@ browser would run: only pictures are shown, everything else is a download.
 """
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from litestar import Request, get
@@ -61,13 +61,13 @@ def download_headers(name: str, response: Response) -> dict[str, str]:
         "x-content-type-options": "nosniff",
         "cache-control": "private, max-age=3600",
     }
-    length = response.headers.get("content-length", "")
-    # Upstream's own length may disagree with how its body is framed, and a false one breaks ours.
-    if is_length(length) and not {"content-encoding", "transfer-encoding"} & response.headers.keys():
-        headers["content-length"] = length
-    return headers
+    return headers | length_of(response.headers)
 
 
-def is_length(text: str) -> bool:
-    """Whether a `content-length` is one that a server can send on."""
-    return text.isascii() and text.isdecimal() and len(text) <= _LONGEST_LENGTH
+def length_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Upstream's `content-length` where the client's body has it, too, and a server can send it on; else nothing. One
+    that disagrees with how the body is framed or coded would be a false one, which breaks our own answer."""
+    text = headers.get("content-length", "")
+    if {"content-encoding", "transfer-encoding"} & headers.keys():
+        return {}
+    return {"content-length": text} if text.isascii() and text.isdecimal() and len(text) <= _LONGEST_LENGTH else {}

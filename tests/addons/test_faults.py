@@ -49,6 +49,7 @@ READ_OTHERWISE = {
 }
 # mitmproxy has no time-out for what goes on and on: as long as something comes, it waits.
 ENDLESS = {
+    "trailers",  # mitmproxy has crashed by then
     "an endless head",
     "a head byte by byte",
     "pings for ever",

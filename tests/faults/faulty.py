@@ -301,6 +301,7 @@ FAULTS: dict[str, Fault] = {
     "end within a character": Fault(chunked(_HALF_A_CHARACTER, then=lambda _: None), *_CUT),
     "a chunk of a bad size": Fault(chunked(TEXT, then=raw(b"zz\r\nx\r\n")), *_CUT),
     "a proper end within a character": Fault(chunked(_HALF_A_CHARACTER), *late(502, "upstream_cut")),
+    "trailers": Fault(chunked(ANSWER, then=raw(b"0\r\nx-trailer: y\r\nx-other: z\r\n\r\n")), GOOD, GOOD),
     "a length too large": Fault(lie(len(ANSWER) + 10), GOOD, GOOD),
     "a length too small": Fault(lie(len(TEXT)), *late(502, "upstream_cut")),
     "gzip that is none": Fault(

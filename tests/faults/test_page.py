@@ -36,11 +36,21 @@ def test_the_page_has_the_outcome_of_every_fault_of_upstream():
     assert rows("Upstream, at the conversation call") == played
 
 
-OTHERS = ("Upstream, at other calls", "Proxies and TLS", "Ourselves", "Clients and strangers", "Settings")
+OTHERS = (
+    "Upstream, at other calls",
+    "Proxies and TLS",
+    "Ourselves",
+    "Clients and strangers",
+    "Settings",
+    "Under load",
+    "Under attack",
+    "Under fuzz",
+)
 
 
 @pytest.mark.parametrize("title", OTHERS)
 def test_every_other_row_names_a_test_that_is_there(title):
+    assert rows(title)
     for *_, test in rows(title):
         assert is_there(test.strip("`")), test
 

@@ -1,10 +1,13 @@
 """The files around the code keep their promises."""
 
+import json
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,32 @@ def test_dockerfile_targets_are_unprivileged_and_gateway_is_the_default() -> Non
         assert "HEALTHCHECK" in lineage
         assert "EXPOSE 5005" in lineage
         assert "RUN /opt" not in lineage, "nothing is installed outside the build stages"
+
+
+@pytest.mark.parametrize("prefix", ["", "/hidden"])
+def test_the_health_check_of_the_image_goes_past_proxies(prefix: str) -> None:
+    """Docker sets proxies in every container where its daemon has some."""
+
+    class Healthy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == f"{prefix}/healthz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    (found,) = re.findall(r"HEALTHCHECK .*?CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+    _python, *arguments = json.loads(found)
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        port = server.server_address[1]
+        proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+        environment = {"PORT": str(port), "API_PREFIX": prefix, **proxies}
+        checked = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, check=False)
+        server.shutdown()
+        thread.join(10)
+    assert checked.returncode == 0, checked.stderr.decode()
 
 
 def test_dockerfile_installs_from_locks_with_hashes_and_without_test_tools() -> None:

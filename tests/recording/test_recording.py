@@ -5,6 +5,7 @@ import codecs
 import gzip
 import json
 import zlib
+from itertools import pairwise
 
 import pytest
 from click.testing import CliRunner
@@ -248,6 +249,22 @@ def test_from_har_and_from_flows_write_cassettes_or_say_why_not(tmp_path):
     refused = run("cassette", "from-flows", made, "--out", made)
     assert refused.exit_code == 1
     assert "mitmproxy is not installed" in refused.output
+
+
+@pytest.mark.parametrize("more", [(), ("--listen-host", "0.0.0.0")])
+def test_recording_listens_on_this_machine_unless_told_otherwise(monkeypatch, tmp_path, more):
+    """mitmproxy's own default is every address. Of two hosts it takes the last."""
+    place = tmp_path / ".venv-mitmproxy" / "bin" / "mitmdump"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    monkeypatch.setattr("shim.cli.cassettes.PROJECT", tmp_path)
+    started = []
+    monkeypatch.setattr("os.execv", lambda program, arguments: started.append((program, arguments)))
+    assert run("record", "--out", tmp_path, "--", *more).exit_code == 0
+    ((program, arguments),) = started
+    assert program == place
+    hosts = [after for word, after in pairwise(arguments) if word == "--listen-host"]
+    assert hosts == ["127.0.0.1", *more[1:]]
 
 
 def test_what_is_missing_for_recording_is_named(monkeypatch, tmp_path):

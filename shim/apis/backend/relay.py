@@ -19,7 +19,7 @@ from shim.errors import About, CredentialError, GatewayError, LimitError, Upstre
 from shim.exchange import Gateway
 from shim.exchange.calls import Route
 from shim.exchange.next_account import Attempted, Seeker
-from shim.http.downloads import is_length
+from shim.http.downloads import length_of
 from shim.protocol.commands import HttpReply, HttpRequest
 from shim.protocol.owners import Namer
 from shim.protocol.refusals import refusal_of
@@ -157,8 +157,4 @@ def _towards(
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING
         return headers, Namer(owner, origin=route.origin, public=client.public, lists=lists)
-    length = response.headers.get("content-length", "")
-    # The length of a body that is decoded on its way is not the length the client gets.
-    if is_length(length) and not {"content-encoding", "transfer-encoding"} & response.headers.keys():
-        headers["content-length"] = length
-    return headers, None
+    return headers | length_of(response.headers), None
