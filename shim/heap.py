@@ -11,7 +11,7 @@ from contextlib import suppress
 _CROWD = 64  # things open at once whose end is worth asking for
 _MUCH = 8 * 1024 * 1024  # bytes let go of whose end is worth asking for
 _QUIET = 5  # looks in a row at which nothing more was let go of
-_LARGE = 512 * 1024  # bytes of an answer that may have been held as a whole; streams of small pieces are shorter
+LARGE = 512 * 1024  # bytes of a body or answer that are worth counting; streams of small pieces are shorter
 _AFTER_SECONDS = 1.0  # by then connections that are not kept have been closed, and what was read of a body is let go
 
 
@@ -39,7 +39,7 @@ class Bulk:
         self._gone, self._watching, self._quiet = 0, False, 0
 
     def let_go(self, size: int) -> None:
-        """So many bytes more are let go of, or will be by the end of this turn of the loop."""
+        """So many bytes more, of large things, are let go of, or will be by the end of this turn of the loop."""
         self._gone += size
         if self._gone >= _MUCH and not self._watching:
             self._watching, self._quiet = True, 0
@@ -79,7 +79,7 @@ class Crowds:
     def went(self, brought: int) -> None:
         """One has been closed that brought so many bytes."""
         self._open -= 1
-        if brought >= _LARGE:
+        if brought >= LARGE:
             self._bulk.let_go(brought)
         if self._most >= _CROWD and self._open <= self._most // 8:
             self._most = self._open

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from shim import heap
-from shim.heap import Bulk
+from shim.heap import LARGE, Bulk
+from shim.http.intake import _UnderWay
 
 MUCH = 8 * 1024 * 1024
 
@@ -44,3 +45,17 @@ async def test_what_the_last_few_had_goes_back_too(given: list[None]) -> None:
     await watched(bulk, given, 3)  # at first, for the one behind it, and when it was quiet
     bulk.let_go(MUCH)
     await watched(bulk, given, 5)
+
+
+async def test_many_small_bodies_are_no_large_one(given: list[None]) -> None:
+    """Looking for what can go back takes the loop's time; under any load it would be looked for without end."""
+    held = _UnderWay(MUCH)
+    for _ in range(3 * MUCH // LARGE):
+        held.take(LARGE - 1)
+        held.release(LARGE - 1)
+    assert not held._bulk._watching
+    for _ in range(MUCH // LARGE):
+        held.take(LARGE)
+        held.release(LARGE)
+    assert held._bulk._watching
+    await watched(held._bulk, given, 2)

@@ -20,7 +20,7 @@ from litestar import Request
 from litestar.types import ASGIApp, Receive, Send
 
 from shim.errors import GatewayError, RequestError, UnavailableError
-from shim.heap import Bulk
+from shim.heap import LARGE, Bulk
 from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
 from shim.http.responses import LOGGED, STREAMED, answer_headers, request_id
@@ -76,8 +76,9 @@ class _UnderWay:
     def release(self, size: int) -> None:
         """Give bytes back."""
         self._now -= size
-        self._released += size
-        if self._now < _FEW_BYTES:
+        if size >= LARGE:  # small ones leave nothing behind that is not used again at once
+            self._released += size
+        if self._released and self._now < _FEW_BYTES:
             released, self._released = self._released, 0
             self._bulk.let_go(released)
 
