@@ -65,9 +65,14 @@ CLIENTS = {
     "haystack-responses": Client(
         "responses", "with_haystack.py", f"{TEXT} {CALLS} structured image refused", {"api": "responses"}
     ),
-    "dspy": Client("responses", "with_dspy.py", "chat fields structured_by_mode called refused", {"api": "chat"}),
+    "dspy": Client(
+        "responses", "with_dspy.py", "chat fields field_streamed structured_by_mode called refused", {"api": "chat"}
+    ),
     "dspy-responses": Client(
-        "responses", "with_dspy.py", "chat fields structured_by_mode called refused", {"api": "responses"}
+        "responses",
+        "with_dspy.py",
+        "chat fields field_streamed structured_by_mode called refused",
+        {"api": "responses"},
     ),
     "dspy-completions": Client("responses", "with_dspy.py", "chat fields", {"api": "text"}),
     "instructor": Client("openai2", "with_instructor.py", "structured structured_by_mode structured_by_call"),
@@ -228,6 +233,15 @@ def test_every_client_that_can_be_refused_is_asked():
 def test_fields_are_read_where_the_model_writes_them(ask, answers, client, part):
     answers("[[ ## name ## ]]\nAda\n\n[[ ## age ## ]]\n36\n\n[[ ## completed ## ]]")
     assert ask(client, part, prompt="Who wrote the first program?") == PERSON
+
+
+@pytest.mark.parametrize(("client", "part"), having("field_streamed"))
+def test_a_field_is_read_while_it_comes(ask, answers, client, part):
+    text = "It is blue: of the light, the blue is scattered most — Héllo."
+    answers(f"[[ ## answer ## ]]\n{text}\n\n[[ ## completed ## ]]")
+    read = ask(client, part, prompt="Why is the sky blue?")
+    assert "".join(read["pieces"]) == read["whole"] == text
+    assert len(read["pieces"]) > 2
 
 
 @pytest.mark.parametrize(("client", "part"), having("called"))

@@ -1,6 +1,9 @@
 """DSPy, in any of the three APIs its models speak. Two of them it speaks with an HTTP client of its own."""
 
+import asyncio
+
 import dspy
+from dspy.streaming import StreamListener
 from parts import gateway, raised, serve
 
 
@@ -44,6 +47,18 @@ def fields(prompt, api):
     return _filled_in(prompt, api, dspy.ChatAdapter())
 
 
+def field_streamed(prompt, api):
+    """A field as it comes, and as it is in the end."""
+
+    async def read():
+        ask = dspy.streamify(dspy.Predict("question -> answer"), stream_listeners=[StreamListener("answer")])
+        with dspy.context(lm=model(api), adapter=dspy.ChatAdapter()):
+            return [piece async for piece in ask(question=prompt)]
+
+    *pieces, whole = asyncio.run(read())
+    return {"pieces": [piece.chunk for piece in pieces], "whole": whole.answer}
+
+
 def structured_by_mode(prompt, api):
     return _filled_in(prompt, api, dspy.JSONAdapter())
 
@@ -66,4 +81,4 @@ def refused(prompt, api):
     return raised(ask)
 
 
-serve(chat, fields, structured_by_mode, called, refused)
+serve(chat, fields, field_streamed, structured_by_mode, called, refused)
