@@ -11,19 +11,17 @@ import argparse
 import base64
 import collections
 import json
-import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
+from scripts.faulting.measuring import Folders, descriptors, megabytes
 from tests.faults.faulty import ANSWER, FAULTS, Fault, FaultyUpstream, Wire, good
 from tests.servers import Process, gateways
 
@@ -46,43 +44,6 @@ ROOM_OF_ENDLESS = 150
 BACK_SECONDS = 10.0
 # Faults that may take longer take seconds each whatever the machine: a tenth of the times will do.
 SLOW = 3.0
-
-
-class Folders:
-    """As pytest's factory, without pytest."""
-
-    def mktemp(self, name: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"chat2api-{name}-"))
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    parents: dict[int, list[int]] = collections.defaultdict(list)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int((entry / "stat").read_text().rpartition(")")[2].split()[1])].append(int(entry.name))
-            except OSError:
-                continue
-    found = [pid]
-    for one in found:
-        found += parents[one]
-    return found
-
-
-def megabytes(gateway: Process) -> float:
-    """Resident memory of the gateway, all its processes together."""
-    pages = 0
-    for pid in family(gateway.process.pid):
-        try:
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        except OSError:
-            continue
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def descriptors(gateway: Process) -> int:
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family(gateway.process.pid))
 
 
 def prompt(text: str, *, stream: bool = False) -> dict[str, Any]:

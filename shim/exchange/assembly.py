@@ -4,6 +4,7 @@ Rule: the app and the mitmproxy addon both get theirs here.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -35,6 +36,7 @@ from shim.files.intake import Files
 from shim.files.kept import MOST_FILES, KeptFiles
 from shim.keys import ApiKeys, open_keys
 from shim.metrics.metrics import Metrics, OpenCounts
+from shim.metrics.traces import Traces, open_traces
 from shim.metrics.watched import WatchedSolver, WatchedTransport
 from shim.notes import Notes, open_notes
 from shim.protocol.shaping.pipeline import FilterDependencies
@@ -73,7 +75,7 @@ async def open_gateway(
     # In a thread, so that a worker serves 0.2 s sooner; who has something to count before it is there waits for it.
     tables = asyncio.get_running_loop().run_in_executor(None, tokenizer.load)
     try:
-        metrics = Metrics()
+        metrics, traces = Metrics(), open_traces(os.environ)
         driver = Driver(WatchedTransport(transport or network, metrics), WatchedSolver(solver, metrics), arkose)
         heard = partial(_heard, metrics)
         async with (
@@ -95,6 +97,7 @@ async def open_gateway(
                 usage=usage,
                 secret=secret,
                 metrics=metrics,
+                traces=traces,
             )
             metrics.open(partial(_counts, gateway))
             try:
@@ -104,6 +107,8 @@ async def open_gateway(
                 await gateway.kept.settled()
             finally:
                 await metrics.close()
+                if traces is not None:
+                    await traces.close()
     finally:
         await tables
         await solver.close()
@@ -123,6 +128,7 @@ def _gateway(
     usage: CallBook,
     secret: str,
     metrics: Metrics,
+    traces: Traces | None,
 ) -> Gateway:
     calls = Calls(settings, driver, clock)
     leases = Leases(
@@ -164,6 +170,7 @@ def _gateway(
         kept=answers,
         jobs=Jobs(answers, notes, clock, most_bytes=settings.max_bytes_under_way),
         metrics=metrics,
+        traces=traces,
         line=Line(_share(settings.max_streams, settings), _share(settings.max_waiting, settings)),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )

@@ -33,6 +33,7 @@ from shim.exchange.turns import Turns, is_temporary
 from shim.files.intake import Files, Gathered
 from shim.keys import ApiKeys
 from shim.metrics.metrics import Metrics
+from shim.metrics.traces import Traces
 from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.pipeline import FilterDependencies
@@ -69,6 +70,7 @@ class Gateway:
         kept: KeptAnswers,
         jobs: Jobs,
         metrics: Metrics,
+        traces: Traces | None,
         line: Line,
     ) -> None:
         self.settings, self.clock = settings, clock
@@ -79,7 +81,7 @@ class Gateway:
         self.stored_files, self.audio = stored_files, audio
         self._filter_needs = filter_needs
         self.kept, self.jobs = kept, jobs
-        self.metrics, self.line = metrics, line
+        self.metrics, self._traces, self.line = metrics, traces, line
 
     @property
     def failing(self) -> list[str]:
@@ -93,9 +95,11 @@ class Gateway:
         }
         return [f"{owner}: {name}" for owner, failing in owners.items() for name in failing]
 
-    def note(self, record: CallRecord) -> None:
-        """A call is over."""
+    def note(self, record: CallRecord, parent: str | None = None) -> None:
+        """A call is over. `parent` is the client's `traceparent`."""
         self.usage.note(record)
+        if self._traces is not None:
+            self._traces.note(record, parent)
         is_pooled = record.account is not None and (
             record.account == ANONYMOUS or self.leases.pool.account(record.account) is not None
         )

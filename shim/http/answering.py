@@ -57,6 +57,7 @@ class ApiCall:
         self._caller: Caller | None = None
         self._pass: Pass | None = None  # of a key with limits
         self._began = time.perf_counter()
+        self._opened: float | None = None  # when its exchange was at its head
         self._entered = False  # among the answers that are open
         self._over = False
 
@@ -84,6 +85,7 @@ class ApiCall:
         await self.gateway.line.enter()
         self._entered = True
         self.exchange = await self.gateway.open(await self.recall(asked))
+        self._opened = time.perf_counter()
         return self.exchange
 
     async def recall(self, asked: ClientCall) -> ClientCall:
@@ -127,7 +129,8 @@ class ApiCall:
             self.gateway.line.leave()
         if self._pass is not None:
             self.gateway.keys.leave(self._pass, self._tokens())
-        note_call(self.gateway, self._record(error or self.failure), is_read=self.asked is not None)
+        record, parent = self._record(error or self.failure), self._headers.get("traceparent")
+        note_call(self.gateway, record, is_read=self.asked is not None, parent=parent)
 
     def _record(self, error: GatewayError | None) -> CallRecord:
         """`status` is what became of the call, `code` is that of HTTP; `first_ms` is from the request to the first byte
@@ -167,6 +170,7 @@ class ApiCall:
             tries=self._attempted.tries,
             first_ms=self._since(self.first_byte) if self.first_byte is not None else None,
             tokens=(usage.prompt, usage.completion) if usage is not None else None,
+            opened_ms=self._since(self._opened) if self._opened is not None else None,
         )
 
     def _tokens(self) -> int:
@@ -205,10 +209,10 @@ def ending_failed(end: Callable[[GatewayError | None], None]) -> Iterator[None]:
         raise
 
 
-def note_call(gateway: Gateway, record: CallRecord, *, is_read: bool) -> None:
-    """A call is over: its line in the log, and its place in the usage. `is_read` is whether it was known what was
-    asked."""
-    gateway.note(record)
+def note_call(gateway: Gateway, record: CallRecord, *, is_read: bool, parent: str | None = None) -> None:
+    """A call is over: its line in the log, and its place in usage, metrics and traces. `is_read` is whether it was
+    known what was asked; `parent` is the client's `traceparent`."""
+    gateway.note(record, parent)
     tokens = "many" if record.slug is not None else None
     if record.tokens is not None:
         tokens = f"{record.tokens[0]}+{record.tokens[1]}"

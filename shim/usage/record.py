@@ -6,7 +6,8 @@ import msgspec
 class CallRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known of a call that is over. `at` is its end in seconds since 1970, `id` its `x-request-id`; `status` is
     what became of it (a finish reason or an error's code), `code` that of HTTP, None where the client left first;
-    `tokens` are estimated, (of the prompt, of the answer), None where they were not counted."""
+    `opened_ms` is until upstream's answer was at its head; `tokens` are estimated, (of the prompt, of the answer), None
+    where they were not counted."""
 
     id: str
     at: float
@@ -23,6 +24,7 @@ class CallRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     tries: int = 0
     first_ms: float | None = None
     tokens: tuple[int, int] | None = None
+    opened_ms: float | None = None
 
     @property
     def place(self) -> tuple[float, str]:

@@ -37,8 +37,12 @@ def value(text, name, **labels):
 
 
 @pytest.fixture(scope="module")
-def served(gateways_of_module):
-    gateway = gateways_of_module
+def served(start_gateway, shared_standin):
+    gateway = start_gateway(
+        CHATGPT_BASE_URL=shared_standin.base_url,
+        ADMIN_KEY="the-admin-key",
+        AUTHORIZATION="first-key-of-many,second-key-of-many",
+    )
     key = {"authorization": "Bearer second-key-of-many"}
     assert gateway.post(CHAT, BODY, **key).status_code == 200
     assert gateway.post(CHAT, BODY | {"stream": True}, **key).status_code == 200
@@ -46,18 +50,6 @@ def served(gateways_of_module):
         refused = gateway.post(CHAT, BODY | {"model": f"made-up-{number}"}, authorization="Bearer first-key-of-many")
         assert refused.status_code == 404
     return gateway, read(gateway)
-
-
-@pytest.fixture(scope="module")
-def gateways_of_module(tmp_path_factory):
-    from tests.servers import gateways, in_this_process, standins
-
-    with in_this_process(), standins(tmp_path_factory) as standin, gateways(tmp_path_factory) as start:
-        yield start(
-            CHATGPT_BASE_URL=standin().base_url,
-            ADMIN_KEY="the-admin-key",
-            AUTHORIZATION="first-key-of-many,second-key-of-many",
-        )
 
 
 def test_calls_tokens_errors_and_times_are_counted(served):
