@@ -50,13 +50,17 @@ async def test_nothing_serious_in_a_chat(gateway, visit, say, make_account, sche
 
 
 @LIGHT_AND_DARK
-async def test_nothing_serious_in_dialogs_notices_and_the_drawer(gateway, visit, scheme):
+async def test_nothing_serious_in_dialogs_notices_and_the_drawer(gateway, visit, make_account, scheme):
     phone = {"width": 390, "height": 844}
-    async with visit(f"{gateway.base_url}/", color_scheme=scheme, viewport=phone) as chat:
+    async with visit(f"{gateway.base_url}/", color_scheme=scheme, viewport=phone, key=make_account("reader")) as chat:
         await chat.ask("Hello")
         await chat.button("System prompt").click()
         assert await violations(chat.page) == []
         await chat.page.keyboard.press("Escape")
+        for opener in ("#model", "#wishes-open"):
+            await chat.page.locator(opener).click()
+            assert await violations(chat.page) == []
+            await chat.page.keyboard.press("Escape")
         await chat.button("Open the list of chats").click()
         await chat.page.wait_for_timeout(300)
         assert await violations(chat.page) == []
@@ -68,5 +72,5 @@ async def test_nothing_serious_in_dialogs_notices_and_the_drawer(gateway, visit,
 
 async def test_the_check_itself_finds_something(gateway, visit):
     async with visit(f"{gateway.base_url}/") as chat:
-        await chat.page.evaluate("() => document.getElementById('model').removeAttribute('id')")
-        assert any(found.startswith("select-name") for found in await violations(chat.page))
+        await chat.page.evaluate("() => document.getElementById('send').removeAttribute('aria-label')")
+        assert any(found.startswith("button-name") for found in await violations(chat.page))

@@ -5,33 +5,42 @@ import { newChat, newQuestion, titleOf } from "./chats.js";
 import { listModels } from "./client.js";
 import { Composer } from "./composer.js";
 import { ask, prepareDialogs, toast } from "./dialogs.js";
-import { at, el } from "./dom.js";
+import { at } from "./dom.js";
 import { adviceFor, Refusal } from "./errors.js";
 import { prepareMarkdown } from "./growing.js";
 import { Library } from "./library.js";
 import { Sidebar } from "./sidebar.js";
+import { ModelPicker } from "./models.js";
 import { openStore, recall, remember } from "./store.js";
 import { showSuggestions } from "./suggestions.js";
 import { Thread } from "./thread.js";
 import { Turns } from "./turns.js";
+import { lasting, WishDialog } from "./wishes.js";
 
 const SPOKEN_CHARACTERS = 4000;
 const KEY_NEEDED = "This gateway answers only who has a key. Ask the person who runs it for one.";
 const KEY_REFUSED = "The gateway did not take this key. Check it, or ask the person who runs the gateway.";
 const KEY_KEPT = "It is kept until this tab is closed, and sent to this gateway only.";
+const USUAL_HINT = "Enter sends, Shift+Enter begins a new line";
 const THEMES = { "": "light", light: "dark", dark: "" };
 const THEME_NAMES = { "": "System theme", light: "Light theme", dark: "Dark theme" };
 
 const notices = new Map();
-let chat = newChat(recall("model") || "auto");
+let chat = freshChat();
 let key = recall("key", tabStorage());
 const library = new Library(await openStore(), { changed: showList, tell: (text) => notice("store", text) });
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
-const thread = new Thread({ edit, retry, goOn, enterKey: () => enterKey() });
+const picker = new ModelPicker({ current: () => chat, choose: useModel });
+const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
+const thread = new Thread({ edit, retry, retryWith, goOn, enterKey: () => enterKey() });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
 const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
 
 // --- the chat on the screen ------------------------------------------------------------------------------------------
+
+function freshChat() {
+  return Object.assign(newChat(recall("model") || "auto"), { effort: recall("effort") });
+}
 
 function show() {
   thread.show(chat, turns.isRunning(chat));
@@ -40,7 +49,8 @@ function show() {
   document.title = chat.messages.length ? `${titleOf(chat)} · chat2api` : "chat2api";
   at("system").classList.toggle("on", Boolean(chat.system.trim()));
   history.replaceState(null, "", chat.messages.length ? `#${chat.id}` : location.pathname + location.search);
-  pickModel();
+  picker.show();
+  wishes.show(USUAL_HINT);
   showList();
 }
 
@@ -59,7 +69,7 @@ function enter(next) {
 }
 
 function create() {
-  enter(newChat(at("model").value));
+  enter(freshChat());
 }
 
 async function open(id) {
@@ -119,10 +129,11 @@ function bringBack(mine, place, removed) {
 }
 
 function answer() {
-  chat.model = at("model").value;
   thread.follows = true;
   composer.focus();
   turns.start(chat);
+  chat.wishes = lasting(chat.wishes);
+  wishes.show(USUAL_HINT);
 }
 
 function onAnswer(changed, message) {
@@ -147,9 +158,9 @@ async function loadModels() {
   try {
     const { models, account } = await listModels(asked);
     if (asked !== key) return undefined; // Another key has been entered meanwhile, and its list is coming.
-    at("model").replaceChildren(...models.map(({ id }) => el("option", { value: id, text: id })));
+    picker.know(models);
     composer.allowFiles(account);
-    pickModel();
+    wishes.allow(account);
     notice("models", "");
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
@@ -159,10 +170,23 @@ async function loadModels() {
   return undefined;
 }
 
-function pickModel() {
-  const select = at("model");
-  if (![...select.options].some(({ value }) => value === chat.model)) select.append(el("option", { value: chat.model, text: chat.model }));
-  select.value = chat.model;
+function useModel({ model, effort }) {
+  Object.assign(chat, { model, effort });
+  remember("model", model);
+  remember("effort", effort);
+  picker.show();
+  if (chat.messages.length) library.save(chat);
+}
+
+function useWishes(wishes) {
+  chat.wishes = wishes;
+  if (chat.messages.length) library.save(chat);
+  show();
+}
+
+/** The last question once more, with a model that is chosen now. */
+function retryWith() {
+  picker.open({ title: "Try again with", then: (choice) => (useModel(choice), retry()) });
 }
 
 async function enterKey(why = "") {
@@ -173,7 +197,7 @@ async function enterKey(why = "") {
   remember("key", key, tabStorage());
   composer.allowFiles(true); // Until the gateway says otherwise.
   await loadModels();
-  if (!at("ask").open && chat.messages.at(-1)?.error?.status === 401) retry();
+  if (!document.querySelector("dialog[open]") && chat.messages.at(-1)?.error?.status === 401) retry();
 }
 
 function tabStorage() {
@@ -249,7 +273,7 @@ function nextTheme() {
 // --- the beginning ---------------------------------------------------------------------------------------------------
 
 function onKey(event) {
-  if (event.key !== "Escape" || at("ask").open || !turns.isRunning(chat)) return;
+  if (event.key !== "Escape" || document.querySelector("dialog[open]") || !turns.isRunning(chat)) return;
   turns.stop(chat);
   composer.focus();
 }
@@ -259,10 +283,6 @@ async function start() {
   showTheme(document.documentElement.dataset.theme ?? "");
   document.addEventListener("keydown", onKey);
   at("text").addEventListener("input", prepareMarkdown, { once: true });
-  at("model").addEventListener("change", () => {
-    chat.model = at("model").value;
-    remember("model", chat.model);
-  });
   showSuggestions(at("suggestions"), (text) => send(text, []));
   at("system").addEventListener("click", editSystem);
   at("key").addEventListener("click", () => enterKey());

@@ -1,6 +1,8 @@
 // What a chat is, and how one is read from what storage or a file holds. Rule: nothing that comes from there is
 // believed; what does not fit is left out.
 
+import { noWishes, readWishes } from "./wishes.js";
+
 const FORMAT = "chat2api.chats";
 const VERSION = 1;
 const TITLE_CHARACTERS = 60;
@@ -11,7 +13,7 @@ export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12))
 
 /** An empty chat. Times are milliseconds since 1970; a title of "" is still to be made from the first question. */
 export function newChat(model = "auto", system = "") {
-  return { id: newId(), title: "", model, system, created: Date.now(), updated: Date.now(), messages: [] };
+  return { id: newId(), title: "", model, effort: "", wishes: noWishes(), system, created: Date.now(), updated: Date.now(), messages: [] };
 }
 
 /** A question: `attachments` are {name, type, size, url}, the url a data URL. */
@@ -75,6 +77,8 @@ export function readChat(stored) {
     id: stored.id.slice(0, 64),
     title: text(stored.title).slice(0, 400),
     model: text(stored.model) || "auto",
+    effort: /^\w{0,12}$/.test(text(stored.effort)) ? text(stored.effort) : "",
+    wishes: readWishes(stored.wishes),
     system: text(stored.system),
     created: time(stored.created),
     updated: time(stored.updated),

@@ -2,6 +2,7 @@
 
 import { Refusal, refusalFrom, secondsFrom } from "./errors.js";
 import { EventReader } from "./sse.js";
+import { chatgptOf } from "./wishes.js";
 
 /** {models, account}: the models as the gateway lists them, and whether an account answers for this key: without one
  * there are no files and no pictures. */
@@ -94,7 +95,9 @@ export function requestOf(chat, goesOn = false) {
   const said = chat.messages.filter((message) => message.role === "user" || message.text);
   if (goesOn) said.push({ role: "user", text: GO_ON });
   const system = chat.system.trim() ? [{ role: "system", content: chat.system }] : [];
-  return { model: chat.model, messages: [...system, ...said.map(({ role, text, attachments = [] }) => ({ role, content: contentOf(text, attachments) }))] };
+  const chatgpt = chatgptOf(chat.wishes);
+  const beside = { ...(chat.effort && { reasoning_effort: chat.effort }), ...(chatgpt && { chatgpt }) };
+  return { model: chat.model, ...beside, messages: [...system, ...said.map(({ role, text, attachments = [] }) => ({ role, content: contentOf(text, attachments) }))] };
 }
 
 function contentOf(text, attachments) {

@@ -64,7 +64,7 @@ function editKey(event, form, close) {
   }
 }
 
-/** An answer. `acts` has `retry()`, `goOn()`, `enterKey()`, and `grown()` for whenever its height changes. */
+/** An answer. `acts` has `retry()`, `retryWith()`, `goOn()`, `enterKey()`, and `grown()` for whenever its height changes. */
 export class Answer {
   constructor(message, acts) {
     this.message = message;
@@ -78,8 +78,9 @@ export class Answer {
     this.sources = el("div", { class: "sources", hidden: true });
     this.end = el("div", { class: "end" });
     this.again = iconButton("retry", "Answer again", () => acts.retry());
+    this.other = iconButton("other", "Try again with another model", () => acts.retryWith());
     this.by = el("span", { class: "by" });
-    this.tools = el("div", { class: "acts" }, copyButton("Copy answer", () => message.text), this.again, this.by);
+    this.tools = el("div", { class: "acts" }, copyButton("Copy answer", () => message.text), this.again, this.other, this.by);
     this.element = el("article", { class: "answer", "aria-label": "Answer" }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
   }
 
@@ -95,8 +96,10 @@ export class Answer {
     this.waiting.hidden = !isLive;
     this.waiting.classList.toggle("pulse", Boolean(message.text));
     this.tools.hidden = isLive;
-    this.again.hidden = !isLast;
-    this.again.disabled = busy;
+    for (const button of [this.again, this.other]) {
+      button.hidden = !isLast;
+      button.disabled = busy;
+    }
     if (this.state === message.state && this.wasLast === isLast) return;
     Object.assign(this, { state: message.state, wasLast: isLast });
     if (isLive) return;

@@ -1,0 +1,92 @@
+// What a person asks of the account beside words: to search, to draw, to research, to keep nothing. Rule: offered only
+// where an account answers; what costs much (a picture, research) is asked for once, and has to be asked for again.
+
+import { at } from "./dom.js";
+
+const KINDS = ["", "search", "picture", "research"];
+const KEPT = ["", "temporary", "kept"];
+const NAMES = { search: "Searches the web", picture: "Makes a picture", research: "Deep research: takes minutes" };
+const LASTING = ["", "search"];
+
+/** No wish at all. `kind` and `keep` are "" or a word of the lists above. */
+export const noWishes = () => ({ kind: "", keep: "", memory: true, project: "" });
+
+/** Wishes from what was stored. */
+export function readWishes(stored) {
+  const project = typeof stored?.project === "string" && /^g-p-[\w-]{2,128}$/.test(stored.project) ? stored.project : "";
+  return {
+    kind: KINDS.includes(stored?.kind) ? stored.kind : "",
+    keep: KEPT.includes(stored?.keep) ? stored.keep : "",
+    memory: stored?.memory !== false,
+    project,
+  };
+}
+
+/** The request's object `chatgpt`, or undefined where nothing is wished. */
+export function chatgptOf({ kind, keep, memory, project }) {
+  const asked = {};
+  if (kind) asked.hints = [kind];
+  if (keep || kind === "research") asked.temporary = kind === "research" ? false : keep === "temporary";
+  if (!memory && !asked.temporary) asked.memory = false;
+  if (project && !asked.temporary) asked.project = project;
+  return Object.keys(asked).length ? asked : undefined;
+}
+
+/** The wishes that hold for the next message too. */
+export const lasting = (wishes) => ({ ...wishes, kind: LASTING.includes(wishes.kind) ? wishes.kind : "" });
+
+export class WishDialog {
+  /** `current()` gives the wishes of the chat on the screen; `choose(wishes)` is told of others. */
+  constructor({ current, choose }) {
+    Object.assign(this, { current, choose });
+    at("wishes-open").addEventListener("click", () => this.open());
+    at("wishes-form").addEventListener("submit", (event) => this.take(event));
+    at("wishes-no").addEventListener("click", () => at("wishes").close());
+    at("wishes-form").addEventListener("change", () => this.fit());
+  }
+
+  /** Whether wishes can come true: without an account none can. */
+  allow(allowed) {
+    at("wishes-open").hidden = !allowed;
+  }
+
+  /** What is wished, beside the field; `usual` is what stands there otherwise. */
+  show(usual) {
+    const { kind, keep, memory, project } = this.current();
+    at("wishes-open").classList.toggle("on", Boolean(kind || keep || !memory || project));
+    at("hint").textContent = [NAMES[kind], keep === "temporary" ? "Temporary chat" : ""].filter(Boolean).join(" · ") || usual;
+  }
+
+  open() {
+    const form = at("wishes-form").elements;
+    const { kind, keep, memory, project } = this.current();
+    form.kind.value = kind;
+    form.keep.value = keep;
+    form.keep.disabled = false;
+    form.memory.checked = memory;
+    form.project.value = project;
+    this.fit();
+    at("wishes").showModal();
+  }
+
+  // A temporary chat has no memory, no project and no research.
+  fit() {
+    const form = at("wishes-form").elements;
+    const isResearch = form.kind.value === "research";
+    if (isResearch && !form.keep.disabled) {
+      this.before = form.keep.value;
+      form.keep.value = "kept";
+    }
+    if (!isResearch && form.keep.disabled) form.keep.value = this.before;
+    form.keep.disabled = isResearch;
+    form.memory.disabled = form.project.disabled = form.keep.value === "temporary";
+  }
+
+  take(event) {
+    event.preventDefault();
+    const form = at("wishes-form").elements;
+    const keep = form.kind.value === "research" ? this.before : form.keep.value;
+    at("wishes").close();
+    this.choose(readWishes({ kind: form.kind.value, keep, memory: form.memory.checked, project: form.project.value.trim() }));
+  }
+}
