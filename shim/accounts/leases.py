@@ -145,8 +145,17 @@ class Leases:
         self._met: dict[str, None] = {}  # guests whom upstream has accepted
         self._strangers = asyncio.Semaphore(_STRANGERS_AT_ONCE)
 
-    async def take(self, caller: Caller, model: str, tried: frozenset[str], owner: str | None = None) -> AccountLease:
-        """A lease for a turn on `model`, not with the accounts in `tried`; with `owner` only with that one.
+    async def take(
+        self,
+        caller: Caller,
+        model: str,
+        tried: frozenset[str],
+        owner: str | None = None,
+        *,
+        prefer: str | None = None,
+    ) -> AccountLease:
+        """A lease for a turn on `model`, not with the accounts in `tried`; with `owner` only with that one, with
+        `prefer` with that one where it can take the turn now.
 
         Raises RequestError (404) where nobody has the model, LimitError where all have to wait, CredentialError.
         """
@@ -155,7 +164,7 @@ class Leases:
             guest = await self._guest(caller)
             return await self._lend(self.guests, model, frozenset(), guest)
         if len(self.pool):
-            return await self._lend(self.pool, model, tried, owner)
+            return await self._lend(self.pool, model, tried, owner, prefer)
         identity = self._nobody
         listed = await self._list_of(identity)
         preset = listed.catalog.preset(model)
@@ -246,11 +255,13 @@ class Leases:
 
         await asyncio.gather(*(fetch() for _ in range(_LISTS_AT_ONCE)))
 
-    async def _lend(self, pool: AccountPool, model: str, tried: frozenset[str], owner: str | None) -> AccountLease:
+    async def _lend(
+        self, pool: AccountPool, model: str, tried: frozenset[str], owner: str | None, prefer: str | None = None
+    ) -> AccountLease:
         """An account that has the model. Each that turns out not to have it is not offered again (`learn`)."""
         while True:
             try:
-                slot = await self._slot(pool, tuple(slug_candidates(model)), tried, owner)
+                slot = await self._slot(pool, tuple(slug_candidates(model)), tried, owner, prefer)
             except RequestError:
                 # Once: the second time it is the default model that nobody has.
                 if self._default_model in {None, model}:
@@ -295,9 +306,16 @@ class Leases:
             raise _error_of(NoAccountError(Shortage.GONE), (AUTO,), own=False)
         return AccountCall(self.identity_of(account), pool, account)
 
-    async def _slot(self, pool: AccountPool, slugs: tuple[str, ...], tried: frozenset[str], owner: str | None) -> Slot:
+    async def _slot(
+        self,
+        pool: AccountPool,
+        slugs: tuple[str, ...],
+        tried: frozenset[str],
+        owner: str | None,
+        prefer: str | None = None,
+    ) -> Slot:
         try:
-            return await pool.lease(slugs, exclude=tried, owner=owner)
+            return await pool.lease(slugs, exclude=tried, owner=owner, prefer=prefer)
         except NoAccountError as shortage:
             raise _error_of(shortage, slugs, own=pool is self.guests) from shortage
 

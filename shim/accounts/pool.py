@@ -172,10 +172,16 @@ class AccountPool:
     # --- leases -----------------------------------------------------------------------------------------------------
 
     async def lease(
-        self, slugs: tuple[str, ...], *, exclude: frozenset[str] = frozenset(), owner: str | None = None
+        self,
+        slugs: tuple[str, ...],
+        *,
+        exclude: frozenset[str] = frozenset(),
+        owner: str | None = None,
+        prefer: str | None = None,
     ) -> Slot:
-        """A turn with an account that may have one of `slugs`, waiting where all are busy. Raises NoAccountError."""
-        wish, place = SlotWish(slugs, exclude, owner), next(self._places)
+        """A turn with an account that may have one of `slugs`, waiting where all are busy; with the one to `prefer`
+        where that is free. Raises NoAccountError."""
+        wish, place = SlotWish(slugs, exclude, owner, prefer), next(self._places)
         until = asyncio.get_running_loop().time() + self._options.patience
         taken: frozenset[str] = frozenset()  # at their limit by the turns of other processes
         while True:
@@ -206,7 +212,12 @@ class AccountPool:
 
     def _lease(self, wish: SlotWish, taken: frozenset[str] = frozenset()) -> Slot:
         return self._pool.lease(
-            wish.slugs, self._clock(), slot_id=self._new_id(), exclude=wish.exclude | taken, owner=wish.owner
+            wish.slugs,
+            self._clock(),
+            slot_id=self._new_id(),
+            exclude=wish.exclude | taken,
+            owner=wish.owner,
+            prefer=wish.prefer,
         )
 
     async def _given(self, wish: SlotWish, place: int, seconds: float) -> Slot | None:

@@ -156,10 +156,12 @@ class PoolState:
         slot_id: str,
         exclude: frozenset[str] = frozenset(),
         owner: str | None = None,
+        prefer: str | None = None,
     ) -> Slot:
         """A turn with an account that has one of `slugs` (what the model could mean, best first).
 
-        `exclude` are ids that this exchange has tried; with `owner` it is that account or none. Raises NoAccountError.
+        `exclude` are ids that this exchange has tried; with `owner` it is that account or none, with `prefer` that one
+        where it can take the turn now. Raises NoAccountError.
         """
         if not slugs or slot_id in self._slots:
             raise PoolError("a turn needs a slug and an id of its own")
@@ -168,6 +170,9 @@ class PoolState:
             if owner not in self._entries:
                 raise NoAccountError(Shortage.GONE)
             suitable = (self._entries[owner],)
+        preferred = self._entries.get(prefer) if prefer is not None and owner is None else None
+        if preferred is not None and preferred.is_free(slugs, now, self._limit) and prefer not in exclude:
+            suitable = (preferred,)
         entry, slug = choose(suitable, slugs, now, limit=self._limit, exclude=exclude)
         # The rank rises even where the clock was put back, or the account would be next again and again.
         self._latest = max(self._latest, now)

@@ -117,6 +117,11 @@ class Entry:
         """Whether it has as many turns as it may have at once: of its own limit and everybody's, its own counts."""
         return self.active >= (self.most or limit)
 
+    def is_free(self, slugs: tuple[str, ...], now: float, limit: int) -> bool:
+        """Whether it can take a turn on one of `slugs` now."""
+        slug = self.best(slugs)
+        return slug is not None and not self.is_full(limit) and self.usable_from(slug, now) <= now
+
     def reason(self, slug: str, now: float) -> str:
         """The word for why it is parked or cools; "" where there is none that may be shown."""
         condition = self.condition

@@ -21,6 +21,7 @@ class SlotWish(msgspec.Struct, frozen=True):
     slugs: tuple[str, ...]
     exclude: frozenset[str] = frozenset()
     owner: str | None = None
+    prefer: str | None = None
 
 
 class WaitingLine:

@@ -20,6 +20,7 @@ from shim.accounts.pool import AccountPool
 from shim.accounts.states import AccountEvent, RenewalDropped, RenewalFailed, RenewalRefused, Renewed
 from shim.cassettes.format import load_cassettes
 from shim.cassettes.transport import ReplayTransport
+from shim.exchange.affinity import MOST_SESSIONS, Affinity
 from shim.exchange.audio import Audio
 from shim.exchange.calls import Calls
 from shim.exchange.clock import Clock
@@ -105,6 +106,7 @@ async def open_gateway(
                 await gateway.jobs.close()
                 await gateway.turns.settled()
                 await gateway.kept.settled()
+                await gateway.affinity.settled()
             finally:
                 await metrics.close()
                 if traces is not None:
@@ -171,6 +173,7 @@ def _gateway(
         jobs=Jobs(answers, notes, clock, most_bytes=settings.max_bytes_under_way),
         metrics=metrics,
         traces=traces,
+        affinity=Affinity(notes.shelf("sessions", most=MOST_SESSIONS), leases, clock),
         line=Line(_share(settings.max_streams, settings), _share(settings.max_waiting, settings)),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )

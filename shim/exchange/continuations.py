@@ -10,11 +10,8 @@ the client, and the store is waited for no longer than a moment. Noted are only 
 client does.
 """
 
-import asyncio
 import hashlib
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,23 +21,18 @@ from shim.accounts.outcomes import may_retry
 from shim.accounts.states import State
 from shim.errors import About, GatewayError, RequestError
 from shim.exchange.choice import Choice
+from shim.exchange.hurry import Hurry
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.turns import Turns, is_temporary
-from shim.notes import Notes, NotesError, Shelf
+from shim.notes import Notes, Shelf
 from shim.protocol.api import AnswerPlace
 from shim.protocol.prompt import Call, Continues, Prompt, PromptMessage, Text
 from shim.protocol.turn.conversation import owner_of
 from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
 
-T = TypeVar("T")
-
 KEPT_SECONDS = 7 * 86400.0
 MAX_PLACE_BYTES = 8192
-PATIENCE = 0.5
-"""Seconds that the store may take, once before a turn and once at its end."""
-REST = 5.0
-"""Seconds that it is left alone after it failed."""
 
 log = logging.getLogger("chat2api")
 
@@ -52,41 +44,25 @@ class KnownAnswers:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._rests_until = 0.0
+        self._hurry = Hurry("conversations")
 
     async def write(self, key: str, place: AnswerPlace) -> None:
         """Note an answer."""
-        await self._soon(self._shelf.put(key, _encode(place), KEPT_SECONDS))
+        await self._hurry.run(self._shelf.put(key, _encode(place), KEPT_SECONDS))
 
     async def find(self, history: History) -> tuple[int, AnswerPlace] | None:
         """How many of the messages the longest history has that was answered here, and where that is."""
-        return await self._soon(self._look_up(history))
+        try:
+            return await self._hurry.run(self._look_up(history))
+        except msgspec.DecodeError:
+            log.warning("the notes hold a conversation that can't be read")
+            return None
 
     async def _look_up(self, history: History) -> tuple[int, AnswerPlace] | None:
         for prefix in history.prefixes():
             found = await self._shelf.get(prefix.key)
             if found is not None:
                 return prefix.length, _decode(found)
-        return None
-
-    async def _soon(self, call: Coroutine[Any, Any, T]) -> T | None:
-        """What the call gives within a moment, or None. After a failure the store is left alone for a while, so that
-        not every request waits for one that hangs."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._rests_until:
-            call.close()
-            return None
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await call
-        except TimeoutError:
-            log.info("the notes of conversations are too slow")
-        except NotesError as error:
-            log.info("the notes of conversations can't be had: %s", error)
-        except msgspec.DecodeError:
-            log.warning("the notes hold a conversation that can't be read")
-            return None
-        self._rests_until = loop.time() + REST
         return None
 
 

@@ -15,6 +15,7 @@ from shim import tokenizer
 from shim.accounts.credentials import Caller, bearer_of, caller_of
 from shim.accounts.leases import Leases
 from shim.errors import CredentialError, UpstreamError
+from shim.exchange.affinity import Affinity
 from shim.exchange.audio import Audio
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
@@ -72,6 +73,7 @@ class Gateway:
         metrics: Metrics,
         traces: Traces | None,
         line: Line,
+        affinity: Affinity,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
@@ -82,6 +84,7 @@ class Gateway:
         self._filter_needs = filter_needs
         self.kept, self.jobs = kept, jobs
         self.metrics, self._traces, self.line = metrics, traces, line
+        self.affinity = affinity
 
     @property
     def failing(self) -> list[str]:
@@ -169,7 +172,8 @@ class Gateway:
         before = accepted if caller.own is not None else None
         known = await self.stored_files.named(caller, prompt) if prompt.attached else {}
         files = await self._files.gather(prompt, before, known, scope=caller.scope)
-        return Wanted(prompt, files, caller, attempted or Attempted())
+        session = await self.affinity.find(caller, prompt.session)
+        return Wanted(prompt, files, caller, attempted or Attempted(), session)
 
     async def count(self, prompt: Prompt, caller: Caller, *, is_large: bool = False) -> int:
         """The tokens of a prompt, which goes nowhere. Raises GatewayError."""
@@ -180,6 +184,7 @@ class Gateway:
         self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None
     ) -> Exchange:
         """The exchange whose choices are answered by these turns."""
+        self.affinity.note(wanted.session, turns[0].lease.account_id)
         services = AnswerServices(
             wanted,
             call.address,

@@ -12,6 +12,7 @@ import msgspec
 from shim.accounts.credentials import Caller
 from shim.accounts.leases import AccountLease
 from shim.chatgpt.conversation import Conversation
+from shim.exchange.affinity import Session
 from shim.exchange.calls import Route
 from shim.exchange.next_account import Attempted, Seeker
 from shim.files.intake import Gathered
@@ -28,12 +29,13 @@ from shim.transport.base import Response
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a turn is opened for: the prompt as it goes up, its files, and who asks."""
+    """What a turn is opened for: the prompt as it goes up, its files, who asks, and the session it belongs to."""
 
     prompt: Prompt
     files: Gathered
     caller: Caller
     attempted: Attempted = msgspec.field(default_factory=Attempted)
+    session: Session | None = None
 
     def tokens(self, count: Count) -> int:
         """The tokens of the prompt, with the functions it tells of and its pictures."""
@@ -43,7 +45,9 @@ class Wanted(msgspec.Struct, frozen=True):
     @property
     def seeker(self) -> Seeker:
         """For whom and what an account is looked for."""
-        return Seeker(self.caller, self.prompt.model, self.owner, self.attempted)
+        place = self.session.place if self.session is not None else None
+        prefer = place.account if place is not None else None
+        return Seeker(self.caller, self.prompt.model, self.owner, self.attempted, prefer)
 
     @property
     def owner(self) -> str | None:

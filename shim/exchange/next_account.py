@@ -35,12 +35,14 @@ class Attempted:
 
 
 class Seeker(msgspec.Struct, frozen=True):
-    """Who needs an account for a turn, on which model; `owner` is the only one that will do, None: any."""
+    """Who needs an account for a turn, on which model; `owner` is the only one that will do, None: any. `prefer` is the
+    one to take where it can take the turn now."""
 
     caller: Caller
     model: str
     owner: str | None
     attempted: Attempted
+    prefer: str | None = None
 
 
 class AccountLoop:
@@ -90,7 +92,7 @@ class AccountLoop:
             only = tries.again or seeker.owner
             tries.waits, tries.again = False, None
             try:
-                return await self._leases.take(seeker.caller, seeker.model, tries.tried, only)
+                return await self._leases.take(seeker.caller, seeker.model, tries.tried, only, prefer=seeker.prefer)
             except GatewayError as error:
                 # Nobody is left to be tried. Any other error is of one account (its renewal failed), and uses a try up.
                 if is_shortage(error):

@@ -37,6 +37,7 @@ from shim.usage import CallRecord
 log = logging.getLogger("chat2api.exchange")
 T = TypeVar("T")
 
+SESSION_HEADER = "x-session-id"
 _LARGE = 256 * 1024  # bytes of a body
 _CHARACTERS = 4  # in a token, roughly, where counting them would take too long
 SLOW_SECONDS = 45.0  # nginx gives up on an answer that does not begin after 60, others after 100
@@ -71,7 +72,7 @@ class ApiCall:
         """What is asked, and by whom. Raises GatewayError."""
         caller = self.admit()
         asked = self.api.read(body, strict=self.gateway.settings.strict_params)
-        self.asked = self._under_alias(asked, caller)
+        self.asked = self._under_alias(self._in_session(asked), caller)
         return ClientCall(self.asked, caller, self.api, self._address, self._attempted, is_large(body))
 
     async def enter(self) -> None:
@@ -93,8 +94,15 @@ class ApiCall:
         recalled = await self.gateway.recalled(asked)
         if recalled is asked:  # it builds on none
             return asked
-        self.asked = self._under_alias(recalled.asked, recalled.caller)
+        self.asked = self._under_alias(self._in_session(recalled.asked), recalled.caller)
         return msgspec.structs.replace(recalled, asked=self.asked)
+
+    def _in_session(self, asked: Asked) -> Asked:
+        """What the client's header calls its conversation goes before what the request does."""
+        named = self._headers.get(SESSION_HEADER, "").strip()
+        if not named:
+            return asked
+        return msgspec.structs.replace(asked, prompt=msgspec.structs.replace(asked.prompt, session=named))
 
     def _under_alias(self, asked: Asked, caller: Caller) -> Asked:
         prompt = under_alias(asked.prompt, self.gateway.aliases)

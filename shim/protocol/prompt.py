@@ -171,7 +171,7 @@ class Prompt(msgspec.Struct, frozen=True):
     """One request. `pictures` says whether pictures of the answer are wanted as links or as data, `previews` how many
     looks at each while it is made (as data). `mark_key` is the random part of the marks around calls and results
     (docs/tools.md); the gateway gives each request one. `asked_model` is what the client called the model where that
-    was an alias."""
+    was an alias, `session` what it calls the conversation that this is a turn of."""
 
     model: str
     messages: tuple[PromptMessage, ...]
@@ -190,6 +190,7 @@ class Prompt(msgspec.Struct, frozen=True):
     stream: bool = False
     mark_key: str = ""
     asked_model: str | None = None
+    session: str | None = None
 
     @property
     def attached(self) -> list[Attached]:

@@ -107,6 +107,7 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
         wishes=_wishes(request),
         pictures="data" if request.image_response_format == "b64_json" else "links",
         stream=bool(request.stream),
+        session=request.prompt_cache_key or request.user,
     )
 
 

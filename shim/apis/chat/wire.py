@@ -310,6 +310,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     store: bool | None = None
     # Accepted, as the real API does, and without effect on the answer.
     user: str | None = None
+    prompt_cache_key: str | None = None
     metadata: Metadata | None = None
 
 
@@ -342,7 +343,6 @@ class WithoutEffect(msgspec.Struct, frozen=True):
     verbosity: Literal["low", "medium", "high"] | None = None
     audio: SpokenAnswer | None = None
     prediction: PredictedContent | None = None
-    prompt_cache_key: str | None = None
     # Both spellings are published: one in the reference, one in the SDK.
     prompt_cache_retention: Literal["in-memory", "in_memory", "24h"] | None = None
     safety_identifier: Annotated[str, Meta(max_length=64)] | None = None

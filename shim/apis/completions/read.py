@@ -53,6 +53,7 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         continues=continued_by(request.chatgpt),
         wishes=wishes_of(request.chatgpt, hints=frozenset(), store=None, tier=None),
         stream=bool(request.stream),
+        session=request.user,
     )
     usage = bool(request.stream_options and request.stream_options.include_usage)
     return Asked(prompt, ignored, CompletionOptions(usage, text if request.echo else ""))

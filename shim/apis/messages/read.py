@@ -6,7 +6,7 @@ Rule: what is wrong with a field, alone or beside the others, is a 400 that name
 import re
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -78,6 +78,7 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         _prompt(request),
         limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens),
         stream=bool(request.stream),
+        session=_session(request.metadata),
     )
     bounds = {
         f"tools.{name}" for tool in request.tools or [] if _is_search(tool) for name in _BOUNDS if getattr(tool, name)
@@ -87,6 +88,12 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     thinking = request.thinking
     shown = thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
     return Asked(prompt, sorted({*ignored, *bounds, *caching}), MessageOptions(shown), counts_first=True)
+
+
+def _session(metadata: dict[str, Any] | None) -> str | None:
+    """`metadata.user_id`, which Claude Code ends with the id of its session."""
+    user = (metadata or {}).get("user_id")
+    return user if isinstance(user, str) else None
 
 
 def read_countable(body: bytes) -> Prompt:

@@ -70,6 +70,7 @@ def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
         wishes=wishes_of(request.chatgpt, hints=tools.hints, store=request.store, tier=request.service_tier),
         pictures="data" if options.pictures else "links",
         stream=bool(request.stream),
+        session=request.prompt_cache_key or request.user,
     )
     keeping = None if request.store is False else ResponseKeeping(options, prompt, history, body)
     refers = refers_of(request) if found is None else frozenset[str]()

@@ -1,0 +1,82 @@
+"""Session affinity: what a client calls one conversation stays with one account, as long as that can take its turns.
+
+    request ──the client's word for it──> notes ──account──> preferred, where it is free
+    turn at its head ──another account than noted──> notes
+
+Rules: a preference and no more: an account that rests, is paused or has all its turns is passed over at once, and the
+session moves on to the one that served. What is noted is a hash of the word and an account's id, and a word counts for
+its own key alone. It is never owed, so whatever stands in its way leaves any account as good as another.
+"""
+
+import asyncio
+import hashlib
+
+import msgspec
+
+from shim.accounts.credentials import Caller
+from shim.accounts.leases import Leases
+from shim.exchange.clock import Clock
+from shim.exchange.hurry import Hurry
+from shim.notes import Shelf
+
+KEPT_SECONDS = 86400.0
+"""From its last use; it is noted anew at most once an hour."""
+MOST_SESSIONS = 50_000
+_NOTED_AGAIN = 3600.0  # seconds
+
+
+class SessionPlace(msgspec.Struct, frozen=True):
+    """Which account a session is with, and when that was noted, in seconds since 1970."""
+
+    account: str
+    at: float
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session of one request: what it is noted under, and where it was."""
+
+    key: str
+    place: SessionPlace | None
+
+
+class Affinity:
+    """One for each worker. `shelf` is for nothing else."""
+
+    def __init__(self, shelf: Shelf, leases: Leases, clock: Clock) -> None:
+        self._shelf, self._leases, self._clock = shelf, leases, clock
+        self._hurry = Hurry("sessions")
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def find(self, caller: Caller, word: str | None) -> Session | None:
+        """The session that `word` names; None where it has no say: no word, or one account at most."""
+        if not word or caller.own is not None or len(self._leases.pool) < 2:
+            return None
+        key = hashlib.sha256(f"{caller.scope}\n{word}".encode("utf-8", "surrogatepass")).hexdigest()
+        found = await self._hurry.run(self._shelf.get(key))
+        try:
+            return Session(key, _decode(found) if found is not None else None)
+        except msgspec.DecodeError:
+            return Session(key, None)
+
+    def note(self, session: Session | None, account: str | None) -> None:
+        """This account served a turn of the session. Written beside the answer, which does not wait for it."""
+        if session is None or account is None:
+            return
+        now, place = self._clock.now(), session.place
+        if place is not None and place.account == account and now - place.at < _NOTED_AGAIN:
+            return
+        task = asyncio.create_task(self._write(session.key, SessionPlace(account, now)))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def settled(self) -> None:
+        """Wait until what is being noted is noted. It takes no longer than `Hurry` lets it."""
+        if self._writing:
+            await asyncio.wait(self._writing)
+
+    async def _write(self, key: str, place: SessionPlace) -> None:
+        await self._hurry.run(self._shelf.put(key, _encode(place), KEPT_SECONDS))
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(SessionPlace).decode
