@@ -302,7 +302,15 @@ def _normal(settings: Settings) -> Settings:
         host=settings.host.removeprefix("[").removesuffix("]"),
         public_base_url=public,
         cors_origins=tuple(map(_web_origin, settings.cors_origins)),
+        data_dir=_at_home(settings.data_dir),
+        ca_file=_at_home(settings.ca_file),
+        replay=_at_home(settings.replay),
     )
+
+
+def _at_home(path: str) -> str:
+    """A path whose `~` no shell has replaced, as in `.env` and in unit files: a folder of that name would be made."""
+    return os.path.expanduser(path)  # noqa: PTH111  Path would write an empty one as "."
 
 
 def _web_origin(text: str) -> str:
@@ -314,7 +322,7 @@ def _web_origin(text: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in _HTTP or not parts.hostname or parts.path not in {"", "/"} or parts.query or "@" in text:
+    if parts.scheme not in _HTTP or not parts.hostname or parts.path not in {"", "/"} or parts.query or set(" @") & set(text):
         raise _wrong(
             "CORS_ORIGINS", text, "an origin is a scheme and a host, like https://page.example, or `*` for any"
         )
@@ -388,7 +396,7 @@ def _with_files(given: dict[str, str]) -> dict[str, str]:
         if name in given:
             raise SettingError(f"{name} and {name}_FILE are both set: remove one of them")
         try:
-            text = Path(path).read_text("utf-8").strip()
+            text = Path(_at_home(path)).read_text("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
             raise SettingError(f"{name}_FILE is {path!r}, which can't be read: {why}") from error
@@ -411,6 +419,8 @@ def _shown(value: Any) -> str:
 def _parse(name: str, text: str, kind: Any) -> Any:
     plain = kind.__origin__
     value: Any = text
+    if _CONTROL.search(text):
+        raise _wrong(name, text, "one line is needed, without control characters")
     if get_origin(plain) is tuple:
         value = tuple(word for part in text.split(",") if (word := part.strip()))
     elif plain is bool:
@@ -438,8 +448,12 @@ def _allowed(plain: Any, bounds: tuple[Meta, ...]) -> str:
 
 
 def _wrong(name: str, text: str, allowed: str) -> SettingError:
-    shown = HIDDEN if name in SECRET else repr(text)
+    shown = HIDDEN if name in SECRET else _quoted(text)
     return SettingError(f"{name} is {shown}: {allowed}")
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONG else f"{text[:_LONG]}…")
 
 
 def _check(settings: Settings) -> None:
@@ -465,7 +479,7 @@ def _check(settings: Settings) -> None:
         raise _wrong("MODEL_ALIASES", str(error), wanted) from None
     if settings.is_public and not settings.authorization:
         raise SettingError(
-            f"HOST is {settings.host!r}, which other machines can reach, and AUTHORIZATION is empty: "
+            f"HOST is {_quoted(settings.host)}, which other machines can reach, and AUTHORIZATION is empty: "
             "set AUTHORIZATION to one or more keys, or HOST to 127.0.0.1"
         )
 
@@ -508,7 +522,9 @@ def _is_path_word(word: str) -> bool:
 
 
 _KEY = re.compile(r"[!#-&(-:<-~]+")  # printable ASCII but for quotes and `;`
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHORT, _NEAR = 4, 0.85
+_LONG = 310  # characters of a value that are shown
 _GUESSED = 16  # characters below which a key is soon found by trying
 _BOUNDS = ("pattern", "min_length", "max_length", "ge", "gt", "le")
 _HTTP = frozenset({"http", "https"})

@@ -1,5 +1,6 @@
 """Settings as people type them: what is meant is understood, and what can't work stops the start in one sentence."""
 
+import codecs
 import json
 import os
 import subprocess
@@ -28,12 +29,22 @@ MEANT = [
     ("PUBLIC_BASE_URL", "https://x.example/v1", "https://x.example"),
     ("PUBLIC_BASE_URL", "https://x.example/a/v1/", "https://x.example/a"),
     ("HOST", "[::1]", "::1"),
+    ("DATA_DIR", "~/chat2api", str(Path.home() / "chat2api")),
+    ("CA_FILE", "~/ca.pem", str(Path.home() / "ca.pem")),
+    ("REPLAY", "~", str(Path.home())),
+    ("DATA_DIR", "a~b", "a~b"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "meant"), MEANT)
 def test_what_is_meant_is_understood(name, value, meant):
     assert getattr(load(**{name: value}), name.lower()) == meant
+
+
+def test_a_secrets_file_is_found_at_home_and_read_as_windows_writes_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "keys").write_bytes(codecs.BOM_UTF8 + b"sk-1\r\nsk-2\r\n")
+    assert load(AUTHORIZATION_FILE="~/keys").authorization == ("sk-1", "sk-2")
 
 
 def test_a_prefix_belongs_to_the_public_address():
@@ -61,6 +72,12 @@ STOPS = [
     ("PUBLIC_BASE_URL", "https://x.example/?a=b"),
     ("USER_AGENT", "a\r\nX-Y: z"),
     ("USER_AGENT", "é"),
+    ("CORS_ORIGINS", "https://page example"),
+    ("ADMIN_KEY", "one\ntwo"),
+    ("DATA_DIR", "state\x00"),
+    ("HOST", "127.0.0.1\x00"),
+    ("DEFAULT_MODEL", "gpt-5\rx"),
+    ("PORT", "5005" * 1000),
 ]
 
 
@@ -70,7 +87,8 @@ def test_what_can_not_work_stops_the_start_in_one_sentence(name, value):
         load(**{name: value})
     assert str(stopped.value).startswith(f"{name} is ")
     assert "\n" not in str(stopped.value)
-    if name in {"AUTHORIZATION", "PROXY_URL"}:
+    assert len(str(stopped.value)) < 600
+    if name in {"AUTHORIZATION", "PROXY_URL", "ADMIN_KEY"}:
         assert value not in str(stopped.value)
 
 
