@@ -310,7 +310,7 @@ def _normal(settings: Settings) -> Settings:
 
 def _at_home(path: str) -> str:
     """A path whose `~` no shell has replaced, as in `.env` and in unit files: a folder of that name would be made."""
-    return os.path.expanduser(path)  # noqa: PTH111  Path would write an empty one as "."
+    return os.path.expanduser(path)
 
 
 def _web_origin(text: str) -> str:
@@ -322,7 +322,8 @@ def _web_origin(text: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in _HTTP or not parts.hostname or parts.path not in {"", "/"} or parts.query or set(" @") & set(text):
+    plain = parts.path in {"", "/"} and not parts.query and not set(" @") & set(text)
+    if parts.scheme not in _HTTP or not parts.hostname or not plain:
         raise _wrong(
             "CORS_ORIGINS", text, "an origin is a scheme and a host, like https://page.example, or `*` for any"
         )
