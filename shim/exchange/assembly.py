@@ -19,6 +19,7 @@ from shim.accounts.opening import GUESTS, open_pool
 from shim.accounts.pool import AccountPool
 from shim.accounts.states import AccountEvent, RenewalDropped, RenewalFailed, RenewalRefused, Renewed
 from shim.cassettes.format import load_cassettes
+from shim.cassettes.taping import TapedTransport
 from shim.cassettes.transport import ReplayTransport
 from shim.exchange.affinity import MOST_SESSIONS, Affinity
 from shim.exchange.audio import Audio
@@ -32,6 +33,7 @@ from shim.exchange.line import Line
 from shim.exchange.links import Links
 from shim.exchange.sockets import Sockets
 from shim.exchange.stored_files import StoredFiles
+from shim.exchange.tapes import Tapes
 from shim.exchange.turns import Turns
 from shim.files.intake import Files
 from shim.files.kept import MOST_FILES, KeptFiles
@@ -77,7 +79,8 @@ async def open_gateway(
     tables = asyncio.get_running_loop().run_in_executor(None, tokenizer.load)
     try:
         metrics, traces = Metrics(), open_traces(os.environ)
-        driver = Driver(WatchedTransport(transport or network, metrics), WatchedSolver(solver, metrics), arkose)
+        sending = TapedTransport(WatchedTransport(transport or network, metrics))
+        driver = Driver(sending, WatchedSolver(solver, metrics), arkose)
         heard = partial(_heard, metrics)
         async with (
             open_pool(settings, driver, heard=heard) as pool,
@@ -107,6 +110,7 @@ async def open_gateway(
                 await gateway.turns.settled()
                 await gateway.kept.settled()
                 await gateway.affinity.settled()
+                await gateway.tapes.close()
             finally:
                 await metrics.close()
                 if traces is not None:
@@ -174,6 +178,7 @@ def _gateway(
         metrics=metrics,
         traces=traces,
         affinity=Affinity(notes.shelf("sessions", most=MOST_SESSIONS), leases, clock),
+        tapes=Tapes(notes, clock=clock.now, new_id=clock.new_id),
         line=Line(_share(settings.max_streams, settings), _share(settings.max_waiting, settings)),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )

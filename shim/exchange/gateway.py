@@ -30,6 +30,7 @@ from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
 from shim.exchange.stored_files import StoredFiles
+from shim.exchange.tapes import Tapes
 from shim.exchange.turns import Turns, is_temporary
 from shim.files.intake import Files, Gathered
 from shim.keys import ApiKeys
@@ -74,6 +75,7 @@ class Gateway:
         traces: Traces | None,
         line: Line,
         affinity: Affinity,
+        tapes: Tapes,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
@@ -85,6 +87,7 @@ class Gateway:
         self.kept, self.jobs = kept, jobs
         self.metrics, self._traces, self.line = metrics, traces, line
         self.affinity = affinity
+        self.tapes = tapes
 
     @property
     def failing(self) -> list[str]:

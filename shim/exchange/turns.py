@@ -19,6 +19,7 @@ from msgspec import UNSET
 
 from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
+from shim.cassettes.taping import is_taping
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
 from shim.exchange.ahead import Ahead
@@ -105,7 +106,7 @@ class Turns:
                 await self.begin(live)
                 undo.pop_all()
             self._calls.worked(route)
-            if self._ahead is not None:
+            if self._ahead is not None and not is_taping():
                 self._ahead.begin(route)
             return live
 
@@ -163,7 +164,8 @@ class Turns:
             new_id=self._clock.new_id,
         )
         # Last, for a requirement token is good for minutes, and uploads may take them.
-        cleared = await self._ahead.take(route) if self._ahead is not None else None
+        ahead = self._ahead if not is_taping() else None
+        cleared = await ahead.take(route) if ahead is not None else None
         call = await self._shake_hands(lease, route, conversation, cleared)
         wishes = wanted.prompt.wishes
         forgetful = wishes.memory is False and not temporary

@@ -19,6 +19,7 @@ from litestar import Request
 from litestar.response.base import ASGIResponse
 
 from shim.accounts.credentials import Caller
+from shim.cassettes.taping import Tape
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.exchange import Send
@@ -61,12 +62,17 @@ class ApiCall:
         self._opened: float | None = None  # when its exchange was at its head
         self._entered = False  # among the answers that are open
         self._over = False
+        self._tape: Tape | None = None
 
     def admit(self) -> Caller:
         """Who calls. Raises CredentialError."""
         if self._caller is None:
             self._caller = self.gateway.caller(self.api.credential(self._headers))
         return self._caller
+
+    async def tape(self) -> None:
+        """Tape what is sent upstream from here on, where somebody has ordered that. Raises CredentialError."""
+        self._tape = await self.gateway.tapes.begin(self.admit().label, self.api.name)
 
     def read(self, body: bytes) -> ClientCall:
         """What is asked, and by whom. Raises GatewayError."""
@@ -138,6 +144,8 @@ class ApiCall:
         if self._pass is not None:
             self.gateway.keys.leave(self._pass, self._tokens())
         record, parent = self._record(error or self.failure), self._headers.get("traceparent")
+        if self._tape is not None:
+            self.gateway.tapes.end(self._tape, record)
         note_call(self.gateway, record, is_read=self.asked is not None, parent=parent)
 
     def _record(self, error: GatewayError | None) -> CallRecord:
@@ -252,7 +260,7 @@ async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *,
     request.scope["state"][LOGGED] = True
     try:
         with ending_failed(call.end):
-            call.admit()
+            await call.tape()
             body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
             with Presence(request.receive) as presence:
                 asked = await beside_others(call.read, body)

@@ -162,6 +162,12 @@ async def test_nothing_serious_on_a_phone_and_on_a_desk(chromium, server, tmp_pa
             assert await page.evaluate("document.documentElement.scrollWidth") <= width
             await page.screenshot(path=tmp_path / f"{scheme}-{width}.png", full_page=True)
             assert await violations(page) == []
+            await page.get_by_role("button", name="Record the next calls…").click()
+            await expect(page.get_by_label("Of the key")).to_be_focused()
+            assert await violations(page) == []
+            await page.screenshot(path=tmp_path / f"{scheme}-{width}-order.png")
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("button", name="Record the next calls…")).to_be_focused()
 
 
 async def test_by_keyboard_alone(chromium, server):

@@ -22,6 +22,7 @@ _PARTS = {
     "usage.js": "admin/usage.js",
     "charts.js": "admin/charts.js",
     "calls.js": "admin/calls.js",
+    "recordings.js": "admin/recordings.js",
     "uplot.js": "vendor/uplot/uPlot.iife.min.js",
     "uplot.css": "vendor/uplot/uPlot.min.css",
 }

@@ -27,6 +27,7 @@ from shim.apis.admin.door import Door
 from shim.apis.admin.keys import ROUTES as KEY_ROUTES
 from shim.apis.admin.pages import PAGE_ROUTES
 from shim.apis.admin.query import number
+from shim.apis.admin.recordings import ROUTES as RECORDING_ROUTES
 from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import RequestError, UnavailableError
 from shim.http.errors import error_response
@@ -304,6 +305,7 @@ _PRIVATE = (
     *ACCOUNT_ROUTES,
     *KEY_ROUTES,
     *USAGE_ROUTES,
+    *RECORDING_ROUTES,
 )
 
 

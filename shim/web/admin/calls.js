@@ -1,5 +1,6 @@
 // The log: the last calls, without what was said in them. The newest page is asked for again and again.
-import { ask, at, leaves, make, put } from "./session.js";
+import { ask, at, leaves, put } from "./session.js";
+import { propose } from "./recordings.js";
 
 const POLL_MS = 3000;
 const PAGE = 50;
@@ -103,6 +104,10 @@ function rowOf(call) {
   fill("first", call.first_ms === undefined ? undefined : milliseconds(call.first_ms));
   fill("ms", milliseconds(call.ms));
   fill("tokens", call.tokens && `${call.tokens[0].toLocaleString("en")} + ${call.tokens[1].toLocaleString("en")}`);
+  // Of a call that never went upstream there is nothing to record, and those of sound are not.
+  one("record").hidden = !call.tries || call.api.startsWith("audio");
+  one("record").setAttribute("aria-label", `Record the next call like ${call.id}`);
+  one("record").addEventListener("click", () => propose(call));
   rows.set(call.id, row);
   return row;
 }

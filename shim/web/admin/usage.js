@@ -2,6 +2,7 @@
 import { ask, at, enter, leaves, make, put } from "./session.js";
 import { draw, forget } from "./charts.js";
 import * as calls from "./calls.js";
+import * as recordings from "./recordings.js";
 
 const MOST_SERIES = 6; // of a chart; what is beyond is added up as "others"
 const WORDS = { key: "Key", account: "Account", model: "Model", api: "API" };
@@ -104,6 +105,7 @@ enter(
   () => {
     refresh();
     calls.open();
+    recordings.open();
   },
   () => {
     asked += 1;
@@ -111,5 +113,6 @@ enter(
     for (const chart of CHARTS) forget(at(chart.id));
     at("totals").replaceChildren();
     calls.close();
+    recordings.close();
   },
 );
