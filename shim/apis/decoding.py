@@ -22,6 +22,9 @@ _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 _OUT_OF_BOUNDS = re.compile(
     r"Expected `(?P<type>int|float|str|array)`(?P<length> of length)? (?P<allowed>(?P<sign>[<>])=? \S+)"
 )
+_NOT_AMONG = re.compile(r"Invalid (?:enum )?value (?P<given>.*)", re.S)
+_OTHER_PATTERN = re.compile(r"Expected `str` matching regex (?P<pattern>.*)", re.S)
+_MANY_PROPERTIES = re.compile(r"Expected `object` of length <= (?P<most>\d+)")
 _TYPES = {"int": "integer", "float": "decimal", "str": "string", "array": "array"}
 
 
@@ -96,6 +99,17 @@ def mistyped(complaint: str, within: str = "") -> RequestError:
         sentence = f"Invalid '{place}': {kind} {side} {bound}imum {unit}. Expected a {unit} {outside['allowed']}."
         return RequestError(sentence, param=place, code=f"{kind}_{side}_{bound}_{unit}")
     named = f" for '{place}'" if place else ""
+    if wrong := _NOT_AMONG.fullmatch(what):
+        return RequestError(f"Invalid value{named}: {wrong['given']}.", param=place, code="invalid_value")
+    if other := _OTHER_PATTERN.fullmatch(what):
+        sentence = (
+            f"Invalid '{place}': string does not match pattern. "
+            f"Expected a string that matches the pattern {other['pattern']}."
+        )
+        return RequestError(sentence, param=place, code="invalid_value")
+    if many := _MANY_PROPERTIES.fullmatch(what):
+        sentence = f"Invalid '{place}': too many properties. Expected an object with at most {many['most']} properties."
+        return RequestError(sentence, param=place, code="object_above_max_properties")
     return RequestError(f"Invalid value{named}: {what}.", param=place, code="invalid_type")
 
 

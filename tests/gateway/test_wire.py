@@ -80,12 +80,12 @@ BAD = [
     (b'{"model": 3, "messages": []}', "model", "invalid_type"),
     (b'{"model": "auto", "messages": {}}', "messages", "invalid_type"),
     (b'{"model": "auto", "messages": [{"content": "x"}]}', "messages[0].role", "missing_required_parameter"),
-    (b'{"model": "auto", "messages": [{"role": "king", "content": "x"}]}', "messages[0].role", "invalid_type"),
+    (b'{"model": "auto", "messages": [{"role": "king", "content": "x"}]}', "messages[0].role", "invalid_value"),
     (b'{"model": "auto", "messages": [{"role": "user", "content": 3}]}', "messages[0].content", "invalid_type"),
     (
         b'{"model": "auto", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]}',
         "messages[0].content[0].type",
-        "invalid_type",
+        "invalid_value",
     ),
     (
         b'{"model": "auto", "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}',

@@ -168,12 +168,10 @@ MISTYPED = [
     ({"model": "m", "messages": "Hi"}, "messages"),
     ({"model": "m", "messages": {"role": "user"}}, "messages"),
     ({"model": "m", "messages": ["Hi"]}, "messages[0]"),
-    ({"model": "m", "messages": [HI, {"role": "king", "content": "x"}]}, "messages[1].role"),
     ({"model": "m", "messages": [{"role": None, "content": "x"}]}, "messages[0].role"),
     ({"model": "m", "messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
     ({"model": "m", "messages": [{"role": "user", "content": {"text": "x"}}]}, "messages[0].content"),
     ({"model": "m", "messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]"),
-    ({"model": "m", "messages": [{"role": "user", "content": [{"type": "hologram"}]}]}, "messages[0].content[0].type"),
     (
         {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]},
         "messages[0].content[0].text",
@@ -368,3 +366,39 @@ def test_a_byte_order_mark_is_passed_over() -> None:
     body = b'\xef\xbb\xbf{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
     request, _ = chat_request(body)
     assert request.model == "m"
+
+
+@pytest.mark.parametrize(
+    ("field", "param", "code", "words"),
+    [
+        ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value", "'huge'"),
+        ({"verbosity": "loud"}, "verbosity", "invalid_value", "'loud'"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value", "'xml'"),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools[0].function.name",
+            "invalid_value",
+            "does not match pattern",
+        ),
+        (
+            {"metadata": {f"{n}": "x" for n in range(17)}},
+            "metadata",
+            "object_above_max_properties",
+            "at most 16 properties",
+        ),
+        ({"messages": [HI, {"role": "king", "content": "x"}]}, "messages[1].role", "invalid_value", "'king'"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "hologram"}]}]},
+            "messages[0].content[0].type",
+            "invalid_value",
+            "'hologram'",
+        ),
+    ],
+)
+def test_a_value_of_the_right_type_that_is_not_among_the_allowed_ones_is_no_wrong_type(
+    field: dict[str, Any], param: str, code: str, words: str
+) -> None:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]} | field
+    error = refused(body)
+    assert (error.param, error.code) == (param, code)
+    assert words in error.message

@@ -183,7 +183,7 @@ def test_thinking_is_shown_where_it_is_asked_for(thinking, shown):
         ({"tools": [TOOL, TOOL]}, "tools[1].name", "duplicate"),
         ({"tool_choice": {"type": "any"}}, "tool_choice", "invalid_value"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "sub"}}, "tool_choice.name", "invalid_value"),
-        ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role", "invalid_type"),
+        ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role", "invalid_value"),
     ],
 )
 def test_what_is_refused_is_named(fields, param, code):

@@ -202,7 +202,7 @@ def test_allowed_tools_leave_the_others_out():
         ({"input": [{"type": "function_call", "call_id": "x"}]}, "input[0].name", "missing_required_parameter"),
         ({"input": [{"type": "function_call_output"}]}, "input[0].call_id", "missing_required_parameter"),
         ({"input": [{"type": "magic"}]}, "input[0].type", "unsupported_item"),
-        ({"input": [{"role": "judge", "content": "x"}]}, "input[0].role", "invalid_type"),
+        ({"input": [{"role": "judge", "content": "x"}]}, "input[0].role", "invalid_value"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
             "input[0].content[0].image_url",
