@@ -61,6 +61,10 @@ async def test_nothing_serious_in_dialogs_notices_and_the_drawer(gateway, visit,
             await chat.page.locator(opener).click()
             assert await violations(chat.page) == []
             await chat.page.keyboard.press("Escape")
+        for dialog in ("finder", "saving", "shortcuts"):
+            await chat.page.evaluate("id => document.getElementById(id).showModal()", dialog)
+            assert await violations(chat.page) == []
+            await chat.page.keyboard.press("Escape")
         await chat.button("Open the list of chats").click()
         await chat.page.wait_for_timeout(300)
         assert await violations(chat.page) == []

@@ -201,6 +201,7 @@ async def test_a_picture_goes_up_and_a_picture_comes_back(gateway, upstream, vis
         await chat.button("API key").click()
         await chat.page.get_by_role("dialog").get_by_label("API key").fill(make_account("painter", plan="plus"))
         await chat.page.keyboard.press("Enter")
+        await expect(chat.button("Attach pictures or files")).to_be_visible()
         await chat.page.evaluate(PASTE, [base64.b64encode(picture(6, 4)).decode(), "blue.png", "image/png"])
         await expect(chat.page.get_by_role("img", name="blue.png")).to_be_visible()
         answer = await chat.ask("[[script=image_gen]] Another one like this.")
@@ -448,7 +449,7 @@ async def test_with_the_keyboard_alone(gateway, visit):
         seen = []
         await page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges()")
         await page.get_by_role("link", name="Go to the message field").focus()
-        for _ in range(24):
+        for _ in range(34):
             seen.append(await page.evaluate(FOCUSED_NAME))
             await page.keyboard.press("Tab")
         order = ["New chat", "Delete", "Export all", "System prompt", "Edit and send again", "Answer again", "Enter a"]

@@ -8,13 +8,18 @@ import { ask, prepareDialogs, toast } from "./dialogs.js";
 import { at } from "./dom.js";
 import { adviceFor, Refusal } from "./errors.js";
 import { prepareMarkdown } from "./growing.js";
+import { Finder } from "./finder.js";
 import { Library } from "./library.js";
+import { Lightbox } from "./lightbox.js";
+import { download, fileName, markdownOf, pageOf } from "./saving.js";
+import { prepareShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { ModelPicker } from "./models.js";
 import { openStore, recall, remember } from "./store.js";
 import { showSuggestions } from "./suggestions.js";
 import { Thread } from "./thread.js";
 import { Turns } from "./turns.js";
+import { branchOff, turnTo } from "./versions.js";
 import { lasting, WishDialog } from "./wishes.js";
 
 const SPOKEN_CHARACTERS = 4000;
@@ -32,7 +37,9 @@ const library = new Library(await openStore(), { changed: showList, tell: (text)
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
-const thread = new Thread({ edit, retry, retryWith, goOn, enterKey: () => enterKey() });
+const thread = new Thread({ edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
+const finder = new Finder({ heads: () => library.heads, load: (id) => turns.chat(id) ?? library.load(id), open });
+new Lightbox({ change: changePicture });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
 const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
 
@@ -115,16 +122,28 @@ function goOn() {
 
 function replaceFrom(place, messages, told) {
   const mine = chat;
-  const removed = mine.messages.splice(place, Infinity, ...messages);
-  if (told) toast(told, () => bringBack(mine, place, removed));
+  const undo = branchOff(mine, place, messages);
+  if (told && undo) toast(told, () => bringBack(mine, undo));
   answer();
 }
 
-function bringBack(mine, place, removed) {
+function bringBack(mine, undo) {
   turns.stop(mine);
-  mine.messages.splice(place, Infinity, ...removed);
+  undo();
   library.save(mine);
   if (mine === chat) show();
+  composer.focus();
+}
+
+function showVersion(parent, place) {
+  turnTo(chat, parent, place);
+  library.save(chat);
+  show();
+}
+
+function changePicture(file) {
+  composer.attach([file]);
+  if (!at("wishes-open").hidden) useWishes({ ...chat.wishes, kind: "picture" });
   composer.focus();
 }
 
@@ -241,7 +260,22 @@ async function remove(head) {
 }
 
 function exportOne(head) {
-  library.export([head.id], `${head.title.replace(/[^\p{L}\p{N} _-]+/gu, "").trim().slice(0, 40) || "chat"}.json`);
+  at("save-title").textContent = `Save “${head.title}”`;
+  at("saving").dataset.id = head.id;
+  at("saving").dataset.title = head.title;
+  at("saving").showModal();
+}
+
+async function saveAs(kind) {
+  const { id, title } = at("saving").dataset;
+  at("saving").close();
+  const mine = turns.chat(id) ?? (await library.load(id));
+  if (!mine) return toast("This chat can’t be read. You can delete it.");
+  if (kind === "markdown") return download(`${fileName(title)}.md`, markdownOf(title, mine), "text/markdown");
+  if (kind === "page") return download(`${fileName(title)}.html`, await pageOf(title, mine), "text/html");
+  if (kind === "chat") return library.export([id], `${fileName(title)}.json`);
+  if (id !== chat.id) await open(id);
+  return print();
 }
 
 async function importFile() {
@@ -280,6 +314,9 @@ function onKey(event) {
 
 async function start() {
   prepareDialogs();
+  prepareShortcuts({ find: () => finder.open(), create, write: () => composer.focus() });
+  at("save-close").addEventListener("click", () => at("saving").close());
+  for (const button of document.querySelectorAll("#saving [data-kind]")) button.addEventListener("click", () => saveAs(button.dataset.kind));
   showTheme(document.documentElement.dataset.theme ?? "");
   document.addEventListener("keydown", onKey);
   at("text").addEventListener("input", prepareMarkdown, { once: true });

@@ -1,6 +1,7 @@
 // What a chat is, and how one is read from what storage or a file holds. Rule: nothing that comes from there is
 // believed; what does not fit is left out.
 
+import { readBranches } from "./versions.js";
 import { noWishes, readWishes } from "./wishes.js";
 
 const FORMAT = "chat2api.chats";
@@ -13,7 +14,7 @@ export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12))
 
 /** An empty chat. Times are milliseconds since 1970; a title of "" is still to be made from the first question. */
 export function newChat(model = "auto", system = "") {
-  return { id: newId(), title: "", model, effort: "", wishes: noWishes(), system, created: Date.now(), updated: Date.now(), messages: [] };
+  return { id: newId(), title: "", model, effort: "", wishes: noWishes(), system, created: Date.now(), updated: Date.now(), messages: [], branches: {} };
 }
 
 /** A question: `attachments` are {name, type, size, url}, the url a data URL. */
@@ -82,7 +83,8 @@ export function readChat(stored) {
     system: text(stored.system),
     created: time(stored.created),
     updated: time(stored.updated),
-    messages: stored.messages.map(readMessage).filter(Boolean),
+    messages: readMessages(stored.messages),
+    branches: readBranches(stored.branches, readMessages),
   };
 }
 
@@ -92,10 +94,14 @@ export function readHead(stored) {
   return { id: stored.id, title: text(stored.title) || "New chat", updated: time(stored.updated) };
 }
 
+const readMessages = (stored) => stored.map(readMessage).filter(Boolean);
+
+// A message keeps its id, as branches go by it.
 function readMessage(stored) {
   if (!isObject(stored) || !isText(stored.text)) return null;
-  if (stored.role === "user") return newQuestion(stored.text, list(stored.attachments).map(readAttachment).filter(Boolean));
-  return stored.role === "assistant" ? readAnswer(stored) : null;
+  const id = /^[0-9a-f]{24}$/.test(text(stored.id)) ? stored.id : newId();
+  if (stored.role === "user") return { ...newQuestion(stored.text, list(stored.attachments).map(readAttachment).filter(Boolean)), id };
+  return stored.role === "assistant" ? { ...readAnswer(stored), id } : null;
 }
 
 // An answer that was being written when it was stored is no longer: the page was closed.

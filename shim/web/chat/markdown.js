@@ -1,16 +1,31 @@
 // Markdown to elements. Rule: raw HTML in an answer is text; what comes out of here has been through `sanitize.js`.
 
 import "../vendor/markdown-it/markdown-it.min.js";
-import { copyButton, el } from "./dom.js";
+import { copyButton, el, iconButton } from "./dom.js";
 import { linkTarget, pictureSource } from "./links.js";
 import { math } from "./math.js";
 import { colour, typeset } from "./parts.js";
+import { download } from "./saving.js";
 import { sanitized } from "./sanitize.js";
 
+const ENDINGS = { python: "py", javascript: "js", typescript: "ts", markdown: "md", shell: "sh", bash: "sh", rust: "rs", ruby: "rb", csharp: "cs", kotlin: "kt", "c++": "cpp", text: "txt", plaintext: "txt" };
+const TASK = /^\[([ xX])\] /;
 const LANGUAGE = /^[\w+#.-]{1,40}/;
 const markdown = globalThis.markdownit({ html: false, linkify: true, breaks: false, typographer: false, maxNesting: 40 }).use(math);
 markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 markdown.validateLink = (address) => linkTarget(address) !== null || pictureSource(address) !== null;
+
+// "- [x] done" is a task: a box in front, and no bullet.
+markdown.core.ruler.push("tasks", ({ tokens }) => {
+  tokens.forEach((token, place) => {
+    const first = token.children?.[0];
+    const item = tokens[place - 2];
+    const [mark, state] = (first?.type === "text" && item?.type === "list_item_open" && TASK.exec(first.content)) || [];
+    if (!mark) return;
+    first.content = `${state === " " ? "☐" : "☑"} ${first.content.slice(mark.length)}`;
+    item.attrJoin("class", "task");
+  });
+});
 
 const { escapeHtml } = markdown.utils;
 
@@ -63,6 +78,7 @@ export function elementsOf(blocks, env) {
   fragment.querySelectorAll("img").forEach((picture) => {
     picture.loading = "lazy";
     picture.decoding = "async";
+    picture.tabIndex = 0; // Enter shows it whole.
   });
   return fragment;
 }
@@ -74,7 +90,9 @@ function frameCode(code) {
   code.removeAttribute("class");
   const text = code.textContent;
   pre.tabIndex = 0;
-  const head = el("div", { class: "code-head" }, el("span", { text: language || "text" }), copyButton("Copy code", () => text));
+  const wrap = iconButton("wrap", "Wrap long lines", () => wrap.setAttribute("aria-pressed", String(pre.classList.toggle("wrapped"))));
+  const save = iconButton("export", "Download code", () => download(`code.${ENDINGS[language] ?? (language || "txt")}`, text, "text/plain"));
+  const head = el("div", { class: "code-head" }, el("span", { text: language || "text" }), el("span", { class: "code-acts" }, wrap, save, copyButton("Copy code", () => text)));
   const frame = el("div", { class: "code" });
   pre.replaceWith(frame);
   frame.append(head, pre);

@@ -13,9 +13,10 @@ export class Question {
   constructor(message, acts) {
     this.message = message;
     this.acts = acts;
-    this.bubble = el("div", { class: "bubble", text: message.text });
+    this.bubble = el("div", { class: "bubble", dir: "auto", text: message.text });
     this.edit = iconButton("rename", "Edit and send again", () => this.open());
-    this.tools = el("div", { class: "acts" }, copyButton("Copy message", () => message.text), this.edit);
+    this.versions = new VersionSwitch(acts);
+    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton("Copy message", () => message.text), this.edit);
     const attached = message.attachments.map((attachment) => attachmentView(attachment));
     this.element = el(
       "article",
@@ -26,12 +27,13 @@ export class Question {
     );
   }
 
-  update({ busy }) {
+  update({ busy, versions }) {
     this.edit.disabled = busy;
+    this.versions.show(versions, busy);
   }
 
   open() {
-    const field = el("textarea", { "aria-label": "Edit your message", rows: "1" });
+    const field = el("textarea", { "aria-label": "Edit your message", rows: "1", dir: "auto" });
     field.value = this.message.text;
     const close = () => {
       form.replaceWith(...this.hidden);
@@ -64,6 +66,30 @@ function editKey(event, form, close) {
   }
 }
 
+/** "2/3" with a way to either side. `acts` has `turnTo(parent, at)`. */
+class VersionSwitch {
+  constructor(acts) {
+    this.acts = acts;
+    this.place = el("span", { class: "place" });
+    this.earlier = iconButton("earlier", "Earlier version", () => this.turn(-1));
+    this.later = iconButton("later", "Later version", () => this.turn(1));
+    this.element = el("span", { class: "versions", role: "group", "aria-label": "Versions", hidden: true }, this.earlier, this.place, this.later);
+  }
+
+  show(versions, busy) {
+    this.versions = versions;
+    this.element.hidden = !versions;
+    if (!versions) return;
+    this.place.textContent = `${versions.at + 1}/${versions.count}`;
+    this.earlier.disabled = busy || versions.at === 0;
+    this.later.disabled = busy || versions.at === versions.count - 1;
+  }
+
+  turn(step) {
+    this.acts.turnTo(this.versions.parent, this.versions.at + step);
+  }
+}
+
 /** An answer. `acts` has `retry()`, `retryWith()`, `goOn()`, `enterKey()`, and `grown()` for whenever its height changes. */
 export class Answer {
   constructor(message, acts) {
@@ -80,13 +106,15 @@ export class Answer {
     this.again = iconButton("retry", "Answer again", () => acts.retry());
     this.other = iconButton("other", "Try again with another model", () => acts.retryWith());
     this.by = el("span", { class: "by" });
-    this.tools = el("div", { class: "acts" }, copyButton("Copy answer", () => message.text), this.again, this.other, this.by);
+    this.versions = new VersionSwitch(acts);
+    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton("Copy answer", () => message.text), this.again, this.other, this.by);
     this.element = el("article", { class: "answer", "aria-label": "Answer" }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
   }
 
   /** `isLast`: only the last answer can be asked for again. */
-  update({ busy, isLast }) {
+  update({ busy, isLast, versions }) {
     const { message } = this;
+    this.versions.show(versions, busy);
     const isLive = message.state === "streaming";
     this.element.setAttribute("aria-busy", String(isLive));
     this.prose.show(message.text);

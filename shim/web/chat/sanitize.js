@@ -10,7 +10,7 @@ const TAGS = [
   "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul",
 ];
 const ATTRIBUTES = ["alt", "class", "href", "src", "start", "title"];
-const CLASS = /^(?:language-[\w+#.-]{1,40}|math|display|left|center|right|remote|hljs-[\w-]+|[a-z]+_)$/;
+const CLASS = /^(?:language-[\w+#.-]{1,40}|math|display|left|center|right|remote|task|hljs-[\w-]+|[a-z]+_)$/;
 const OPTIONS = {
   ALLOWED_TAGS: TAGS,
   ALLOWED_ATTR: ATTRIBUTES,

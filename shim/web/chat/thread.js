@@ -2,6 +2,7 @@
 
 import { at } from "./dom.js";
 import { Answer, Question } from "./message.js";
+import { versionsOf } from "./versions.js";
 
 const NEAR = 60;
 
@@ -31,7 +32,7 @@ export class Thread {
   /** Some message of the chat has changed. */
   update(chat, busy) {
     const last = chat.messages.at(-1);
-    for (const [id, view] of this.views) view.update({ busy, isLast: id === last?.id });
+    for (const [id, view] of this.views) view.update({ busy, isLast: id === last?.id, versions: versionsOf(chat, view.message) });
     this.follow();
   }
 

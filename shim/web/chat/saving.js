@@ -1,0 +1,48 @@
+// A chat as a file to read elsewhere: Markdown, or a page of its own. Rule: what an answer says is no more alive there
+// than here: the page is made of the same sanitised elements, and its own policy lets nothing run or be fetched.
+
+import { el } from "./dom.js";
+
+const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
+const STYLE = "body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:16px/1.6 system-ui,sans-serif}pre,table{overflow-x:auto}pre{padding:.8rem;background:#f4f5f7}td,th{border:1px solid #ccc;padding:.3rem .6rem}table{border-collapse:collapse}section{margin:1.5rem 0}h2{font-size:1rem;color:#555}.said{white-space:pre-wrap}";
+
+const speaker = ({ role, by, model }) => (role === "user" ? "You" : by.slug || model);
+
+/** The chat as Markdown. */
+export function markdownOf(title, chat) {
+  const parts = chat.messages.map((message) => {
+    const files = (message.attachments ?? []).map(({ name }) => `*Attached: ${name}*`).join("\n");
+    const sources = (message.citations ?? []).map(({ title: name, url }, place) => `${place + 1}. [${name.replace(/[[\]]/g, "")}](<${url.replace(/[<>]/g, "")}>)`).join("\n");
+    return [`## ${speaker(message)}`, files, message.text, sources].filter(Boolean).join("\n\n");
+  });
+  return `# ${title}\n\n${parts.join("\n\n")}\n`;
+}
+
+/** The chat as one HTML page. */
+export async function pageOf(title, chat) {
+  const { blocksOf, elementsOf } = await import("./markdown.js");
+  const page = document.implementation.createHTMLDocument(title);
+  page.head.prepend(el("meta", { charset: "utf-8" }), el("meta", { "http-equiv": "Content-Security-Policy", content: POLICY }));
+  page.body.append(el("h1", { text: title }));
+  for (const message of chat.messages) {
+    const body = el("div", message.role === "user" ? { class: "said", dir: "auto", text: message.text } : { dir: "auto" });
+    if (message.role !== "user") {
+      const env = {};
+      body.append(elementsOf(blocksOf(message.text, env), env));
+      body.querySelectorAll("button").forEach((button) => button.remove());
+    }
+    page.body.append(el("section", {}, el("h2", { text: speaker(message) }), body));
+  }
+  // This page's own policy lets no style element be made here; the first "</head>" is the real one, as a title's is escaped.
+  return `<!doctype html>\n${page.documentElement.outerHTML.replace("</head>", `<style>${STYLE}</style></head>`)}\n`;
+}
+
+/** Have the browser save a text as a file. */
+export function download(name, text, type) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  el("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/** A name for a file of this chat, without its ending. */
+export const fileName = (title) => title.replace(/[^\p{L}\p{N} _-]+/gu, "").trim().slice(0, 40) || "chat";

@@ -1,0 +1,113 @@
+"""What is not lost: versions of an answer, a chat among many, and a chat as a file that others read."""
+
+import json
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from tests.web.test_hostile import MARKDOWN, RAW
+
+
+async def test_answers_and_questions_have_versions_that_outlive_a_reload(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.ask("Tell me about harbours")
+        await chat.ask("And about ships")
+        await chat.answers.last.get_by_role("button", name="Answer again").click()
+        await expect(chat.answers.last.get_by_role("group", name="Versions")).to_have_text("2/2")
+        await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
+
+        await chat.questions.first.get_by_role("button", name="Edit and send again").click()
+        await chat.page.get_by_label("Edit your message").fill("Tell me about lighthouses")
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.answers).to_have_count(1)
+        await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
+        await expect(chat.answers.last).to_contain_text("lighthouses”")
+
+        await chat.page.reload()
+        first = chat.questions.first.get_by_role("group", name="Versions")
+        await expect(first).to_have_text("2/2")
+        await chat.questions.first.get_by_role("button", name="Earlier version").click()
+        await expect(first).to_have_text("1/2")
+        await expect(chat.answers).to_have_count(2)
+        await expect(chat.answers.last.get_by_role("group", name="Versions")).to_have_text("2/2")
+        await chat.answers.last.get_by_role("button", name="Earlier version").click()
+        await expect(chat.answers.last.get_by_role("group", name="Versions")).to_have_text("1/2")
+        chat.check()
+
+
+async def test_a_chat_is_found_by_its_title_and_by_words_in_it(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.ask("Lighthouses")
+        await chat.button("New chat").click()
+        await chat.ask("Ships [[say=A brig has two masts.]]")
+        await chat.page.keyboard.press("Control+k")
+        found = chat.page.locator("#found button")
+        await expect(found).to_have_count(2)
+        await chat.page.get_by_label("Words to look for").fill("TWO masts")
+        await expect(found).to_have_count(1)
+        await expect(found).to_contain_text("A brig has two masts.")
+        await chat.page.get_by_label("Words to look for").fill("lighth")
+        await expect(found).to_have_count(1)
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.questions.first).to_contain_text("Lighthouses")
+        await chat.page.keyboard.press("Control+k")
+        await chat.page.get_by_label("Words to look for").fill("nothing has this")
+        await expect(chat.page.locator("#none-found")).to_be_visible()
+        await chat.page.keyboard.press("Escape")
+        await chat.page.locator("#scroller").focus()
+        await chat.page.keyboard.press("?")
+        await expect(chat.page.get_by_role("dialog", name="Shortcuts")).to_contain_text("Ctrl+K")
+        chat.check()
+
+
+async def test_a_chat_is_saved_as_markdown_and_as_a_page_that_runs_nothing(gateway, visit, tmp_path: Path):
+    answer = {"role": "assistant", "text": RAW + MARKDOWN + "\n- [x] done\n", "model": "gpt-5"}
+    chats = [
+        {"id": "one", "title": "<img src=x onerror=planted()>", "messages": [{"role": "user", "text": RAW}, answer]}
+    ]
+    async with visit(f"{gateway.base_url}/") as chat:
+        file = json.dumps({"format": "chat2api.chats", "version": 1, "chats": chats}).encode()
+        await chat.page.locator("#import-file").set_input_files(
+            {"name": "chats.json", "mimeType": "application/json", "buffer": file}
+        )
+        saved = {}
+        for name, ending in (("Markdown", "md"), ("Web page (HTML)", "html")):
+            await chat.chats.first.hover()
+            await chat.button("Export", exact=False).nth(0).click()
+            async with chat.page.expect_download() as download:
+                await chat.button(name).click()
+            saved[ending] = tmp_path / f"chat.{ending}"
+            await (await download.value).save_as(saved[ending])
+        assert "## You" in saved["md"].read_text()
+        assert "## gpt-5" in saved["md"].read_text()
+        chat.check(refusals=True)
+
+        page = await chat.page.context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.add_init_script("window.planted = () => { window.ran = true; }")
+        await page.goto(saved["html"].as_uri())
+        await page.wait_for_timeout(200)
+        assert await page.evaluate("Boolean(window.ran)") is False
+        assert await page.locator("script, iframe, form, img:not([src^='data:'])").count() == 0
+        assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+        await expect(page.get_by_text("☑ done")).to_be_visible()
+
+
+async def test_code_is_wrapped_and_downloaded_and_a_picture_is_seen_whole(gateway, visit, make_account, say):
+    async with visit(f"{gateway.base_url}/", key=make_account("viewer", plan="plus")) as chat:
+        say("```python\nprint('" + "x" * 300 + "')\n```\n\n- [ ] open\n- [x] done\n")
+        answer = await chat.ask("Code")
+        await answer.get_by_role("button", name="Wrap long lines").click()
+        assert await answer.locator("pre").evaluate("pre => pre.scrollWidth <= pre.clientWidth")
+        async with chat.page.expect_download() as download:
+            await answer.get_by_role("button", name="Download code").click()
+        assert (await download.value).suggested_filename == "code.py"
+        await expect(answer.locator("li")).to_have_text(["☐ open", "☑ done"])
+
+        answer = await chat.ask("[[script=image_gen]] A boat")
+        await answer.locator("img").click()
+        await chat.button("Change this picture").click()
+        await expect(chat.page.locator("#attachments img")).to_be_visible()
+        await expect(chat.page.locator("#hint")).to_have_text("Makes a picture")
+        chat.check()
