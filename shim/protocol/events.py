@@ -68,12 +68,6 @@ class Drawing(Event, frozen=True, gc=False):
     """The model has a tool make a picture. Whether one comes of it is still to be seen."""
 
 
-class Searched(Event, frozen=True, gc=False):
-    """The model has searched the web by itself, for `query`."""
-
-    query: str
-
-
 class Preview(Event, frozen=True, gc=False):
     """A picture as far as it has been made: the `number`-th look at it, from 0. It may be looked at again, be followed
     by the finished one, or by nothing."""
@@ -104,6 +98,13 @@ class Link(msgspec.Struct, frozen=True):
 
     title: str
     url: str
+
+
+class Searched(Event, frozen=True, gc=False):
+    """The model has searched the web by itself, for `query`; `found` are the pages, as far as upstream names them."""
+
+    query: str
+    found: tuple[Link, ...] = ()
 
 
 class Citation(Event, frozen=True, gc=False):

@@ -111,14 +111,9 @@ class Transcript:
         return "".join(self._reasoning)
 
     @property
-    def thoughts(self) -> list[tuple[int, str]]:
-        """The reasoning as it stands between pieces of the text: how many characters of text came before, and what was
-        thought there."""
-        return [(length, aside) for length, aside in self.asides if isinstance(aside, str)]
-
-    @property
     def asides(self) -> list[tuple[int, str | Picture | Searched]]:
-        """The same with the pictures and searches, in the order they came."""
+        """The reasoning as it stands between pieces of the text, with pictures and searches, in the order they came:
+        how many characters of text came before, and what was thought (or made, or asked) there."""
         return [(length, "".join(aside) if isinstance(aside, list) else aside) for length, aside in self._asides]
 
     def _note_thought(self, event: ReasoningDelta) -> None:

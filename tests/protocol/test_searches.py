@@ -7,7 +7,7 @@ import pytest
 
 from shim.chatgpt.stream import Message
 from shim.protocol.answer.searches import Searches, query_of
-from shim.protocol.events import Searched
+from shim.protocol.events import Link, Searched
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,19 @@ def test_a_search_is_told_once_and_when_it_has_answered() -> None:
     call["message"]["content"]["text"] = 'search("grown since")'  # deltas write into the same JSON
     assert heard(searches, **TOOL, content={"content_type": "text", "parts": [""]}) == [Searched("grown since")]
     assert heard(searches, **TOOL, content={"content_type": "text", "parts": [""]}) == []
+
+
+def test_a_search_tells_the_pages_it_found() -> None:
+    searches = Searches()
+    call = {"message": {"id": "c", **CALL, "content": {"content_type": "code", "text": 'search("a fox")'}}}
+    searches.heard(msgspec.convert(call["message"], Message), call)
+    page = {"title": "Foxes", "url": "https://a.test/?utm_source=chatgpt.com"}
+    entries = [page, page, {"url": "javascript:x"}, {"url": 3}, None, {"url": "https://b.test/"}]
+    many = [{"url": f"https://c.test/{number}"} for number in range(99)]
+    groups = [{"entries": entries}, "odd", {"entries": many}]
+    (told,) = heard(searches, **TOOL, content={"content_type": "text"}, metadata={"search_result_groups": groups})
+    links = [Link("Foxes", "https://a.test/"), Link("https://b.test/", "https://b.test/")]
+    assert (told.query, list(told.found[:2]), len(told.found)) == ("a fox", links, 50)
 
 
 def test_other_tools_and_answers_without_a_call_tell_nothing() -> None:

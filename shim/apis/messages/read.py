@@ -13,6 +13,7 @@ import msgspec
 from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.decoding import decode, ignored_fields, missing
 from shim.apis.messages import wire
+from shim.apis.messages.client_tools import tool_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
 from shim.protocol.prompt import (
@@ -62,9 +63,10 @@ Shown = Text | Image | File
 
 
 class MessageOptions(msgspec.Struct, frozen=True):
-    """What only the writer has to know again: whether thinking is shown."""
+    """What only the writer has to know again: whether thinking is shown, and searches with what they found."""
 
     thinking: bool = False
+    search: bool = False
 
 
 def read(body: bytes, *, strict: bool = False) -> Asked:
@@ -87,7 +89,8 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     caching = {"cache_control"} if _CACHING.search(body) else set[str]()
     thinking = request.thinking
     shown = thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
-    return Asked(prompt, sorted({*ignored, *bounds, *caching}), MessageOptions(shown), counts_first=True)
+    search = any((tool.type or "").startswith("web_search_") for tool in request.tools or [])
+    return Asked(prompt, sorted({*ignored, *bounds, *caching}), MessageOptions(shown, search), counts_first=True)
 
 
 def _session(metadata: dict[str, Any] | None) -> str | None:
@@ -142,16 +145,19 @@ def _functions(tools: list[wire.GivenTool]) -> Iterator[Function]:
         field = f"tools[{place}]"
         if _is_search(tool):
             continue
-        if tool.type not in {None, "custom"}:
+        run_by_client = tool_of(tool)
+        if run_by_client is None and tool.type not in {None, "custom"}:
             raise RequestError(
-                f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom) and web search.",
+                f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom), those that you run "
+                "(bash, text_editor, memory, computer) and web search.",
                 param=f"{field}.type",
                 code="unsupported_tool",
             )
         if tool.name in names:
             raise RequestError(f"There are two tools called '{tool.name}'.", param=f"{field}.name", code="duplicate")
         names.add(tool.name)
-        yield Function(tool.name, f"{field}.input_schema", tool.description, tool.input_schema)
+        about, schema = run_by_client or (tool.description, tool.input_schema)
+        yield Function(tool.name, f"{field}.input_schema", about, schema)
 
 
 def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...], searches: set[str]) -> FunctionChoice:
@@ -203,12 +209,21 @@ def _messages(messages: list[wire.InputMessage]) -> Iterator[PromptMessage]:
 
 
 def _parts(
-    block: wire.ShownBlock | wire.GivenThinking | wire.RedactedThinking | wire.GivenToolUse | wire.GivenToolResult,
+    block: wire.ShownBlock
+    | wire.GivenThinking
+    | wire.RedactedThinking
+    | wire.GivenToolUse
+    | wire.GivenToolResult
+    | wire.GivenOwnUse
+    | wire.GivenFoundPages
+    | wire.GivenFetchedPage,
     field: str,
 ) -> Iterator[Shown | Call | Result]:
     match block:
         case wire.GivenThinking() | wire.RedactedThinking():
             return
+        case wire.GivenOwnUse() | wire.GivenFoundPages() | wire.GivenFetchedPage():
+            return  # what came of it is in the answer's words, with its links
         case wire.GivenToolUse(id=id, name=name, input=given):
             yield Call(_call_id(id), name, msgspec.json.encode(given).decode())
         case wire.GivenToolResult(tool_use_id=id, content=content, is_error=is_error):

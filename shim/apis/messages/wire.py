@@ -102,6 +102,24 @@ class GivenToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
     input: dict[str, Any]
 
 
+class GivenOwnUse(msgspec.Struct, frozen=True, tag="server_tool_use"):
+    """A call of a tool of ours in an earlier answer, sent back: it does not go upstream again."""
+
+    id: str
+
+
+class GivenFoundPages(msgspec.Struct, frozen=True, tag="web_search_tool_result"):
+    """What such a call has found: the same."""
+
+    tool_use_id: str
+
+
+class GivenFetchedPage(msgspec.Struct, frozen=True, tag="web_fetch_tool_result"):
+    """What such a call has opened: the same."""
+
+    tool_use_id: str
+
+
 ShownBlock = GivenText | GivenImage | GivenDocument | GivenSearchResult
 
 
@@ -128,13 +146,17 @@ class InputMessage(msgspec.Struct, frozen=True):
             | RedactedThinking
             | GivenToolUse
             | GivenToolResult
+            | GivenOwnUse
+            | GivenFoundPages
+            | GivenFetchedPage
         ]
     )
 
 
 class GivenTool(msgspec.Struct, frozen=True):
     """A tool: the client's own (`custom`), or one of Anthropic's, told by another `type`. Searching the web ChatGPT
-    does itself; how it is to be bounded (the last four fields) can't be told to it."""
+    does itself; how it is to be bounded (`max_uses` and the three after it) can't be told to it. The last two are of a
+    screen that the client has."""
 
     name: ToolName
     input_schema: dict[str, Any] | None = None
@@ -144,6 +166,8 @@ class GivenTool(msgspec.Struct, frozen=True):
     allowed_domains: list[str] | None = None
     blocked_domains: list[str] | None = None
     user_location: dict[str, Any] | None = None
+    display_width_px: int | None = None
+    display_height_px: int | None = None
 
 
 class ToolChoiceAuto(msgspec.Struct, frozen=True, tag="auto"):
@@ -219,6 +243,13 @@ class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
 # --- answer -----------------------------------------------------------------------------------------------------------
 
 
+class OwnToolsUsed(msgspec.Struct, frozen=True):
+    """How often ChatGPT has used tools of its own."""
+
+    web_search_requests: int
+    web_fetch_requests: int = 0
+
+
 class MessageUsage(msgspec.Struct, frozen=True):
     """Token counts, made here with the o200k tokenizer (the web backend sends none, and nothing of its cache)."""
 
@@ -226,13 +257,47 @@ class MessageUsage(msgspec.Struct, frozen=True):
     output_tokens: int
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
+    server_tool_use: OwnToolsUsed | UnsetType = UNSET
+
+
+class CitedPage(msgspec.Struct, frozen=True, tag="web_search_result_location"):
+    """A page that words name. What of it is cited upstream does not say, and nothing is encrypted."""
+
+    url: str
+    title: str
+    cited_text: str = ""
+    encrypted_index: str = ""
 
 
 class TextBlock(msgspec.Struct, frozen=True, tag="text"):
-    """Words. Citations are links in them: what Anthropic's need beside (the text that is cited) is not known."""
+    """Words. Citations are links in them; beside them only where the client has asked for the tool that searches."""
 
     text: str
-    citations: None = None
+    citations: list[CitedPage] | None = None
+
+
+class OwnSearch(msgspec.Struct, frozen=True, tag="server_tool_use"):
+    """A search that ChatGPT has made by itself."""
+
+    id: str
+    input: dict[str, str]
+    name: Literal["web_search"] = "web_search"
+
+
+class FoundPage(msgspec.Struct, frozen=True, tag="web_search_result"):
+    """A page that was found. Its content is not told."""
+
+    url: str
+    title: str
+    encrypted_content: str = ""
+    page_age: None = None
+
+
+class FoundPages(msgspec.Struct, frozen=True, tag="web_search_tool_result"):
+    """What a search has found, as far as upstream names it."""
+
+    tool_use_id: str
+    content: list[FoundPage]
 
 
 class ThinkingBlock(msgspec.Struct, frozen=True, tag="thinking"):
@@ -250,7 +315,7 @@ class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
     input: msgspec.Raw
 
 
-ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock
+ContentBlock = TextBlock | ThinkingBlock | ToolUseBlock | OwnSearch | FoundPages
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use", "refusal"]
 
 
@@ -311,11 +376,17 @@ class AddedInput(msgspec.Struct, frozen=True, tag="input_json_delta"):
     partial_json: str
 
 
+class AddedCitation(msgspec.Struct, frozen=True, tag="citations_delta"):
+    """A page that the words of the block name."""
+
+    citation: CitedPage
+
+
 class ContentBlockDelta(msgspec.Struct, frozen=True, tag="content_block_delta"):
     """More of the block that is open."""
 
     index: int
-    delta: AddedText | AddedThinking | AddedInput
+    delta: AddedText | AddedThinking | AddedInput | AddedCitation
 
 
 class ContentBlockStop(msgspec.Struct, frozen=True, tag="content_block_stop"):

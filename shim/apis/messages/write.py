@@ -7,9 +7,10 @@ Rule: blocks come one after the other, as in the whole message: words and thinki
 the calls. Or one `error` and nothing after it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from shim.apis.answered_by import answered_by
 from shim.apis.data_lines import line_safe
@@ -17,19 +18,25 @@ from shim.apis.messages.errors import event_of
 from shim.apis.messages.events import event
 from shim.apis.messages.read import CALL, TOOL_USE, MessageOptions
 from shim.apis.messages.wire import (
+    AddedCitation,
     AddedInput,
     AddedText,
     AddedThinking,
     AnswerMessage,
+    CitedPage,
     ContentBlock,
     ContentBlockDelta,
     ContentBlockStart,
     ContentBlockStop,
+    FoundPage,
+    FoundPages,
     MessageDelta,
     MessageEnd,
     MessageStart,
     MessageStop,
     MessageUsage,
+    OwnSearch,
+    OwnToolsUsed,
     Ping,
     StopReason,
     TextBlock,
@@ -37,8 +44,18 @@ from shim.apis.messages.wire import (
     ToolUseBlock,
 )
 from shim.protocol.api import AnswerInfo
-from shim.protocol.counting.usage import Usage
-from shim.protocol.events import Called, Citation, Event, Failed, Finished, ReasoningDelta, TextDelta
+from shim.protocol.events import (
+    Called,
+    Citation,
+    Event,
+    Failed,
+    Finished,
+    Link,
+    Picture,
+    ReasoningDelta,
+    Searched,
+    TextDelta,
+)
 from shim.protocol.transcript import Transcript, thought_piece
 
 _STOP_REASONS: dict[str, StopReason] = {
@@ -53,7 +70,7 @@ class MessageWriter:
     """Writes a streamed answer: `head` first, then `receive` for whatever has happened. `id` is the request's."""
 
     def __init__(self, answer: AnswerInfo, options: MessageOptions, id: str | None = None) -> None:
-        self._answer, self._thinking, self._id = answer, options.thinking, id
+        self._answer, self._options, self._id = answer, options, id
         self._index = 0  # of the block that is open, or comes next
         self._open: type[ContentBlock] | None = None
         self._around = (b"", b"")  # the bytes around the text of a delta of the open block
@@ -69,20 +86,17 @@ class MessageWriter:
         written: list[bytes] = []
         for one in events:
             match one:
-                case TextDelta(text=text) | Citation(text=text):
-                    if text:
-                        self._turn_to(TextBlock, written)
-                        self._add(text, written)
-                case ReasoningDelta() if self._thinking:
-                    if text := thought_piece(one, goes_on=self._open is ThinkingBlock):
-                        self._turn_to(ThinkingBlock, written)
-                        self._add(text, written)
+                case TextDelta(text=text):
+                    self._say(text, written)
+                case Citation(text=text, links=links):
+                    self._say(text, written)
+                    self._cite(links if text else (), written)
+                case ReasoningDelta() if self._options.thinking:
+                    self._think(one, written)
+                case Searched() | Picture():
+                    self._stand_between(one, written)
                 case Called():
-                    self._close(written)
-                    empty = msgspec.structs.replace(_tool_use(one), input=msgspec.Raw(b"{}"))
-                    written.append(event(ContentBlockStart(self._index, empty)))
-                    written.append(event(ContentBlockDelta(self._index, AddedInput(one.arguments))))
-                    self._open = ToolUseBlock
+                    self._call(one, written)
                 case Finished():
                     self._close(written)
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
@@ -91,8 +105,45 @@ class MessageWriter:
                     written.append(event_of(error, self._id))
         return b"".join(written)
 
+    def _say(self, text: str, written: list[bytes]) -> None:
+        if text:
+            self._turn_to(TextBlock, written)
+            self._add(text, written)
+
+    def _think(self, thought: ReasoningDelta, written: list[bytes]) -> None:
+        if text := thought_piece(thought, goes_on=self._open is ThinkingBlock):
+            self._turn_to(ThinkingBlock, written)
+            self._add(text, written)
+
+    def _cite(self, links: Sequence[Link], written: list[bytes]) -> None:
+        shown = links if self._options.search else ()
+        written += (event(ContentBlockDelta(self._index, AddedCitation(_cited(link)))) for link in shown)
+
+    def _call(self, called: Called, written: list[bytes]) -> None:
+        self._close(written)
+        empty = msgspec.structs.replace(_tool_use(called), input=msgspec.Raw(b"{}"))
+        written.append(event(ContentBlockStart(self._index, empty)))
+        written.append(event(ContentBlockDelta(self._index, AddedInput(called.arguments))))
+        self._open = ToolUseBlock
+
+    def _stand_between(self, aside: Searched | Picture, written: list[bytes]) -> None:
+        """A search in blocks of its own, where they are wanted; and a thought behind it, or behind a picture, is
+        another, as in the transcript."""
+        if isinstance(aside, Searched) and self._options.search:
+            self._close(written)
+            use, found = _search(aside, self._answer, self._index)
+            written.append(event(ContentBlockStart(self._index, msgspec.structs.replace(use, input={}))))
+            written.append(event(ContentBlockDelta(self._index, AddedInput(_encode(use.input).decode()))))
+            self._open = OwnSearch
+            self._close(written)
+            written.append(event(ContentBlockStart(self._index, found)))
+            self._open = FoundPages
+            self._close(written)
+        elif self._open is ThinkingBlock:
+            self._close(written)
+
     def _last_delta(self, end: MessageEnd) -> MessageDelta:
-        return MessageDelta(end, _usage(self._answer.usage), answered_by(self._answer))
+        return MessageDelta(end, _usage(self._answer, self._options), answered_by(self._answer))
 
     def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:
         """Have a block of this kind open."""
@@ -119,23 +170,39 @@ class MessageWriter:
 def message(answer: AnswerInfo, options: MessageOptions) -> bytes:
     """The whole answer as one message."""
     transcript = answer.transcripts[0]
-    content = list(_blocks(transcript, thinking=options.thinking))
-    whole = _message(answer, content, _usage(answer.usage))
+    whole = _message(answer, _blocks(answer, options), _usage(answer, options))
     reason, stop = _end_of(transcript)
     told = answered_by(answer)
     return _encode(msgspec.structs.replace(whole, stop_reason=reason, stop_sequence=stop, chatgpt=told))
 
 
-def _blocks(transcript: Transcript, *, thinking: bool) -> Iterator[ContentBlock]:
-    text, told = transcript.text, 0
-    for place, thought in transcript.thoughts if thinking else ():
+def _blocks(answer: AnswerInfo, options: MessageOptions) -> list[ContentBlock]:
+    transcript = answer.transcripts[0]
+    blocks: list[ContentBlock] = []
+    told, end = 0, len(transcript.text)
+    for place, aside in (*transcript.asides, (end, None)):
+        if isinstance(aside, Picture) or (isinstance(aside, str) and not options.thinking):
+            continue
+        if isinstance(aside, Searched) and not options.search:
+            continue
         if place > told:
-            yield TextBlock(text[told:place])
+            cited = [_cited(one.link) for one in transcript.cited if told <= one.start < one.end <= place]
+            blocks.append(TextBlock(transcript.text[told:place], (options.search and cited) or None))
             told = place
-        yield ThinkingBlock(thought)
-    if told < len(text):
-        yield TextBlock(text[told:])
-    yield from map(_tool_use, transcript.calls)
+        if isinstance(aside, Searched):
+            blocks += _search(aside, answer, len(blocks))
+        elif aside is not None:
+            blocks.append(ThinkingBlock(aside))
+    return [*blocks, *map(_tool_use, transcript.calls)]
+
+
+def _search(searched: Searched, answer: AnswerInfo, index: int) -> tuple[OwnSearch, FoundPages]:
+    use = OwnSearch(f"srvtoolu_{answer.id}_{index}", {"query": searched.query})
+    return use, FoundPages(use.id, [FoundPage(link.url, link.title) for link in searched.found])
+
+
+def _cited(link: Link) -> CitedPage:
+    return CitedPage(link.url, link.title)
 
 
 def _tool_use(called: Called) -> ToolUseBlock:
@@ -153,8 +220,11 @@ def _message(answer: AnswerInfo, content: list[ContentBlock], usage: MessageUsag
     return AnswerMessage(f"msg_{answer.id}", answer.model, content, usage)
 
 
-def _usage(usage: Usage) -> MessageUsage:
-    return MessageUsage(usage.prompt, usage.completion)
+def _usage(answer: AnswerInfo, options: MessageOptions) -> MessageUsage:
+    usage = answer.usage
+    searches = sum(isinstance(aside, Searched) for _, aside in answer.transcripts[0].asides)
+    used = OwnToolsUsed(searches) if options.search else UNSET
+    return MessageUsage(usage.prompt, usage.completion, server_tool_use=used)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -7,6 +7,7 @@ not known in what units their indexes count; only the citations of 2023 have not
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from shim.chatgpt.stream import Metadata
 from shim.protocol.events import Citation, Link
 
 OPEN, CLOSE, SEPARATOR = "\ue200", "\ue201", "\ue202"
+_MOST_PAGES = 50  # of one search
 _MARKS = re.compile("[\ue200-\ue206]")
 _KEY = re.compile(r"turn(\d+)([a-z_]+)(\d+)")
 _MARKDOWN_LINK = re.compile(r"\[((?:[^\[\]\\]|\\.)*)\]\((https?://[^\s()<>]+)\)")
@@ -26,6 +28,13 @@ _IN_ADDRESS = str.maketrans({"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", " "
 def without_marks(text: str) -> str:
     """`text` without the private-use characters that markers are made of."""
     return _MARKS.sub("", text)
+
+
+def pages_of(groups: Any) -> tuple[Link, ...]:
+    """The pages that the groups of a search's results name, each once."""
+    entries = (entry for group in _dicts(groups) for entry in _dicts(group.get("entries")))
+    links = (link for entry in entries if (link := _link(entry)) is not None)
+    return tuple(islice({link.url: link for link in links}.values(), _MOST_PAGES))
 
 
 class Sources:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from shim.chatgpt.stream import Message
+from shim.protocol.answer.citations import pages_of
 from shim.protocol.events import Searched
 
 _SEARCHERS = frozenset({"web", "web.run", "browser"})
@@ -34,7 +35,7 @@ class Searches:
             if key not in self._told:
                 self._told.add(key)
                 query, self._call = query_of(_text(self._call)), None
-                return [Searched(query)] if query else []
+                return [Searched(query, pages_of(message.metadata.search_result_groups))] if query else []
         return []
 
 

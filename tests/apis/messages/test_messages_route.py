@@ -217,12 +217,27 @@ def test_a_body_that_is_too_large_is_refused_in_the_envelope(start_gateway, shar
 def test_searching_the_web_is_chatgpts_own(ask, upstream):
     search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
     answer = ask("hi", tools=[search], tool_choice={"type": "tool", "name": "web_search"})
-    assert message_of(answer).content[0].text
+    assert message_of(answer).content[-1].text
     assert answer.headers["x-chat2api-ignored"] == "tools.max_uses"
     (turn,) = upstream.get("/standin/stats").json()["recent_turns"]
     assert "search" in turn["conversation"]["system_hints"]
     with_own = ask("hi", tools=[search, TOOL])
     assert with_own.status_code == 200
+
+
+def test_what_a_search_found_is_told_and_may_be_sent_back(ask):
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    content = message_of(ask("[[script=citations]]", tools=[search])).content
+    assert [block.type for block in content] == ["server_tool_use", "web_search_tool_result", "text"]
+    use, found, text = content
+    assert (use.input, found.tool_use_id) == ({"query": "standin"}, use.id)
+    assert [page.url for page in found.content] == ["https://example.test/standin"]
+    assert [cited.url for cited in text.citations] == ["https://example.test/standin"]
+    blocks = [block.model_dump() for block in content]
+    fetched = {"type": "web_fetch_tool_result", "tool_use_id": "srvtoolu_2", "content": {"type": "web_fetch_result"}}
+    history = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": [*blocks, fetched]}]
+    again = ask("hi", tools=[search], messages=[*history, {"role": "user", "content": "and now"}])
+    assert message_of(again).content[-1].text
 
 
 def test_caching_is_said_to_be_ignored_and_never_refused(ask, start_gateway, shared_standin):

@@ -1,6 +1,7 @@
 """Events as messages, checked by the official SDK's own types, and every stream against a table of what may follow."""
 
 import json
+import re
 
 import pytest
 from anthropic.types import Message, RawMessageStreamEvent
@@ -23,13 +24,26 @@ from shim.errors import (
 )
 from shim.protocol.api import AnsweredBy
 from shim.protocol.counting.usage import usage_of
-from shim.protocol.events import Called, Citation, Failed, Finished, ReasoningDelta, Started, TextDelta
+from shim.protocol.events import (
+    Called,
+    Citation,
+    Failed,
+    FileRef,
+    Finished,
+    Link,
+    Picture,
+    ReasoningDelta,
+    Searched,
+    Started,
+    TextDelta,
+)
 from tests.answering import FakeAnswer
 
 STARTED = Started("c1", "a1", "gpt-4o")
 DONE = Finished("stop")
 EVENT = TypeAdapter(RawMessageStreamEvent)
 THINKING, NO_THINKING = MessageOptions(thinking=True), MessageOptions()
+SEARCHING = MessageOptions(thinking=True, search=True)
 CALL = Called("call_1", "add", '{"a":1}')
 
 # What may follow what. Within a block only what is its own.
@@ -43,7 +57,13 @@ NEXT = {
     "message_delta": {"message_stop"},
     "message_stop": set(),
 }
-DELTAS = {"text": "text_delta", "thinking": "thinking_delta", "tool_use": "input_json_delta"}
+DELTAS = {
+    "text": {"text_delta", "citations_delta"},
+    "thinking": {"thinking_delta"},
+    "tool_use": {"input_json_delta"},
+    "server_tool_use": {"input_json_delta"},
+    "web_search_tool_result": set(),
+}
 
 
 def answer_of(options=NO_THINKING, **names):
@@ -59,9 +79,18 @@ def events_of(body):
     return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]
 
 
+def filled(block, said, cited):
+    """What a block's deltas have made of it."""
+    if block["type"].endswith("tool_use"):
+        return {"input": json.loads(said)}
+    if block["type"] == "text":
+        return {"text": said, "citations": cited or None}
+    return {"thinking": said} if block["type"] == "thinking" else {}
+
+
 def joined(events):
     """The message that a stream comes to, each event being one that the SDK knows and may follow the one before."""
-    before, message, parts = None, {}, []
+    before, message, parts, cited = None, {}, [], []
     for name, event in events:
         assert name == event["type"]
         assert name in NEXT[before], (before, name)
@@ -76,16 +105,16 @@ def joined(events):
             case {"type": "content_block_start", "content_block": block}:
                 assert event["index"] == len(message["content"])
                 message["content"].append(dict(block))
-                parts = []
+                parts, cited = [], []
             case {"type": "content_block_delta", "delta": delta}:
                 block = message["content"][event["index"]]
                 assert event["index"] == len(message["content"]) - 1
-                assert delta["type"] == DELTAS[block["type"]]
-                parts.append(next(value for key, value in delta.items() if key != "type"))
+                assert delta["type"] in DELTAS[block["type"]]
+                said = next(value for key, value in delta.items() if key != "type")
+                (cited if delta["type"] == "citations_delta" else parts).append(said)
             case {"type": "content_block_stop"}:
                 block = message["content"][event["index"]]
-                said = "".join(parts)
-                block |= {"input": json.loads(said)} if block["type"] == "tool_use" else {block["type"]: said}
+                block |= filled(block, "".join(parts), cited)
             case {"type": "message_delta"}:
                 message |= event["delta"] | {"usage": event["usage"]}
     assert before == "message_stop"
@@ -144,15 +173,46 @@ def test_thinking_that_nobody_asked_for_is_left_out():
     assert blocks(*said, options=NO_THINKING) == [("text", "ab")]
 
 
-PIECES = st.sampled_from((TextDelta, ReasoningDelta))
+PAGE, OTHER = Link("A page", "https://a.test/"), Link("B", "https://b.test/")
+SEARCH = Searched("a fox", (PAGE, OTHER))
 
 
-@given(st.lists(st.tuples(PIECES, st.text("a\n", max_size=3), st.booleans()), max_size=9), st.booleans())
-def test_streamed_equals_whole(pieces, thinking):
-    events = [kind(text, opens=opens) for kind, text, opens in pieces]
-    message = both([STARTED, *events, DONE], MessageOptions(thinking))
+def test_a_search_and_what_it_found_are_blocks_where_its_tool_was_named():
+    said = [SEARCH, TextDelta("A "), Citation("[fox](u)", (PAGE,)), TextDelta("."), Searched("more"), TextDelta("B")]
+    message = both([STARTED, *said, DONE], SEARCHING)
+    use, found, text, *_ = message["content"]
+    kinds = ["server_tool_use", "web_search_tool_result", "text"]
+    assert [block["type"] for block in message["content"]] == kinds * 2
+    assert (use["name"], use["input"]) == ("web_search", {"query": "a fox"})
+    assert [(page["title"], page["url"]) for page in found["content"]] == [("A page", PAGE.url), ("B", OTHER.url)]
+    assert found["tool_use_id"] == use["id"]
+    assert re.fullmatch("srvtoolu_[a-zA-Z0-9_]+", use["id"])
+    assert (text["text"], [one["url"] for one in text["citations"]]) == ("A [fox](u).", [PAGE.url])
+    assert message["content"][5]["citations"] is None
+    assert message["content"][4]["content"] == []
+    assert message["usage"]["server_tool_use"]["web_search_requests"] == 2
+    bare = both([STARTED, *said, DONE], NO_THINKING)
+    assert [block["type"] for block in bare["content"]] == ["text"]
+    assert "server_tool_use" not in bare["usage"]
+
+
+def _piece(kind, text, opens):
+    if kind is Citation:
+        return Citation(text, (PAGE,))
+    if kind is Searched:
+        return SEARCH
+    return Picture(FileRef(file_id="f")) if kind is Picture else kind(text, opens=opens)
+
+
+PIECES = st.sampled_from((TextDelta, ReasoningDelta, Citation, Searched, Picture))
+
+
+@given(st.lists(st.tuples(PIECES, st.text("a\n", max_size=3), st.booleans()), max_size=9), st.booleans(), st.booleans())
+def test_streamed_equals_whole(pieces, thinking, search):
+    events = [_piece(*piece) for piece in pieces]
+    message = both([STARTED, *events, DONE], MessageOptions(thinking, search))
     said = "".join(block["text"] for block in message["content"] if block["type"] == "text")
-    assert said == "".join(text for kind, text, _ in pieces if kind is TextDelta)
+    assert said == "".join(text for kind, text, _ in pieces if kind in {TextDelta, Citation})
 
 
 def test_a_call_has_an_id_of_this_api():
