@@ -1,4 +1,4 @@
-"""The command `chat2api`: serve, demo, doctor, config, tokens, keys, record, replay, cassette, new-key, completion.
+"""The command `chat2api`: serve, demo, doctor, config, tokens, import, keys, record, replay and others.
 
 Rule: nothing heavy is imported at the top, because every child process imports this module again, and because `--help`
 should answer at once.
@@ -14,6 +14,7 @@ from shim.cli.cassettes import cassette, record, replay
 from shim.cli.completion import completion
 from shim.cli.config import config
 from shim.cli.keys import keys
+from shim.cli.original import import_original
 from shim.cli.settings_flags import SettingsCommand
 from shim.cli.tokens import tokens
 
@@ -72,5 +73,5 @@ def new_key() -> None:
     click.echo(make())
 
 
-for _command in (config, tokens, keys, record, replay, cassette, completion):
+for _command in (config, tokens, import_original, keys, record, replay, cassette, completion):
     main.add_command(_command)

@@ -17,7 +17,7 @@ import click
 from shim.cli.progress import followed
 
 if TYPE_CHECKING:
-    from shim.accounts.pool import AccountPool
+    from shim.accounts.pool import AccountPool, AddReport
     from shim.accounts.views import AccountView
     from shim.errors import Evidence
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 _READ = frozenset({".json", ".txt"})
 # Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("new", "ready", "cooling", "parked", "expired", "refreshing", "paused")
+GIVEN_UP_THERE = "; the original had given it up, so see whether it works"
 _UNKNOWN = "there is no account {}"
 
 
@@ -50,7 +51,7 @@ def list_accounts(*, state: str | None, search: str, as_json: bool) -> None:
     async def work(pool: "AccountPool") -> "list[AccountView]":
         return await pool.found(search, State(state) if state else None)
 
-    views = _run(work)
+    views = run_on_pool(work)
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(views), indent=2))
     else:
@@ -77,18 +78,9 @@ def add(path: Path) -> None:
     lines = [line for name, text in _texts(path) for line in read_text(text, name)]
 
     async def work(pool: "AccountPool") -> bool:
-        report = await pool.add_lines(lines)
-        for one in report.results:
-            done = "already here, nothing new" if one.outcome == "known" else f"{one.outcome} {one.account}"
-            click.echo(f"{one.where}: {one.why or done}", err=one.outcome not in {"added", "updated"})
-        for note in report.notes:
-            click.echo(note, err=True)
-        passed = sum(one.outcome == "passed over" for one in report.results)
-        more = f", {passed} of other platforms passed over" if passed else ""
-        click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {len(pool)} in all{more}")
-        return bool(report.invalid)
+        return print_report(await pool.add_lines(lines), len(pool))
 
-    sys.exit(_run(work))
+    sys.exit(run_on_pool(work))
 
 
 @tokens.command()
@@ -103,7 +95,7 @@ def export(path: Path, *, yes: bool) -> None:
     async def work(pool: "AccountPool") -> tuple[int, str]:
         return len(pool), pool.export()
 
-    number, text = _run(work)
+    number, text = run_on_pool(work)
     if not yes:
         where = "to the screen" if str(path) == "-" else f"to {path}"
         click.confirm(f"Write the tokens of {number} accounts, readable, {where}?", abort=True, err=True)
@@ -239,8 +231,23 @@ def clear(*, yes: bool) -> None:
         return await pool.clear()
 
     if not yes:
-        click.confirm(f"Remove all {_run(count)} accounts?", abort=True)
-    click.echo(f"{_run(work)} removed")
+        click.confirm(f"Remove all {run_on_pool(count)} accounts?", abort=True)
+    click.echo(f"{run_on_pool(work)} removed")
+
+
+def print_report(report: "AddReport", total: int, *, given_up: frozenset[str] = frozenset()) -> bool:
+    """A line for each result, then the sums, of `total` accounts now; whether a line was refused. `given_up` are the
+    places of what another program had given up."""
+    for one in report.results:
+        done = "already here, nothing new" if one.outcome == "known" else f"{one.outcome} {one.account}"
+        aside = GIVEN_UP_THERE if one.where in given_up else ""
+        click.echo(f"{one.where}: {one.why or done}{aside}", err=one.outcome not in {"added", "updated"})
+    for note in report.notes:
+        click.echo(note, err=True)
+    passed = sum(one.outcome == "passed over" for one in report.results)
+    more = f", {passed} passed over" if passed else ""
+    click.echo(f"{len(report.added)} added, {len(report.updated)} updated, {total} in all{more}")
+    return bool(report.invalid)
 
 
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
@@ -270,7 +277,7 @@ def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str
             click.echo(f"{id}: {outcome}" if outcome else _UNKNOWN.format(id), err=not outcome)
         return bad
 
-    sys.exit(_run(work))
+    sys.exit(run_on_pool(work))
 
 
 def _adjust(id: str, told: str, **changes: object) -> None:
@@ -280,7 +287,7 @@ def _adjust(id: str, told: str, **changes: object) -> None:
     _each((id,), one)
 
 
-def _run(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
+def run_on_pool(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     """`work` on the accounts of these settings. Expected failures end as one sentence, without a traceback."""
     import asyncio  # noqa: PLC0415
 

@@ -102,7 +102,7 @@ def test_the_files_of_a_folder_and_an_export_that_is_taken_again(run: Run, tmp_p
     assert done.returncode == 1
     lines = sorted(re.sub(r"\w{16}", "ID", done.stdout + done.stderr).splitlines())
     assert lines == [
-        "2 added, 0 updated, 2 in all, 1 of other platforms passed over",
+        "2 added, 0 updated, 2 in all, 1 passed over",
         "A refresh token is good once: if the program this file is from renews it too, it ends there or here. Sign in"
         " once more for one of the two.",
         "a.json, line 1: added ID",
