@@ -61,7 +61,7 @@ async def test_nothing_serious_in_dialogs_notices_and_the_drawer(gateway, visit,
             await chat.page.locator(opener).click()
             assert await violations(chat.page) == []
             await chat.page.keyboard.press("Escape")
-        for dialog in ("finder", "saving", "shortcuts"):
+        for dialog in ("finder", "saving", "shortcuts", "prompts"):
             await chat.page.evaluate("id => document.getElementById(id).showModal()", dialog)
             assert await violations(chat.page) == []
             await chat.page.keyboard.press("Escape")

@@ -111,3 +111,25 @@ async def test_code_is_wrapped_and_downloaded_and_a_picture_is_seen_whole(gatewa
         await expect(chat.page.locator("#attachments img")).to_be_visible()
         await expect(chat.page.locator("#hint")).to_have_text("Makes a picture")
         chat.check()
+
+
+async def test_a_prompt_is_kept_and_used_again(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.field.fill("Explain it to a child")
+        await chat.button("Saved prompts").click()
+        await chat.button("Keep what I have written").click()
+        await expect(chat.button("Keep what I have written")).to_be_disabled()
+        await chat.page.reload()
+        await chat.field.fill("Rain. ")
+        await chat.button("Saved prompts").click()
+        await chat.button("Explain it to a child").click()
+        await expect(chat.field).to_have_value("Rain. Explain it to a child")
+        await expect(chat.field).to_be_focused()
+        await chat.button("Saved prompts").click()
+        await chat.button("Forget Explain it to a child").click()
+        await expect(chat.page.locator("#prompt-list li")).to_have_count(0)
+        await chat.page.evaluate("localStorage.setItem('chat2api.prompts', '{broken')")
+        await chat.page.reload()
+        await chat.button("Saved prompts").click()
+        await expect(chat.page.locator("#no-prompts")).to_be_visible()
+        chat.check()

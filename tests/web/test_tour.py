@@ -310,10 +310,10 @@ async def test_the_server_is_killed_in_mid_answer_and_comes_back(start_gateway, 
         gateway.process.wait(10)
         await expect(answer.locator(".failure")).to_contain_text("The gateway can’t be reached", timeout=20_000)
         await expect(answer).to_contain_text("This is the chat2api demo")
-        await answer.get_by_role("button", name="Try again").click()
+        await answer.get_by_role("button", name="Try again", exact=True).click()
         await expect(chat.answers.last.locator(".failure")).to_contain_text("The gateway can’t be reached")
         with started_again(gateway, tmp_path, CHATGPT_BASE_URL=upstream.base_url):
-            await chat.answers.last.get_by_role("button", name="Try again").click()
+            await chat.answers.last.get_by_role("button", name="Try again", exact=True).click()
             await expect(chat.answers.last).to_contain_text("This is the chat2api demo", timeout=20_000)
             await chat.button("Stop").click()
             await expect(chat.answers.last).to_contain_text("You stopped")

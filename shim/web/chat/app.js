@@ -11,6 +11,7 @@ import { prepareMarkdown } from "./growing.js";
 import { Finder } from "./finder.js";
 import { Library } from "./library.js";
 import { Lightbox } from "./lightbox.js";
+import { PromptLibrary } from "./prompts.js";
 import { download, fileName, markdownOf, pageOf } from "./saving.js";
 import { prepareShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
@@ -314,6 +315,7 @@ function onKey(event) {
 
 async function start() {
   prepareDialogs();
+  new PromptLibrary({ text: () => composer.field.value, insert: (text) => composer.insert(text) });
   prepareShortcuts({ find: () => finder.open(), create, write: () => composer.focus() });
   at("save-close").addEventListener("click", () => at("saving").close());
   for (const button of document.querySelectorAll("#saving [data-kind]")) button.addEventListener("click", () => saveAs(button.dataset.kind));
@@ -327,8 +329,14 @@ async function start() {
   at("import").addEventListener("click", () => at("import-file").click());
   at("import-file").addEventListener("change", importFile);
   at("export").addEventListener("click", () => library.export(library.heads.map(({ id }) => id), "chats.json"));
-  addEventListener("pagehide", () => turns.keep(true));
-  addEventListener("pageshow", () => turns.keep(false));
+  addEventListener("pagehide", () => {
+    turns.keep();
+    turns.leaving = true;
+  });
+  addEventListener("pageshow", ({ persisted }) => {
+    turns.leaving = false;
+    if (persisted && !turns.resume(chat)) show();
+  });
   document.addEventListener("visibilitychange", () => document.hidden && turns.keep());
   const asked = location.hash.slice(1);
   const found = asked ? await library.load(asked) : null;

@@ -53,6 +53,13 @@ export class Composer {
     this.showAttached();
   }
 
+  /** Put a text where the cursor is. */
+  insert(text) {
+    this.field.setRangeText(text, this.field.selectionStart, this.field.selectionEnd, "end");
+    this.refresh();
+    this.focus();
+  }
+
   say(trouble) {
     at("trouble").textContent = trouble;
   }

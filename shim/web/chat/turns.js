@@ -17,6 +17,9 @@ export class Turns {
     this.running = new Map();
   }
 
+  /** Whether the page is being left: what breaks off then was not the server's doing. */
+  leaving = false;
+
   isRunning(chat) {
     return this.running.has(chat.id);
   }
@@ -30,10 +33,8 @@ export class Turns {
     this.running.get(chat.id)?.controller.abort();
   }
 
-  /** Keep all of them as far as they have come: the page may be gone in a moment. `leaving`: it is going now, and what
-   * breaks off then was not the server's doing. */
-  keep(leaving = false) {
-    this.leaving = leaving;
+  /** Keep all of them as far as they have come: the page may be gone in a moment. */
+  keep() {
     for (const { chat } of this.running.values()) this.save(chat);
   }
 
@@ -56,6 +57,7 @@ export class Turns {
   /** Take up an answer that the gateway went on with while this page was away; whether there is one. */
   resume(chat) {
     const answer = chat.messages.at(-1);
+    if (answer?.state === "streaming" && !this.isRunning(chat)) settle(answer, new Refusal({ code: "closed" })); // The page was put away, and is back.
     if (!answer?.job || answer.state !== "failed" || this.isRunning(chat)) return false;
     Object.assign(answer, { state: "streaming", error: null });
     this.run(chat, answer, null);

@@ -46,6 +46,7 @@ export function turnTo(chat, parent, at) {
 export function readBranches(stored, read) {
   const branches = {};
   for (const [parent, branch] of Object.entries(stored ?? {})) {
+    if (!/^(?:[0-9a-f]{24})?$/.test(parent)) continue;
     if (!Array.isArray(branch?.tails) || branch.tails[branch.at] !== null || branch.tails.length < 2) continue;
     const tails = branch.tails.map((tail, place) => (place === branch.at ? null : Array.isArray(tail) ? read(tail) : []));
     if (tails.every((tail, place) => place === branch.at || tail.length)) branches[parent] = { tails, at: branch.at };
