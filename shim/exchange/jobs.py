@@ -157,11 +157,15 @@ class Jobs:
         beat = await self._last_beat(key)
         if beat is not None and self._clock.now() < beat.at + STALE:
             return None
-        taken = f"{key}:{beat.at if beat else 0}"
-        if not await _needed(self._beats.add(taken, b"{}", KEPT_SECONDS)):
+        if not await _needed(self._beats.add(_claim(key, beat), b"{}", KEPT_SECONDS)):
             return None
         request = await _needed(self._requests.get(key))
         return request or b""
+
+    async def leave(self, caller: Caller, name: str) -> None:
+        """Give back what `request_of` gave: the next one who looks gets it. Raises UnavailableError."""
+        key = _key(caller.scope, name)
+        await _needed(self._beats.delete(_claim(key, await self._last_beat(key))))
 
     async def take_over(
         self, call: ClientCall, keeping: BackgroundKeeping, name: str, rejoin: "Callable[[ClientCall, Beat], Opener]"
@@ -366,6 +370,11 @@ async def _tried(step: Awaitable[T]) -> T | None:
 
 def _count(pieces: list[bytes]) -> int:
     return sum(piece.count(_END) for piece in pieces)
+
+
+def _claim(key: str, beat: Beat | None) -> str:
+    """The note that exactly one of those who look can write: the job, with its last sign of life."""
+    return f"{key}:{beat.at if beat else 0}"
 
 
 def _key(owner: str, name: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import httpx
 import pytest
@@ -189,12 +189,18 @@ def test_another_gateway_shows_and_ends_it(start_gateway, settings, redis_url):
 HANDED_OFF = "[[script=handoff_poll options=resume gone=404 polls=4]] go"
 
 
+def beats_of(data):
+    """The signs of life in the store."""
+    with closing(sqlite3.connect(data / "notes.db")) as db:
+        notes = [bytes(value) for (value,) in db.execute("SELECT value FROM notes WHERE shelf = 'beats'")]
+    return [note for note in notes if b'"at"' in note]
+
+
 def until_it_can_be_found(data):
     """Wait until the store knows in which conversation the answer is."""
     end = time.monotonic() + 30
     while True:
-        with closing(sqlite3.connect(data / "notes.db")) as db:
-            beats = [bytes(value) for (value,) in db.execute("SELECT value FROM notes WHERE shelf = 'beats'")]
+        beats = beats_of(data)
         if any(b'"conversation":"' in beat for beat in beats):
             return
         assert time.monotonic() < end, beats
@@ -253,3 +259,44 @@ def test_a_gateway_that_stops_leaves_it_to_the_next_at_once(start_gateway, setti
     assert events[-1]["type"] == "response.completed"
     whole = look(second, id)
     assert events[-1]["response"] == whole
+
+
+def test_what_is_taken_over_counts_among_the_calls_of_its_key(start_gateway, settings, tell, tmp_path):
+    settings |= {"DATA_DIR": str(tmp_path / "data"), "HISTORY_DISABLED": "false"}
+    admin = {"Authorization": "Bearer admin-key"}
+    first = start_gateway(**settings)
+    assert first.post("/tokens/api/accounts", {"text": tell("single")}, **admin).status_code == 200
+    key = first.post("/tokens/api/keys", {"name": "single", "concurrent": 1}, **admin).json()["key"]
+    mine = {"authorization": f"Bearer {key}"}
+    prompt = HANDED_OFF.replace("polls=4", "polls=12")
+    id = call(first, "POST", PATH, {"model": "auto", "input": prompt, "background": True}, mine).json()["id"]
+    until_it_can_be_found(tmp_path / "data")
+    assert first.stop() == 0
+    second = start_gateway(**settings)
+    chat = {"model": "auto", "input": "[[script=long words=400 delay=0.1]]", "stream": True, "store": False}
+
+    def ask():
+        return httpx.stream("POST", second.base_url + PATH, json=chat, headers=mine, trust_env=False, timeout=60)
+
+    def status():
+        return call(second, "GET", f"{PATH}/{id}", headers=mine).json()["status"]
+
+    def wait(check):
+        end = time.monotonic() + 60
+        while not check():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    def is_free():
+        with ask() as answer:
+            return answer.status_code == 200
+
+    with ExitStack() as stack:
+        wait(lambda: stack.enter_context(ask()).status_code == 200)  # the first gateway's call may count a while
+        for _ in range(3):
+            assert status() in {"queued", "in_progress"}
+            assert all(b'"at":0.0' in beat for beat in beats_of(tmp_path / "data"))  # left alone: the key has its call
+    wait(lambda: status() in {"queued", "in_progress"} and not is_free())  # it is taken over, and is the key's one call
+    wait(lambda: status() in OVER)
+    assert status() == "completed"
+    wait(is_free)

@@ -11,7 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shim import apis
+
 SUFFIX = {True: ".sse", False: ".json"}
+# APIs without goldens, and why. What they say of words, errors and refusals stands in tests/apis.
+WITHOUT = {
+    "images": "no cassette was asked for a picture, so that each would be the same refusal",
+    "audio": "no cassette has a call of upstream's for sound",
+}
 
 
 def as_sse(answers):
@@ -74,6 +81,16 @@ async def test_other_apis_tell_what_their_golden_says(api, name, streamed, casse
         write(path, shown(told, streamed))
     assert shown(told, streamed).decode() == read(path).decode()
     assert [one.body for one in players.by_core(cassette, streamed=streamed, api=api)] == [one.body for one in told]
+
+
+def test_every_api_has_goldens_or_a_reason_that_holds(players):
+    # Those that answer from a turn, or from sound; the others list, keep or pass on.
+    folders = {path.parent.name for path in Path(apis.__file__).parent.glob("*/write.py")} - {"files"}
+    assert folders == {*players.spoken, *WITHOUT}
+    for name in players.names:
+        for one in players.load(name).interactions:
+            assert "picture_v2" not in str(one.request.body), name
+            assert not one.request.path.endswith(("/synthesize", "/transcribe")), name
 
 
 def test_every_golden_belongs_to_a_cassette(players, request):

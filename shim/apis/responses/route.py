@@ -27,13 +27,14 @@ from shim.apis.responses.kept import (
 )
 from shim.apis.responses.read import read_countable
 from shim.apis.responses.wire import DeletedResponse, InputCount, ItemList
-from shim.errors import GatewayError, RequestError
+from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.jobs import Beat, Opener
-from shim.http.answering import ApiCall, answer, beside_others, follow_job, is_large
+from shim.http.answering import ApiCall, answer, beside_others, ending_failed, follow_job, is_large
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
+from shim.keys.keys import KeyLimitError
 
 _MOST_ITEMS = 100
 AnyRequest = Request[Any, Any, Any]
@@ -112,6 +113,9 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
         if record is not None:
             await gateway.kept.write(caller.scope, id, ended(record, "Nobody goes on with this response."))
         return True
+    if not await _entered(call):
+        await gateway.jobs.leave(caller, id)
+        return False
 
     def rejoin(call_again: ClientCall, beat: Beat) -> Opener:
         async def open_again(_call: ClientCall) -> Exchange:
@@ -120,9 +124,24 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
 
         return open_again
 
-    job = await gateway.jobs.take_over(asked, keeping, id, rejoin)
-    if job is not None:
+    with ending_failed(call.end):
+        job = await gateway.jobs.take_over(asked, keeping, id, rejoin)
+    if job is None:
+        call.end()
+    else:
         job.when_over(lambda: call.end(job.error))
+    return True
+
+
+async def _entered(call: ApiCall) -> bool:
+    """Whether a response that is taken over counts among the calls of its key that are under way, or its key has no
+    such limit. It was let in when it began, so that no other limit is in its way."""
+    try:
+        await call.enter()
+    except KeyLimitError as error:
+        return error.standing.refused != "concurrent"
+    except UnavailableError:
+        return False  # the store of keys is away: whoever looks next tries again
     return True
 
 
