@@ -21,7 +21,7 @@ from shim.accounts.outcomes import event_of
 from shim.accounts.pool import AccountPool
 from shim.accounts.pool_state import Slot
 from shim.accounts.selection import NoAccountError, Shortage
-from shim.accounts.states import Released, State, TurnEvent, Unused
+from shim.accounts.states import Refused, Released, State, TokenExpired, TurnEvent, Unused
 from shim.errors import About, CredentialError, GatewayError, LimitError, RequestError, Sent, UpstreamError
 from shim.protocol.catalog import Catalog, KnownModel, Preset, union
 from shim.protocol.models import AUTO, model_not_found, resolve, slug_candidates, slug_for
@@ -48,7 +48,8 @@ _LISTS_WAIT = 10.0  # seconds that a call waits for the lists of a large pool, w
 class AccountLease:
     """The right to make one turn: on which model, and as whom. `account_id` is None where that is nobody in
     particular; then there is nothing to give back. `known` is what the account's list says of the slug, `preset` the
-    choice of the page that the model's name stands for."""
+    choice of the page that the model's name stands for. Where `is_turn` is False it counts as none, and of its failures
+    only a refused token says something about the account."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class AccountLease:
         self.known, self.preset = known, preset
         self.account_id = slot.account.id if slot is not None else None
         self.renewable = slot is not None and slot.account.renewable
+        self.is_turn = True
         self._pool, self._slot, self._own = pool, slot, own
 
     def note_quotas(self, limits: list[Any]) -> None:
@@ -97,6 +99,8 @@ class AccountLease:
         self._end(Released())
 
     def _end(self, event: TurnEvent) -> None:
+        if not self.is_turn and not isinstance(event, TokenExpired | Refused):
+            event = Unused()
         if self._pool is not None and self._slot is not None:
             self._pool.end(self._slot, event)
 

@@ -10,10 +10,12 @@ Rule: whoever opened a reading closes it, at any moment; that lets go of upstrea
 
 from contextlib import ExitStack
 
+import msgspec
+
 from shim.accounts.credentials import Caller
 from shim.accounts.leases import AccountLease
 from shim.accounts.outcomes import Attempt
-from shim.errors import GatewayError, RequestError, UpstreamError
+from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.turns import Turns
@@ -66,8 +68,8 @@ class Audio:
                 try:
                     spoken = Spoken(live, await self._sound(live, speech))
                 except GatewayError as error:
-                    # The chat goes with the attempt, so it counts as one that was not sent; the last try raises.
-                    self._turns.accounts.failed(error, live.lease, live.route, Attempt(), tries)
+                    # The last try raises.
+                    self._turns.accounts.failed(error, live.lease, live.route, _attempt(error), tries)
                     continue
                 undo.pop_all()
                 return spoken
@@ -110,11 +112,23 @@ class Audio:
         """The words of a recording, and the account that wrote them down. Raises GatewayError."""
         wanted = Wanted(Prompt(AUTO, ()), Gathered(), caller)
 
-        async def attempt(lease: AccountLease, route: Route, _made: Attempt) -> tuple[str, str | None]:
+        async def attempt(lease: AccountLease, route: Route, made: Attempt) -> tuple[str, str | None]:
             if lease.identity.access_token is None:
                 raise RequestError("Transcription needs an account: send an access token.", code="account_needed")
-            text = await self._calls.driver.run(write_down(route.upstream, recording), route.connection)
-            lease.left()  # it was no turn: of the account's limits on a model it says nothing
+            try:
+                text = await self._calls.driver.run(write_down(route.upstream, recording), route.connection)
+            except GatewayError as error:
+                made.sent = _attempt(error).sent
+                raise
+            lease.left()
             return text, lease.account_id
 
-        return await self._turns.accounts.run(wanted.seeker, self._turns.tries(wanted), attempt)
+        # A quota of recordings is none of turns.
+        seeker = msgspec.structs.replace(wanted.seeker, is_turn=False)
+        return await self._turns.accounts.run(seeker, self._turns.tries(wanted), attempt)
+
+
+def _attempt(error: GatewayError) -> Attempt:
+    """How far it got that failed with `error`. Twice does no harm, for nothing stays with an account, so that it counts
+    as never sent where nobody knows; a refusal uses a try up, or a large pool would be asked account by account."""
+    return Attempt(sent=isinstance(error, CredentialError | LimitError))

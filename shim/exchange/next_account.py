@@ -14,7 +14,7 @@ import msgspec
 from shim.accounts.credentials import Caller
 from shim.accounts.leases import AccountLease, Leases, is_shortage
 from shim.accounts.outcomes import Attempt, Tries, is_refusal
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import CredentialError, GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Route
 
 if TYPE_CHECKING:
@@ -36,13 +36,14 @@ class Attempted:
 
 class Seeker(msgspec.Struct, frozen=True):
     """Who needs an account for a turn, on which model; `owner` is the only one that will do, None: any. `prefer` is the
-    one to take where it can take the turn now."""
+    one to take where it can take the turn now. `is_turn` is False for a call that goes the same way and is none."""
 
     caller: Caller
     model: str
     owner: str | None
     attempted: Attempted
     prefer: str | None = None
+    is_turn: bool = True
 
 
 class AccountLoop:
@@ -92,7 +93,7 @@ class AccountLoop:
             only = tries.again or seeker.owner
             tries.waits, tries.again = False, None
             try:
-                return await self._leases.take(seeker.caller, seeker.model, tries.tried, only, prefer=seeker.prefer)
+                lease = await self._leases.take(seeker.caller, seeker.model, tries.tried, only, prefer=seeker.prefer)
             except GatewayError as error:
                 # Nobody is left to be tried. Any other error is of one account (its renewal failed), and uses a try up.
                 if is_shortage(error):
@@ -100,11 +101,19 @@ class AccountLoop:
                 else:
                     tries.note(error, Attempt(), None, self._now())
                     continue
+            else:
+                lease.is_turn = seeker.is_turn
+                return lease
             if tries.may_pass and tries.tried:
                 # All have failed by something that passes: they are asked once more, from the first.
                 await asyncio.sleep(tries.pause())
                 tries.tried = frozenset()
-            elif tries.failure is not None and (seeker.caller.own is not None or is_refusal(tries.failure)):
+            elif tries.failure is not None and (
+                seeker.caller.own is not None
+                or is_refusal(tries.failure)
+                # What is no turn lets no account rest for a limit, so that the shortage would not say what it is.
+                or (not seeker.is_turn and not isinstance(tries.failure, CredentialError))
+            ):
                 raise tries.failure  # outside of `except`, so that nothing is hung onto an error that others hold, too
             else:
                 raise shortage

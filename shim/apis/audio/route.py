@@ -46,8 +46,9 @@ async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIRespons
         caller, body = await call.enter()
         asked = read_speech(body, strict=gateway.settings.strict_params)
         call.asks_for(asked.model)
+        tokens = await tokenizer.total([asked.speech.text])
         spoken = await while_present(request, gateway.audio.read_aloud(asked.speech, caller))
-    call.account, call.tokens = spoken.account, (await tokenizer.total([asked.speech.text]), 0)
+    call.account, call.tokens = spoken.account, (tokens, 0)
 
     def finish() -> None:
         spoken.close()
