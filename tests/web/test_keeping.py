@@ -133,3 +133,18 @@ async def test_a_prompt_is_kept_and_used_again(gateway, visit):
         await chat.button("Saved prompts").click()
         await expect(chat.page.locator("#no-prompts")).to_be_visible()
         chat.check()
+
+
+async def test_an_answer_is_read_aloud_where_an_account_can(gateway, visit, make_account):
+    async with visit(f"{gateway.base_url}/", key=make_account("speaker", plan="plus")) as chat:
+        answer = await chat.ask("**Hello**")
+        async with chat.page.expect_response("**/v1/audio/speech") as spoken:
+            await answer.get_by_role("button", name="Read aloud").click()
+        sound = await spoken.value
+        assert sound.status == 200
+        assert "*" not in sound.request.post_data_json["input"]
+        stop, told = answer.get_by_role("button", name="Stop reading"), chat.page.locator("#toasts")
+        # The stand-in's sound is short, and not every Chromium has its codec: it is over, or that is told.
+        await expect(answer.get_by_role("button", name="Read aloud").or_(told.locator("div")).first).to_be_visible()
+        await expect(stop).to_have_count(0)
+        chat.check()

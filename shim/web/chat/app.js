@@ -16,6 +16,7 @@ import { download, fileName, markdownOf, pageOf } from "./saving.js";
 import { prepareShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { ModelPicker } from "./models.js";
+import { Speech } from "./speech.js";
 import { openStore, recall, remember } from "./store.js";
 import { showSuggestions } from "./suggestions.js";
 import { Thread } from "./thread.js";
@@ -38,7 +39,8 @@ const library = new Library(await openStore(), { changed: showList, tell: (text)
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
-const thread = new Thread({ edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
+const speech = new Speech({ key: () => key, changed: () => thread.update(chat, turns.isRunning(chat)), tell: toast });
+const thread = new Thread({ speech, edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
 const finder = new Finder({ heads: () => library.heads, load: (id) => turns.chat(id) ?? library.load(id), open });
 new Lightbox({ change: changePicture });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
@@ -68,6 +70,7 @@ function showList() {
 
 function enter(next) {
   chat = next;
+  speech.stop();
   composer.clear();
   thread.follows = true;
   show();
@@ -181,6 +184,8 @@ async function loadModels() {
     picker.know(models);
     composer.allowFiles(account);
     wishes.allow(account);
+    speech.allowed = account;
+    thread.update(chat, turns.isRunning(chat));
     notice("models", "");
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;

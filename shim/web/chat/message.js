@@ -105,9 +105,10 @@ export class Answer {
     this.end = el("div", { class: "end" });
     this.again = iconButton("retry", "Answer again", () => acts.retry());
     this.other = iconButton("other", "Try again with another model", () => acts.retryWith());
+    this.speak = iconButton("speak", "Read aloud", () => acts.speech.toggle(message));
     this.by = el("span", { class: "by" });
     this.versions = new VersionSwitch(acts);
-    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton("Copy answer", () => message.text), this.again, this.other, this.by);
+    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton("Copy answer", () => message.text), this.again, this.other, this.speak, this.by);
     this.element = el("article", { class: "answer", "aria-label": "Answer" }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
   }
 
@@ -124,6 +125,10 @@ export class Answer {
     this.waiting.hidden = !isLive;
     this.waiting.classList.toggle("pulse", Boolean(message.text));
     this.tools.hidden = isLive;
+    const isRead = this.acts.speech.reading === message;
+    this.speak.hidden = !this.acts.speech.allowed || !message.text;
+    this.speak.setAttribute("aria-label", isRead ? "Stop reading" : "Read aloud");
+    this.speak.classList.toggle("on", isRead);
     for (const button of [this.again, this.other]) {
       button.hidden = !isLast;
       button.disabled = busy;
