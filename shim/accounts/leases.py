@@ -92,7 +92,9 @@ class AccountLease:
 
     def failed(self, error: GatewayError, now: float) -> None:
         """The turn failed: what that says of the account goes back."""
-        self._end(event_of(error, slug=self.slug, renewable=self.renewable, now=now, own=self._own))
+        proxied = self.identity.proxy is not None
+        event = event_of(error, slug=self.slug, renewable=self.renewable, now=now, own=self._own, own_proxy=proxied)
+        self._end(event)
 
     def left(self) -> None:
         """The turn was broken off by the client."""
@@ -283,8 +285,16 @@ class Leases:
             identity = identity_of(await pool.ready(slot), self._installation)
             listed = await self._list_of(identity)
         except GatewayError as error:
-            renewable = slot.account.renewable
-            pool.end(slot, event_of(error, slug=slot.slug, renewable=renewable, now=self._clock(), own=own))
+            account = slot.account
+            event = event_of(
+                error,
+                slug=slot.slug,
+                renewable=account.renewable,
+                now=self._clock(),
+                own=own,
+                own_proxy=account.proxy_url is not None,
+            )
+            pool.end(slot, event)
             raise
         except BaseException:
             pool.end(slot, Unused())

@@ -18,6 +18,7 @@ _MAX_BACKOFF_SECONDS = 4.0
 _EDGE_SECONDS = 1.0
 # Of a limit that says it is over already. Less, and the next request would be refused in the same breath.
 _MIN_LIMIT_SECONDS = 1.0
+_PROXY_SECONDS = 30.0  # that an account rests whose own proxy failed, as one of PROXY_URL does
 
 
 class Retry(enum.Enum):
@@ -173,11 +174,14 @@ class Tries:
         return max(min(_BACKOFF_SECONDS * 2.0 ** (self._pauses - 1), _MAX_BACKOFF_SECONDS), said or 0.0)
 
 
-def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own: bool = False) -> TurnEvent:
+def event_of(
+    error: GatewayError, *, slug: str, renewable: bool, now: float, own: bool = False, own_proxy: bool = False
+) -> TurnEvent:
     """What the pool is told of a turn that failed with `error`. `now` is in seconds since 1970.
 
     For a caller's `own` account only what upstream itself says is kept: nobody else is there to take the turn, so a
-    rest of our making would only stand in the way.
+    rest of our making would only stand in the way. With an `own_proxy` it is the account that rests when that proxy
+    fails: there is no other way for it.
     """
     if isinstance(error, CredentialError):
         # An expired token is not a dead account; one that was taken back is, unless it can be renewed.
@@ -185,6 +189,8 @@ def event_of(error: GatewayError, *, slug: str, renewable: bool, now: float, own
             return TokenExpired(error.evidence)
         return Refused(error.cause or "unauthorized", error.evidence)
     policy, seconds = policy_of(error), error.retry_in(now)
+    if own_proxy and Rest.PROXY in policy.rests:
+        return Limited(now + _PROXY_SECONDS, None, error.code or error.about.value)
     rests = {Rest.ACCOUNT, Rest.MODEL}.intersection(policy.rests)
     if not rests or (own and seconds is None):
         return Released()

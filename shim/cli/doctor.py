@@ -117,7 +117,9 @@ def _accounts(settings: Settings, *, ask: bool) -> Iterator[Finding]:
             for view in followed("asking upstream", pool.page()) if ask else pool.page():
                 subject, account = f"account {view.id}", pool.account(view.id)
                 state = f"{view.state.value} ({view.why})" if view.why else view.state.value
-                finding = Finding(subject, state, _ADVICE.get(view.state, ""))
+                # What can be renewed needs nobody: its next turn does that.
+                advice = "" if view.state is State.EXPIRED and view.renewable else _ADVICE.get(view.state, "")
+                finding = Finding(subject, state, advice)
                 if ask and account is not None and account.access_token and account.is_fresh(time.time()):
                     identity = identity_of(account, installation_id(Path(settings.data_dir)))
                     finding = await _ask(calls, identity, subject, f"{state}; ")
