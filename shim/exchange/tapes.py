@@ -123,19 +123,25 @@ class Tapes:
                 await self._take(order, record, tape, packed)
         except NotesError as error:
             log.warning("a recording was not kept: %s", error)
+        except Exception as error:  # noqa: BLE001  whatever it says may quote what was taped, so only its kind is told
+            log.error("a recording could not be made: %s", type(error).__name__)  # noqa: TRY400
         finally:
             self._open.discard(tape)
 
     async def _take(self, order: RecordingOrder, record: CallRecord, tape: Tape, packed: bytes) -> None:
         for number in range(order.count):
-            if await self._numbers.add(f"{order.id}:{number:02}", b"", _KEPT_SECONDS):
+            mine = f"{order.id}:{number:02}"
+            if await self._numbers.add(mine, b"", _KEPT_SECONDS):
                 break
         else:  # others were faster
             self._filled.add(order.id)
             self._standing = [one for one in self._standing if one.id != order.id]
             return
-        # The cassette first: what is listed can be had.
-        await self._cassettes.put(f"{order.id}:{record.id}", packed, _KEPT_SECONDS)
+        try:  # the cassette first: what is listed can be had
+            await self._cassettes.put(f"{order.id}:{record.id}", packed, _KEPT_SECONDS)
+        except NotesError:  # mostly: it is too large. Another call may have the number
+            await self._numbers.delete(mine)
+            raise
         taken = TakenRecording(record, len(tape), tape.left_out, len(packed))
         await self._taken_shelf.put(f"{order.id}:{record.id}", msgspec.json.encode(taken), _KEPT_SECONDS)
 

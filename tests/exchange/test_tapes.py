@@ -108,6 +108,31 @@ async def test_an_order_ends_by_time(tapes: Tapes, monkeypatch: pytest.MonkeyPat
     assert await tapes.forget(order.id) is False
 
 
+async def test_what_can_not_be_kept_uses_nothing_up_and_is_not_quoted(
+    tapes: Tapes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    order = await tapes.order(RecordingOrder("", Time.now + 60))
+
+    def broken(_tape: Tape) -> bytes:
+        raise ValueError("secret-token")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tape, "cassette", broken)
+        await call(tapes, record("req_1"))
+        await settled(tapes)
+    with monkeypatch.context() as patch:
+        patch.setattr(tapes._cassettes, "_largest", 10)
+        await call(tapes, record("req_2"))
+        await settled(tapes)
+    assert await tapes.taken(order.id) == []
+    assert "a recording could not be made: ValueError" in caplog.text
+    assert "a recording was not kept" in caplog.text
+    assert "secret-token" not in caplog.text
+    await call(tapes, record("req_3"))
+    await settled(tapes)
+    assert [taken.call.id for taken in await tapes.taken(order.id)] == ["req_3"]
+
+
 async def test_a_connection_that_broke_is_one_in_the_cassette(tapes: Tapes) -> None:
     order = await tapes.order(RecordingOrder("", Time.now + 60, failed=True))
     await call(tapes, record("req_1"))
