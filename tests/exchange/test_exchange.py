@@ -287,11 +287,12 @@ async def test_an_upstream_that_hangs_behind_the_end_of_its_answer_is_not_waited
 
 
 async def test_more_text_behind_an_end_is_waited_for(open_house: Any, said: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("shim.exchange.turns._AFTER_END_SECONDS", 0.2)
+    # Far apart, for a busy machine, and yet longer all together than one moment.
+    monkeypatch.setattr("shim.exchange.turns._AFTER_END_SECONDS", 1.0)
 
     class Slow(Hanging):
         async def chunk(self) -> bytes:
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.3)
             piece: bytes = await self._said.chunk()
             return piece
 

@@ -148,6 +148,13 @@ def test_there_are_not_too_many_at_once(start_gateway, settings):
     assert call(gateway, "DELETE", f"{PATH}/{second.json()['id']}").status_code == 200
 
 
+def test_it_takes_no_longer_than_an_answer_may(start_gateway, settings, upstream):
+    gateway = start_gateway(**settings, TOTAL_TIMEOUT="2")
+    failed = until(gateway, begin(gateway, "[[script=long words=4000 delay=0.1]] go")["id"], over, seconds=30)
+    assert (failed["status"], failed["output"][0]["status"]) == ("failed", "incomplete")
+    assert failed["error"]["message"]
+
+
 def test_cancelling_stops_upstream(start_gateway, settings, upstream):
     gateway = start_gateway(**settings)
     response = begin(gateway, "[[script=long words=400 delay=0.1]] go", stream=False)
