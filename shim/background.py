@@ -45,6 +45,11 @@ class Background:
         self._once.add(task)  # the loop itself holds no task that waits
         task.add_done_callback(ended)
 
+    async def settled(self, seconds: float | None = None) -> None:
+        """Wait until all is done that is done once, but no longer than that."""
+        if self._once:
+            await asyncio.wait(self._once, timeout=seconds)
+
     async def close(self) -> None:
         """End what is endless, and wait for the rest."""
         for task in self._endless:

@@ -8,13 +8,13 @@ session moves on to the one that served. What is noted is a hash of the word and
 its own key alone. It is never owed, so whatever stands in its way leaves any account as good as another.
 """
 
-import asyncio
 import hashlib
 
 import msgspec
 
 from shim.accounts.credentials import Caller
 from shim.accounts.leases import Leases
+from shim.background import Background
 from shim.exchange.clock import Clock
 from shim.exchange.hurry import Hurry
 from shim.notes import Shelf
@@ -45,7 +45,7 @@ class Affinity:
     def __init__(self, shelf: Shelf, leases: Leases, clock: Clock) -> None:
         self._shelf, self._leases, self._clock = shelf, leases, clock
         self._hurry = Hurry("sessions")
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing = Background("the sessions")
 
     async def find(self, caller: Caller, word: str | None) -> Session | None:
         """The session that `word` names; None where it has no say: no word, or one account at most."""
@@ -65,14 +65,11 @@ class Affinity:
         now, place = self._clock.now(), session.place
         if place is not None and place.account == account and now - place.at < _NOTED_AGAIN:
             return
-        task = asyncio.create_task(self._write(session.key, SessionPlace(account, now)))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._writing.spawn(self._write(session.key, SessionPlace(account, now)))
 
     async def settled(self) -> None:
         """Wait until what is being noted is noted. It takes no longer than `Hurry` lets it."""
-        if self._writing:
-            await asyncio.wait(self._writing)
+        await self._writing.settled()
 
     async def _write(self, key: str, place: SessionPlace) -> None:
         await self._hurry.run(self._shelf.put(key, _encode(place), KEPT_SECONDS))

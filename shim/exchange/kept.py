@@ -8,6 +8,7 @@ import asyncio
 import logging
 
 from shim.accounts.credentials import Caller
+from shim.background import Background
 from shim.errors import UnavailableError
 from shim.notes import Notes, NotesError
 from shim.protocol.api import AnswerInfo, AnswerPlace, Keeping
@@ -26,7 +27,7 @@ class KeptAnswers:
 
     def __init__(self, notes: Notes) -> None:
         self._shelf = notes.shelf("answers", most=MOST, largest=LARGEST)
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writing = Background("the kept answers")
 
     async def find(self, caller: Caller, name: str) -> bytes | None:
         """What was kept under a name; None where nothing is, or it is somebody else's. Raises UnavailableError."""
@@ -68,15 +69,11 @@ class KeptAnswers:
 
     def keep_soon(self, caller: Caller, keeping: Keeping, answer: AnswerInfo, place: AnswerPlace | None) -> None:
         """The same for a driver that can't wait."""
-        writing = self.write(caller.scope, keeping.name(answer), keeping.record(answer, place))
-        task = asyncio.get_running_loop().create_task(writing)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._writing.spawn(self.write(caller.scope, keeping.name(answer), keeping.record(answer, place)))
 
     async def settled(self) -> None:
         """Wait until everything is written."""
-        if self._writing:
-            await asyncio.wait(self._writing)
+        await self._writing.settled()
 
 
 def _key(owner: str, name: str) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shim.background import Background
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.protocol.answer.follow_up import SILENCE, Socket
@@ -60,7 +61,7 @@ class SharedSocket:
         self._wire: FrameSocket | None = None
         self._reading: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = Background("a socket of upstream's")
 
     async def join(self, listener: "SocketResponse", connect: Connect) -> None:
         """Subscribe to a listener's topic from where it was left, over the connection there is, or over a new one.
@@ -137,9 +138,7 @@ class SharedSocket:
                 await asyncio.gather(reading, return_exceptions=True)
                 await wire.close()
 
-        task = asyncio.create_task(tell())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._closing.spawn(tell())
 
 
 class SocketResponse:

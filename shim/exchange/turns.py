@@ -10,15 +10,16 @@ the client is gone.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from shim.accounts.leases import AccountLease, Leases, list_key
 from shim.accounts.outcomes import Attempt, Tries
+from shim.background import Background
 from shim.cassettes.taping import is_taping
 from shim.chatgpt.conversation import Conversation
 from shim.errors import DeadlineError, GatewayError, RequestError, UpstreamError
@@ -59,7 +60,7 @@ class Turns:
         self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
         self.accounts = AccountLoop(leases, calls, clock.now)
-        self._aftermath: set[asyncio.Task[None]] = set()
+        self._aftermath = Background("the turns")
         self._ahead = Ahead(calls) if settings.requirements_ahead and not settings.conversation_only else None
 
     async def settled(self, seconds: float = 5.0) -> None:
@@ -67,8 +68,7 @@ class Turns:
         was begun for turns to come is given up."""
         if self._ahead is not None:
             await self._ahead.close()
-        if self._aftermath:
-            await asyncio.wait(self._aftermath, timeout=seconds)
+        await self._aftermath.settled(seconds)
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -231,7 +231,9 @@ class Turns:
                 if live.forgetful and answer.conversation_id is not None:
                     # Once is enough, and `_clear_up` must not say it again.
                     live.forgetful = False
-                    self._soon(self._tell(live, keep_out_of_memory(live.route.upstream, answer.conversation_id)))
+                    self._aftermath.spawn(
+                        self._tell(live, keep_out_of_memory(live.route.upstream, answer.conversation_id))
+                    )
                 return events
             return await self._go_after(live)
         except GatewayError as error:
@@ -313,12 +315,7 @@ class Turns:
             (archive if live.linked else delete, live.passing),  # what was made in a chat goes with it
         )
         if told := [tell(upstream, id) for tell, applies in left if applies]:
-            self._soon(self._tell(live, *told))
-
-    def _soon(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(telling)
-        self._aftermath.add(task)
-        task.add_done_callback(self._aftermath.discard)
+            self._aftermath.spawn(self._tell(live, *told))
 
     async def _tell(self, live: LiveTurn, *told: Handshake[None]) -> None:
         for one in told:

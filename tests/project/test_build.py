@@ -127,6 +127,17 @@ def test_the_same_module_serves_every_python_there_is(source, tmp_path):
         assert (called.returncode, called.stderr) == (0, ""), python
 
 
+def test_the_same_source_gives_the_same_wheel(source: Path, tmp_path: Path) -> None:
+    """Wherever it lies, and whenever it is built."""
+    elsewhere = shutil.copytree(source, tmp_path / "a folder with another name")
+    first, _ = build(source, tmp_path / "first", SOURCE_DATE_EPOCH="1700000000")
+    for path in elsewhere.rglob("*"):
+        os.utime(path)
+    second, _ = build(elsewhere, tmp_path / "second", SOURCE_DATE_EPOCH="1700000000")
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
 @pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"], ids=["missing", "failing"])
 def test_without_a_compiler_the_build_goes_on_and_says_so(source, tmp_path, compiler):
     wheel, said = build(source, tmp_path / "out", CC=compiler)
