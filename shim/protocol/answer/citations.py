@@ -7,7 +7,6 @@ not known in what units their indexes count; only the citations of 2023 have not
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import msgspec
@@ -34,7 +33,7 @@ def pages_of(groups: Any) -> tuple[Link, ...]:
     """The pages that the groups of a search's results name, each once."""
     entries = (entry for group in _dicts(groups) for entry in _dicts(group.get("entries")))
     links = (link for entry in entries if (link := _link(entry)) is not None)
-    return tuple(islice({link.url: link for link in links}.values(), _MOST_PAGES))
+    return tuple({link.url: link for link in links}.values())[:_MOST_PAGES]
 
 
 class Sources:
