@@ -39,7 +39,8 @@ _JSON = {"content-type": "application/json"}
 _PIECE = 64 * 1024  # of a whole answer: what upstream says is read in pieces, and a piece can't be endless
 
 INLINE: dict[str, Api] = {"/v1/chat/completions": CHAT, "/v1/responses": RESPONSES}
-"""The paths whose calls become upstream's own, with their APIs"""
+"""The paths whose calls become upstream's own, with their APIs. `/v1/messages` can't be one: each of its requests has
+`max_tokens`, and a flow's call can't be ended early."""
 
 # Models whose answers upstream likes to finish elsewhere (protocol.md 5.6).
 _WANDERING = re.compile(r"thinking|research|(^|-)pro$|^o\d")

@@ -1,16 +1,30 @@
 """Which prompts a flow's own call can answer."""
 
+import json
 from typing import Any
 
 import pytest
 
-from addons.crossing import is_one_call
+from addons.crossing import INLINE, is_one_call
+from shim.apis.messages import MESSAGES
+from shim.errors import RequestError
 from shim.protocol.prompt import Prompt, PromptMessage, Text, Wishes
 from shim.settings import Settings
 
 
 def prompt(*, stream: bool = True, **wishes: Any) -> Prompt:
     return Prompt("auto", (PromptMessage("user", (Text("Hi"),)),), stream=stream, wishes=Wishes(**wishes))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_no_message_of_anthropics_api_is_one_call(stream: bool) -> None:
+    """Why it is not `INLINE`: the shortest request that there may be has a bound for its answer."""
+    short = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+    with pytest.raises(RequestError, match="max_tokens"):
+        MESSAGES.read(json.dumps(short).encode(), strict=False)
+    asked = MESSAGES.read(json.dumps(short | {"max_tokens": 64_000}).encode(), strict=False)
+    assert not is_one_call(asked.prompt, Settings())
+    assert "/v1/messages" not in INLINE
 
 
 @pytest.mark.parametrize(
