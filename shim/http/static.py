@@ -25,7 +25,8 @@ from shim.http.responses import answer_headers
 # sanitiser may turn text into markup: its policy is the one that `trusted-types` names.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
-    "img-src 'self' data: blob:; media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "img-src 'self' data: blob:; media-src blob:; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
 PAGE_HEADERS = {
@@ -43,6 +44,8 @@ MEDIA_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".woff2": "font/woff2",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
 }
 WEB = Path(__file__).parents[1] / "web"
 PAGE = "chat.html"
@@ -136,5 +139,7 @@ def _has(request: AnyRequest, header: str, wanted: str) -> bool:
     return False
 
 
-_SERVED = frozenset({".css", ".js", ".woff2"})  # not what else lies in those folders: licences, lists
+_SERVED = frozenset(
+    {".css", ".js", ".svg", ".webmanifest", ".woff2"}
+)  # not what else lies in those folders: licences, lists
 _SHARED = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}

@@ -150,3 +150,16 @@ async def test_the_first_paint_is_light(gateway, visit):
         assert sum(sizes) < FIRST_PAINT_BYTES
         assert not [url for url in chat.addresses if "/vendor/" in url]
         chat.check()
+
+
+async def test_it_can_be_installed(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        session = await chat.page.context.new_cdp_session(chat.page)
+        told = await session.send("Page.getAppManifest")
+        assert told["errors"] == []
+        assert told["manifest"]["startUrl"] == f"{gateway.base_url}/"
+        assert (await session.send("Page.getInstallabilityErrors"))["installabilityErrors"] in (
+            [],
+            [{"errorId": "in-incognito", "errorArguments": []}],  # which is what a test's context is
+        )
+        chat.check()
