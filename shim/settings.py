@@ -238,8 +238,7 @@ def effective(
         text = _shown(getattr(settings, name.lower()))
         hidden = bool(text) and name in SECRET
         source = given.get(name, _Given("", "default"))
-        # Of a URL, what stands before its host or behind a ? may be a password, whatever setting it is in.
-        shown = None if hidden else re.sub(r"(?<=//)[^/,]*(?=@)|(?<=\?)[^,]+", HIDDEN, text)
+        shown = None if hidden else _without_passwords(text)
         rows.append(EffectiveSetting(name, shown, source.origin, source.file, default))
     return rows
 
@@ -449,8 +448,13 @@ def _allowed(plain: Any, bounds: tuple[Meta, ...]) -> str:
 
 
 def _wrong(name: str, text: str, allowed: str) -> SettingError:
-    shown = HIDDEN if name in SECRET else _quoted(text)
+    shown = HIDDEN if name in SECRET else _quoted(_without_passwords(text))
     return SettingError(f"{name} is {shown}: {allowed}")
+
+
+def _without_passwords(text: str) -> str:
+    """Of a URL, what stands before its host or behind a ? may be a password, whatever setting it is in."""
+    return re.sub(r"(?<=//)[^,]*(?=@)|(?<=\?)[^,]+", HIDDEN, text)
 
 
 def _quoted(text: str) -> str:

@@ -92,6 +92,23 @@ def test_a_bad_value_is_named_with_what_is_allowed(name, value, allowed):
     assert allowed in message
 
 
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("CHATGPT_BASE_URL", "https://me:hunter2@host.test/backend-api"),
+        ("CHATGPT_BASE_URL", "https://me:a/hunter2@host.test"),
+        ("OAUTH_URL", "ftp://me:hunter2@host.test"),
+        ("PUBLIC_BASE_URL", "https://host.test/?key=hunter2"),
+        ("CORS_ORIGINS", "https://me:hunter2@host.test"),
+    ],
+)
+def test_a_bad_url_is_shown_without_its_password(name: str, url: str) -> None:
+    with pytest.raises(SettingError) as told:
+        load_settings({name: url})
+    assert "hunter2" not in str(told.value)
+    assert "host.test" in str(told.value)
+
+
 def test_a_bad_secret_is_named_but_not_shown():
     with pytest.raises(SettingError) as caught:
         load({"PROXY_URL": "nonsense://user:hunter2@host"})

@@ -19,7 +19,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for ea
 
 _F = TypeVar("_F", Counter, Histogram)
 _OTHER = "other"
-_MOST_NAMES = 200  # of models, accounts, keys and words for what became of a call
+_MOST_NAMES = 200  # of models, of accounts, of keys, and of words for what became of a call
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _SHORT = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOOK_SECONDS = 1.0
@@ -39,18 +39,19 @@ class OpenCounts(msgspec.Struct, frozen=True):
 
 
 class _Labels:
-    """The values that a label may have: so many, and then `other`."""
+    """The values that each label may have: so many, and then `other`. A thousand accounts take no key's place."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._known: dict[str, set[str]] = {}
 
-    def of(self, value: str | None) -> str:
+    def of(self, label: str, value: str | None) -> str:
         if value is None:
             return ""
-        if value not in self._known:
-            if len(self._known) >= _MOST_NAMES:
+        known = self._known.setdefault(label, set())
+        if value not in known:
+            if len(known) >= _MOST_NAMES:
                 return _OTHER
-            self._known.add(value)
+            known.add(value)
         return value
 
 
@@ -121,11 +122,11 @@ class Metrics:
     def note(self, record: CallRecord, *, is_listed: bool, is_pooled: bool) -> None:
         """A call is over. `is_listed`: its model is on a list of upstream's; `is_pooled`: its account is the pool's."""
         of = self._labels.of
-        api, status = record.api, of(record.status.partition(",")[0])
+        api, status = record.api, of("status", record.status.partition(",")[0])
         code = str(record.code or "")
-        model = of(record.model) if is_listed else "" if record.model is None else _OTHER
-        key = of(record.key)
-        account = of(record.account) if is_pooled else "" if record.account is None else _OTHER
+        model = of("model", record.model) if is_listed else "" if record.model is None else _OTHER
+        key = of("key", record.key)
+        account = of("account", record.account) if is_pooled else "" if record.account is None else _OTHER
         self._child(self._requests, api, model, status, code).inc()
         self._child(self._key_requests, key).inc()
         self._child(self._account_requests, account).inc()
@@ -145,7 +146,7 @@ class Metrics:
 
     def called(self, outcome: str, seconds: float | None = None) -> None:
         """A call to upstream came to its answer's head, after `seconds`, or failed."""
-        self._child(self._upstream, self._labels.of(outcome)).inc()
+        self._child(self._upstream, self._labels.of("outcome", outcome)).inc()
         if seconds is not None:
             self._upstream_head.observe(seconds)
 

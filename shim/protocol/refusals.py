@@ -30,7 +30,7 @@ _MAX_SENTENCE = 300
 _MAIL = re.compile(r"[^\s@<>\"'(),:;]+@[\w-]+(?:\.[\w-]+)+")
 _TELLING = re.compile(r"retry-after|cf-mitigated|(?:x-)?ratelimit(?:-[\w-]+)?|x-codex-[\w-]+")  # headers of limits
 _MAX_HEADERS = 240
-_TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|[\w.~+/=-]{45,}")
+_TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|\b(?:sk|rt|sess)[-_][\w.-]{12,}|[\w.~+/=-]{45,}")
 _MARKS = re.compile("[\ue200-\ue206]")  # citation markers, which nobody is to see (5.4)
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
 _CONTENT_TYPE_HTML = "text/html"
@@ -164,8 +164,9 @@ def _sentence(lead: str, refusal: RefusalDetail) -> str:
 
 
 def _passable(text: str) -> str:
-    """What may be shown of upstream's words."""
-    return _MAIL.sub("…@…", _TOKEN.sub("…", _MARKS.sub("", text)))[:_MAX_SENTENCE].strip()
+    """What may be shown of upstream's words, in one line: a terminal would obey what is not printable."""
+    said = _MAIL.sub("…@…", _TOKEN.sub("…", _MARKS.sub("", text)))[:_MAX_SENTENCE]
+    return "".join(letter if letter.isprintable() else " " for letter in said).strip()
 
 
 def _evidence(status: int, headers: Mapping[str, str], words: str) -> Evidence:

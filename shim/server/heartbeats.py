@@ -6,7 +6,8 @@
 Rules:
 * time counts only while the main process itself is awake, so that a machine (or container) that slept wakes up with the
   workers it had;
-* a worker that has not begun to count is still starting, and is left alone.
+* a worker that has not begun to count is still starting, and is left alone; so is one whose disk is full, until it can
+  count again.
 """
 
 import asyncio
@@ -41,17 +42,27 @@ async def beating() -> AsyncIterator[None]:
 
 async def _beat(path: Path) -> None:
     number = 0
-    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
         while True:
             number += 1
-            with suppress(OSError):  # a disk that is full is told of elsewhere
-                os.pwrite(file, number.to_bytes(8), 0)
+            try:
+                _write(path, number)
+            except OSError:
+                # A full disk, which is told of elsewhere. A number that stands still would say that this worker hangs.
+                with suppress(OSError):
+                    os.unlink(path)
             await asyncio.sleep(_BEAT_SECONDS)
     finally:
-        os.close(file)
         with suppress(OSError):
             os.unlink(path)  # who ends well does not hang, however long the rest takes
+
+
+def _write(path: Path, number: int) -> None:
+    file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    try:
+        os.pwrite(file, number.to_bytes(8), 0)
+    finally:
+        os.close(file)
 
 
 @contextmanager

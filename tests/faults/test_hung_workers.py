@@ -1,5 +1,7 @@
 """A worker that hangs is replaced; one that is busy, or whose machine slept, is not."""
 
+import asyncio
+import errno
 import os
 import signal
 import time
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from shim.server.heartbeats import Silences
+from shim.server import heartbeats
+from shim.server.heartbeats import Silences, beating
 
 CHAT = "/v1/chat/completions"
 HI = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
@@ -56,3 +59,29 @@ def test_a_machine_that_slept_wakes_up_with_its_workers():
     silences = Silences(60.0)
     silences.look({7: b"1"})
     assert silences.look({7: b"1"}) == []
+
+
+async def test_a_disk_that_is_full_makes_no_worker_look_hung(tmp_path, monkeypatch):
+    """What can't be written would stand still, and say so of a worker that is well."""
+    real, full = os.pwrite, []
+
+    def pwrite(*given):
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
+
+    async def becomes(wanted: bool) -> None:
+        async with asyncio.timeout(10):
+            while bool(file.exists() and file.read_bytes()) is not wanted:  # noqa: ASYNC110  nothing tells
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setenv("CHAT2API_HEARTBEATS", str(tmp_path))
+    monkeypatch.setattr(heartbeats, "_BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    file = tmp_path / str(os.getpid())
+    async with beating():
+        await becomes(True)
+        full.append(True)
+        await becomes(False)
+        full.clear()
+        await becomes(True)

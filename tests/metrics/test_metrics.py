@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -91,6 +92,19 @@ def test_a_label_has_so_many_values_and_then_other():
     assert value(text, "chat2api_requests_total") == 500
     assert value(text, "chat2api_key_requests_total", key="other") > 0
     assert len(re.findall(r"^chat2api_requests_total", text, re.M)) <= 202
+
+
+def test_a_thousand_accounts_leave_the_names_of_keys_and_of_failures_alone():
+    metrics = Metrics()
+    record = CallRecord("req", 0.0, "chat", "stop", 1.0, model="auto", key="ci")
+    for number in range(1000):
+        metrics.note(msgspec.structs.replace(record, account=f"a{number}"), is_listed=True, is_pooled=True)
+    late = msgspec.structs.replace(record, status="rate_limit_exceeded", failed=True, key="new", account="a0")
+    metrics.note(late, is_listed=True, is_pooled=True)
+    text = asyncio.run(metrics.text()).decode()
+    assert value(text, "chat2api_errors_total", status="rate_limit_exceeded") == 1
+    assert value(text, "chat2api_key_requests_total", key="new") == 1
+    assert value(text, "chat2api_account_requests_total", account="other") == 800
 
 
 def test_the_loop_s_delay_is_seen(served):

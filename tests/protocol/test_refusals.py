@@ -189,6 +189,8 @@ SECRETS = {
     "a proof": "gAAAAABWzMwMDAsIk1vbiBKYW4gMDEgMjAyNCAwMDowMDowMCBHTVQtMDUwMCAoRWFzdGVybik=",
     "a refresh token": "v1_MjQzNDU2Nzg5MGFiY2RlZmdoaWprbG1ub3BxcnN0dXZ3",
     "a long random word": "x" * 60,
+    "a short key": "sk-proj-abcDEF0123456789",
+    "a short refresh token": "rt_abcDEF0123456789.xyz",
 }
 
 
@@ -210,6 +212,14 @@ def test_a_secret_never_survives(secret: str, around: str, status: int) -> None:
         failure_of(bodies[1]["detail"]),
     ]:
         assert all(secret[start : start + 12] not in envelope(error).decode() for start in range(len(secret) - 11))
+
+
+def test_nothing_of_upstreams_words_is_obeyed_by_a_terminal() -> None:
+    error = refused(429, {"detail": "wait\x1b]0;owned\x07 for\r\nthe \u202ereset"})
+    assert error.evidence is not None
+    assert error.evidence.words.isprintable()
+    assert error.message.isprintable()
+    assert "wait ]0;owned  for  the  reset" in error.message
 
 
 @pytest.mark.parametrize("code", ["a b", "", "x" * 65, "<script>", "naïve", 7, ["x"], None, {"a": 1}])
