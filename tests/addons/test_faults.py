@@ -81,11 +81,15 @@ def faulty():
 
 
 @pytest.fixture(scope="module")
-def bridge(start_bridge, faulty):
+def bridge(start_bridge, faulty, tmp_path_factory):
+    # mitmproxy 11, the newest for Python 3.11, has a constant where later ones have the option.
+    constant = tmp_path_factory.mktemp("constant") / "constant.py"
+    constant.write_text("from mitmproxy.proxy import server\n\nserver.TCP_TIMEOUT = 2\n")
     return start_bridge(
         f"reverse:{faulty.base_url}",
         "--set",
         "tcp_timeout=2",
+        scripts=(str(constant),),
         CHATGPT_BASE_URL=faulty.base_url,
         CONVERSATION_ONLY="true",
         RETRY_TIMES="1",
