@@ -20,6 +20,9 @@ SECRET = "a text that nobody but the model may have"
 BODY = {"model": "auto", "messages": [{"role": "user", "content": SECRET}]}
 
 
+ADMIN = {"authorization": "Bearer the-admin-key"}
+
+
 def read(gateway, **headers):
     answer = httpx.get(f"{gateway.base_url}/metrics", headers=headers, trust_env=False, timeout=60)
     assert answer.status_code == 200, answer.text
@@ -50,7 +53,7 @@ def served(start_gateway, shared_standin):
     for number in range(3):
         refused = gateway.post(CHAT, BODY | {"model": f"made-up-{number}"}, authorization="Bearer first-key-of-many")
         assert refused.status_code == 404
-    return gateway, read(gateway)
+    return gateway, read(gateway, **ADMIN)
 
 
 def test_calls_tokens_errors_and_times_are_counted(served):
@@ -113,13 +116,13 @@ def test_the_loop_s_delay_is_seen(served):
     while value(text, "chat2api_event_loop_delay_seconds_count") < 2:
         assert time.monotonic() < until
         time.sleep(0.2)
-        text = read(gateway)
+        text = read(gateway, **ADMIN)
 
 
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({}, 200),
+        ({}, 403),  # a proxy on this machine may forward anybody, and say nothing of it
         ({"authorization": "Bearer the-admin-key"}, 200),
         ({"authorization": "Bearer the-admin-key", "x-forwarded-for": "192.0.2.1"}, 200),
         ({"authorization": "Bearer another"}, 401),
@@ -136,9 +139,12 @@ def test_who_may_read_it(served, headers, status):
     assert status == 200 or answer.json()["error"]["code"] in {"admin_key_needed", "invalid_admin_key", "other_origin"}
 
 
-def test_behind_a_proxy_it_takes_the_key(start_gateway, shared_standin):
-    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, PUBLIC_BASE_URL="https://public.example")
-    assert gateway.get("/metrics").json()["error"]["code"] == "admin_key_needed"
+@pytest.mark.parametrize("setting", ["PUBLIC_BASE_URL", "AUTHORIZATION", "ADMIN_KEY"])
+def test_where_others_are_served_too_it_takes_the_key(start_gateway, shared_standin, setting):
+    given = {setting: "https://public.example" if setting == "PUBLIC_BASE_URL" else "a-key-of-many-characters"}
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, **given)
+    for path in ("/metrics", "/admin/usage"):
+        assert gateway.get(path).json()["error"]["code"] == "admin_key_needed"
 
 
 def test_workers_add_up_and_the_dead_are_counted(start_gateway, shared_standin):

@@ -54,8 +54,9 @@ _NO_PAGE = (
     "reached from elsewhere. Set ADMIN_KEY, or use `chat2api tokens` on the machine it runs on"
 )
 _NO_READER = (
-    "Send the admin key as 'Authorization: Bearer ADMIN_KEY', or ask from the machine the gateway runs on, by its "
-    "loopback address and without a proxy"
+    "Send the admin key (ADMIN_KEY) as 'Authorization: Bearer ADMIN_KEY'. Only where none of ADMIN_KEY, AUTHORIZATION and "
+    "PUBLIC_BASE_URL is set, the machine the gateway runs on may ask without one, by its loopback address and without a "
+    "proxy"
 )
 _WRONG_KEY = "This is not the admin key (ADMIN_KEY)"
 _NO_LOGIN = "Log in, or send the admin key as 'Authorization: Bearer ADMIN_KEY'"
@@ -125,13 +126,12 @@ class Door:
                 raise RequestError(_NO_TOKEN, status=403, type="permission_error", code="csrf_token_needed")
 
     def guard_reader(self, connection: Connection) -> None:
-        """Guards what programs read: for the admin key, or for this machine without one. Behind a proxy that says
-        nothing of whom it forwards all would seem to be at this machine, so with PUBLIC_BASE_URL, which names one, it
-        takes the key. Raises GatewayError."""
+        """Guards what programs read: for the admin key; or, where no setting says that others are served, too, for this
+        machine. A proxy that says nothing of whom it forwards would let everybody else read it. Raises GatewayError."""
         key = _bearer(connection)
         if self._key and key is not None:
             self._try_key(connection, key)
-        elif self._public_url or not _is_at_this_machine(connection):
+        elif self._key or self._exposed or not _is_at_this_machine(connection):
             raise RequestError(_NO_READER, status=403, type="permission_error", code="admin_key_needed")
         else:
             self.guard_origin(connection)

@@ -41,7 +41,7 @@ class CallList(msgspec.Struct, frozen=True):
 
 
 def usage_router(door: Door) -> Router:
-    """`/admin/usage` alone: with the admin key, or on this machine."""
+    """`/admin/usage` alone, behind `Door.guard_reader`."""
     return Router("/", route_handlers=[read_usage], guards=[lambda connection, _handler: door.guard_reader(connection)])
 
 
