@@ -54,9 +54,9 @@ _NO_PAGE = (
     "reached from elsewhere. Set ADMIN_KEY, or use `chat2api tokens` on the machine it runs on"
 )
 _NO_READER = (
-    "Send the admin key (ADMIN_KEY) as 'Authorization: Bearer ADMIN_KEY'. Only where none of ADMIN_KEY, AUTHORIZATION and "
-    "PUBLIC_BASE_URL is set, the machine the gateway runs on may ask without one, by its loopback address and without a "
-    "proxy"
+    "Send the admin key (ADMIN_KEY) as 'Authorization: Bearer ADMIN_KEY'. Only where none of ADMIN_KEY, AUTHORIZATION "
+    "and PUBLIC_BASE_URL is set, the machine the gateway runs on may ask without one, by its loopback address and "
+    "without a proxy"
 )
 _WRONG_KEY = "This is not the admin key (ADMIN_KEY)"
 _NO_LOGIN = "Log in, or send the admin key as 'Authorization: Bearer ADMIN_KEY'"
