@@ -179,6 +179,7 @@ def _gateway(
         traces=traces,
         affinity=Affinity(notes.shelf("sessions", most=MOST_SESSIONS), leases, clock),
         tapes=Tapes(notes, clock=clock.now, new_id=clock.new_id),
+        notes=notes,
         line=Line(_share(settings.max_streams, settings), _share(settings.max_waiting, settings)),
         filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
     )

@@ -36,6 +36,7 @@ from shim.files.intake import Files, Gathered
 from shim.keys import ApiKeys
 from shim.metrics.metrics import Metrics
 from shim.metrics.traces import Traces
+from shim.notes import Notes
 from shim.protocol.events import FileRef
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.pipeline import FilterDependencies
@@ -76,6 +77,7 @@ class Gateway:
         line: Line,
         affinity: Affinity,
         tapes: Tapes,
+        notes: Notes,
     ) -> None:
         self.settings, self.clock = settings, clock
         self.aliases = settings.aliases
@@ -88,6 +90,17 @@ class Gateway:
         self.metrics, self._traces, self.line = metrics, traces, line
         self.affinity = affinity
         self.tapes = tapes
+        self._notes = notes
+
+    @property
+    def away(self) -> list[str]:
+        """The stores that could not be read, or not be written, when that was last tried."""
+        away = {
+            "accounts": self.leases.pool.health().store != "ok",
+            "keys": self.keys.is_away,
+            "notes": self._notes.is_away,
+        }
+        return [name for name, is_away in away.items() if is_away]
 
     @property
     def failing(self) -> list[str]:

@@ -19,12 +19,15 @@ from shim.http.responses import json_answer
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What `GET /healthz` says. `unsaved` counts accounts whose new tokens the store does not have yet; `background` is
-    whether the tasks beside requests do their work."""
+    """What `GET /healthz` says. `away` names the stores that can't be read, or not be written (their disk or memory is
+    full): of `accounts`, of `keys`, of `notes` (what is kept of answers, files and usage); `store` is that of accounts.
+    `unsaved` counts accounts whose new tokens the store does not have yet; `background` is whether the tasks beside
+    requests do their work."""
 
     status: Literal["ok"]
     version: str
     store: Literal["ok", "away"]
+    away: list[str]
     unsaved: int
     background: Literal["ok", "failing"]
 
@@ -35,7 +38,7 @@ OPERATION = OpenApiOperation(
     "health",
     "Whether this process serves.",
     gives={JSON: Health},
-    example={JSON: Health("ok", __version__, "ok", 0, "ok")},
+    example={JSON: Health("ok", __version__, "ok", [], 0, "ok")},
     open=True,
 )
 
@@ -69,6 +72,7 @@ async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIR
         status="ok",
         version=__version__,
         store="ok" if health.store == "ok" else "away",
+        away=gateway.away,
         unsaved=health.unsaved,
         background="failing" if gateway.failing else "ok",
     )

@@ -16,6 +16,7 @@ import msgspec
 
 from shim.background import Background
 from shim.databases import DatabaseError
+from shim.databases.reach import Reach
 from shim.errors import About, CredentialError, Field, LimitError, RequestError, UnavailableError
 from shim.keys.base import ApiKey, KeyLimits, KeyStore, KeyStoreError, KeyUse, Standing, check_name, hash_of, new_secret
 
@@ -57,6 +58,7 @@ class ApiKeys:
         self._by_name: dict[str, ApiKey] = {}
         self._under_way: dict[str, Pass] = {}
         self._background = Background("the keys")
+        self._reach = Reach(KeyStoreError)
 
     # --- who calls ------------------------------------------------------------------------------------------------
 
@@ -116,7 +118,8 @@ class ApiKeys:
             return None
         ticket = self._new_id()
         try:
-            standing = await self._store.enter(key, ticket, _CALL_SECONDS)
+            with self._reach.writing():
+                standing = await self._store.enter(key, ticket, _CALL_SECONDS)
         except asyncio.CancelledError:
             self._leave_soon(Pass(key, ticket, Standing()), 0)  # the store may have counted it all the same
             raise
@@ -140,7 +143,8 @@ class ApiKeys:
 
     async def _leave(self, entered: Pass, tokens: int) -> None:
         try:
-            await self._store.leave(entered.key, entered.ticket, tokens)
+            with self._reach.writing():
+                await self._store.leave(entered.key, entered.ticket, tokens)
         except KeyStoreError as error:
             log.warning("%d tokens of the key %s were not counted: %s", tokens, entered.key.name, error)
 
@@ -187,7 +191,8 @@ class ApiKeys:
 
     async def refresh(self) -> None:
         """Learn what has changed. Raises KeyStoreError."""
-        stamp = await self._store.stamp()
+        with self._reach.reading():
+            stamp = await self._store.stamp()
         if stamp == self._stamp:
             return
         keys = await self._store.load()
@@ -208,6 +213,11 @@ class ApiKeys:
         await self._store.close()
 
     @property
+    def is_away(self) -> bool:
+        """Whether the store could not be read, or not be written, when that was last tried."""
+        return self._reach.is_away
+
+    @property
     def failing(self) -> dict[str, str]:
         """The background tasks that failed when they last ran, and with which kind of error."""
         return self._background.failing
@@ -215,7 +225,8 @@ class ApiKeys:
     async def _prolong(self) -> None:
         held = [(one.key.id, one.ticket) for one in self._under_way.values() if one.key.limits.concurrent is not None]
         if held:
-            await self._store.prolong(held, _CALL_SECONDS)
+            with self._reach.writing():
+                await self._store.prolong(held, _CALL_SECONDS)
 
 
 class KeyLimitError(LimitError):

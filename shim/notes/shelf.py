@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from shim.databases import DatabaseError
 from shim.databases.keys import Box, box_of
+from shim.databases.reach import Reach
 from shim.notes.base import Note, NotesError, NoteStore, NoteTooLargeError
 
 # Of a shelf whose user names no bounds of its own: at most 1.3 GB, were every note as long as may be.
@@ -20,34 +21,42 @@ _PLAIN, _SEALED = b"p", b"s"
 class Shelf:
     """The notes of one use. See `NoteStore` for what each call does."""
 
-    def __init__(self, store: NoteStore, box: Box | None, name: str, most: int, largest: int) -> None:
-        self._store, self._box, self._name = store, box, name
+    def __init__(self, store: NoteStore, reach: Reach, box: Box | None, name: str, *, most: int, largest: int) -> None:
+        self._store, self._reach, self._box, self._name = store, reach, box, name
         self._most, self._largest = most, largest
 
     async def put(self, key: str, value: bytes, seconds: float) -> None:
         """Note `value` under `key` for so long, in the place of what is there. Raises NotesError, and NoteTooLargeError
         for more than the shelf takes of one note."""
-        await self._store.put(self._name, key, self._seal(value), seconds, self._most)
+        sealed = self._seal(value)
+        with self._reach.writing():
+            await self._store.put(self._name, key, sealed, seconds, self._most)
 
     async def add(self, key: str, value: bytes, seconds: float) -> bool:
         """The same where nothing is noted under `key`; whether it was so."""
-        return await self._store.add(self._name, key, self._seal(value), seconds, self._most)
+        sealed = self._seal(value)
+        with self._reach.writing():
+            return await self._store.add(self._name, key, sealed, seconds, self._most)
 
     async def get(self, key: str) -> bytes | None:
         """What is noted under `key`, or None. Raises NotesError, too where it was sealed with a key not known here."""
-        kept = await self._store.get(self._name, key)
+        with self._reach.reading():
+            kept = await self._store.get(self._name, key)
         return None if kept is None else self._unseal(kept)
 
     async def delete(self, key: str) -> bool:
         """Forget a note; whether there was one. Raises NotesError."""
-        return await self._store.delete(self._name, key)
+        with self._reach.writing():
+            return await self._store.delete(self._name, key)
 
     async def page(
         self, prefix: str = "", *, after: str | None = None, limit: int = 100, backwards: bool = False
     ) -> list[Note]:
         """Notes by the order of their keys; the key of the last one is the `after` of the next page. Raises
         NotesError."""
-        kept = await self._store.page(self._name, prefix, after, max(0, min(limit, MAX_PAGE)), backwards=backwards)
+        most = max(0, min(limit, MAX_PAGE))
+        with self._reach.reading():
+            kept = await self._store.page(self._name, prefix, after, most, backwards=backwards)
         return [Note(note.key, self._unseal(note.value)) for note in kept]
 
     def _seal(self, value: bytes) -> bytes:
@@ -75,13 +84,18 @@ class Notes:
     """All the shelves of one store. `keys` seal the values: the first one seals, all of them open."""
 
     def __init__(self, store: NoteStore, keys: Sequence[str] = ()) -> None:
-        self._store = store
+        self._store, self._reach = store, Reach(NotesError)
         self._box = box_of(keys) if keys else None
 
     def shelf(self, name: str, *, most: int = MAX_NOTES, largest: int = MAX_NOTE_BYTES) -> Shelf:
         """The notes of one use: at most `most` of them, of at most `largest` bytes each. The name is a word of lower
         case letters, and is part of what is stored."""
-        return Shelf(self._store, self._box, name, most, largest)
+        return Shelf(self._store, self._reach, self._box, name, most=most, largest=largest)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store could not be read, or not be written, when that was last tried."""
+        return self._reach.is_away
 
 
 @asynccontextmanager

@@ -160,6 +160,19 @@ def test_keys(start_gateway, shared_standin, make_account):
     assert gateway.get("/healthz").json()["status"] == "ok"
 
 
+def test_a_store_that_can_not_be_written_is_named_by_healthz(start_gateway, shared_standin, tmp_path):
+    notes = tmp_path / "notes.db"
+    notes.mkdir()
+    gateway = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, DATA_DIR=str(tmp_path))
+    kept = {"model": "auto", "input": "[[say=hi]]", "background": True}
+    refused = gateway.post("/v1/responses", kept)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (503, "server_error")
+    assert gateway.get("/healthz").json()["away"] == ["notes"]
+    notes.rmdir()
+    assert gateway.post("/v1/responses", kept).status_code == 200
+    assert gateway.get("/healthz").json()["away"] == []
+
+
 def test_a_prefix_hides_everything_else(start_gateway, shared_standin):
     gateway = start_gateway("/secret/healthz", CHATGPT_BASE_URL=shared_standin.base_url, API_PREFIX="secret")
     assert gateway.post("/secret" + CHAT, ask()).status_code == 200

@@ -14,14 +14,14 @@ from shim.exchange import Gateway
 from shim.http.health import healthz, readyz
 
 WELL = PoolHealth({"ready": 2}, "ok", 0, {})
-WORKING = SimpleNamespace(failing={})
+WORKING = SimpleNamespace(failing={}, is_away=False)
 
 
 class Parts(SimpleNamespace):
     """The parts of a gateway that have background tasks."""
 
-    keys = usage = metrics = WORKING
-    failing = Gateway.failing
+    keys = usage = metrics = _notes = WORKING
+    failing, away = Gateway.failing, Gateway.away
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,8 @@ def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, obje
     gateway = Provide(lambda: Parts(leases=leases), sync_to_thread=False)
     with TestClient(Litestar([healthz], dependencies={"gateway": gateway})) as client:
         answer = client.get("/healthz")
-    assert answer.json() == {"status": "ok", "version": __version__} | told
+    away = ["accounts"] if told["store"] == "away" else []
+    assert answer.json() == {"status": "ok", "version": __version__, "away": away} | told
     assert "10.0.0.7" not in answer.text
 
 
@@ -63,7 +64,7 @@ def test_readiness(counts: dict[State, int], background: dict[str, str], why: li
 @pytest.mark.parametrize("which", ["keys", "usage", "metrics"])
 def test_a_task_of_the_keys_or_the_usage_that_fails_is_seen(which: str) -> None:
     pool = SimpleNamespace(counts=lambda: {State.READY: 1}, health=lambda: WELL)
-    failing = {which: SimpleNamespace(failing={"write": "NotesError"})}
+    failing = {which: SimpleNamespace(failing={"write": "NotesError"}, is_away=False)}
     gateway = Parts(leases=SimpleNamespace(pool=pool, guests=pool), **failing)
     provided = {"gateway": Provide(lambda: gateway, sync_to_thread=False)}
     with TestClient(Litestar([healthz, readyz], dependencies=provided)) as client:
