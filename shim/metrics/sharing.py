@@ -1,10 +1,14 @@
 """Several workers, one answer: prometheus-client's files, one set for each place among the workers.
 
-Rule: a worker's files are named after its place and not after its process. Whoever takes a dead worker's place goes on
-with its counters, and there are never more files than there are places.
+Rules:
+* a worker's files are named after its place and not after its process. Whoever takes a dead worker's place goes on with
+  its counters, and there are never more files than there are places;
+* the files have their room on the disk before they are written: a page of them that the disk has no room for would end
+  the worker by a signal (SIGBUS). Where there is no room, a worker counts for itself alone.
 """
 
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +17,10 @@ from pathlib import Path
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus-client calls it
 _MOST_PLACES = 256
+_KINDS = ("counter", "histogram", "gauge_max", "gauge_min", "gauge_sum")  # a file of each
+_FILE_BYTES = 1024 * 1024  # as the library makes them: some thousand values
+
+log = logging.getLogger("chat2api")
 
 _places: dict[int, int] = {}  # our own place, and its lock, held for as long as this process lives
 
@@ -37,6 +45,12 @@ def as_worker() -> None:
     folder = os.environ.get(_FOLDER)
     if folder:
         place = _free_place(Path(folder))
+        try:
+            _reserve(Path(folder), place)
+        except OSError as error:
+            log.warning("this worker's metrics can't be shared with the others' in %s: %s", folder, error.strerror)
+            os.close(_places.pop(place))
+            return
         # Here, so that the main process does without the library; and before the first metric is made.
         from prometheus_client import values  # noqa: PLC0415
 
@@ -51,6 +65,18 @@ def shared_folder() -> str | None:
 def own_place() -> str:
     """What this process is called among the workers."""
     return str(next(iter(_places), 1))
+
+
+def _reserve(folder: Path, place: int) -> None:
+    """Have the blocks of a place's files. Raises OSError where the disk has no room for them."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    for kind in _KINDS:
+        file = os.open(folder / f"{kind}_{place}.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(file, 0, _FILE_BYTES)
+        finally:
+            os.close(file)
 
 
 def _free_place(folder: Path) -> int:

@@ -1,6 +1,7 @@
 """`GET /metrics`: what is counted, in which few labels, over all workers, and who may read it."""
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from shim.metrics import sharing
 from shim.metrics.metrics import Metrics
 from shim.usage import CallRecord
 
@@ -170,3 +172,28 @@ def test_workers_add_up_and_the_dead_are_counted(start_gateway, shared_standin):
             time.sleep(0.05)
         assert time.monotonic() < until, gateway.log
     assert value(read(gateway), "chat2api_requests_total", code="200") == 10 + done
+
+
+def test_the_files_that_workers_share_have_their_room_from_the_start(start_gateway, shared_standin, tmp_path):
+    """A page that a full disk has no room for would end every worker by a signal, again and again."""
+    (tmp_path / "shared").mkdir()
+    gateway = start_gateway(
+        CHATGPT_BASE_URL=shared_standin.base_url, WORKERS="2", process=True, TMPDIR=str(tmp_path / "shared")
+    )
+    assert gateway.post(CHAT, BODY).status_code == 200
+    read(gateway)
+    files = list(tmp_path.glob("shared/*/*.db"))
+    assert len(files) == 2 * 5
+    assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in files)
+
+
+def test_a_worker_whose_disk_is_full_counts_for_itself(tmp_path, monkeypatch, caplog):
+    def full(*_given):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    sharing.as_worker()
+    assert sharing.shared_folder() is None
+    assert "No space left on device" in caplog.text
+    assert value(asyncio.run(Metrics().text()).decode(), "chat2api_open_requests") == 0
