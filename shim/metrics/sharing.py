@@ -32,7 +32,13 @@ def shared_by_workers(workers: int) -> Iterator[None]:
     if workers < 2:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="chat2api-metrics-", ignore_cleanup_errors=True) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="chat2api-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        log.warning("each worker tells its own metrics alone, for there is no temporary folder: %s", error.strerror)
+        yield
+        return
+    with made as folder:
         os.environ[_FOLDER] = folder
         try:
             yield

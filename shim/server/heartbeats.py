@@ -71,7 +71,13 @@ def replaces_hung(workers: Callable[[], Iterable[int]], seconds: float) -> Itera
     if not seconds:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="chat2api-workers-", ignore_cleanup_errors=True) as folder:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="chat2api-workers-", ignore_cleanup_errors=True)
+    except OSError as error:  # no reason to serve nobody
+        log.warning("workers that hang are not replaced, for there is no temporary folder: %s", error.strerror)
+        yield
+        return
+    with made as folder:
         os.environ[_FOLDER] = folder
         over = threading.Event()
         watching = threading.Thread(target=_watch, args=(Path(folder), workers, seconds, over), daemon=True)

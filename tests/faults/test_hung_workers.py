@@ -4,13 +4,15 @@ import asyncio
 import errno
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
 import httpx
 
+from shim.metrics.sharing import shared_by_workers
 from shim.server import heartbeats
-from shim.server.heartbeats import Silences, beating
+from shim.server.heartbeats import Silences, beating, replaces_hung
 
 CHAT = "/v1/chat/completions"
 HI = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
@@ -85,3 +87,10 @@ async def test_a_disk_that_is_full_makes_no_worker_look_hung(tmp_path, monkeypat
         await becomes(False)
         full.clear()
         await becomes(True)
+
+
+def test_without_a_temporary_folder_it_serves_all_the_same(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with shared_by_workers(2), replaces_hung(list, 60.0):
+        assert not {"CHAT2API_HEARTBEATS", "PROMETHEUS_MULTIPROC_DIR"} & os.environ.keys()
+    assert caplog.text.count("there is no temporary folder: No such file or directory") == 2
