@@ -33,7 +33,18 @@ from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_
 from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
+from shim.apis.responses import conversation_openapi
 from shim.apis.responses import openapi as responses_openapi
+from shim.apis.responses.conversation_route import (
+    add_conversation_items,
+    create_conversation,
+    delete_conversation,
+    delete_conversation_item,
+    get_conversation,
+    get_conversation_item,
+    list_conversation_items,
+    update_conversation,
+)
 from shim.apis.responses.route import (
     cancel_response,
     compact_response,
@@ -78,6 +89,14 @@ _ROUTES = (
     delete_response,
     cancel_response,
     list_input_items,
+    create_conversation,
+    get_conversation,
+    update_conversation,
+    delete_conversation,
+    list_conversation_items,
+    add_conversation_items,
+    get_conversation_item,
+    delete_conversation_item,
     list_models,
     get_model,
     create_file,
@@ -98,6 +117,7 @@ OPERATIONS = (
     *audio_openapi.OPERATIONS,
     *messages_openapi.OPERATIONS,
     *responses_openapi.OPERATIONS,
+    *conversation_openapi.OPERATIONS,
     *models_openapi.OPERATIONS,
     *files_openapi.OPERATIONS,
     downloads.OPERATION,

@@ -22,7 +22,6 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("vector_stores", "Vector stores", _ATTACH),
     ("uploads", "Uploads in parts", "send the whole file to POST /v1/files"),
     ("assistants|threads", "Assistants and threads", f"use {_CHAT} with the history in 'messages'"),
-    ("conversations", "Conversations as objects", "send the history along, or go on with an earlier answer by its id"),
     ("realtime|live", "Realtime sessions", f"use {_CHAT} with 'stream': true"),
     ("evals|graders", "Evals", f"run them against {_CHAT}"),
     ("containers", "Containers", "ChatGPT runs code by itself, and its answers link to the files it makes"),

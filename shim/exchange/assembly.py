@@ -26,6 +26,7 @@ from shim.exchange.audio import Audio
 from shim.exchange.calls import Calls
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import Continuations
+from shim.exchange.conversations import Conversations
 from shim.exchange.gateway import Gateway
 from shim.exchange.jobs import Jobs
 from shim.exchange.kept import KeptAnswers
@@ -109,6 +110,7 @@ async def open_gateway(
                 await gateway.jobs.close()
                 await gateway.turns.settled()
                 await gateway.kept.settled()
+                await gateway.conversations.settled()
                 await gateway.affinity.settled()
                 await gateway.tapes.close()
             finally:
@@ -174,6 +176,7 @@ def _gateway(
         continuations=Continuations(settings, leases, turns, notes),
         links=Links(secret),
         kept=answers,
+        conversations=Conversations(notes, clock),
         jobs=Jobs(answers, notes, clock, most_bytes=settings.max_bytes_under_way),
         metrics=metrics,
         traces=traces,

@@ -20,6 +20,7 @@ from shim.errors import Field, GatewayError, UpstreamError
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
+from shim.exchange.conversations import HeldConversation
 from shim.exchange.kept import KeptAnswers
 from shim.exchange.live_turn import Wanted
 from shim.exchange.next_account import Attempted
@@ -51,6 +52,8 @@ class ClientCall(msgspec.Struct, frozen=True):
     # What the answer is called where that was told beforehand, and since when (seconds since 1970).
     id: str | None = None
     created: int | None = None
+    # The kept conversation that it goes on with, which is nobody else's meanwhile.
+    held: HeldConversation | None = None
 
 
 class Exchange:
@@ -75,6 +78,7 @@ class Exchange:
         self._api, self._options = call.api, call.asked.options
         self._services, self._chat = services, chat
         self._caller, self._keeping, self._kept = call.caller, call.asked.keeping, kept
+        self._held, self._appending = call.held, call.asked.appending
         self._wanted = wanted
         self._usage: Usage | None = None  # counted, once everything has been said
         self._counts_first = call.asked.counts_first
@@ -190,6 +194,8 @@ class Exchange:
 
     def keep_soon(self) -> None:
         """Keep the answer, where that is wanted; for a driver that pushes, at its end."""
+        if self._held is not None and self._appending is not None and self.ended:
+            self._held.add_soon(self._appending, self, self._known_place())
         if self._kept is not None and self._keeping is not None and self.ended:
             self._kept.keep_soon(self._caller, self._keeping, self, self._known_place())
 
@@ -263,6 +269,8 @@ class Exchange:
             await self._chat.note(choice)
         if self.ended:
             await self._count()
+            if self._held is not None and self._appending is not None:
+                await self._held.add(self._appending, self, self._known_place())
             if self._kept is not None and self._keeping is not None:
                 await self._kept.keep(self._caller, self._keeping, self, self._known_place())
 

@@ -5,7 +5,7 @@ turn is sent.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -21,6 +21,7 @@ from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import Continuations, KnownChat
+from shim.exchange.conversations import Conversations
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.jobs import Jobs
 from shim.exchange.kept import KeptAnswers
@@ -71,6 +72,7 @@ class Gateway:
         links: Links,
         filter_needs: FilterDependencies,
         kept: KeptAnswers,
+        conversations: Conversations,
         jobs: Jobs,
         metrics: Metrics,
         traces: Traces | None,
@@ -86,7 +88,7 @@ class Gateway:
         self._files, self._continuations, self._links = files, continuations, links
         self.stored_files, self.audio = stored_files, audio
         self._filter_needs = filter_needs
-        self.kept, self.jobs = kept, jobs
+        self.kept, self.conversations, self.jobs = kept, conversations, jobs
         self.metrics, self._traces, self.line = metrics, traces, line
         self.affinity = affinity
         self.tapes = tapes
@@ -146,14 +148,32 @@ class Gateway:
         turns = [await chat.open()] if chat else await self._begin(wanted)
         return self.exchange(call, wanted, turns, chat)
 
-    async def recalled(self, call: ClientCall) -> ClientCall:
-        """The same call, completed by the kept answers that it builds on. Raises GatewayError."""
+    async def recalled(self, call: ClientCall, *, anew: bool = False) -> ClientCall:
+        """The same call, completed by the kept answers that it builds on, and holding the conversation that it adds to.
+        `anew` as in `Conversations.hold`. Raises GatewayError."""
         asked = call.asked
         if asked.complete is None:
             return call
-        names = sorted(asked.refers)
-        found = await asyncio.gather(*(self.kept.find(call.caller, name) for name in names))
-        return msgspec.structs.replace(call, asked=asked.complete(dict(zip(names, found, strict=True))))
+        held = None
+        if asked.conversation is not None and asked.appending is not None:
+            held = await self.conversations.hold(call.caller, asked.conversation, anew=anew)
+        try:
+            complete = asked.complete(await self.found(call.caller, asked.refers, asked.conversation))
+        except BaseException:
+            if held is not None:
+                held.let_go_soon()
+            raise
+        return msgspec.structs.replace(call, asked=complete, held=held)
+
+    async def found(self, caller: Caller, refers: Iterable[str], conversation: str | None) -> dict[str, bytes | None]:
+        """Kept answers by their names, and a conversation by its own; None for what is not there. Raises
+        UnavailableError."""
+        names = sorted(refers)
+        found = await asyncio.gather(*(self.kept.find(caller, name) for name in names))
+        by_name = dict(zip(names, found, strict=True))
+        if conversation is not None:
+            by_name[conversation] = await self.conversations.find(caller, conversation)
+        return by_name
 
     async def rejoin(self, call: ClientCall, conversation: str, *, passing: bool) -> Exchange:
         """The exchange that somebody else had opened in a kept conversation, and is gone. Raises GatewayError."""

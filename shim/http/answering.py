@@ -22,6 +22,7 @@ from shim.accounts.credentials import Caller
 from shim.cassettes.taping import Tape
 from shim.errors import GatewayError
 from shim.exchange import ClientCall, Exchange, Gateway
+from shim.exchange.conversations import HeldConversation
 from shim.exchange.exchange import Send
 from shim.exchange.gateway import ANONYMOUS
 from shim.exchange.next_account import Attempted
@@ -52,6 +53,7 @@ class ApiCall:
         self.id, self._address = id, address
         self.asked: Asked | None = None
         self.exchange: Exchange | None = None
+        self._held: HeldConversation | None = None
         self.failure: GatewayError | None = None  # of a call whose head was out already
         self.first_byte: float | None = None
         self._attempted = Attempted()
@@ -95,11 +97,13 @@ class ApiCall:
         self._opened = time.perf_counter()
         return self.exchange
 
-    async def recall(self, asked: ClientCall) -> ClientCall:
-        """The same, with the kept answers that it builds on. Raises GatewayError."""
-        recalled = await self.gateway.recalled(asked)
+    async def recall(self, asked: ClientCall, *, anew: bool = False) -> ClientCall:
+        """The same, with the kept answers that it builds on; `anew` where it goes on with a call whose gateway is gone.
+        Raises GatewayError."""
+        recalled = await self.gateway.recalled(asked, anew=anew)
         if recalled is asked:  # it builds on none
             return asked
+        self._held = recalled.held
         self.asked = self._under_alias(self._in_session(recalled.asked), recalled.caller)
         return msgspec.structs.replace(recalled, asked=self.asked)
 
@@ -139,6 +143,8 @@ class ApiCall:
         self._over = True
         if self.exchange is not None:
             self.exchange.close()
+        if self._held is not None:
+            self._held.let_go_soon()
         if self._entered:
             self.gateway.line.leave()
         if self._pass is not None:

@@ -32,7 +32,8 @@ class Asked(msgspec.Struct, frozen=True):
 
     `keeping` is how the answer is kept, where the client wants that; with `background` it goes on without its client,
     and `keeping` is a `BackgroundKeeping`. `refers` names kept answers that the request builds on: then `complete`
-    makes the whole of it, once these are there (None for one that is not)."""
+    makes the whole of it, once these are there (None for one that is not). `conversation` names a kept conversation
+    that is wanted for that as well, and `appending` is how the answer is added to it, where it is."""
 
     prompt: Prompt
     ignored: list[str] = []
@@ -42,6 +43,8 @@ class Asked(msgspec.Struct, frozen=True):
     background: bool = False
     refers: frozenset[str] = frozenset()
     complete: "Callable[[Mapping[str, bytes | None]], Asked] | None" = None
+    conversation: str | None = None
+    appending: "Appending | None" = None
 
 
 class Keeping(Protocol):
@@ -53,6 +56,15 @@ class Keeping(Protocol):
 
     def record(self, answer: "AnswerInfo", place: "AnswerPlace | None") -> bytes:
         """All of it. `place` is where upstream has the same, to go on with; None where that is nowhere."""
+        ...
+
+
+class Appending(Protocol):
+    """How an API adds one answer to a kept conversation."""
+
+    def added(self, record: bytes, answer: "AnswerInfo", place: "AnswerPlace | None") -> bytes | None:
+        """The conversation with what was asked and answered; None where there is nothing to add. `place` as in
+        `Keeping.record`."""
         ...
 
 

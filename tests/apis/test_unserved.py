@@ -22,7 +22,6 @@ CALLS = {
     "evals": lambda client: client.evals.list(),
     "containers": lambda client: client.containers.list(),
     "videos": lambda client: client.videos.create(prompt="x"),
-    "conversations": lambda client: client.conversations.create(),
     "chat/completions": lambda client: client.chat.completions.list(),
     "chat/completions/": lambda client: client.chat.completions.retrieve("c"),
     "models/": lambda client: client.models.delete("m"),

@@ -24,6 +24,12 @@ from shim.apis.messages import MESSAGES
 from shim.apis.messages.read import read_countable
 from shim.apis.openai_errors import ERROR_FORM
 from shim.apis.responses import RESPONSES
+from shim.apis.responses.conversation_wire import (
+    AddItemsRequest,
+    CreateConversationRequest,
+    UpdateConversationRequest,
+)
+from shim.apis.responses.conversations import checked_items
 from shim.apis.responses.read import read_compaction
 from shim.apis.responses.read import read_countable as read_countable_input
 from shim.app import OPERATIONS
@@ -43,6 +49,11 @@ READERS = {
     "/v1/responses": RESPONSES.read,
 }
 LINES = {"/v1/chat/completions": ChatChunk, "/v1/completions": TextCompletion}
+CONVERSATIONS = {
+    "/v1/conversations": CreateConversationRequest,
+    "/v1/conversations/{conversation_id}": UpdateConversationRequest,
+    "/v1/conversations/{conversation_id}/items": AddItemsRequest,
+}
 _MESSAGES, _MESSAGE = "/v1/messages", "post /v1/messages 200"
 METHODS = {"get", "post", "put", "patch", "delete"}
 # Pages, and interfaces of their own that are not OpenAI's.
@@ -146,6 +157,16 @@ def test_the_example_of_a_stream_is_one(described: Any, path: str) -> None:
         msgspec.json.decode(chunk.removeprefix("data: "), type=LINES[path])
 
 
+@pytest.mark.parametrize("path", CONVERSATIONS)
+def test_the_examples_of_conversations_are_taken(described: Any, path: str) -> None:
+    content = described["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    for example in content["examples"].values():
+        asked = msgspec.json.decode(json.dumps(example["value"]), type=CONVERSATIONS[path])
+        given = getattr(asked, "items", None) or []
+        assert len(checked_items(given, "0" * 32)) == len(given)
+        assert set(asked.__struct_fields__) >= set(example["value"])
+
+
 def test_the_example_of_a_message_stream_is_one(described: Any) -> None:
     (stream,) = (value for where, media, _, value in examples(described) if (where, media) == (_MESSAGE, EVENTS))
     *events, rest = stream.split("\n\n")
@@ -180,7 +201,8 @@ def test_the_example_of_a_response_stream_is_one(described: Any) -> None:
 
 def test_every_request_and_stream_is_looked_at() -> None:
     taking = {one.path for one in OPERATIONS if one.takes is not None}
-    assert {*READERS, f"{_MESSAGES}/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"} == taking
+    counted = {f"{_MESSAGES}/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"}
+    assert {*READERS, *CONVERSATIONS, *counted} == taking
     assert set(LINES) == {one.path for one in OPERATIONS if one.event is not None}
 
 

@@ -4,7 +4,7 @@ Rule: a record has everything that is needed to answer for the response again: t
 asked with, and the history up to and with its answer, for the next request to build on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -74,7 +74,7 @@ class ResponseKeeping:
         calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
         told = PromptMessage("assistant", (*([Text(said.text)] if said.text or not said.calls else []), *calls))
         body = msgspec.Raw(_encode(response_of(answer, self._options)))
-        items = list(_input(self._request, answer.id))
+        items = list(whole_request_items(self._request, answer.id))
         return _encode(KeptResponse(body, items, (*self._history, told), place, self.streamed))
 
     def without_end(
@@ -88,7 +88,7 @@ class ResponseKeeping:
                 self.known_as(id), created, self._prompt.model, self._options.echoed, status=state, output=[]
             )
             body = msgspec.structs.replace(body, error=told_error(error) if error is not None else None)
-        items = list(_input(self._request, id))
+        items = list(whole_request_items(self._request, id))
         return _encode(KeptResponse(msgspec.Raw(_encode(body)), items, self._history, streamed=self.streamed))
 
     def shown(self, record: bytes) -> bytes:
@@ -146,15 +146,25 @@ class _State(msgspec.Struct):
     background: bool = False
 
 
-def _input(request: bytes, answer_id: str) -> Iterator[msgspec.Raw]:
-    """The items of a request, whole: with an id, and content in parts."""
+def whole_request_items(request: bytes, answer_id: str, found: Found | None = None) -> Iterator[msgspec.Raw]:
+    """The items that a response was asked with. See `whole_items`."""
     given = decode(_input_decoder, request).input
     items = [{"role": _USER, "content": msgspec.Raw(_encode(given))}] if isinstance(given, str) else given
+    return whole_items(items, answer_id, found)
+
+
+def whole_items(
+    items: Iterable[Mapping[str, msgspec.Raw]], answer_id: str, found: Found | None = None
+) -> Iterator[msgspec.Raw]:
+    """Items as they are kept: with an id, and content in parts. A reference is what it refers to, where that is among
+    what was `found`, and else left out."""
     for place, item in enumerate(items, _INPUT):
         # Values stay as they were written: clients may send any, and not every number of JSON is one of Python's.
         said = {name: value for name, value in item.items() if bytes(value) != b"null"}
         kind = _text_decoder.decode(said["type"]) if "type" in said else "message" if "role" in said else _REFERENCE
         if kind == _REFERENCE:
+            if "id" in said and (referred := _item(found or {}, _text_decoder.decode(said["id"]))) is not None:
+                yield referred
             continue
         id = item_id("msg" if kind == "message" else "item", answer_id, place)
         whole: dict[str, Any] = {"id": id, "status": "completed", **said, "type": kind}
@@ -218,13 +228,20 @@ def recalled_item(found: Found | None, id: str, param: str) -> tuple[PromptMessa
     place = place_of_item(id)
     if place is not None and found is None:
         return (PromptMessage("user", (Text(""),)),)
-    record = found.get(place[0]) if place is not None and found is not None else None
-    if record is not None:
-        kept = read_kept(record)
-        for item in (*_status_decoder.decode(kept.body).output, *kept.input):
-            if name_of(item) == id:
-                return messages_of([_item_decoder.decode(item)], param, _no_reference)
-    raise _no_item(id, param)
+    if (item := _item(found or {}, id)) is None:
+        raise _no_item(id, param)
+    return messages_of([_item_decoder.decode(item)], param, _no_reference)
+
+
+def _item(found: Found, id: str) -> msgspec.Raw | None:
+    """An item of a kept response."""
+    place = place_of_item(id)
+    record = found.get(place[0]) if place is not None else None
+    if record is None:
+        return None
+    kept = read_kept(record)
+    items = (*_status_decoder.decode(kept.body).output, *kept.input)
+    return next((item for item in items if name_of(item) == id), None)
 
 
 def _no_reference(id: str, param: str) -> tuple[PromptMessage, ...]:

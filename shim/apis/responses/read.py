@@ -11,6 +11,7 @@ import msgspec
 from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.decoding import allowed, decode, ignored_fields
 from shim.apis.responses import wire
+from shim.apis.responses.conversations import ConversationAppending, checked_name, said_before
 from shim.apis.responses.items import messages_of
 from shim.apis.responses.kept import Found, ResponseKeeping, earlier, recalled_item, refers_of
 from shim.apis.responses.options import ResponseOptions
@@ -73,8 +74,9 @@ def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
         session=request.prompt_cache_key or request.user,
     )
     keeping = None if request.store is False else ResponseKeeping(options, prompt, history, body)
+    conversation = wire.conversation_id_of(request.conversation)
     refers = refers_of(request) if found is None else frozenset[str]()
-    complete = partial(_read, body, strict=strict) if refers else None
+    complete = partial(_read, body, strict=strict) if found is None and (refers or conversation) else None
     return Asked(
         prompt,
         ignored,
@@ -83,6 +85,8 @@ def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
         background=bool(request.background),
         refers=refers,
         complete=complete,
+        conversation=conversation,
+        appending=ConversationAppending(options, body, found) if conversation else None,
     )
 
 
@@ -91,6 +95,9 @@ def read_compaction(body: bytes, found: Found | None = None, *, strict: bool = F
     are there. Raises RequestError (400)."""
     request = decode(_count_decoder, body)
     ignored = ignored_fields(body, _COMPACTION_FIELDS, _NEUTRAL, strict=strict)
+    if request.conversation is not None:
+        text = "A conversation can't be summed up: send its items as 'input'."
+        raise RequestError(text, param="conversation", code="unsupported_parameter")
     given = request.input or []
     items = [wire.GivenItem(role="user", content=given)] if isinstance(given, str) else given
     if not items and request.previous_response_id is None:
@@ -106,11 +113,12 @@ def read_compaction(body: bytes, found: Found | None = None, *, strict: bool = F
     return Asked(prompt, ignored, refers=refers, complete=complete)
 
 
-def read_countable(body: bytes, found: Found | None = None) -> tuple[Prompt, frozenset[str]]:
-    """The prompt of a request that asks only how long it is, and which kept responses it builds on. Raises RequestError
-    (400)."""
+def read_countable(body: bytes, found: Found | None = None) -> tuple[Prompt, frozenset[str], str | None]:
+    """The prompt of a request that asks only how long it is, which kept responses it builds on, and which conversation.
+    Raises RequestError (400)."""
     request = decode(_count_decoder, body)
-    return _prompt(request, tools_of(request), found)[0], refers_of(request)
+    conversation = wire.conversation_id_of(request.conversation)
+    return _prompt(request, tools_of(request), found)[0], refers_of(request), conversation
 
 
 def _prompt(
@@ -129,7 +137,11 @@ def _prompt(
     new = messages_of(request.input, "input", recall)
     if not new:
         raise RequestError("'input' says nothing that a model could answer.", param="input", code="invalid_value")
-    before, goes_on = earlier(found, request.previous_response_id, (*told, *new))
+    conversation = wire.conversation_id_of(request.conversation)
+    if conversation is not None:
+        before, goes_on = said_before(found, conversation, told, new)
+    else:
+        before, goes_on = earlier(found, request.previous_response_id, (*told, *new))
     history = (*before, *new)
     prompt = Prompt(
         model=(request.model or "auto").removeprefix(_PROVIDER),
@@ -155,9 +167,11 @@ def _check(request: wire.ResponsesRequest) -> None:
 
 
 def _check_conversation(request: wire.CountInputRequest) -> None:
+    if request.conversation is not None and request.previous_response_id is not None:
+        text = "Send either 'previous_response_id' or 'conversation': both say what came before."
+        raise RequestError(text, param="conversation", code="mutually_exclusive_parameters")
     if request.conversation is not None:
-        text = "There is no Conversations API here: go on with 'previous_response_id', or send the history as 'input'."
-        raise RequestError(text, param="conversation", code="unsupported_parameter")
+        checked_name(request.conversation)
 
 
 def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> list[str]:

@@ -3,7 +3,6 @@
 Rule: whose a kept response is decides the gateway; to anybody else it is not there (404).
 """
 
-import asyncio
 import re
 from functools import partial
 from typing import Any
@@ -16,17 +15,17 @@ from litestar.response.base import ASGIResponse
 from shim.accounts.credentials import Caller
 from shim.apis.responses import RESPONSES
 from shim.apis.responses.compact import COMPACTION
+from shim.apis.responses.item_pages import page_of
 from shim.apis.responses.kept import (
     KeptResponse,
     ResponseKeeping,
     ended,
     is_in_background,
     is_under_way,
-    name_of,
     read_kept,
 )
 from shim.apis.responses.read import read_countable
-from shim.apis.responses.wire import DeletedResponse, InputCount, ItemList
+from shim.apis.responses.wire import DeletedResponse, InputCount
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.exchange import ClientCall, Exchange, Gateway
 from shim.exchange.jobs import Beat, Opener
@@ -36,7 +35,6 @@ from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
 from shim.keys.keys import KeyLimitError
 
-_MOST_ITEMS = 100
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -50,10 +48,10 @@ async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIRespo
 async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """How many tokens a response would be asked with. Nothing goes upstream."""
     caller, body = _caller(request, gateway), await request.body()
-    prompt, names = await beside_others(read_countable, body)
-    if names:
-        found = await asyncio.gather(*(gateway.kept.find(caller, name) for name in names))
-        prompt, _ = await beside_others(partial(read_countable, found=dict(zip(names, found, strict=True))), body)
+    prompt, names, conversation = await beside_others(read_countable, body)
+    if names or conversation:
+        found = await gateway.found(caller, names, conversation)
+        prompt, *_ = await beside_others(partial(read_countable, found=found), body)
     tokens = await while_present(request, gateway.count(prompt, caller, is_large=is_large(body)))
     return json_answer(request, msgspec.json.encode(InputCount(tokens)))
 
@@ -104,7 +102,7 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
     address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, RESPONSES, id=request_id(request), headers=headers, address=address)
     try:
-        asked = await call.recall(await beside_others(call.read, body))
+        asked = await call.recall(await beside_others(call.read, body), anew=True)
     except GatewayError:
         asked = None  # its request was lost, or can't be read any more
     keeping = asked.asked.keeping if asked is not None else None
@@ -113,7 +111,7 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
         if record is not None:
             await gateway.kept.write(caller.scope, id, ended(record, "Nobody goes on with this response."))
         return True
-    if not await _entered(call):
+    if not await _entered(call, asked):
         await gateway.jobs.leave(caller, id)
         return False
 
@@ -133,16 +131,20 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
     return True
 
 
-async def _entered(call: ApiCall) -> bool:
+async def _entered(call: ApiCall, asked: ClientCall) -> bool:
     """Whether a response that is taken over counts among the calls of its key that are under way, or its key has no
-    such limit. It was let in when it began, so that no other limit is in its way."""
+    such limit. It was let in when it began, so that no other limit is in its way. Where it does not, its conversation
+    is let go of."""
+    entered = True
     try:
         await call.enter()
     except KeyLimitError as error:
-        return error.standing.refused != "concurrent"
+        entered = error.standing.refused != "concurrent"
     except UnavailableError:
-        return False  # the store of keys is away: whoever looks next tries again
-    return True
+        entered = False  # the store of keys is away: whoever looks next tries again
+    if not entered and asked.held is not None:
+        await asked.held.let_go()
+    return entered
 
 
 @delete("/v1/responses/{response_id:str}", status_code=200)
@@ -175,30 +177,7 @@ async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id:
 async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
     """The items that a kept response was asked with, the newest first unless `order` is `asc`."""
     kept = await _kept(gateway, _caller(request, gateway), response_id)
-    asked = request.query_params
-    limit, order, after = asked.get("limit", "20"), asked.get("order", "desc"), asked.get("after")
-    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= _MOST_ITEMS:
-        raise RequestError(f"'limit' must be from 1 to {_MOST_ITEMS}.", param="limit", code="invalid_value")
-    if order not in {"asc", "desc"}:
-        raise RequestError("'order' must be 'asc' or 'desc'.", param="order", code="invalid_value")
-    return json_answer(request, msgspec.json.encode(_page(kept, int(limit), after, backwards=order == "desc")))
-
-
-def _page(kept: KeptResponse, limit: int, after: str | None, *, backwards: bool) -> ItemList:
-    items = [(name_of(item), item) for item in kept.input]
-    if backwards:
-        items.reverse()
-    ids = [id for id, _ in items]
-    if after is not None and after not in ids:
-        raise RequestError("There is no such item to begin after.", param="after", code="invalid_value")
-    start = ids.index(after) + 1 if after is not None else 0
-    page = items[start : start + limit]
-    return ItemList(
-        [item for _, item in page],
-        page[0][0] if page else None,
-        page[-1][0] if page else None,
-        has_more=start + limit < len(items),
-    )
+    return json_answer(request, msgspec.json.encode(page_of(kept.input, request.query_params)))
 
 
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:

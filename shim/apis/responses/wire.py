@@ -186,9 +186,14 @@ class ReasoningOptions(msgspec.Struct, frozen=True):
 
 
 class ConversationName(msgspec.Struct, frozen=True):
-    """A conversation of the Conversations API: read in order to be refused by name."""
+    """A conversation that is kept here."""
 
     id: str
+
+
+def conversation_id_of(conversation: str | ConversationName | None) -> str | None:
+    """The id of a conversation, however it is sent."""
+    return conversation.id if isinstance(conversation, ConversationName) else conversation
 
 
 class CountInputRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -378,6 +383,7 @@ class Echoed(msgspec.Struct, frozen=True):
     max_output_tokens: int | None = None
     parallel_tool_calls: bool | None = None
     previous_response_id: str | None = None
+    conversation: str | ConversationName | None = None
     background: bool | None = None
     store: bool | None = None
     truncation: str | None = None
@@ -418,6 +424,7 @@ class ResponseBody(msgspec.Struct, frozen=True, kw_only=True):
     safety_identifier: str | UnsetType = UNSET
     prompt_cache_key: str | UnsetType = UNSET
     chatgpt: AnsweredByChatgpt | UnsetType = UNSET
+    conversation: ConversationName | UnsetType = UNSET
 
 
 class InputCount(msgspec.Struct, frozen=True):
@@ -453,7 +460,7 @@ class DeletedResponse(msgspec.Struct, frozen=True):
 
 
 class ItemList(msgspec.Struct, frozen=True):
-    """A page of the items that a response was asked with."""
+    """A page of the items that a response was asked with, or of those of a conversation."""
 
     data: list[msgspec.Raw]
     first_id: str | None

@@ -420,6 +420,7 @@ def body_of(
         user=echoed.user,
         safety_identifier=echoed.safety_identifier or UNSET,
         prompt_cache_key=echoed.prompt_cache_key or UNSET,
+        conversation=wire.ConversationName(name) if (name := wire.conversation_id_of(echoed.conversation)) else UNSET,
     )
 
 

@@ -235,7 +235,11 @@ def test_allowed_tools_leave_the_others_out():
             "tool_choice.tools",
             "missing_required_parameter",
         ),
-        ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
+        (
+            {"conversation": f"conv_{'0' * 32}", "previous_response_id": "resp_1"},
+            "conversation",
+            "mutually_exclusive_parameters",
+        ),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported_parameter"),
         ({"temperature": 3}, "temperature", "decimal_above_max_value"),
         (
@@ -286,6 +290,15 @@ def test_fields_without_an_effect_are_told_unless_they_ask_for_nothing():
     assert (raised.value.param, raised.value.code) == ("text.verbosity", "unsupported_parameter")
 
 
+@pytest.mark.parametrize("name", ["conv_1", {"id": ""}, f"conv_{'x' * 32}", f"conv_{'0' * 32}\n", "c" * 9000])
+def test_what_is_no_conversation_is_not_looked_for(name):
+    with pytest.raises(RequestError) as raised:
+        asked(conversation=name)
+    said = raised.value.http_status, raised.value.param, raised.value.code
+    assert said == (404, "conversation", "conversation_not_found")
+    assert len(raised.value.message) < 300
+
+
 def test_what_counts_needs_no_model():
-    prompt, names = read_countable(json.dumps({"input": "hi", "instructions": "Be."}).encode())
+    prompt, names, _ = read_countable(json.dumps({"input": "hi", "instructions": "Be."}).encode())
     assert ([one.role for one in prompt.messages], prompt.model, names) == (["system", "user"], "auto", frozenset())
