@@ -7,6 +7,7 @@ browser would run: only pictures are shown, everything else is a download.
 import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from litestar import Request, get
 from litestar.params import FromPath
@@ -21,6 +22,7 @@ from shim.transport.base import Response
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 _LONGEST_LENGTH = 15  # digits
 _UNSAFE = re.compile(r"[^\w.-]+")
+_NO_ASCII = re.compile(r"[^\x00-\x7f]")
 
 OPERATION = OpenApiOperation(
     "get",
@@ -54,9 +56,12 @@ def download_headers(name: str, response: Response) -> dict[str, str]:
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     shown = media_type in _PICTURES
     name = _UNSAFE.sub("_", name)[-100:] or "file"
+    plain = _NO_ASCII.sub("_", name)
+    # A head has no letters but ASCII's; the whole name is told beside it (RFC 6266 4.3).
+    whole = "" if plain == name else f"; filename*=UTF-8''{quote(name)}"
     headers = {
         "content-type": media_type if shown else "application/octet-stream",
-        "content-disposition": f'{"inline" if shown else "attachment"}; filename="{name}"',
+        "content-disposition": f'{"inline" if shown else "attachment"}; filename="{plain}"{whole}',
         "content-security-policy": "default-src 'none'; sandbox",
         "x-content-type-options": "nosniff",
         "cache-control": "private, max-age=3600",

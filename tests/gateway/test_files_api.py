@@ -75,6 +75,21 @@ def test_a_file_lives_through_openais_library(house):
     assert list(client.files.list()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "plain", "whole"),
+    [
+        ("日本語.txt", "___.txt", "%E6%97%A5%E6%9C%AC%E8%AA%9E.txt"),
+        ("Übung 1.txt", "_bung_1.txt", "%C3%9Cbung_1.txt"),
+    ],
+)
+def test_a_file_of_any_name_is_fetched(house, name, plain, whole):
+    client = library(house)
+    answer = client.files.content(client.files.create(file=(name, b"text"), purpose="user_data").id)
+    assert answer.read() == b"text"
+    told = answer.response.headers["content-disposition"]
+    assert told == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
+
+
 def test_every_object_fits_openais_types(house):
     created = upload(house)
     file = strict(FileObject, created)

@@ -28,7 +28,7 @@ ADMIN = {"authorization": "Bearer the-admin-key"}
 def read(gateway, **headers):
     answer = httpx.get(f"{gateway.base_url}/metrics", headers=headers, trust_env=False, timeout=60)
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return answer.text
 
 

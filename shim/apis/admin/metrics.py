@@ -19,5 +19,5 @@ def metrics_router(door: Door) -> Router:
 @get("/metrics")
 async def metrics(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
     """Everything that was counted, of all workers."""
-    headers = answer_headers(request, {"cache-control": "no-store"})
-    return ASGIResponse(body=await gateway.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4, headers=headers)
+    headers = answer_headers(request, {"content-type": CONTENT_TYPE_PLAIN_0_0_4, "cache-control": "no-store"})
+    return ASGIResponse(body=await gateway.metrics.text(), headers=headers)

@@ -77,8 +77,8 @@ async def _sums(request: AnyRequest, gateway: Gateway) -> ASGIResponse:
     written.writerow([*by, *sums])
     for row in rows:
         written.writerow([*(_unquoted(getattr(row, name)) for name in by), *(getattr(row, name) for name in sums)])
-    headers = answer_headers(request, {"content-disposition": 'attachment; filename="usage.csv"'})
-    return ASGIResponse(body=text.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=headers)
+    told = {"content-type": "text/csv; charset=utf-8", "content-disposition": 'attachment; filename="usage.csv"'}
+    return ASGIResponse(body=text.getvalue().encode(), headers=answer_headers(request, told))
 
 
 @get("/api/calls")

@@ -86,12 +86,12 @@ async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGI
     with _naming(TranslationApi.fields), ending_failed(call.fail):
         asked, text = await _written_down(request, call)
     call.end()
-    kind, content = transcript(asked, text)
-    headers = _ignored(asked.ignored)
     if asked.stream:
-        kind, content, headers = STREAM_HEADERS["content-type"], transcript_lines(text), STREAM_HEADERS | headers
-    headers.pop("content-type", None)
-    return ASGIResponse(body=content, media_type=kind, headers=answer_headers(request, headers))
+        content, headers = transcript_lines(text), STREAM_HEADERS
+    else:
+        kind, content = transcript(asked, text)
+        headers = {"content-type": kind}
+    return ASGIResponse(body=content, headers=answer_headers(request, headers | _ignored(asked.ignored)))
 
 
 @post("/v1/audio/translations", status_code=200)
@@ -103,14 +103,15 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
     if not text.strip():
         call.end()
         kind, content = transcript(asked, "", translated=True)
-        return ASGIResponse(body=content, media_type=kind, headers=answer_headers(request, _ignored(asked.ignored)))
+        headers = {"content-type": kind} | _ignored(asked.ignored)
+        return ASGIResponse(body=content, headers=answer_headers(request, headers))
     call.leave()  # the turn that translates is a call of its own, and has its line
     api, headers = TranslationApi(asked, text), {"authorization": request.headers.get("authorization", "")}
     turn = ApiCall(gateway, api, id=request_id(request), headers=headers, address="")
     with _naming(TranslationApi.fields), ending_failed(turn.end):
         content = await while_present(request, _answered(turn))
     turn.end()
-    return ASGIResponse(body=content, media_type=api.media_type, headers=turn.answer_headers())
+    return ASGIResponse(body=content, headers=turn.answer_headers() | {"content-type": api.media_type})
 
 
 @contextmanager

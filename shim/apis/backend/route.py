@@ -141,9 +141,8 @@ def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
 
 
 def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[str, str] | None = None) -> ASGIResponse:
-    headers = dict(headers or HARMLESS)
-    kind = headers.pop("content-type", _JSON)
-    return ASGIResponse(body=body, status_code=status, media_type=kind, headers=answer_headers(request, headers))
+    headers = {"content-type": _JSON} | (headers or HARMLESS)
+    return ASGIResponse(body=body, status_code=status, headers=answer_headers(request, headers))
 
 
 class _CallLog:

@@ -71,6 +71,15 @@ def test_a_text_is_read_aloud(speak, kind, media_type):
     assert "deleted" in answer.headers["x-chat2api-chat"]
 
 
+@pytest.mark.parametrize("path", [WRITE, TRANSLATE])
+def test_the_type_of_a_text_names_its_charset_once(send, path):
+    assert send(path, response_format="text").headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_the_type_of_a_stream_names_its_charset_once(send):
+    assert send(WRITE, stream="true").headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
 def test_the_chat_is_deleted(speak, upstream, bearer):
     assert speak().status_code == 200
     wait_until(lambda: chats_of(upstream, bearer) == [])
