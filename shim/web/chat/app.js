@@ -25,8 +25,10 @@ import { branchOff, turnTo } from "./versions.js";
 import { lasting, WishDialog } from "./wishes.js";
 
 const SPOKEN_CHARACTERS = 4000;
+const LONGEST_WAIT = 86_400; // seconds; a timer holds no more than 24 days
 const KEY_NEEDED = "This gateway answers only who has a key. Ask the person who runs it for one.";
 const KEY_REFUSED = "The gateway did not take this key. Check it, or ask the person who runs the gateway.";
+const KEY_ODD = "That can’t be a key: it has a character that keys don’t have. Copy it once more.";
 const KEY_KEPT = "It is kept until this tab is closed, and sent to this gateway only.";
 const USUAL_HINT = "Enter sends, Shift+Enter begins a new line";
 const THEMES = { "": "light", light: "dark", dark: "" };
@@ -35,14 +37,14 @@ const THEME_NAMES = { "": "System theme", light: "Light theme", dark: "Dark them
 const notices = new Map();
 let chat = freshChat();
 let key = recall("key", tabStorage());
-const library = new Library(await openStore(), { changed: showList, tell: (text) => notice("store", text) });
+const library = new Library(await openStore(), { changed: showList, elsewhere: takeOver, tell: (text) => notice("store", text) });
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
 const speech = new Speech({ key: () => key, changed: () => thread.update(chat, turns.isRunning(chat)), tell: toast });
 const thread = new Thread({ speech, edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
 const finder = new Finder({ heads: () => library.heads, load: (id) => turns.chat(id) ?? library.load(id), open });
-new Lightbox({ change: changePicture });
+new Lightbox({ change: changePicture, tell: toast });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
 const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
 
@@ -89,6 +91,15 @@ async function open(id) {
     enter(found);
     turns.resume(chat);
   } else toast("This chat can’t be read. You can delete it.");
+}
+
+/** Another tab has changed a chat: the one on the screen goes on from there. While an answer is being written in either
+ * of them, each keeps to its own. */
+async function takeOver(id) {
+  const found = id === chat.id ? await library.load(id) : null;
+  if (!found || id !== chat.id || turns.isRunning(chat) || found.messages.at(-1)?.error?.code === "closed") return;
+  chat = found;
+  show();
 }
 
 /** Show what is wrong with one thing; "" when it no longer is. */
@@ -162,6 +173,7 @@ function answer() {
 function onAnswer(changed, message) {
   const busy = turns.isRunning(changed);
   if (!busy) announce(message);
+  if (message.state === "done" && notices.get("models")) loadModels();
   if (changed !== chat) return;
   if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.update(chat, busy);
   show();
@@ -190,6 +202,7 @@ async function loadModels() {
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
     if (refusal.status === 401) return enterKey(key ? KEY_REFUSED : KEY_NEEDED);
+    if (refusal.retryAfter !== null) setTimeout(() => notices.get("models") && loadModels(), Math.min(refusal.retryAfter, LONGEST_WAIT) * 1000);
     notice("models", `The models can’t be listed. ${adviceFor(refusal).title}. ${refusal.message}`);
   }
   return undefined;
@@ -217,12 +230,15 @@ function retryWith() {
 async function enterKey(why = "") {
   const told = why || "A key of this gateway, or the access token of a ChatGPT account: then pictures and files work too.";
   const given = await ask({ title: "API key", why: `${told} ${KEY_KEPT}`, label: "API key", value: key, kind: "secret", yes: "Use this key" });
-  if (given === null) return;
-  key = given.trim();
+  if (given === null) return undefined;
+  const copied = given.trim().replace(/^Bearer\s/i, "").replace(/[\s\p{Cf}]+/gu, ""); // What copying brings along is left out.
+  if (/[^\x21-\x7e]/.test(copied)) return enterKey(KEY_ODD);
+  key = copied;
   remember("key", key, tabStorage());
   composer.allowFiles(true); // Until the gateway says otherwise.
   await loadModels();
   if (!document.querySelector("dialog[open]") && chat.messages.at(-1)?.error?.status === 401) retry();
+  return undefined;
 }
 
 function tabStorage() {
@@ -328,6 +344,11 @@ async function start() {
   document.addEventListener("keydown", onKey);
   at("text").addEventListener("input", prepareMarkdown, { once: true });
   showSuggestions(at("suggestions"), (text) => send(text, []));
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // The address names the chat.
+    composer.focus();
+  });
+  addEventListener("hashchange", () => location.hash.slice(1) !== chat.id && open(location.hash.slice(1)));
   at("system").addEventListener("click", editSystem);
   at("key").addEventListener("click", () => enterKey());
   at("theme").addEventListener("click", nextTheme);

@@ -48,7 +48,7 @@ export const bytesOf = (chat) => chat.messages.flatMap((message) => message.atta
 export function attachmentView(attachment, remove = null) {
   const { name, type, size, url } = attachment;
   const isPicture = PICTURE.test(type);
-  const sight = isPicture ? el("img", { src: url, alt: name }) : el("span", { class: "sheet" }, icon("file"));
+  const sight = isPicture ? el("img", { src: url, alt: name, tabindex: remove ? null : "0" }) : el("span", { class: "sheet" }, icon("file"));
   const words = isPicture && !remove ? null : el("span", { class: "words" }, el("span", { class: "name", text: name }), el("span", { class: "size", text: sizeName(size) }));
   const button = remove ? iconButton("close", `Remove ${name}`, remove) : null;
   return el("li", { class: isPicture ? "attachment picture" : "attachment" }, sight, words, button);

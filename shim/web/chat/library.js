@@ -5,13 +5,14 @@ import { exportText, headOf, newId, readExport } from "./chats.js";
 import { el } from "./dom.js";
 
 export class Library {
-  /** `changed()` when the list is another; `tell(text)` shows a lasting notice, "" takes it away. */
-  constructor(store, { changed, tell }) {
+  /** `changed()` when the list is another; `elsewhere(id)` when another tab has changed a chat; `tell(text)` shows a
+   * lasting notice, "" takes it away. */
+  constructor(store, { changed, elsewhere, tell }) {
     Object.assign(this, { store, changed, tell });
     this.heads = [];
     this.gone = new Set();
     this.others = new BroadcastChannel("chat2api.chats");
-    this.others.onmessage = () => this.refresh();
+    this.others.onmessage = ({ data }) => (this.refresh(), elsewhere(data));
     if (!store.kept) tell("This browser keeps nothing for this page: chats are gone when it is closed. Export what you need.");
   }
 
@@ -36,7 +37,7 @@ export class Library {
     const head = headOf(chat);
     this.heads = [head, ...this.heads.filter(({ id }) => id !== chat.id)].sort((one, other) => other.updated - one.updated);
     this.changed();
-    await this.change(() => this.store.save(chat));
+    await this.change(chat.id, () => this.store.save(chat));
   }
 
   /** Forget a chat; resolves to a function that brings it back, null where there is nothing to bring back. */
@@ -45,7 +46,7 @@ export class Library {
     this.gone.add(id);
     this.heads = this.heads.filter((head) => head.id !== id);
     this.changed();
-    await this.change(() => this.store.remove(id));
+    await this.change(id, () => this.store.remove(id));
     if (!chat) return null;
     return async () => {
       this.gone.delete(id);
@@ -53,12 +54,12 @@ export class Library {
     };
   }
 
-  async change(work) {
+  async change(id, work) {
     try {
       await work();
       if (this.failed) this.tell("");
       this.failed = false;
-      this.others.postMessage("changed");
+      this.others.postMessage(id);
     } catch (failure) {
       this.failed = true;
       this.tell(troubleOf(failure));

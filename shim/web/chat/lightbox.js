@@ -4,21 +4,22 @@
 import { at, el } from "./dom.js";
 
 export class Lightbox {
-  /** `change(file)` takes a picture to be changed. */
-  constructor({ change }) {
-    this.change = change;
+  /** `change(file)` takes a picture to be changed; `tell(text)` shows what went wrong. */
+  constructor({ change, tell }) {
+    Object.assign(this, { change, tell });
     at("thread").addEventListener("click", (event) => this.consider(event.target));
-    at("thread").addEventListener("keydown", (event) => event.key === "Enter" && this.consider(event.target));
+    at("thread").addEventListener("keydown", (event) => event.key === "Enter" && this.consider(event.target) && event.preventDefault());
     at("picture-close").addEventListener("click", () => at("picture").close());
     at("picture-change").addEventListener("click", () => this.take());
     at("picture-save").addEventListener("click", () => this.save());
   }
 
   consider(target) {
-    if (target.localName !== "img" || !target.naturalWidth) return;
+    if (target.localName !== "img" || !target.naturalWidth) return false;
     at("picture-whole").src = target.src;
     at("picture-whole").alt = target.alt;
     at("picture").showModal();
+    return true; // The key that opened it must not press the button that has the focus now.
   }
 
   save() {
@@ -29,7 +30,17 @@ export class Lightbox {
   async take() {
     const { src, alt } = at("picture-whole");
     at("picture").close();
-    const body = await (await fetch(src)).blob();
-    this.change(new File([body], alt || "picture.png", { type: body.type }));
+    const body = await bytesOf(src).catch(() => null);
+    if (body) this.change(new File([body], alt || "picture.png", { type: body.type }));
+    else this.tell("This picture can’t be had any more.");
   }
+}
+
+// What is in the address itself can't be fetched: the page's policy lets it ask its own server only.
+async function bytesOf(address) {
+  const [, type, data] = /^data:([^;,]+);base64,(.*)$/s.exec(address) ?? [];
+  if (type) return new Blob([Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0))], { type });
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error("the link has ended");
+  return answer.blob();
 }

@@ -16,10 +16,11 @@ export class Thread {
     at("to-end").addEventListener("click", () => this.toEnd());
   }
 
-  /** Show this chat; views of messages that stay are kept. */
+  /** Show this chat; views of messages that stay are kept. A message that was read from the store again is another one. */
   show(chat, busy) {
     const before = this.views;
-    this.views = new Map(chat.messages.map((message) => [message.id, before.get(message.id) ?? this.make(message)]));
+    const viewOf = (message) => (before.get(message.id)?.message === message ? before.get(message.id) : this.make(message));
+    this.views = new Map(chat.messages.map((message) => [message.id, viewOf(message)]));
     at("thread").replaceChildren(...[...this.views.values()].map((view) => view.element));
     at("welcome").hidden = chat.messages.length > 0;
     this.update(chat, busy);

@@ -1,0 +1,113 @@
+"""What people do that a page is not made for: two tabs, a pasted address, a key from a letter, a limit at the start."""
+
+import re
+
+from playwright.async_api import Route, expect
+
+from tests.web.conftest import watched
+from tests.web.test_tour import FINISH, delta, picture, stream
+from tests.web.test_truth import ended
+
+LIMITED = {"error": {"message": "Too many of them.", "type": "rate_limit_error", "code": "rate_limit_exceeded"}}
+
+
+async def test_a_chat_goes_on_in_another_tab_and_nothing_is_lost(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.ask("Lighthouses")
+        other = watched(chat.page.context, await chat.page.context.new_page())
+        await other.page.goto(chat.page.url)
+        await expect(other.answers).to_have_count(1)
+        await other.ask("Ships")
+        await expect(chat.questions).to_have_count(2)
+        await expect(chat.answers.last).to_contain_text("Ships")
+        await chat.ask("Harbours")
+        await expect(other.questions).to_have_count(3)
+        await other.page.reload()
+        await expect(other.questions).to_have_text([re.compile(name) for name in ("Lighthouses", "Ships", "Harbours")])
+        chat.check()
+
+
+async def test_an_answer_goes_on_in_a_chat_that_was_opened_again(gateway, visit):
+    bodies = [
+        stream(delta(content="A brig has"), ended("length"), "[DONE]"),
+        stream(delta(content=" two masts."), FINISH, "[DONE]"),
+    ]
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(status=200, content_type="text/event-stream", body=bodies.pop(0))
+
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.without_background()
+        await chat.page.route("**/v1/chat/completions", answer)
+        await chat.ask("Ships")
+        await chat.chats.first.click()
+        await chat.answers.last.get_by_role("button", name="Continue").click()
+        await expect(chat.answers.last.locator(".prose").last).to_have_text("A brig has two masts.")
+        chat.check(refusals=True)
+
+
+async def test_the_way_to_the_field_leaves_the_address_and_a_pasted_one_is_followed(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.ask("Lighthouses")
+        first = chat.page.url
+        await chat.button("New chat").click()
+        await chat.ask("Ships")
+        second = chat.page.url
+        await chat.page.get_by_role("link", name="Go to the message field").focus()
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.field).to_be_focused()
+        assert chat.page.url == second
+        await chat.page.goto(first)  # The same page with another fragment is not loaded again.
+        await expect(chat.questions.first).to_contain_text("Lighthouses")
+        chat.check()
+
+
+async def test_a_key_is_taken_as_it_was_copied(gateway, visit, make_account):
+    key = make_account("copied", plan="plus")
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.button("API key").click()
+        field = chat.page.get_by_label("API key", exact=True).last
+        await field.fill("ключ")
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.page.get_by_role("dialog")).to_contain_text("can’t be a key")
+        await field.fill(f"Bearer \u200b{key[:9]} {key[9:]}\ufeff ")
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.page.get_by_role("dialog")).to_have_count(0)
+        assert await chat.page.evaluate("sessionStorage.getItem('chat2api.key')") == key
+        await expect(chat.page.locator("#notice")).to_be_hidden()
+        chat.check()
+
+
+async def test_the_models_are_listed_when_a_limit_is_over(gateway, visit, make_account):
+    refusals = [{"status": 429, "headers": {"retry-after": "1"}, "json": LIMITED}]
+
+    async def answer(route: Route) -> None:
+        await (route.fulfill(**refusals.pop()) if refusals else route.continue_())
+
+    async with visit(f"{gateway.base_url}/", key=make_account("waiting", plan="plus")) as chat:
+        await chat.page.route("**/v1/models", answer)
+        await chat.page.reload()
+        notice = chat.page.locator("#notice")
+        await expect(notice).to_contain_text("Too many of them.")
+        await expect(notice).to_be_hidden()
+        await expect(chat.button("Search, picture, research and more")).to_be_visible()
+        refusals.append({"status": 503, "json": {"error": {"message": "Not yet."}}})
+        await chat.page.reload()
+        await expect(notice).to_contain_text("Not yet.")
+        await chat.ask("Hello")
+        await expect(notice).to_be_hidden()
+        chat.check(refusals=True)
+
+
+async def test_a_picture_that_was_attached_can_be_changed_too(gateway, visit, make_account):
+    async with visit(f"{gateway.base_url}/", key=make_account("painter", plan="plus")) as chat:
+        await expect(chat.button("Search, picture, research and more")).to_be_visible()
+        file = {"name": "boat.png", "mimeType": "image/png", "buffer": picture()}
+        await chat.page.locator("#files").set_input_files(file)
+        await expect(chat.page.locator("#attachments img")).to_be_visible()
+        await chat.ask("Look")
+        await chat.questions.first.get_by_role("img").focus()
+        await chat.page.keyboard.press("Enter")
+        await chat.button("Change this picture").click()
+        await expect(chat.page.locator("#attachments img")).to_have_attribute("alt", "boat.png")
+        chat.check()
