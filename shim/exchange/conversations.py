@@ -40,7 +40,7 @@ class HeldConversation:
     def __init__(self, conversations: "Conversations", key: str, token: bytes) -> None:
         self._conversations, self._key, self._token = conversations, key, token
         self._renewing = asyncio.get_running_loop().create_task(self._renew())
-        self._over = self._adding = False
+        self._over = False
 
     async def record(self) -> bytes | None:
         """What there is of it. Raises UnavailableError."""
@@ -52,7 +52,6 @@ class HeldConversation:
 
     async def add(self, appending: Appending, answer: AnswerInfo, place: AnswerPlace | None) -> None:
         """Add an answer that has come to its end, and let go. What can't be added is logged."""
-        self._adding = True
         try:
             before = await self.record()
             after = appending.added(before, answer, place) if before is not None else None
@@ -65,11 +64,6 @@ class HeldConversation:
         finally:
             await self.let_go()
 
-    def add_soon(self, appending: Appending, answer: AnswerInfo, place: AnswerPlace | None) -> None:
-        """The same for a driver that can't wait."""
-        self._adding = True
-        self._conversations.soon(self.add(appending, answer, place))
-
     async def let_go(self) -> None:
         """Others may have it."""
         if self._over:
@@ -80,7 +74,7 @@ class HeldConversation:
 
     def let_go_soon(self) -> None:
         """The same for whoever can't wait."""
-        if not (self._over or self._adding):
+        if not self._over:
             self._conversations.soon(self.let_go())
 
     async def _renew(self) -> None:

@@ -194,8 +194,6 @@ class Exchange:
 
     def keep_soon(self) -> None:
         """Keep the answer, where that is wanted; for a driver that pushes, at its end."""
-        if self._held is not None and self._appending is not None and self.ended:
-            self._held.add_soon(self._appending, self, self._known_place())
         if self._kept is not None and self._keeping is not None and self.ended:
             self._kept.keep_soon(self._caller, self._keeping, self, self._known_place())
 

@@ -228,7 +228,8 @@ def test_a_gateway_that_was_killed_is_followed_by_the_next(
     first = start_gateway(**settings, process=True)
     added = first.post("/tokens/api/accounts", {"text": tell(f"killed-{status}")}, Authorization="Bearer admin-key")
     assert added.status_code == 200
-    response = begin(first, prompt)
+    conversation = call(first, "POST", "/v1/conversations", {}).json()["id"]
+    response = begin(first, prompt, conversation=conversation)
     if temporary == "false":
         until_it_can_be_found(tmp_path / "data")
     else:
@@ -240,6 +241,11 @@ def test_a_gateway_that_was_killed_is_followed_by_the_next(
     whole = until(second, response["id"], over)
     assert (whole["status"], whole["id"]) == (status, response["id"]), whole["error"]
     assert (whole["error"] is None) == (status == "completed")
+    items = f"/v1/conversations/{conversation}/items"
+    kept = call(second, "GET", items).json()["data"]
+    assert len(kept) == (1 + len(whole["output"]) if status == "completed" else 0)
+    more = call(second, "POST", items, {"items": [{"role": "user", "content": "x"}]})  # nobody holds it any more
+    assert more.status_code == 200, more.text
     assert len(upstream.get("/standin/stats").json()["recent_turns"]) == turns
 
 
