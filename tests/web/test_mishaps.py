@@ -111,3 +111,27 @@ async def test_a_picture_that_was_attached_can_be_changed_too(gateway, visit, ma
         await chat.button("Change this picture").click()
         await expect(chat.page.locator("#attachments img")).to_have_attribute("alt", "boat.png")
         chat.check()
+
+
+async def test_a_saved_page_has_its_pictures_formulas_and_sources(gateway, visit, make_account, tmp_path):
+    async with visit(f"{gateway.base_url}/", key=make_account("saver", plan="plus")) as chat:
+        await expect(chat.button("Search, picture, research and more")).to_be_visible()
+        file = {"name": "boat.png", "mimeType": "image/png", "buffer": picture()}
+        await chat.page.locator("#files").set_input_files(file)
+        await expect(chat.page.locator("#attachments img")).to_be_visible()
+        await chat.ask("[[script=image_gen]] A boat")
+        await chat.ask("[[say=It is $x^2$.]] A formula")
+        await expect(chat.answers.last.locator(".katex-html")).to_be_visible()
+        await chat.chats.first.hover()
+        await chat.button("Export", exact=False).nth(0).click()
+        async with chat.page.expect_download() as download:
+            await chat.button("Web page (HTML)").click()
+        chat.check()
+        saved = tmp_path / "chat.html"
+        await (await download.value).save_as(saved)
+        page = await chat.page.context.new_page()
+        await page.goto(saved.as_uri())
+        loaded = "all => all.map(picture => picture.naturalWidth > 0)"
+        assert await page.locator("img").evaluate_all(loaded) == [True, True]
+        assert await page.locator("math").count() == 1
+        assert await page.locator(".katex-html").count() == 0

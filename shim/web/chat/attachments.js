@@ -32,7 +32,8 @@ export async function readFiles(files, used) {
   return { taken, refused };
 }
 
-function dataUrl(file) {
+/** The bytes of a file as an address that holds them. */
+export function dataUrl(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(file.type ? reader.result : reader.result.replace(/^data:[^;,]*/, "data:application/octet-stream"));

@@ -1,10 +1,12 @@
 // A chat as a file to read elsewhere: Markdown, or a page of its own. Rule: what an answer says is no more alive there
 // than here: the page is made of the same sanitised elements, and its own policy lets nothing run or be fetched.
 
+import { dataUrl } from "./attachments.js";
 import { el } from "./dom.js";
+import { linkTarget } from "./links.js";
 
 const POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'";
-const STYLE = "body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:16px/1.6 system-ui,sans-serif}pre,table{overflow-x:auto}pre{padding:.8rem;background:#f4f5f7}td,th{border:1px solid #ccc;padding:.3rem .6rem}table{border-collapse:collapse}section{margin:1.5rem 0}h2{font-size:1rem;color:#555}.said{white-space:pre-wrap}";
+const STYLE = "body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:16px/1.6 system-ui,sans-serif}pre,table{overflow-x:auto}pre{padding:.8rem;background:#f4f5f7}img{max-width:100%}td,th{border:1px solid #ccc;padding:.3rem .6rem}table{border-collapse:collapse}section{margin:1.5rem 0}h2{font-size:1rem;color:#555}.said{white-space:pre-wrap}";
 
 const speaker = ({ role, by, model }) => (role === "user" ? "You" : by.slug || model);
 
@@ -29,12 +31,25 @@ export async function pageOf(title, chat) {
     if (message.role !== "user") {
       const env = {};
       body.append(elementsOf(blocksOf(message.text, env), env));
-      body.querySelectorAll("button").forEach((button) => button.remove());
     }
-    page.body.append(el("section", {}, el("h2", { text: speaker(message) }), body));
+    const attached = (message.attachments ?? []).map(({ name, url }) => (url.startsWith("data:image/") ? el("img", { src: url, alt: name }) : el("p", { text: `Attached: ${name}` })));
+    const links = (message.citations ?? []).map(({ url, title: name }) => [linkTarget(url), name]).filter(([target]) => target);
+    const sources = links.length ? el("ol", {}, ...links.map(([target, name]) => el("li", {}, el("a", { href: target, rel: "noopener noreferrer nofollow", text: name || target })))) : null;
+    await standAlone(body);
+    page.body.append(el("section", {}, ...[el("h2", { text: speaker(message) }), ...attached, body, sources].filter(Boolean)));
   }
   // This page's own policy lets no style element be made here; the first "</head>" is the real one, as a title's is escaped.
   return `<!doctype html>\n${page.documentElement.outerHTML.replace("</head>", `<style>${STYLE}</style></head>`)}\n`;
+}
+
+// A file reaches no gateway and has no style of KaTeX's: pictures are taken along, formulas stay as MathML.
+async function standAlone(body) {
+  body.querySelectorAll("button, .katex-html").forEach((node) => node.remove());
+  for (const picture of body.querySelectorAll("img:not([src^='data:'])")) {
+    const bytes = await fetch(picture.src).then((answer) => (answer.ok ? answer.blob() : null), () => null);
+    if (bytes?.type.startsWith("image/")) picture.src = await dataUrl(bytes);
+    else picture.replaceWith(picture.alt || "Picture");
+  }
 }
 
 /** Have the browser save a text as a file. */
