@@ -3,6 +3,8 @@
 Rule: what can't be done for a chat model (tokens as a prompt, several prompts, a suffix) is a 400 that names the field.
 """
 
+from typing import Any
+
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
@@ -35,7 +37,7 @@ class CompletionOptions(msgspec.Struct, frozen=True):
 def read(body: bytes, *, strict: bool = False) -> Asked:
     """The prompt of a request. Raises RequestError (400)."""
     request = decode(_decoder, body)
-    ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict)
+    ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
     text = _prompt_text(request.prompt)
     if request.suffix:
         raise RequestError(
@@ -76,5 +78,8 @@ def _prompt_text(prompt: str | list[str | int | list[int]]) -> str:
     return str(prompt[0])
 
 
+_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutPurpose)
+}
 _FIELDS = frozenset(wire.TextCompletionRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.TextCompletionRequest)

@@ -43,6 +43,19 @@ class TextCompletionRequest(msgspec.Struct, frozen=True):
     user: str | None = None
 
 
+class WithoutPurpose(msgspec.Struct, frozen=True):
+    """Fields of the published schema that have no effect here: what they may be."""
+
+    best_of: Annotated[int, Meta(ge=0, le=20)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    seed: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
 class TextChoice(msgspec.Struct, frozen=True):
     """One answer, or a piece of it. Only its last piece has a finish reason."""
 

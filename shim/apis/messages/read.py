@@ -72,7 +72,7 @@ class MessageOptions(msgspec.Struct, frozen=True):
 def read(body: bytes, *, strict: bool = False) -> Asked:
     """The prompt of a request. Raises RequestError (400)."""
     request = decode(_decoder, body)
-    ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict)
+    ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
     stop = request.stop_sequences or []
     if "" in stop:
         raise RequestError("A stop sequence must not be empty.", param="stop_sequences", code="invalid_value")
@@ -80,7 +80,7 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         _prompt(request),
         limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens),
         stream=bool(request.stream),
-        session=_session(request.metadata),
+        session=request.metadata.user_id if request.metadata else None,  # Claude Code ends it with its session's id
     )
     bounds = {
         f"tools.{name}" for tool in request.tools or [] if _is_search(tool) for name in _BOUNDS if getattr(tool, name)
@@ -93,12 +93,6 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     return Asked(prompt, sorted({*ignored, *bounds, *caching}), MessageOptions(shown, search), counts_first=True)
 
 
-def _session(metadata: dict[str, Any] | None) -> str | None:
-    """`metadata.user_id`, which Claude Code ends with the id of its session."""
-    user = (metadata or {}).get("user_id")
-    return user if isinstance(user, str) else None
-
-
 def read_countable(body: bytes) -> Prompt:
     """The prompt of a request that asks only how long it is. Raises RequestError (400)."""
     return _prompt(decode(_count_decoder, body))
@@ -107,6 +101,10 @@ def read_countable(body: bytes) -> Prompt:
 def _prompt(request: wire.CountTokensRequest) -> Prompt:
     if not request.messages:
         raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
+    messages = tuple(_messages(request.messages))
+    if not messages:
+        text = "'messages' says nothing that a model could answer."
+        raise RequestError(text, param="messages", code="invalid_value")
     functions = tuple(_functions(request.tools or []))
     hints = frozenset[Hint]({"search"}) if any(map(_is_search, request.tools or [])) else frozenset[Hint]()
     choice = request.tool_choice
@@ -114,7 +112,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
     return Prompt(
         model=request.model,
-        messages=(*_system(request.system), *_messages(request.messages)),
+        messages=(*_system(request.system), *messages),
         functions=functions,
         choice=_choice(choice, functions, {tool.name for tool in request.tools or [] if _is_search(tool)}),
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
@@ -284,6 +282,9 @@ def _call_id(id: str) -> str:
     return CALL + id.removeprefix(TOOL_USE) if id.startswith(TOOL_USE) else id
 
 
+_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutBearing)
+}
 _FIELDS = frozenset(wire.MessagesRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.MessagesRequest)
 _count_decoder = msgspec.json.Decoder(wire.CountTokensRequest)

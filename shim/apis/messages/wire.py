@@ -217,6 +217,12 @@ class OutputConfig(msgspec.Struct, frozen=True):
     format: SchemaFormat | None = None
 
 
+class GivenMetadata(msgspec.Struct, frozen=True):
+    """Who the client's own user is."""
+
+    user_id: str | None = None
+
+
 class CountTokensRequest(msgspec.Struct, frozen=True):
     """What is to be counted: a request without what concerns only its answer."""
 
@@ -237,7 +243,16 @@ class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
     stream: bool | None = None
     stop_sequences: Annotated[list[str], Meta(max_length=64)] | None = None
     # Accepted, as the real API does, and without effect on the answer.
-    metadata: dict[str, Any] | None = None
+    metadata: GivenMetadata | None = None
+
+
+class WithoutBearing(msgspec.Struct, frozen=True):
+    """Fields of the published schema that have no effect here: what they may be."""
+
+    service_tier: Literal["auto", "standard_only"] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------

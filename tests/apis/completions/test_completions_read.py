@@ -60,6 +60,12 @@ def test_what_the_writer_has_to_know(fields, options):
         ({"n": 9}, "n", "integer_above_max_value"),
         ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
         ({"model": 1}, "model", "invalid_type"),
+        ({"temperature": 5}, "temperature", "decimal_above_max_value"),
+        ({"presence_penalty": -3}, "presence_penalty", "decimal_below_min_value"),
+        ({"best_of": 21}, "best_of", "integer_above_max_value"),
+        ({"logprobs": 6}, "logprobs", "integer_above_max_value"),
+        ({"seed": "x"}, "seed", "invalid_type"),
+        ({"logit_bias": {"5": 101}}, "logit_bias[]", "decimal_above_max_value"),
     ],
 )
 def test_what_is_refused_is_named(fields, param, code):

@@ -23,6 +23,8 @@ HI = {"role": "user", "content": "hi"}
 TOOL = {"name": "add", "description": "Adds.", "input_schema": {"type": "object"}}
 PNG = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
 
+THOUGHT = {"type": "thinking", "thinking": "x", "signature": ""}
+
 
 def text(words):
     return {"type": "text", "text": words, "cache_control": {"type": "ephemeral"}}
@@ -189,6 +191,13 @@ def test_thinking_is_shown_where_it_is_asked_for(thinking, shown):
         ({"tool_choice": {"type": "any"}}, "tool_choice", "invalid_value"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "sub"}}, "tool_choice.name", "invalid_value"),
         ({"messages": [{"role": "judge", "content": "x"}]}, "messages[0].role", "invalid_value"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages", "invalid_value"),
+        ({"messages": [{"role": "assistant", "content": [THOUGHT]}]}, "messages", "invalid_value"),
+        ({"temperature": 1.5}, "temperature", "decimal_above_max_value"),
+        ({"top_p": -1}, "top_p", "decimal_below_min_value"),
+        ({"top_k": -1}, "top_k", "integer_below_min_value"),
+        ({"service_tier": "x"}, "service_tier", "invalid_value"),
+        ({"metadata": {"user_id": 5}}, "metadata.user_id", "invalid_type"),
     ],
 )
 def test_what_is_refused_is_named(fields, param, code):
