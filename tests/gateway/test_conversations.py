@@ -307,3 +307,15 @@ def test_what_is_refused_is_named(one, body, param, code):
     assert error["code"] == code
     if param is not None:
         assert error["param"] == param
+
+
+def test_halves_of_characters_are_mended(one):
+    headers = {"authorization": "Bearer first-key", "content-type": "application/json"}
+    half = b'{"items":[{"role":"user","content":"a \\ud83d","id":"msg_\\ud83d"}]}'
+    with httpx.Client(base_url=one.base_url, headers=headers, trust_env=False, timeout=60) as http:
+        id = http.post(PATH, content=half).json()["id"]
+        for _ in range(2):
+            body = b'{"model":"auto","input":"[[say=hi]] \\ud83d","conversation":"%s"}' % id.encode()
+            answer = http.post(RESPONSES, content=body)
+            assert answer.status_code == 200, answer.text
+        assert len(http.get(f"{PATH}/{id}/items").json()["data"]) == 5
