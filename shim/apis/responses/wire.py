@@ -20,6 +20,9 @@ FIELDS = {Field.PROMPT: "input", Field.MODEL: "model", Field.EFFORT: "reasoning.
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 Detail = Literal["concise", "detailed", "auto"]
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$(?!\n)")]
+ToldAgain = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
 
 # --- request: items ---------------------------------------------------------------------------------------------------
 
@@ -226,7 +229,7 @@ class ResponsesRequest(CountInputRequest, frozen=True, kw_only=True):
     prompt: dict[str, Any] | None = None
     include: list[str] | None = None
     # Told back, as the real API does, and without effect on the answer.
-    metadata: Annotated[dict[str, str], Meta(max_length=16)] | None = None
+    metadata: ToldAgain | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None

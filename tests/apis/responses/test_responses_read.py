@@ -219,6 +219,8 @@ def test_allowed_tools_leave_the_others_out():
             "unsupported_content",
         ),
         ({"max_output_tokens": 0}, "max_output_tokens", "integer_below_min_value"),
+        ({"metadata": {"k": "v" * 513}}, "metadata[]", "string_above_max_length"),
+        ({"metadata": {"k" * 65: "v"}}, "metadata", "string_above_max_length"),
         ({"tools": [{"type": "mcp"}]}, "tools[0].type", "unsupported_tool"),
         ({"tools": [{"type": "function"}]}, "tools[0].name", "missing_required_parameter"),
         ({"tools": [FUNCTION, FUNCTION]}, "tools[1].name", "duplicate"),
