@@ -7,6 +7,7 @@ something else.
 import io
 import wave
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -48,6 +49,11 @@ _FORMATS_OF_TEXT = ("json", "text", "verbose_json")
 _NO_SOUND = ("image/", "text/", "application/pdf", "application/zip", "application/json")
 
 
+_SPEECH_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.UnusedSpeechFields)
+}
+
+
 class AskedSpeech(msgspec.Struct, frozen=True):
     """A request for speech; `events` asks for events in the place of bare sound."""
 
@@ -74,7 +80,8 @@ class AskedTranscript(msgspec.Struct, frozen=True):
 def read_speech(body: bytes, *, strict: bool = False) -> AskedSpeech:
     """Raises RequestError (400)."""
     request = decode(_speech, body)
-    ignored = ignored_fields(body, frozenset(wire.SpeechRequest.__struct_fields__), _SPEECH_NEUTRAL, strict=strict)
+    known = frozenset(wire.SpeechRequest.__struct_fields__)
+    ignored = ignored_fields(body, known, _SPEECH_NEUTRAL, strict=strict, published=_SPEECH_PUBLISHED)
     if request.speed not in {None, 1.0}:
         ignored = sorted([*ignored, *allowed(["speed"], strict=strict)])
     voice = VOICES.get(request.voice, request.voice) if isinstance(request.voice, str) else ""
@@ -103,7 +110,11 @@ def read_recording(
     fields = {part.name.removesuffix("[]"): part.text for part in parts if part is not file and part.name != "file"}
     known = frozenset(wire.RecordingRequest.__struct_fields__) - ({"language", "stream"} if translates else set())
     ignored = ignored_fields(msgspec.json.encode(fields), known, _RECORDING_NEUTRAL, strict=strict)
+    unused = frozenset(wire.UnusedRecordingFields.__struct_fields__)
     try:
+        msgspec.convert(
+            {name: fields[name] for name in unused & fields.keys()}, wire.UnusedRecordingFields, strict=False
+        )
         request = msgspec.convert(
             {name: fields[name] for name in known & fields.keys()}, wire.RecordingRequest, strict=False
         )

@@ -28,6 +28,18 @@ class SpeechRequest(msgspec.Struct, frozen=True):
     speed: Annotated[float, Meta(ge=0.25, le=4)] | None = None
 
 
+class UnusedSpeechFields(msgspec.Struct, frozen=True):
+    """Fields of the published schema that have no effect here: what they may be."""
+
+    instructions: Annotated[str, Meta(max_length=MAX_INPUT)] | None = None
+
+
+class UnusedRecordingFields(msgspec.Struct, frozen=True):
+    """The same of a recording's form."""
+
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
 class RecordingRequest(msgspec.Struct, frozen=True):
     """The fields of a form beside its file. Translations have no `language` and no `stream`."""
 

@@ -41,6 +41,11 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 
 
+_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
+    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.UnusedImageFields)
+}
+
+
 class ImageOptions(msgspec.Struct, frozen=True):
     """What only the writer has to know again. `kind` begins the names of events, `most` is how many pictures were asked
     for."""
@@ -149,12 +154,16 @@ def _read(body: bytes, content_type: str, kind: type[R], *, strict: bool) -> tup
     if not is_form(content_type):
         if "json" not in content_type and content_type:
             raise RequestError("Send multipart/form-data, or JSON.", code="invalid_content_type")
-        ignored = ignored_fields(body, frozenset(kind.__struct_fields__), _NEUTRAL, strict=strict)
+        known = frozenset(kind.__struct_fields__)
+        ignored = ignored_fields(body, known, _NEUTRAL, strict=strict, published=_PUBLISHED)
         return decode(msgspec.json.Decoder(kind), body), ignored
     fields = _of_form(read_form(body, content_type))
     plain = msgspec.json.encode({name: value for name, value in fields.items() if isinstance(value, str)})
     ignored = ignored_fields(plain, frozenset(kind.__struct_fields__), _NEUTRAL, strict=strict)
     try:
+        msgspec.convert(
+            {name: fields[name] for name in _PUBLISHED.keys() & fields}, wire.UnusedImageFields, strict=False
+        )
         return msgspec.convert(fields, kind, strict=False), ignored
     except msgspec.ValidationError as error:
         raise _in_form(mistyped(str(error))) from None

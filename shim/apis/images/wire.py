@@ -34,6 +34,17 @@ class ImageRequest(msgspec.Struct, frozen=True):
     user: str | None = None
 
 
+class UnusedImageFields(msgspec.Struct, frozen=True):
+    """Fields of the published schema that have no effect here: what they may be."""
+
+    input_fidelity: Literal["high", "low"] | None = None
+    moderation: Literal["low", "auto"] | None = None
+    output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    quality: Literal["standard", "hd", "low", "medium", "high", "auto"] | None = None
+    style: Literal["vivid", "natural"] | None = None
+
+
 class ImageGenerationRequest(ImageRequest, frozen=True, kw_only=True):
     """A picture of what `prompt` says."""
 

@@ -239,6 +239,11 @@ def test_what_has_no_effect_on_a_transcript_is_said(send):
     assert send(TRANSLATE, language="en").headers["x-chat2api-ignored"] == "language"
 
 
+def test_what_has_no_effect_has_to_be_a_value_of_the_published_schema(speak, send):
+    for answer, param in ((speak(instructions=5), "instructions"), (send(WRITE, temperature="2"), "temperature")):
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
 def test_a_language_that_is_none(send):
     assert send(WRITE, language="klingon!").json()["error"]["param"] == "language"
 

@@ -207,6 +207,25 @@ def test_an_edit_by_form(send, png):
     assert made.usage.input_tokens_details.image_tokens > 0
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("input_fidelity", "middling"),
+        ("moderation", "none"),
+        ("output_compression", 101),
+        ("output_format", "gif"),
+        ("quality", "best"),
+        ("style", 5),
+    ],
+)
+def test_what_has_no_effect_has_to_be_a_value_of_the_published_schema(make, send, png, field, value):
+    refused = make(**{field: value})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+    if field != "style":  # of a form all is text
+        refused = send(EDIT, {"image": ("a.png", png)}, prompt="b", **{field: str(value)})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+
+
 def test_an_edit_by_json(make, png):
     url = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     asked = {"images": [{"image_url": url}], "mask": {"image_url": url}}
