@@ -303,5 +303,5 @@ class Exchange:
         """Characters to count, roughly; without end where functions are described, for these may be of any size."""
         if self.prompt.callable_functions:
             return math.inf
-        texts = sum(len(message.text) for message in self.prompt.messages)
+        texts = sum(len(message.text) for message in self.prompt.all_messages)
         return texts + sum(transcript.size for transcript in self.transcripts)

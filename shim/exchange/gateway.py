@@ -248,7 +248,10 @@ class Gateway:
         """A turn for each choice, all at their head; where one fails, none."""
         if wanted.prompt.limits.choices == 1:
             return [await self.turns.open(wanted)]
-        tasks = [asyncio.ensure_future(self.turns.open(wanted)) for _ in range(wanted.prompt.limits.choices)]
+        prompts = map(wanted.prompt.of_choice, range(wanted.prompt.limits.choices))
+        tasks = [
+            asyncio.ensure_future(self.turns.open(msgspec.structs.replace(wanted, prompt=prompt))) for prompt in prompts
+        ]
         try:
             return await asyncio.gather(*tasks)
         except BaseException:

@@ -40,7 +40,9 @@ class Wanted(msgspec.Struct, frozen=True):
     def tokens(self, count: Count) -> int:
         """The tokens of the prompt, with the functions it tells of and its pictures."""
         prompt = self.prompt
-        return prompt_tokens(prompt.messages, count, functions=prompt.callable_functions, images=(self.files.tokens,))
+        return prompt_tokens(
+            prompt.all_messages, count, functions=prompt.callable_functions, images=(self.files.tokens,)
+        )
 
     @property
     def seeker(self) -> Seeker:

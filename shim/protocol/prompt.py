@@ -171,7 +171,8 @@ class Prompt(msgspec.Struct, frozen=True):
     """One request. `pictures` says whether pictures of the answer are wanted as links or as data, `previews` how many
     looks at each while it is made (as data). `mark_key` is the random part of the marks around calls and results
     (docs/tools.md); the gateway gives each request one. `asked_model` is what the client called the model where that
-    was an alias, `session` what it calls the conversation that this is a turn of."""
+    was an alias, `session` what it calls the conversation that this is a turn of. `others` are the messages of further
+    prompts of the same call, each asked by itself: every one has the same share of `limits.choices`, in their order."""
 
     model: str
     messages: tuple[PromptMessage, ...]
@@ -191,6 +192,18 @@ class Prompt(msgspec.Struct, frozen=True):
     mark_key: str = ""
     asked_model: str | None = None
     session: str | None = None
+    others: tuple[tuple[PromptMessage, ...], ...] = ()
+
+    @property
+    def all_messages(self) -> list[PromptMessage]:
+        """Those of the other prompts too."""
+        return [*self.messages, *(message for other in self.others for message in other)]
+
+    def of_choice(self, place: int) -> "Prompt":
+        """What one of the choices answers: the prompt itself, or the one of `others` whose turn it is."""
+        which = place * (1 + len(self.others)) // self.limits.choices
+        messages = (self.messages, *self.others)[which]
+        return msgspec.structs.replace(self, messages=messages, others=())
 
     @property
     def attached(self) -> list[Attached]:

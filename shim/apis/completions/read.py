@@ -1,6 +1,6 @@
-"""A completion request becomes a prompt: one message of the user's.
+"""A completion request becomes a prompt: one message of the user's, or one for each text of a list.
 
-Rule: what can't be done for a chat model (tokens as a prompt, several prompts, a suffix) is a 400 that names the field.
+Rule: what can't be done for a chat model (tokens as a prompt, a suffix) is a 400 that names the field.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ from shim.errors import RequestError
 from shim.protocol.api import Asked
 from shim.protocol.prompt import Limits, Prompt, PromptMessage, Text
 
+MOST_ANSWERS = 8  # of one call, each a turn: as many as `n` may ask for
 # Fields without an effect here, and the values that ask for nothing else than what happens anyway.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "best_of": (1,),
@@ -28,17 +29,23 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 
 
 class CompletionOptions(msgspec.Struct, frozen=True):
-    """What only the writer has to know again: `echo` is the text that stands before each answer."""
+    """What only the writer has to know again: `echo` are the texts that stand before the answers, one for each."""
 
     include_usage: bool = False
-    echo: str = ""
+    echo: tuple[str, ...] = ()
 
 
 def read(body: bytes, *, strict: bool = False) -> Asked:
     """The prompt of a request. Raises RequestError (400)."""
     request = decode(_decoder, body)
     ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
-    text = _prompt_text(request.prompt)
+    texts, each = _prompt_texts(request.prompt), request.n or 1
+    if len(texts) * each > MOST_ANSWERS:
+        raise RequestError(
+            f"This asks for {len(texts) * each} answers, and one call may have {MOST_ANSWERS}: send fewer prompts.",
+            param="prompt",
+            code="array_above_max_length",
+        )
     if request.suffix:
         raise RequestError(
             "'suffix' is not supported: a chat model answers a prompt and fills no gap.",
@@ -48,34 +55,32 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if "" in stop:
         raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
+    first, *others = [(PromptMessage("user", (Text(text),)),) for text in texts]
     prompt = Prompt(
         model=request.model,
-        messages=(PromptMessage("user", (Text(text),)),),
-        limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens, request.n or 1),
+        messages=first,
+        others=tuple(others),
+        limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens, len(texts) * each),
         continues=continued_by(request.chatgpt),
         wishes=wishes_of(request.chatgpt, hints=frozenset(), store=None, tier=None),
         stream=bool(request.stream),
         session=request.user,
     )
     usage = bool(request.stream_options and request.stream_options.include_usage)
-    return Asked(prompt, ignored, CompletionOptions(usage, text if request.echo else ""))
+    echo = tuple(text for text in texts for _ in range(each)) if request.echo else ()
+    return Asked(prompt, ignored, CompletionOptions(usage, echo))
 
 
-def _prompt_text(prompt: str | list[str | int | list[int]]) -> str:
+def _prompt_texts(prompt: str | list[str | int | list[int]]) -> list[str]:
     if isinstance(prompt, str):
-        return prompt
+        return [prompt]
     if any(not isinstance(one, str) for one in prompt):
         raise RequestError(
             "A prompt of tokens is not supported: send its text.", param="prompt", code="unsupported_content"
         )
-    # Each prompt is an exchange of its own upstream, and one call is one exchange.
-    if len(prompt) != 1:
-        raise RequestError(
-            f"'prompt' has to be one text, this list has {len(prompt)}: send each in a request of its own.",
-            param="prompt",
-            code="unsupported_value" if prompt else "empty_array",
-        )
-    return str(prompt[0])
+    if not prompt:
+        raise RequestError("'prompt' has to be a text, or a list of texts.", param="prompt", code="empty_array")
+    return [str(one) for one in prompt]
 
 
 _PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {

@@ -36,9 +36,7 @@ class TextWriter:
 
     def head(self) -> bytes:
         """The prompt, for each choice, where it is echoed."""
-        if not self._options.echo:
-            return b""
-        return b"".join(self._text(self._options.echo, place) for place in range(len(self._around)))
+        return b"".join(self._text(text, place) for place, text in enumerate(self._options.echo))
 
     def receive(self, events: Sequence[Event], choice: int) -> bytes:
         """The lines for `events` of one choice, joined: what has arrived together is sent together."""
@@ -77,7 +75,7 @@ class TextWriter:
 def completion(answer: AnswerInfo, options: CompletionOptions) -> bytes:
     """The whole answer as one text completion."""
     choices = [
-        TextChoice(options.echo + transcript.text, place, _reason(transcript))
+        TextChoice((options.echo[place] if options.echo else "") + transcript.text, place, _reason(transcript))
         for place, transcript in enumerate(answer.transcripts)
     ]
     usage = usage_on_wire(answer.usage)

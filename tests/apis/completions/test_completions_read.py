@@ -36,7 +36,7 @@ def test_fields_come_to_what_they_mean(fields, name, value):
     ("fields", "options"),
     [
         ({}, CompletionOptions()),
-        ({"echo": True}, CompletionOptions(echo="hi")),
+        ({"echo": True}, CompletionOptions(echo=("hi",))),
         ({"echo": False, "stream_options": {"include_usage": True}}, CompletionOptions(include_usage=True)),
     ],
 )
@@ -50,7 +50,8 @@ def test_what_the_writer_has_to_know(fields, options):
         ({"prompt": [1, 2]}, "prompt", "unsupported_content"),
         ({"prompt": [[1], [2]]}, "prompt", "unsupported_content"),
         ({"prompt": ["a", 1]}, "prompt", "unsupported_content"),
-        ({"prompt": ["a", "b"]}, "prompt", "unsupported_value"),
+        ({"prompt": ["a"] * 9}, "prompt", "array_above_max_length"),
+        ({"prompt": ["a", "b", "c"], "n": 3}, "prompt", "array_above_max_length"),
         ({"prompt": []}, "prompt", "empty_array"),
         ({"prompt": None}, "prompt", "invalid_type"),
         ({"suffix": "end"}, "suffix", "unsupported_parameter"),

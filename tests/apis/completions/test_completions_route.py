@@ -30,6 +30,26 @@ def test_choices_with_their_prompt_before_them(ask):
     ]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_prompts_are_answered_in_their_order(ask, stream):
+    prompts = ["[[say=one]]", "[[say=two]]", "[[say=three]]"]
+    answer = ask(prompts, n=2, echo=True, stream=stream)
+    assert answer.status_code == 200, answer.text
+    lines = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line.startswith("data: {")]
+    choices = [choice for part in (lines if stream else [answer.json()]) for choice in part["choices"]]
+    texts = ["".join(one["text"] for one in choices if one["index"] == place) for place in range(6)]
+    assert texts == [
+        f"{prompt}{word}" for prompt, word in zip(prompts, ("one", "two", "three"), strict=True) for _ in range(2)
+    ]
+    alone = ask(prompts[0], n=2).json()["usage"]["prompt_tokens"]
+    assert stream or answer.json()["usage"]["prompt_tokens"] > 2 * alone
+
+
+def test_one_of_several_prompts_that_fails_fails_the_call(ask):
+    answer = ask(["[[say=one]]", "[[status=429 clears_in=77]] hi"])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "model_cap_exceeded")
+
+
 def test_a_limit_ends_the_answer(ask):
     (choice,) = ask("[[say=one two three four five]]", max_tokens=2).json()["choices"]
     assert (choice["text"], choice["finish_reason"]) == ("one two", "length")
@@ -44,7 +64,7 @@ def test_what_is_ignored_is_said(ask):
     [
         ("[[status=429 clears_in=77]] hi", 429, "model_cap_exceeded"),
         ("[[failure=sentinel]] hi", 403, None),
-        (["a", "b"], 400, "unsupported_value"),
+        (["a"] * 9, 400, "array_above_max_length"),
         ([1, 2], 400, "unsupported_content"),
     ],
 )

@@ -78,9 +78,9 @@ def both(events, options=None, **names):
     ],
 )
 @pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
-@pytest.mark.parametrize("options", [CompletionOptions(), CompletionOptions(include_usage=True, echo="Say: ")])
+@pytest.mark.parametrize("options", [CompletionOptions(), CompletionOptions(include_usage=True, echo=("Say: ",))])
 def test_streamed_equals_whole(events, text, reason, options):
-    told = (options.echo + text, reason)
+    told = ("".join(options.echo) + text, reason)
     assert both([*events, Finished(reason)], options) == (told, told)
 
 
@@ -92,7 +92,7 @@ def test_any_text_arrives(texts):
 
 
 def test_choices_are_told_apart():
-    answer = answer_of(CompletionOptions(echo="> "), choices=2)
+    answer = answer_of(CompletionOptions(echo=("> ", "> ")), choices=2)
     body = answer.head() + answer.write([STARTED, TextDelta("b")], 1) + answer.write([STARTED, TextDelta("a")], 0)
     body += answer.write([Finished("stop")], 1) + answer.write([Finished("length")], 0)
     assert check_sequence(lines_of(body), 2) == ({0: "> a", 1: "> b"}, {0: "length", 1: "stop"})
