@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from shim.accounts.credentials import Caller
+from shim.background import Background
 from shim.errors import RequestError, UnavailableError
 from shim.exchange.clock import Clock
 from shim.notes import Notes, NotesError
@@ -90,7 +91,7 @@ class Conversations:
         self._shelf = notes.shelf("conversations", most=MOST, largest=LARGEST)
         self._holds = notes.shelf("holds")
         self._clock = clock
-        self._going: set[asyncio.Task[None]] = set()
+        self._going = Background("the conversations")
 
     async def create(self, caller: Caller, name: str, record: bytes) -> None:
         """Keep a new one. Raises UnavailableError, RequestError (400) where it is too long."""
@@ -138,8 +139,7 @@ class Conversations:
 
     async def settled(self) -> None:
         """Wait until everything is written, and let go of."""
-        if self._going:
-            await asyncio.wait(self._going)
+        await self._going.settled()
 
     # --- for one that is held -----------------------------------------------------------------------------------------
 
@@ -177,9 +177,7 @@ class Conversations:
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
         """Have work done that nobody waits for before the end of this gateway."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._going.add(task)
-        task.add_done_callback(self._going.discard)
+        self._going.spawn(work)
 
 
 def _key(caller: Caller, name: str) -> str:

@@ -214,7 +214,7 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     async def enter(_key):
         """No key has limits."""
 
-    async def recalled(asked):
+    async def recalled(asked, **_):
         return asked
 
     gateway = SimpleNamespace(

@@ -131,6 +131,7 @@ async def test_a_saved_page_has_its_pictures_formulas_and_sources(gateway, visit
         await (await download.value).save_as(saved)
         page = await chat.page.context.new_page()
         await page.goto(saved.as_uri())
+        await page.wait_for_function("[...document.images].every(picture => picture.complete)")
         loaded = "all => all.map(picture => picture.naturalWidth > 0)"
         assert await page.locator("img").evaluate_all(loaded) == [True, True]
         assert await page.locator("math").count() == 1

@@ -47,6 +47,7 @@ async function standAlone(body) {
   body.querySelectorAll("button, .katex-html").forEach((node) => node.remove());
   for (const picture of body.querySelectorAll("img:not([src^='data:'])")) {
     const bytes = await fetch(picture.src).then((answer) => (answer.ok ? answer.blob() : null), () => null);
+    picture.removeAttribute("loading"); // it is here already, and a lazy one would be missing in print
     if (bytes?.type.startsWith("image/")) picture.src = await dataUrl(bytes);
     else picture.replaceWith(picture.alt || "Picture");
   }
