@@ -49,6 +49,11 @@ def ignored_fields(
     return allowed(names, strict=strict)
 
 
+def decoders_of(fields: type[msgspec.Struct]) -> "dict[str, msgspec.json.Decoder[Any]]":
+    """What `ignored_fields` takes as the published schema: a decoder for each field of a struct."""
+    return {field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(fields)}
+
+
 def allowed(ignored: list[str], *, strict: bool) -> list[str]:
     """The same names of what has no effect. Raises RequestError with `strict` where there are any."""
     if strict and ignored:

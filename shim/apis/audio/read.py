@@ -7,12 +7,11 @@ something else.
 import io
 import wave
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from shim.apis.audio import wire
-from shim.apis.decoding import allowed, decode, ignored_fields, missing, mistyped
+from shim.apis.decoding import allowed, decode, decoders_of, ignored_fields, missing, mistyped
 from shim.errors import RequestError
 from shim.files.kinds import Declared, safe_name, type_of
 from shim.http.multipart import FormPart, read_form
@@ -49,9 +48,7 @@ _FORMATS_OF_TEXT = ("json", "text", "verbose_json")
 _NO_SOUND = ("image/", "text/", "application/pdf", "application/zip", "application/json")
 
 
-_SPEECH_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.UnusedSpeechFields)
-}
+_SPEECH_PUBLISHED = decoders_of(wire.UnusedSpeechFields)
 
 
 class AskedSpeech(msgspec.Struct, frozen=True):

@@ -3,13 +3,11 @@
 Rule: what is wrong with a field, alone or beside the others, is a 400 that names it.
 """
 
-from typing import Any
-
 import msgspec
 
 from shim.apis.chat import wire
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields, missing
+from shim.apis.decoding import decode, decoders_of, ignored_fields, missing
 from shim.apis.named_files import file_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
@@ -283,8 +281,6 @@ def _unsupported(sentence: str, param: str) -> RequestError:
 
 
 _PROVIDER = "openai/"  # routers name models by their provider
-_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutEffect)
-}
+_PUBLISHED = decoders_of(wire.WithoutEffect)
 _FIELDS = frozenset(wire.ChatRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.ChatRequest)

@@ -3,13 +3,11 @@
 Rule: what can't be done for a chat model (tokens as a prompt, a suffix) is a 400 that names the field.
 """
 
-from typing import Any
-
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
 from shim.apis.completions import wire
-from shim.apis.decoding import decode, ignored_fields
+from shim.apis.decoding import decode, decoders_of, ignored_fields
 from shim.errors import RequestError
 from shim.protocol.api import Asked
 from shim.protocol.prompt import Limits, Prompt, PromptMessage, Text
@@ -83,8 +81,6 @@ def _prompt_texts(prompt: str | list[str | int | list[int]]) -> list[str]:
     return [str(one) for one in prompt]
 
 
-_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutPurpose)
-}
+_PUBLISHED = decoders_of(wire.WithoutPurpose)
 _FIELDS = frozenset(wire.TextCompletionRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.TextCompletionRequest)

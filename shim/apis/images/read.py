@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields, missing, mistyped
+from shim.apis.decoding import decode, decoders_of, ignored_fields, missing, mistyped
 from shim.apis.images import wire
 from shim.errors import RequestError
 from shim.http.multipart import FormPart, is_form, read_form
@@ -41,9 +41,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 
 
-_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.UnusedImageFields)
-}
+_PUBLISHED = decoders_of(wire.UnusedImageFields)
 
 
 class ImageOptions(msgspec.Struct, frozen=True):

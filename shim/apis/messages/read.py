@@ -6,12 +6,12 @@ Rule: what is wrong with a field, alone or beside the others, is a 400 that name
 import re
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, ignored_fields, missing
+from shim.apis.decoding import decode, decoders_of, ignored_fields, missing
 from shim.apis.messages import wire
 from shim.apis.messages.client_tools import tool_of
 from shim.errors import RequestError
@@ -282,9 +282,7 @@ def _call_id(id: str) -> str:
     return CALL + id.removeprefix(TOOL_USE) if id.startswith(TOOL_USE) else id
 
 
-_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutBearing)
-}
+_PUBLISHED = decoders_of(wire.WithoutBearing)
 _FIELDS = frozenset(wire.MessagesRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.MessagesRequest)
 _count_decoder = msgspec.json.Decoder(wire.CountTokensRequest)

@@ -4,12 +4,11 @@ Rule: what is wrong with a field, alone or beside the others, is a 400 that name
 """
 
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import allowed, decode, ignored_fields
+from shim.apis.decoding import allowed, decode, decoders_of, ignored_fields
 from shim.apis.responses import wire
 from shim.apis.responses.conversations import ConversationAppending, checked_name, said_before
 from shim.apis.responses.items import messages_of
@@ -197,9 +196,7 @@ def _answer_form(wanted: wire.TextOptions | None) -> JsonAnswer | None:
             return None
 
 
-_PUBLISHED: dict[str, msgspec.json.Decoder[Any]] = {
-    field.name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(wire.WithoutInfluence)
-}
+_PUBLISHED = decoders_of(wire.WithoutInfluence)
 _FIELDS = frozenset(wire.ResponsesRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.ResponsesRequest)
 _count_decoder = msgspec.json.Decoder(wire.CountInputRequest)
