@@ -27,14 +27,16 @@ PATHS = r"^/(backend-(api|anon)|public-api|api/auth|oauth)/"
 class AnswerCapture:
     """One answer as it is heard."""
 
-    def __init__(self, response: http.Response, limit: int) -> None:
+    def __init__(self, flow: http.HTTPFlow, response: http.Response, limit: int) -> None:
+        self.flow = flow
         self.body = BodyCapture(response.headers.get("content-encoding", ""), limit)
-        self.heard = False
+        self.heard = self.ended = False
         self._began = time.monotonic()
 
     def receive(self, chunk: bytes) -> None:
         """A piece of the body, now."""
         self.heard = True
+        self.ended = not chunk  # mitmproxy ends a stream so
         self.body.receive(time.monotonic() - self._began, chunk)
 
 
@@ -74,7 +76,7 @@ class Recorder:
         response = flow.response
         if response is None or not self._paths.search(flow.request.path):
             return
-        answer = self._answers[flow.id] = AnswerCapture(response, ctx.options.record_limit)
+        answer = self._answers[flow.id] = AnswerCapture(flow, response, ctx.options.record_limit)
         if is_streamed(response):
             listen(response, answer.receive)
 
@@ -92,6 +94,11 @@ class Recorder:
 
     def done(self) -> None:
         """Finish writing, and say what there is now."""
+        for answer in tuple(self._answers.values()):
+            # mitmproxy ends its addons before the calls that are under way. What was heard of one is kept: its client
+            # may have had all that it wanted, and left the end of the body to come.
+            if answer.heard:
+                self._write(answer.flow, cut=not answer.ended)
         writer, self._writer = self._writer, None
         if writer is not None:
             # Not to the log, whose end mitmproxy has shown already when it ends the addons.

@@ -34,6 +34,7 @@ class Planted(BaseHTTPRequestHandler):
     """An upstream with a secret in every place of its answers."""
 
     protocol_version = "HTTP/1.1"
+    held: threading.Event  # what is asked for under /held ends with it
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -51,6 +52,8 @@ class Planted(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             self.wfile.flush()
             time.sleep(0 if "long" in self.path else 0.05)
+        if "held" in self.path:
+            self.held.wait(60)
         if "broken" in self.path:
             self.close_connection = True
         else:
@@ -65,11 +68,13 @@ class Planted(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def planted():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Planted)
+    held = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Holding", (Planted,), {"held": held}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
+    held.set()
     server.shutdown()
     server.server_close()
     thread.join(10)
@@ -137,6 +142,21 @@ def test_a_broken_stream_is_recorded_as_far_as_it_came(record, planted):
     (call,) = calls_of(proxy)
     assert call.response.cut
     assert len(call.response.chunks) == len(EVENTS)
+
+
+def test_a_call_under_way_when_the_recorder_is_stopped_is_kept_as_far_as_it_came(record, planted):
+    proxy = record(planted)
+    with (
+        httpx.Client(trust_env=False, timeout=60) as client,
+        client.stream("POST", f"{proxy.base_url}/backend-api/conversation/held", json={}) as answer,
+    ):
+        told = answer.iter_raw()
+        heard = b""
+        while not heard.endswith(b"[DONE]\n\n"):
+            heard += next(told)
+        (call,) = calls_of(proxy)
+    assert call.response.cut
+    assert b"".join(chunk.content() for chunk in call.response.chunks).endswith(b"[DONE]\n\n")
 
 
 TAUGHT = """
