@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parent
 FAILED_LOAD = re.compile(r"Failed to load resource: ")
 # What it says of markup that a policy keeps from running, even in a document that is only parsed.
 STOPPED = re.compile(r"(?s).*violates the following Content Security Policy")
+expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
 
 
 @dataclass

@@ -37,8 +37,8 @@ const THEME_NAMES = { "": "System theme", light: "Light theme", dark: "Dark them
 const notices = new Map();
 let chat = freshChat();
 let key = recall("key", tabStorage());
-const library = new Library(await openStore(), { changed: showList, elsewhere: takeOver, tell: (text) => notice("store", text) });
-const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved) => library.save(saved) });
+const library = new Library(await openStore(), { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), tell: (text) => notice("store", text) });
+const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved, how) => library.save(saved, how) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
 const speech = new Speech({ key: () => key, changed: () => thread.update(chat, turns.isRunning(chat)), tell: toast });
@@ -93,13 +93,13 @@ async function open(id) {
   } else toast("This chat can’t be read. You can delete it.");
 }
 
-/** Another tab has changed a chat: the one on the screen goes on from there. While an answer is being written in either
- * of them, each keeps to its own. */
+/** Another tab has changed a chat: the one on the screen goes on from there. While an answer is being written here, what
+ * the other tab has done comes with the next saving. */
 async function takeOver(id) {
-  const found = id === chat.id ? await library.load(id) : null;
-  if (!found || id !== chat.id || turns.isRunning(chat) || found.messages.at(-1)?.error?.code === "closed") return;
-  chat = found;
-  show();
+  const mine = chat;
+  if (id !== mine.id || turns.isRunning(mine)) return;
+  await library.take(mine);
+  if (mine === chat) show();
 }
 
 /** Show what is wrong with one thing; "" when it no longer is. */

@@ -66,9 +66,16 @@ export function readExport(text) {
   }
   if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("The file is not an export of this page.");
   if (file.version > VERSION) throw new Error("The file comes from a newer version of this page.");
-  const chats = file.chats.map(readChat).filter(Boolean);
+  const chats = file.chats.map(readChat).filter(Boolean).map(withoutJobs);
   if (!chats.length && file.chats.length) throw new Error("No chat in the file can be read.");
   return chats;
+}
+
+// An answer that a gateway goes on with is that of the browser it was asked from.
+function withoutJobs(chat) {
+  const tails = Object.values(chat.branches).flatMap((branch) => branch.tails.filter(Boolean));
+  for (const message of [chat.messages, ...tails].flat()) if (message.job) message.job = null;
+  return chat;
 }
 
 /** A chat from what was stored, or null where it is none. */

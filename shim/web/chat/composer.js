@@ -11,6 +11,7 @@ export class Composer {
     Object.assign(this, { onSend: send, used });
     this.takesFiles = true;
     this.attached = [];
+    this.reads = { left: 0, last: Promise.resolve() }; // files that are still being read
     this.busy = false;
     this.form = at("composer");
     this.field = at("text");
@@ -49,6 +50,7 @@ export class Composer {
   clear() {
     this.field.value = "";
     this.attached = [];
+    this.reads = { left: 0, last: Promise.resolve() };
     this.say("");
     this.showAttached();
   }
@@ -70,7 +72,7 @@ export class Composer {
       field.style.height = "auto";
       field.style.height = `${field.scrollHeight}px`;
     }
-    at("send").disabled = this.busy || !(field.value.trim() || this.attached.length);
+    at("send").disabled = this.busy || this.reads.left > 0 || !(field.value.trim() || this.attached.length);
   }
 
   key(event) {
@@ -82,7 +84,7 @@ export class Composer {
   submit(event) {
     event.preventDefault();
     const text = this.field.value.trim();
-    if (this.busy || !(text || this.attached.length)) return;
+    if (this.busy || this.reads.left || !(text || this.attached.length)) return;
     const { attached } = this;
     this.clear();
     this.onSend(text, attached);
@@ -120,12 +122,22 @@ export class Composer {
 
   async attach(files) {
     if (!this.takesFiles) return this.say("Pictures and files need an account. Enter a key or an access token first.");
-    const used = this.attached.reduce((sum, { size }) => sum + size, this.used());
-    const { taken, refused } = await readFiles(files, used);
+    const { reads } = this;
+    reads.left += files.length;
+    this.say(reads.left === 1 ? "Reading the file…" : `Reading ${reads.left} files…`);
+    this.refresh();
+    // One after the other, as the room that is left depends on those before.
+    reads.last = reads.last.then(() => this.take(files, reads));
+    return reads.last;
+  }
+
+  async take(files, reads) {
+    const { taken, refused } = await readFiles(files, this.attached.reduce((sum, { size }) => sum + size, this.used()));
+    if (reads !== this.reads) return; // They were for another chat.
+    reads.left -= files.length;
     this.attached.push(...taken);
-    this.say(refused.join(" "));
+    if (!reads.left || refused.length) this.say(refused.join(" "));
     this.showAttached();
-    return undefined;
   }
 
   showAttached() {

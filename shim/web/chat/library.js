@@ -5,14 +5,19 @@ import { exportText, headOf, newId, readExport } from "./chats.js";
 import { el } from "./dom.js";
 
 export class Library {
-  /** `changed()` when the list is another; `elsewhere(id)` when another tab has changed a chat; `tell(text)` shows a
-   * lasting notice, "" takes it away. */
-  constructor(store, { changed, elsewhere, tell }) {
-    Object.assign(this, { store, changed, tell });
+  /** `changed()` when the list is another; `elsewhere(id)` when another tab has changed a chat; `merged(chat)` when
+   * something of another tab came into a chat that was saved; `tell(text)` shows a lasting notice, "" takes it away. */
+  constructor(store, { changed, elsewhere, merged, tell }) {
+    Object.assign(this, { store, changed, merged, tell });
+    this.touched = new Set(); // chats that another tab has changed since they were saved here
     this.heads = [];
     this.gone = new Set();
     this.others = new BroadcastChannel("chat2api.chats");
-    this.others.onmessage = ({ data }) => (this.refresh(), elsewhere(data));
+    this.others.onmessage = ({ data }) => {
+      this.touched.add(data);
+      this.refresh();
+      elsewhere(data);
+    };
     if (!store.kept) tell("This browser keeps nothing for this page: chats are gone when it is closed. Export what you need.");
   }
 
@@ -31,13 +36,22 @@ export class Library {
     return this.store.load(id).catch(() => null);
   }
 
-  /** Keep the chat as it is now. */
-  async save(chat) {
+  /** Take into this chat what another tab has stored of it. */
+  take(chat) {
+    return this.store.take(chat).catch(() => undefined);
+  }
+
+  /** Keep the chat as it is now. `hasten` where the page may be gone in a moment. */
+  async save(chat, { hasten = false } = {}) {
     if (this.gone.has(chat.id)) return;
     const head = headOf(chat);
     this.heads = [head, ...this.heads.filter(({ id }) => id !== chat.id)].sort((one, other) => other.updated - one.updated);
     this.changed();
-    await this.change(chat.id, () => this.store.save(chat));
+    await this.change(chat.id, async () => {
+      const merged = await this.store.save(chat, { hasten: hasten && !this.touched.has(chat.id) });
+      this.touched.delete(chat.id);
+      if (merged) this.merged(chat);
+    });
   }
 
   /** Forget a chat; resolves to a function that brings it back, null where there is nothing to bring back. */

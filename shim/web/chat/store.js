@@ -1,12 +1,13 @@
 // Where chats are kept: IndexedDB, or memory where the browser gives none. Rule: a failure to keep something is told,
 // never thrown away; the chat on the screen goes on without it.
 
-import { headOf, readChat, readHead } from "./chats.js";
+import { headOf, newId, readChat, readHead } from "./chats.js";
+import { knownOf, mergeInto } from "./merging.js";
 
 const NAME = "chat2api";
 const OPEN_MS = 4000;
 
-/** A store: list, load, save, remove. `kept` says whether it outlives the page. */
+/** A store: list, load, save, take, remove. `kept` says whether it outlives the page. */
 export async function openStore() {
   try {
     return new Kept(await open());
@@ -20,6 +21,7 @@ class Kept {
 
   constructor(database) {
     this.database = database;
+    this.known = new WeakMap(); // of a chat: what was stored of it when it was last read or stored here, and by which stamp
   }
 
   /** {heads, broken}: what can be listed, newest first, and how many entries can't be read. */
@@ -30,14 +32,54 @@ class Kept {
 
   /** The chat, or null where it is gone or can't be read. */
   async load(id) {
-    return readChat(await this.run("readonly", ({ bodies }) => bodies.get(id)));
+    let head;
+    const body = await this.run("readonly", ({ heads, bodies }, { then }) => {
+      then(heads.get(id), (found) => (head = found));
+      return bodies.get(id);
+    });
+    const chat = readChat(body);
+    if (chat) this.known.set(chat, { ...knownOf(chat), stamp: head?.stamp });
+    return chat;
   }
 
-  async save(chat) {
-    await this.run("readwrite", ({ heads, bodies }) => {
-      heads.put(headOf(chat));
-      return bodies.put(chat);
+  /** Keep the chat, with what another tab has stored of it since it was read; that is then in `chat`, too. With `hasten`
+   * it is stored as it is, at once: there may be no time for more. Whether there was something of another tab. */
+  async save(chat, { hasten = false } = {}) {
+    const stamp = newId();
+    let merged = false;
+    const known = this.known.get(chat) ?? { ...knownOf({ messages: [], branches: {} }), stamp: undefined };
+    await this.run("readwrite", ({ heads, bodies }, { commit, then }) => {
+      const put = () => {
+        this.known.set(chat, { ...knownOf(chat), stamp });
+        heads.put({ ...headOf(chat), stamp });
+        return bodies.put(chat);
+      };
+      if (hasten) {
+        const asked = put();
+        commit(); // A page that is being closed hears of no success to end it by.
+        return asked;
+      }
+      return then(heads.get(chat.id), (head) => {
+        if (!head || head.stamp === known.stamp) return put();
+        return then(bodies.get(chat.id), (body) => {
+          const stored = readChat(body);
+          merged = Boolean(stored);
+          if (stored) mergeInto(chat, stored, known);
+          put();
+        });
+      });
     });
+    return merged;
+  }
+
+  /** Take into `chat` what is stored of it. */
+  async take(chat) {
+    const known = this.known.get(chat);
+    const stored = await this.load(chat.id);
+    if (!stored || !known || this.known.get(chat) !== known) return;
+    if (stored.messages.at(-1)?.error?.code === "closed") return; // The other tab is still writing it.
+    mergeInto(chat, stored, known);
+    this.known.set(chat, this.known.get(stored));
   }
 
   async remove(id) {
@@ -51,8 +93,19 @@ class Kept {
   run(mode, work) {
     return new Promise((resolve, reject) => {
       const transaction = this.database.transaction(["heads", "bodies"], mode);
-      const asked = work({ heads: transaction.objectStore("heads"), bodies: transaction.objectStore("bodies") });
-      if (mode === "readwrite") transaction.commit?.(); // A page that is being closed hears of no success to end it by.
+      const then = (request, next) => {
+        request.onsuccess = () => {
+          try {
+            next(request.result);
+          } catch (failure) {
+            reject(failure);
+            transaction.abort();
+          }
+        };
+        return request;
+      };
+      const stores = { heads: transaction.objectStore("heads"), bodies: transaction.objectStore("bodies") };
+      const asked = work(stores, { commit: () => transaction.commit?.(), then });
       transaction.oncomplete = () => resolve(asked.result);
       transaction.onabort = () => reject(transaction.error ?? new Error("The browser gave up storing"));
       transaction.onerror = () => reject(transaction.error);
@@ -74,7 +127,10 @@ class Forgetful {
 
   async save(chat) {
     this.chats.set(chat.id, chat);
+    return false;
   }
+
+  async take() {}
 
   async remove(id) {
     this.chats.delete(id);

@@ -11,7 +11,7 @@ const PAUSES_MS = [500, 1500, 4000]; // before a broken connection is made again
 const BROKEN = ["cut", "unreachable"];
 
 export class Turns {
-  /** `key()` gives the API key; `changed(chat, answer)` is told of everything that arrives; `save(chat)` keeps it. */
+  /** `key()` gives the API key; `changed(chat, answer)` is told of everything that arrives; `save(chat, {hasten})` keeps it. */
   constructor({ key, changed, save }) {
     Object.assign(this, { key, changed, save });
     this.running = new Map();
@@ -35,7 +35,7 @@ export class Turns {
 
   /** Keep all of them as far as they have come: the page may be gone in a moment. */
   keep() {
-    for (const { chat } of this.running.values()) this.save(chat);
+    for (const { chat } of this.running.values()) this.save(chat, { hasten: true });
   }
 
   /** Have the last question of `chat` answered. */

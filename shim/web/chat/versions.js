@@ -18,10 +18,13 @@ export function branchOff(chat, place, messages) {
   branch.at = branch.tails.push(null) - 1;
   const made = branch.at;
   return () => {
+    // What another tab did came in between: its versions stay, and so does this one.
+    if (chat.branches[parent] !== branch) return turnTo(chat, parent, chat.branches[parent]?.tails.findIndex((tail) => tail?.[0] === removed[0]));
     if (branch.at === made) turnTo(chat, parent, at);
     branch.tails.splice(made, 1);
     if (branch.at > made) branch.at -= 1;
     if (branch.tails.length === 1) delete chat.branches[parent];
+    return undefined;
   };
 }
 
