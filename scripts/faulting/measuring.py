@@ -43,3 +43,7 @@ def megabytes(gateway: Process) -> float:
 
 def descriptors(gateway: Process) -> int:
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family(gateway.process.pid))
+
+
+def threads(gateway: Process) -> int:
+    return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in family(gateway.process.pid))
