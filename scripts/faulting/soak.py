@@ -98,8 +98,8 @@ class Soak:
 
     async def hold(self, streams: int, seconds: float) -> None:
         """So many answers at once. The last one begins while the first is still open."""
-        words = max(4, int(seconds) - 10)  # some ten events come before the first word
-        body = chat(f"[[script=long words={words} delay={seconds / (words + 10):.2f}]] go", stream=True)
+        words = max(4, int(seconds))
+        body = chat(f"[[script=long words={words} delay={seconds / words:.2f}]] go", stream=True)
 
         async def one() -> None:
             began = time.monotonic()

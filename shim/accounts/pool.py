@@ -437,6 +437,11 @@ class AccountPool:
         """How many accounts are in each state."""
         return self._pool.counts(self._clock())
 
+    @property
+    def waiting(self) -> int:
+        """How many turns wait for an account that is busy."""
+        return len(self._line)
+
     def health(self) -> PoolHealth:
         """How the pool is."""
         counts = {state.value: number for state, number in self.counts().items() if number}

@@ -202,7 +202,8 @@ def _heard(metrics: Metrics, event: AccountEvent) -> None:
 def _counts(gateway: Gateway) -> OpenCounts:
     pool, line = gateway.leases.pool, gateway.line
     accounts = {state.value: number for state, number in pool.counts().items()}
-    return OpenCounts(line.open, line.waiting, accounts, len(gateway.failing), pool.health().store == "ok")
+    is_store_well = pool.health().store == "ok"
+    return OpenCounts(line.open, line.waiting, pool.waiting, accounts, len(gateway.failing), is_store_well)
 
 
 async def _link_secret(settings: Settings, notes: Notes) -> str:

@@ -20,6 +20,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a line more for ea
 _F = TypeVar("_F", Counter, Histogram)
 _OTHER = "other"
 _MOST_NAMES = 200  # of models, of accounts, of keys, and of words for what became of a call
+_MOST_SERIES = 1000  # of one metric, then those of MANY are not told apart: workers' files must not outgrow their room
+_MANY = ("model", "status")
+_MOST_CHARACTERS = 80  # of a value: upstream's names are as long as it likes
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 _SHORT = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOOK_SECONDS = 1.0
@@ -28,11 +31,12 @@ _PAGES = Path("/proc/self/statm")  # in pages; not on macOS
 
 
 class OpenCounts(msgspec.Struct, frozen=True):
-    """What there is at one moment: calls that are open, those of them that wait for others to end, accounts by state,
-    background tasks that fail, and whether the store can be reached."""
+    """What there is at one moment: calls that are open, those of them that wait for others to end, turns that wait for
+    an account, accounts by state, background tasks that fail, and whether the store can be reached."""
 
     calls: int
     waiting: int
+    turns_waiting: int
     accounts: Mapping[str, int]
     failing: int
     is_store_well: bool
@@ -47,7 +51,7 @@ class _Labels:
     def of(self, label: str, value: str | None) -> str:
         if value is None:
             return ""
-        known = self._known.setdefault(label, set())
+        value, known = value[:_MOST_CHARACTERS], self._known.setdefault(label, set())
         if value not in known:
             if len(known) >= _MOST_NAMES:
                 return _OTHER
@@ -61,15 +65,20 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._labels = _Labels()
-        self._children: dict[tuple[object, tuple[str, ...]], Any] = {}
+        self._children: dict[object, dict[tuple[str, ...], Any]] = {}
+        self._names: dict[object, tuple[str, ...]] = {}  # of a metric's labels
         self._background = Background("the metrics")
         self._counts: Callable[[], OpenCounts] | None = None
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"chat2api_{name}", text, labels, registry=registry)
+            made = Counter(f"chat2api_{name}", text, labels, registry=registry)
+            self._names[made] = labels
+            return made
 
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(f"chat2api_{name}", text, labels, buckets=buckets, registry=registry)
+            made = Histogram(f"chat2api_{name}", text, labels, buckets=buckets, registry=registry)
+            self._names[made] = labels
+            return made
 
         def gauge(name: str, text: str, *labels: str, over_workers: Literal["sum", "max", "min"] = "sum") -> Gauge:
             return Gauge(f"chat2api_{name}", text, labels, registry=registry, multiprocess_mode=over_workers)
@@ -94,6 +103,7 @@ class Metrics:
         self._delay = histogram("event_loop_delay_seconds", "How late a worker's event loop is", _SHORT)
         self._open = gauge("open_requests", "Calls that are open")
         self._waiting = gauge("waiting_requests", "Of these, calls that wait for others to end (MAX_STREAMS)")
+        self._turns_waiting = gauge("waiting_turns", "Turns that wait for an account that is busy (ACCOUNT_LIMIT)")
         # All workers know the same accounts and the same store.
         self._accounts = gauge("accounts", "Accounts of the pool by state", "state", over_workers="max")
         self._store = gauge("store_up", "1 where the store of accounts can be reached", over_workers="min")
@@ -114,7 +124,7 @@ class Metrics:
     async def close(self) -> None:
         """Nothing is open any more in this worker."""
         await self._background.close()
-        for one in (self._open, self._waiting, self._failing):
+        for one in (self._open, self._waiting, self._turns_waiting, self._failing):
             one.set(0)
 
     # --- what happens -----------------------------------------------------------------------------------------------
@@ -160,9 +170,13 @@ class Metrics:
 
     def _child(self, family: _F, *values: str) -> _F:
         """That of a family with these labels: the library's own way there takes five times as long."""
-        known = self._children.get((family, values))
+        children = self._children.setdefault(family, {})
+        known = children.get(values)
         if known is None:
-            known = self._children[family, values] = family.labels(*values)
+            if len(children) >= _MOST_SERIES:
+                named = zip(self._names[family], values, strict=True)
+                values = tuple(_OTHER if name in _MANY else value for name, value in named)
+            known = children[values] = family.labels(*values)
         return known
 
     # --- what is told -----------------------------------------------------------------------------------------------
@@ -188,6 +202,7 @@ class Metrics:
         counts = self._counts()
         self._open.set(counts.calls)
         self._waiting.set(counts.waiting)
+        self._turns_waiting.set(counts.turns_waiting)
         self._failing.set(counts.failing)
         self._store.set(float(counts.is_store_well))
         for state, number in counts.accounts.items():

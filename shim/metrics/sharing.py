@@ -17,8 +17,15 @@ from pathlib import Path
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus-client calls it
 _MOST_PLACES = 256
-_KINDS = ("counter", "histogram", "gauge_max", "gauge_min", "gauge_sum")  # a file of each
-_FILE_BYTES = 1024 * 1024  # as the library makes them: some thousand values
+_KIB = 1024
+# A file of each kind, and more than all values together can fill that labels may have (a test fills them).
+_FILE_BYTES = {
+    "counter": 2048 * _KIB,
+    "histogram": 512 * _KIB,
+    "gauge_max": 64 * _KIB,
+    "gauge_min": 64 * _KIB,
+    "gauge_sum": 64 * _KIB,
+}
 
 log = logging.getLogger("chat2api")
 
@@ -77,10 +84,10 @@ def _reserve(folder: Path, place: int) -> None:
     """Have the blocks of a place's files. Raises OSError where the disk has no room for them."""
     if not hasattr(os, "posix_fallocate"):  # macOS
         return
-    for kind in _KINDS:
+    for kind, room in _FILE_BYTES.items():
         file = os.open(folder / f"{kind}_{place}.db", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(file, 0, _FILE_BYTES)
+            os.posix_fallocate(file, 0, room)
         finally:
             os.close(file)
 

@@ -5,7 +5,9 @@ import errno
 import os
 import re
 import signal
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shim.metrics import sharing
 from shim.metrics.metrics import Metrics
 from shim.usage import CallRecord
+from tests.servers import PYTHON, clean_environment
 
 CHAT = "/v1/chat/completions"
 SECRET = "a text that nobody but the model may have"
@@ -185,6 +188,84 @@ def test_the_files_that_workers_share_have_their_room_from_the_start(start_gatew
     files = list(tmp_path.glob("shared/*/*.db"))
     assert len(files) == 2 * 5
     assert all(file.stat().st_blocks * 512 >= file.stat().st_size for file in files)
+
+
+FILL = """
+from shim.metrics import sharing
+sharing.as_worker()
+from shim.exchange.assembly import _RENEWED
+from shim.metrics.metrics import Metrics, OpenCounts
+from shim.usage import CallRecord
+from shim.accounts.states import State
+
+metrics = Metrics()
+long = "n" * 300
+for number in range(4000):
+    of = f"{number % 250}-{long}"
+    for failed in (True, False):
+        metrics.note(
+            CallRecord(
+                "req", 0.0, f"api-{number % 20}", f"status {number // 16}-{long}", 1.0, model=of, account=of, key=of,
+                tries=1, tokens=(1, 1), first_ms=1.0, code=400 + number % 20, failed=failed,
+            ),
+            is_listed=True, is_pooled=True,
+        )
+    metrics.called(of, 1.0)
+for outcome in ("solved", "not_solved", "failed"):
+    metrics.proved(outcome, 1.0)
+for outcome in set(_RENEWED.values()):
+    metrics.renewed(outcome)
+metrics._counts = lambda: OpenCounts(1, 1, 1, {state.value: 1 for state in State}, 1, True)
+metrics._look()
+"""
+
+
+def test_the_files_that_workers_share_never_outgrow_their_room(tmp_path):
+    """What they grow by has no room on the disk kept for it."""
+    command = [PYTHON, "-c", FILL]
+    subprocess.run(command, check=True, env=clean_environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path)), timeout=120)
+    room = {f"{kind}_1.db": room for kind, room in sharing._FILE_BYTES.items()}
+    assert {file.name: file.stat().st_size for file in tmp_path.glob("*.db")} == room
+
+
+def test_calls_of_more_kinds_than_are_told_apart_are_counted_all_the_same():
+    metrics = Metrics()
+    for number in range(40_000):
+        model, status = f"m{number % 190}", f"s{number // 190 % 190}"
+        record = CallRecord("req", 0.0, "chat", status, 1.0, model=model, code=503, failed=True)
+        metrics.note(record, is_listed=True, is_pooled=True)
+    text = asyncio.run(metrics.text()).decode()
+    assert value(text, "chat2api_requests_total", api="chat", code="503") == 40_000
+    assert value(text, "chat2api_requests_total", model="other", status="other") > 0
+    assert len(re.findall(r"^chat2api_requests_total", text, re.M)) <= 1001
+
+
+def test_turns_that_wait_for_an_account_are_told(start_gateway, upstream, make_account):
+    gateway = start_gateway(
+        CHATGPT_BASE_URL=upstream.base_url, ADMIN_KEY="the-admin-key", AUTHORIZATION="a-key", ACCOUNT_LIMIT="1"
+    )
+    gateway.post("/tokens/api/accounts", {"text": make_account("busy")}, **ADMIN)
+    slow = {"role": "user", "content": "[[script=long words=4000 delay=0.05]] go"}
+    client = httpx.Client(base_url=gateway.base_url, headers={"authorization": "Bearer a-key"}, trust_env=False)
+    with (
+        ThreadPoolExecutor(2) as pool,
+        client.stream("POST", CHAT, json=BODY | {"messages": [slow], "stream": True}, timeout=60) as held,
+    ):
+        pieces = held.iter_bytes()  # kept, for the stream is closed with it
+        next(pieces)
+        waiting = [pool.submit(gateway.post, CHAT, BODY, authorization="Bearer a-key") for _ in range(2)]
+        wait_for(lambda: value(read(gateway, **ADMIN), "chat2api_waiting_turns"), 2)
+        assert value(read(gateway, **ADMIN), "chat2api_waiting_requests") == 0
+        held.close()
+        assert [one.result().status_code for one in waiting] == [200, 200]
+    wait_for(lambda: value(read(gateway, **ADMIN), "chat2api_waiting_turns"), 0)
+
+
+def wait_for(look, wanted):
+    until = time.monotonic() + 60
+    while (found := look()) != wanted:
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
 
 
 def test_a_worker_whose_disk_is_full_counts_for_itself(tmp_path, monkeypatch, caplog):

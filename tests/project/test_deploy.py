@@ -31,7 +31,7 @@ def told() -> set[str]:
 
     async def text() -> str:
         made = Metrics()
-        made.open(lambda: OpenCounts(1, 0, {"ready": 1}, 0, True))
+        made.open(lambda: OpenCounts(1, 0, 0, {"ready": 1}, 0, True))
         text = (await made.text()).decode()
         await made.close()
         return text
