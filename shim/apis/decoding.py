@@ -83,6 +83,14 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") ->
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None
 
 
+def converted(value: object, kind: Any, within: str) -> Any:
+    """A decoded value as what it should be; complaints are the client's mistake about the field `within`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise mistyped(str(error), within) from None
+
+
 def missing(param: str, hint: str = "") -> RequestError:
     """A field that has to be there; `hint` says what belongs into it."""
     text = f"Missing required parameter: '{param}'{f' ({hint})' if hint else ''}."

@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
 
 import msgspec
 
-from shim.apis.decoding import missing
+from shim.apis.decoding import converted, missing
 from shim.apis.named_files import file_of
 from shim.apis.responses import wire
+from shim.apis.responses.tool_items import ToolItem
 from shim.apis.responses.tools import INPUT, name_in
 from shim.errors import RequestError
 from shim.protocol.prompt import Call, File, Image, PromptMessage, Result, Role, Text
@@ -15,23 +17,22 @@ from shim.protocol.turn.inline_files import form_of_url
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _CALLS = frozenset({"function_call", "custom_tool_call"})
-_RESULTS = frozenset({"function_call_output", "custom_tool_call_output", "local_shell_call_output"})
-# What a model's own tools left behind: it has no use for it in words.
-_READ_OVER = frozenset(
-    {
-        "reasoning",
-        "web_search_call",
-        "file_search_call",
-        "code_interpreter_call",
-        "image_generation_call",
-        "computer_call",
-        "local_shell_call",
-        "mcp_list_tools",
-        "mcp_call",
-        "additional_tools",
-    }
-)
+_RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_TOOL_ITEMS = frozenset(kind.__struct_config__.tag for kind in get_args(ToolItem))
+PASSED_OVER = {
+    "reasoning": "thinking is not said again, and nobody else can read what is encrypted",
+    "web_search_call": "what was found is in the answer's words, with its links",
+    "mcp_list_tools": "those tools can't be called here",
+    "additional_tools": "its tools are told with those of the request",
+    "tool_search_call": "what was looked for is there",
+    "tool_search_output": "its tools are told with those of the request",
+    "configuration_update": "it is honoured where the request's own fields are",
+    "ghost_snapshot": "it is Codex's own, and no part of the talk",
+}
+"""Types of items that are not shown to the model, and why"""
 _COMPACTED = "compaction"
+_COMPACTIONS = frozenset({_COMPACTED, "compaction_summary", "context_compaction"})  # the last two are Codex's
+_TRIGGER = "compaction_trigger"
 _SUMMARY = "c2a."  # what the summaries that were made here begin with
 
 Recall = Callable[[str, str], Sequence[PromptMessage]]
@@ -61,28 +62,54 @@ def joined(messages: Iterator[PromptMessage]) -> tuple[PromptMessage, ...]:
 
 
 def _message(item: wire.GivenItem, field: str, recall: Recall) -> Iterator[PromptMessage]:
-    kind = item.type or ("message" if item.role else "item_reference")
-    if kind == "message":
-        if item.role is None:
-            raise missing(f"{field}.role")
-        yield PromptMessage(_ROLES[item.role], tuple(_parts(item.content, f"{field}.content")))
+    kind = item.type or "message"
+    if is_named(item):
+        yield from recall(_required(item, "id", field), f"{field}.id")
+    elif kind == "message":
+        yield PromptMessage(_ROLES[_required(item, "role", field)], tuple(_parts(item.content, f"{field}.content")))
     elif kind in _CALLS:
         yield PromptMessage("assistant", (_call(item, kind, field),))
     elif kind in _RESULTS:
-        id = item.call_id or item.id
-        if id is None:
-            raise missing(f"{field}.call_id")
-        yield PromptMessage("tool", (Result(id, None, tuple(_output(item.output, f"{field}.output"))),))
-    elif kind == "item_reference":
-        if item.id is None:
-            raise missing(f"{field}.id")
-        yield from recall(item.id, f"{field}.id")
-    elif kind == _COMPACTED:
-        summary = _summary_in(item.encrypted_content or "", f"{field}.encrypted_content")
-        yield PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),))
-    elif kind not in _READ_OVER:
-        text = f"Items of the type '{kind[:64]}' are not served here."
+        yield _result(item, field)
+    elif kind in _TOOL_ITEMS:
+        given = {name: value for name, value in msgspec.structs.asdict(item).items() if value is not None}
+        tool_item: ToolItem = converted(given, ToolItem, field)
+        yield from tool_item.messages(field)
+    elif kind in _COMPACTIONS:
+        yield from _compacted(item, f"{field}.encrypted_content")
+    elif kind not in PASSED_OVER:
+        instead = ": send the history to /v1/responses/compact" if kind == _TRIGGER else ""
+        text = f"Items of the type '{kind[:64]}' are not served here{instead}."
         raise RequestError(text, param=f"{field}.type", code="unsupported_item")
+
+
+def _compacted(item: wire.GivenItem, field: str) -> Iterator[PromptMessage]:
+    """The summary that an item holds; nothing where Codex has one that came to nothing."""
+    if item.encrypted_content is not None or item.type == _COMPACTED:
+        summary = _summary_in(item.encrypted_content or "", field)
+        yield PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),))
+
+
+def is_named(item: wire.GivenItem) -> bool:
+    """Whether an item is only the name of a kept one."""
+    return is_name(item.type, has_role=item.role is not None, has_more=(item.result, item.status) != (None, None))
+
+
+def is_name(kind: str | None, *, has_role: bool, has_more: bool) -> bool:
+    """The same of an item of this type: a reference, or a picture's id without (`has_more`) its result or status."""
+    if kind is None:
+        return not has_role
+    return kind == "item_reference" or (kind == "image_generation_call" and not has_more)
+
+
+def _result(item: wire.GivenItem, field: str) -> PromptMessage:
+    """What a call returned: by the call's id, or by the function's name where there is none."""
+    id = item.call_id or item.id
+    name = None if id is not None or item.name is None else name_in(item.namespace, item.name)
+    if id is None and name is None:
+        raise missing(f"{field}.call_id")
+    output = converted(item.output, wire.ReturnedOutput, f"{field}.output")
+    return PromptMessage("tool", (Result(id, name, tuple(_output(output, f"{field}.output"))),))
 
 
 def sealed_summary(text: str) -> str:
@@ -101,19 +128,25 @@ def _summary_in(sealed: str, field: str) -> str:
 
 
 def _call(item: wire.GivenItem, kind: str, field: str) -> Call:
-    for name in ("call_id", "name"):
-        if getattr(item, name) is None:
-            raise missing(f"{field}.{name}")
-    given = item.arguments if kind == "function_call" else {INPUT: item.input or ""}
+    id, name = _required(item, "call_id", field), _required(item, "name", field)
+    is_custom = kind == "custom_tool_call"
+    given = {INPUT: item.input or ""} if is_custom else converted(item.arguments, _Arguments, f"{field}.arguments")
     arguments = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
-    return Call(item.call_id or "", name_in(item.namespace, item.name or ""), arguments)
+    return Call(id, name_in(item.namespace, name), arguments)
 
 
-def _output(output: object, field: str) -> Iterator[Text | Image | File]:
+def _required(item: wire.GivenItem, name: str, field: str) -> str:
+    value: str | None = getattr(item, name)
+    if value is None:
+        raise missing(f"{field}.{name}")
+    return value
+
+
+def _output(output: wire.ReturnedOutput, field: str) -> Iterator[Text | Image | File]:
     if isinstance(output, dict):
         yield Text(msgspec.json.encode(output).decode())
     else:
-        yield from _parts(output, field)  # type: ignore[arg-type]  # the struct has said so
+        yield from _parts(output, field)
 
 
 def _parts(content: str | list[wire.ItemContent] | None, field: str) -> Iterator[Text | Image | File]:
@@ -143,4 +176,5 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
             return Text(part.text)
 
 
+_Arguments = str | dict[str, Any] | None
 _DETAILS = {"low": "low", "high": "high", "original": "high"}

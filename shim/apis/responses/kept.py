@@ -11,7 +11,7 @@ import msgspec
 
 from shim.apis.decoding import decode
 from shim.apis.responses import wire
-from shim.apis.responses.items import messages_of
+from shim.apis.responses.items import is_name, is_named, messages_of
 from shim.apis.responses.options import ResponseOptions
 from shim.apis.responses.write import (
     PREFIX,
@@ -30,7 +30,7 @@ from shim.protocol.prompt import Call, GoesOn, Prompt, PromptMessage, Text
 Found = Mapping[str, bytes | None]
 """Names of kept responses -> their records; None for one that is not there"""
 _LAST = {"cancelled": "failed"}  # there is no event for one that was cancelled: its response says so
-_REFERENCE, _USER = "item_reference", msgspec.Raw(b'"user"')
+_USER = msgspec.Raw(b'"user"')
 _INPUT = 0x8000
 """Where the places of input items begin: those of output items come before"""
 
@@ -161,11 +161,12 @@ def whole_items(
     for place, item in enumerate(items, _INPUT):
         # Values stay as they were written: clients may send any, and not every number of JSON is one of Python's.
         said = {name: value for name, value in item.items() if bytes(value) != b"null"}
-        kind = _text_decoder.decode(said["type"]) if "type" in said else "message" if "role" in said else _REFERENCE
-        if kind == _REFERENCE:
+        given_kind = _text_decoder.decode(said["type"]) if "type" in said else None
+        if is_name(given_kind, has_role="role" in said, has_more="result" in said or "status" in said):
             if "id" in said and (referred := _item(found or {}, _text_decoder.decode(said["id"]))) is not None:
                 yield referred
             continue
+        kind = given_kind or "message"
         id = item_id("msg" if kind == "message" else "item", answer_id, place)
         whole: dict[str, Any] = {"id": id, "status": "completed", **said, "type": kind}
         if "content" in said and bytes(said["content"]).startswith(b'"'):
@@ -192,8 +193,7 @@ def refers_of(request: wire.CountInputRequest) -> frozenset[str]:
     """The names of the kept responses that a request builds on."""
     names = {request.previous_response_id} if request.previous_response_id else set()
     for item in request.input if isinstance(request.input, list) else ():
-        is_reference = item.type == "item_reference" or (item.type is None and item.role is None)
-        if is_reference and item.id is not None and (place := place_of_item(item.id)) is not None:
+        if is_named(item) and item.id is not None and (place := place_of_item(item.id)) is not None:
             names.add(place[0])
     return frozenset(names)
 

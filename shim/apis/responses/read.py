@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import allowed, decode, decoders_of, ignored_fields
+from shim.apis.decoding import allowed, converted, decode, decoders_of, ignored_fields
 from shim.apis.responses import wire
 from shim.apis.responses.conversations import ConversationAppending, checked_name, said_before
 from shim.apis.responses.items import messages_of
@@ -17,7 +17,7 @@ from shim.apis.responses.options import ResponseOptions
 from shim.apis.responses.tools import Tools, tools_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
-from shim.protocol.prompt import JsonAnswer, Limits, Prompt, PromptMessage
+from shim.protocol.prompt import Effort, JsonAnswer, Limits, Prompt, PromptMessage
 
 # Fields without an effect here, and the values that ask for nothing else than what happens anyway.
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -142,14 +142,15 @@ def _prompt(
     else:
         before, goes_on = earlier(found, request.previous_response_id, (*told, *new))
     history = (*before, *new)
+    effort, form = _configured(request)
     prompt = Prompt(
         model=(request.model or "auto").removeprefix(_PROVIDER),
         messages=(*told, *history),
         functions=tools.functions,
         choice=tools.choice,
         parallel=request.parallel_tool_calls is not False,
-        answer_form=_answer_form(request.text),
-        effort=request.reasoning.effort if request.reasoning else None,
+        answer_form=form,
+        effort=effort,
         goes_on=goes_on,
         builtins=tools.builtins,
     )
@@ -186,12 +187,27 @@ def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> l
     return allowed(unheard, strict=strict)
 
 
-def _answer_form(wanted: wire.TextOptions | None) -> JsonAnswer | None:
+def _configured(request: wire.CountInputRequest) -> tuple[Effort | None, JsonAnswer | None]:
+    """The effort and the form of the answer: the request's own, or what the last item of its input that says so has
+    changed them to."""
+    effort = request.reasoning.effort if request.reasoning is not None else None
+    form = _answer_form(request.text, "text")
+    for place, item in enumerate(request.input if isinstance(request.input, list) else ()):
+        if item.type == "configuration_update":
+            field = f"input[{place}]"
+            given = {"reasoning": item.reasoning, "text": item.text}
+            update = converted(given, wire.ConfigurationUpdate, field)
+            effort = update.reasoning.effort if update.reasoning is not None else effort
+            form = _answer_form(update.text, f"{field}.text") if update.text is not None else form
+    return effort, form
+
+
+def _answer_form(wanted: wire.TextOptions | None, field: str) -> JsonAnswer | None:
     match wanted.format if wanted is not None else None:
         case wire.ObjectForm():
             return JsonAnswer()
         case wire.SchemaForm(name=name, schema=schema, description=description):
-            return JsonAnswer(schema, name, description, "text.format.schema")
+            return JsonAnswer(schema, name, description, f"{field}.format.schema")
         case _:
             return None
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from shim.apis.decoding import missing
+from shim.apis.decoding import converted, missing
 from shim.apis.responses import wire
 from shim.errors import RequestError
 from shim.protocol.prompt import Builtin, Function, FunctionChoice, Hint, OnlyFunction
@@ -24,7 +24,11 @@ _OWN: dict[str, Builtin] = {
 }
 _HINTS: dict[Builtin, Hint] = {"web_search": "search", "image_generation": "picture"}
 # ChatGPT runs code by itself; the others are ways to call what the client also has functions for.
-_IGNORED = frozenset({"code_interpreter", "local_shell", "shell", "apply_patch", "tool_search"})
+_IGNORED = frozenset(
+    {"code_interpreter", "local_shell", "shell", "apply_patch", "tool_search", "programmatic_tool_calling"}
+)
+_SERVED = frozenset({"function", "custom"})
+_BRINGS_TOOLS = frozenset({"additional_tools", "tool_search_output"})
 INPUT = "input"
 """The one argument that a custom tool has as a function"""
 _CUSTOM = {"type": "object", "properties": {INPUT: {"type": "string"}}, "required": [INPUT]}
@@ -61,12 +65,14 @@ def tools_of(request: wire.CountInputRequest) -> Tools:
     spaces: dict[str, tuple[str, str]] = {}
     own: set[Builtin] = set()
     ignored: list[str] = []
-    for space, tool, param in _flat(request.tools or []):
+    for space, tool, param, is_late in _given(request):
         if tool.type in _OWN:
             own.add(_OWN[tool.type])
+        elif is_late and (tool.type not in _SERVED or name_in(space, tool.name or "") in functions):
+            continue
         elif tool.type in _IGNORED:
             ignored.append(f"tools.{tool.type}")
-        elif tool.type in {"function", "custom"}:
+        elif tool.type in _SERVED:
             function = _function(space, tool, param)
             if function.name in functions:
                 text = f"There are two tools called '{function.name}'."
@@ -85,6 +91,18 @@ def tools_of(request: wire.CountInputRequest) -> Tools:
         ignored=tuple(dict.fromkeys(ignored)),
     )
     return _chosen(tools, request.tool_choice or "auto")
+
+
+def _given(
+    request: wire.CountInputRequest,
+) -> Iterator[tuple[str | None, wire.GivenFunction, str, bool]]:
+    """Every tool as in `_flat`, and whether an item of the input has brought it."""
+    yield from ((*one, False) for one in _flat(request.tools or []))
+    for place, item in enumerate(request.input if isinstance(request.input, list) else ()):
+        if item.type in _BRINGS_TOOLS:
+            field = f"input[{place}]"
+            tools = converted(item.tools, list[wire.GivenFunction] | None, f"{field}.tools")
+            yield from ((*one, True) for one in _flat(tools or [], within=f"{field}."))
 
 
 def _flat(
@@ -144,7 +162,7 @@ def _chosen(tools: Tools, choice: Literal["none", "auto", "required"] | wire.Giv
 
 
 def _known(kind: str, name: str | None, tools: Tools, param: str) -> str:
-    if kind not in {"function", "custom"}:
+    if kind not in _SERVED:
         raise _no_such_tool(kind, f"{param}.type")
     if name is None:
         raise missing(f"{param}.name")

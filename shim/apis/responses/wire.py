@@ -18,6 +18,16 @@ FIELDS = {Field.PROMPT: "input", Field.MODEL: "model", Field.EFFORT: "reasoning.
 """What this API calls the fields that the core knows"""
 
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Includable = Literal[
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+    "reasoning.encrypted_content",
+    "message.output_text.logprobs",
+]
 Detail = Literal["concise", "detailed", "auto"]
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$(?!\n)")]
 ToldAgain = Annotated[
@@ -99,7 +109,8 @@ ItemContent = (
 
 class GivenItem(msgspec.Struct, frozen=True):
     """One item of the input, of any type: a message (which may leave its type out), a call, what a call returned, a
-    reference to a kept item, or what one of the model's own tools left behind."""
+    reference to a kept item, or what another tool left behind. Where a field's type depends on the item's, the item's
+    own struct says what it is (`tool_items`, `ReturnedOutput`, `ConfigurationUpdate`)."""
 
     type: str | None = None
     id: str | None = None
@@ -108,10 +119,32 @@ class GivenItem(msgspec.Struct, frozen=True):
     call_id: str | None = None
     name: str | None = None
     namespace: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: Any = None
     input: str | None = None
-    output: str | list[ItemContent] | dict[str, Any] | None = None
+    output: Any = None
     encrypted_content: str | None = None
+    status: Any = None
+    action: Any = None
+    actions: Any = None
+    operation: Any = None
+    server_label: Any = None
+    error: Any = None
+    approval_request_id: Any = None
+    approve: Any = None
+    reason: Any = None
+    code: Any = None
+    outputs: Any = None
+    queries: Any = None
+    results: Any = None
+    result: Any = None
+    revised_prompt: Any = None
+    tools: Any = None
+    reasoning: Any = None
+    text: Any = None
+
+
+ReturnedOutput = str | list[ItemContent] | dict[str, Any] | None
+"""What a function or a custom tool returned"""
 
 
 # --- request: tools ---------------------------------------------------------------------------------------------------
@@ -188,6 +221,13 @@ class ReasoningOptions(msgspec.Struct, frozen=True):
     generate_summary: Detail | None = None
 
 
+class ConfigurationUpdate(msgspec.Struct, frozen=True):
+    """An item that changes these from where it stands on."""
+
+    reasoning: ReasoningOptions | None = None
+    text: TextOptions | None = None
+
+
 class ConversationName(msgspec.Struct, frozen=True):
     """A conversation that is kept here."""
 
@@ -227,7 +267,7 @@ class ResponsesRequest(CountInputRequest, frozen=True, kw_only=True):
     service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
     # Templates are OpenAI's own: read in order to be refused by name.
     prompt: dict[str, Any] | None = None
-    include: list[str] | None = None
+    include: list[Includable] | None = None
     # Told back, as the real API does, and without effect on the answer.
     metadata: ToldAgain | None = None
     user: str | None = None

@@ -128,6 +128,21 @@ def test_a_picture_is_an_item_with_its_bytes(ask, make_account):
     assert "](http" in linked.output_text
 
 
+@pytest.mark.parametrize("way", ["as it came", "by its id"])
+def test_a_picture_that_was_made_can_be_spoken_of(ask, upstream, make_account, way):
+    headers = {"authorization": f"Bearer {make_account('painter', plan='plus')}"}
+    tools = [{"type": "image_generation"}]
+    asked = {"role": "user", "content": "[[script=image_gen seed=7]] Draw a fox"}
+    made = ask([asked], headers=headers, tools=tools, chatgpt={"temporary": False}).json()
+    (picture,) = [item for item in made["output"] if item["type"] == "image_generation_call"]
+    sent_back = picture if way == "as it came" else {"type": picture["type"], "id": picture["id"]}
+    more = {"role": "user", "content": "[[say=fine]] Now in blue"}
+    answer = ask([asked, sent_back, more], headers=headers, tools=tools)
+    assert response_of(answer).output_text == "fine"
+    shown = [one for one in sent_of(upstream)["messages"] if one["content"]["content_type"] == "multimodal_text"]
+    assert ["image_asset_pointer" in json.dumps(one["content"]["parts"]) for one in shown] == [True]
+
+
 @pytest.mark.parametrize(("choice", "hints"), [("auto", None), ({"type": "web_search_preview"}, ["search"])])
 def test_a_search_is_chatgpts_own_and_made_where_it_has_to_be(ask, upstream, choice, hints):
     response_of(ask("[[say=hi]]", tools=[{"type": "web_search"}], tool_choice=choice))
