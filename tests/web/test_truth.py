@@ -48,7 +48,7 @@ async def test_who_answered_is_told_beneath_and_kept(gateway, visit, make_accoun
         answer = await chat.ask("Hello")
         facts = await answer.locator(".by").inner_text()
         assert facts.startswith("gpt-")
-        assert " s · " in facts
+        assert " sec · " in facts
         assert facts.endswith(" tokens")
         await chat.page.reload()
         await expect(chat.answers.last.locator(".by")).to_have_text(facts)

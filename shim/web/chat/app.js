@@ -5,7 +5,7 @@ import { newChat, newQuestion, titleOf } from "./chats.js";
 import { listModels } from "./client.js";
 import { Composer } from "./composer.js";
 import { ask, prepareDialogs, toast } from "./dialogs.js";
-import { at } from "./dom.js";
+import { at, el } from "./dom.js";
 import { adviceFor, Refusal } from "./errors.js";
 import { prepareMarkdown } from "./growing.js";
 import { Finder } from "./finder.js";
@@ -19,6 +19,7 @@ import { ModelPicker } from "./models.js";
 import { Speech } from "./speech.js";
 import { openStore, recall, remember } from "./store.js";
 import { showSuggestions } from "./suggestions.js";
+import { t, useLanguage } from "./texts.js";
 import { Thread } from "./thread.js";
 import { Turns } from "./turns.js";
 import { branchOff, turnTo } from "./versions.js";
@@ -26,18 +27,14 @@ import { lasting, WishDialog } from "./wishes.js";
 
 const SPOKEN_CHARACTERS = 4000;
 const LONGEST_WAIT = 86_400; // seconds; a timer holds no more than 24 days
-const KEY_NEEDED = "This gateway answers only who has a key. Ask the person who runs it for one.";
-const KEY_REFUSED = "The gateway did not take this key. Check it, or ask the person who runs the gateway.";
-const KEY_ODD = "That can’t be a key: it has a character that keys don’t have. Copy it once more.";
-const KEY_KEPT = "It is kept until this tab is closed, and sent to this gateway only.";
-const USUAL_HINT = "Enter sends, Shift+Enter begins a new line";
 const THEMES = { "": "light", light: "dark", dark: "" };
-const THEME_NAMES = { "": "System theme", light: "Light theme", dark: "Dark theme" };
+const THEME_NAMES = { "": "theme.system", light: "theme.light", dark: "theme.dark" };
 
 const notices = new Map();
 let chat = freshChat();
 let key = recall("key", tabStorage());
-const library = new Library(await openStore(), { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), tell: (text) => notice("store", text) });
+const [store] = await Promise.all([openStore(), useLanguage(document.documentElement.lang)]);
+const library = new Library(store, { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), tell: (key, values) => notice("store", key && (() => t(key, values))) });
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved, how) => library.save(saved, how) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
@@ -58,11 +55,11 @@ function show() {
   thread.show(chat, turns.isRunning(chat));
   composer.setBusy(turns.isRunning(chat));
   at("title").textContent = titleOf(chat);
-  document.title = chat.messages.length ? `${titleOf(chat)} · chat2api` : "chat2api";
+  document.title = chat.messages.length ? t("page.title", { title: titleOf(chat) }) : "chat2api";
   at("system").classList.toggle("on", Boolean(chat.system.trim()));
   history.replaceState(null, "", chat.messages.length ? `#${chat.id}` : location.pathname + location.search);
   picker.show();
-  wishes.show(USUAL_HINT);
+  wishes.show();
   showList();
 }
 
@@ -90,7 +87,7 @@ async function open(id) {
   if (found) {
     enter(found);
     turns.resume(chat);
-  } else toast("This chat can’t be read. You can delete it.");
+  } else toast(t("chat.unreadable"));
 }
 
 /** Another tab has changed a chat: the one on the screen goes on from there. While an answer is being written here, what
@@ -102,10 +99,14 @@ async function takeOver(id) {
   if (mine === chat) show();
 }
 
-/** Show what is wrong with one thing; "" when it no longer is. */
-function notice(about, text) {
-  notices.set(about, text);
-  at("notice").textContent = [...notices.values()].filter(Boolean).join(" ");
+/** Show what is wrong with one thing, as `say()` says it; null when it no longer is. */
+function notice(about, say) {
+  notices.set(about, say);
+  showNotices();
+}
+
+function showNotices() {
+  at("notice").textContent = [...notices.values()].filter(Boolean).map((say) => say()).join(" ");
   at("notice").hidden = !at("notice").textContent;
 }
 
@@ -119,14 +120,14 @@ function send(text, attachments) {
 /** Ask again with another text: what came after it goes, and can be brought back. */
 function edit(question, text) {
   const place = chat.messages.indexOf(question);
-  replaceFrom(place, [newQuestion(text, question.attachments)], "The chat goes on from your new message.");
+  replaceFrom(place, [newQuestion(text, question.attachments)], t("chat.edited"));
 }
 
 function retry() {
   const place = chat.messages.findLastIndex((message) => message.role === "user");
   const [, ...after] = chat.messages.slice(place);
   const worthKeeping = after.some((message) => message.text);
-  replaceFrom(place + 1, [], worthKeeping ? "The earlier answer was replaced." : "");
+  replaceFrom(place + 1, [], worthKeeping ? t("chat.replaced") : "");
 }
 
 function goOn() {
@@ -167,7 +168,7 @@ function answer() {
   composer.focus();
   turns.start(chat);
   chat.wishes = lasting(chat.wishes);
-  wishes.show(USUAL_HINT);
+  wishes.show();
 }
 
 function onAnswer(changed, message) {
@@ -177,12 +178,12 @@ function onAnswer(changed, message) {
   if (changed !== chat) return;
   if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.update(chat, busy);
   show();
-  if (!busy && message.error?.status === 401) enterKey(KEY_REFUSED);
+  if (!busy && message.error?.status === 401) enterKey("key.refused");
 }
 
 /** Tell a screen reader, once: the whole answer, or what went wrong. */
 function announce({ state, text, error }) {
-  const ends = { done: text.slice(0, SPOKEN_CHARACTERS), stopped: "The answer was stopped.", failed: `${error ? adviceFor(error).title : "The answer failed"}. ${error?.message ?? ""}` };
+  const ends = { done: text.slice(0, SPOKEN_CHARACTERS), stopped: t("answer.wasStopped"), failed: `${error ? adviceFor(error).title : t("answer.failed")}. ${error?.message ?? ""}` };
   at("announcer").textContent = ends[state] ?? "";
 }
 
@@ -198,12 +199,12 @@ async function loadModels() {
     wishes.allow(account);
     speech.allowed = account;
     thread.update(chat, turns.isRunning(chat));
-    notice("models", "");
+    notice("models", null);
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
-    if (refusal.status === 401) return enterKey(key ? KEY_REFUSED : KEY_NEEDED);
+    if (refusal.status === 401) return enterKey(key ? "key.refused" : "key.needed");
     if (refusal.retryAfter !== null) setTimeout(() => notices.get("models") && loadModels(), Math.min(refusal.retryAfter, LONGEST_WAIT) * 1000);
-    notice("models", `The models can’t be listed. ${adviceFor(refusal).title}. ${refusal.message}`);
+    notice("models", () => t("model.unlisted", { title: adviceFor(refusal).title, message: refusal.message }));
   }
   return undefined;
 }
@@ -224,15 +225,14 @@ function useWishes(wishes) {
 
 /** The last question once more, with a model that is chosen now. */
 function retryWith() {
-  picker.open({ title: "Try again with", then: (choice) => (useModel(choice), retry()) });
+  picker.open({ title: t("answer.otherTitle"), then: (choice) => (useModel(choice), retry()) });
 }
 
-async function enterKey(why = "") {
-  const told = why || "A key of this gateway, or the access token of a ChatGPT account: then pictures and files work too.";
-  const given = await ask({ title: "API key", why: `${told} ${KEY_KEPT}`, label: "API key", value: key, kind: "secret", yes: "Use this key" });
+async function enterKey(why = "key.about") {
+  const given = await ask({ title: t("key.name"), why: `${t(why)} ${t("key.kept")}`, label: t("key.name"), value: key, kind: "secret", yes: t("key.use") });
   if (given === null) return undefined;
   const copied = given.trim().replace(/^Bearer\s/i, "").replace(/[\s\p{Cf}]+/gu, ""); // What copying brings along is left out.
-  if (/[^\x21-\x7e]/.test(copied)) return enterKey(KEY_ODD);
+  if (/[^\x21-\x7e]/.test(copied)) return enterKey("key.odd");
   key = copied;
   remember("key", key, tabStorage());
   composer.allowFiles(true); // Until the gateway says otherwise.
@@ -250,8 +250,7 @@ function tabStorage() {
 }
 
 async function editSystem() {
-  const why = "Said to the model before this chat: how it should answer.";
-  const given = await ask({ title: "System prompt", why, label: "System prompt", value: chat.system, kind: "lines" });
+  const given = await ask({ title: t("system.name"), why: t("system.why"), label: t("system.name"), value: chat.system, kind: "lines" });
   if (given === null) return;
   chat.system = given;
   if (chat.messages.length) library.save(chat);
@@ -261,7 +260,7 @@ async function editSystem() {
 // --- the list of chats -----------------------------------------------------------------------------------------------
 
 async function rename(head) {
-  const title = await ask({ title: "Rename the chat", label: "Title", value: head.title });
+  const title = await ask({ title: t("chat.rename"), label: t("chat.title"), value: head.title });
   const mine = head.id === chat.id ? chat : (turns.chat(head.id) ?? (await library.load(head.id)));
   if (!title?.trim() || !mine) return;
   mine.title = title.trim();
@@ -275,24 +274,24 @@ async function remove(head) {
   if (mine) turns.stop(mine);
   if (isShown) create();
   const undo = await library.remove(head.id, mine);
-  toast(`“${head.title}” is deleted.`, undo && (async () => {
+  toast(t("chat.deleted", { title: head.title }), undo && (async () => {
     await undo();
     if (isShown) open(head.id);
   }));
 }
 
 function exportOne(head) {
-  at("save-title").textContent = `Save “${head.title}”`;
+  at("save-title").textContent = t("save.titleOf", { title: head.title });
   at("saving").dataset.id = head.id;
-  at("saving").dataset.title = head.title;
+  at("saving").dataset.named = head.title;
   at("saving").showModal();
 }
 
 async function saveAs(kind) {
-  const { id, title } = at("saving").dataset;
+  const { id, named: title } = at("saving").dataset;
   at("saving").close();
   const mine = turns.chat(id) ?? (await library.load(id));
-  if (!mine) return toast("This chat can’t be read. You can delete it.");
+  if (!mine) return toast(t("chat.unreadable"));
   if (kind === "markdown") return download(`${fileName(title)}.md`, markdownOf(title, mine), "text/markdown");
   if (kind === "page") return download(`${fileName(title)}.html`, await pageOf(title, mine), "text/html");
   if (kind === "chat") return library.export([id], `${fileName(title)}.json`);
@@ -306,7 +305,7 @@ async function importFile() {
   if (!file) return;
   try {
     const chats = await library.import(await file.text());
-    toast(chats.length === 1 ? "1 chat was imported." : `${chats.length} chats were imported.`);
+    toast(t("import.done", { count: chats.length }));
   } catch (failure) {
     toast(failure.message);
   }
@@ -317,13 +316,40 @@ async function importFile() {
 function showTheme(theme) {
   const root = document.documentElement;
   theme ? (root.dataset.theme = theme) : delete root.dataset.theme;
-  at("theme-name").textContent = THEME_NAMES[theme];
+  at("theme-name").textContent = t(THEME_NAMES[theme]);
 }
 
 function nextTheme() {
   const theme = THEMES[document.documentElement.dataset.theme ?? ""];
   remember("theme", theme);
   showTheme(theme);
+}
+
+// --- the language ----------------------------------------------------------------------------------------------------
+
+function listLanguages() {
+  const option = ([code, { name }]) => el("option", { value: code, lang: code, text: name });
+  at("language").replaceChildren(el("option", { value: "", text: t("language.system") }), ...Object.entries(LANGUAGES).map(option));
+  at("language").value = Object.hasOwn(LANGUAGES, recall("language")) ? recall("language") : "";
+}
+
+/** Speak another language at once: what was being written and answered goes on. */
+async function changeLanguage() {
+  const chosen = at("language").value;
+  remember("language", chosen);
+  await useLanguage(languageOf(chosen, navigator.languages));
+  showWords();
+  thread.forget();
+  show();
+  showNotices();
+}
+
+// What is said once on this page, and again in another language.
+function showWords() {
+  listLanguages();
+  showTheme(document.documentElement.dataset.theme ?? "");
+  showSuggestions(at("suggestions"), (text) => send(text, []));
+  composer.say("");
 }
 
 // --- the beginning ---------------------------------------------------------------------------------------------------
@@ -340,10 +366,10 @@ async function start() {
   prepareShortcuts({ find: () => finder.open(), create, write: () => composer.focus() });
   at("save-close").addEventListener("click", () => at("saving").close());
   for (const button of document.querySelectorAll("#saving [data-kind]")) button.addEventListener("click", () => saveAs(button.dataset.kind));
-  showTheme(document.documentElement.dataset.theme ?? "");
+  showWords();
+  at("language").addEventListener("change", changeLanguage);
   document.addEventListener("keydown", onKey);
   at("text").addEventListener("input", prepareMarkdown, { once: true });
-  showSuggestions(at("suggestions"), (text) => send(text, []));
   document.querySelector(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // The address names the chat.
     composer.focus();

@@ -2,16 +2,12 @@
 // takes them along again; so the limit is for all of a chat together.
 
 import { el, icon, iconButton } from "./dom.js";
+import { sizeName } from "./facts.js";
+import { plain, t } from "./texts.js";
 
 /** All attachments of a chat, in bytes: what the gateway's usual MAX_REQUEST_BYTES holds once written in base64. */
 export const MOST_BYTES = 20 * 1024 * 1024;
 const PICTURE = /^image\/(?:png|jpeg|webp|gif)$/;
-
-/** What a person calls so many bytes. */
-export function sizeName(bytes) {
-  if (bytes < 1000) return `${bytes} bytes`;
-  return bytes < 1_000_000 ? `${Math.round(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
-}
 
 /** The files as attachments, `used` bytes being taken already: {taken, refused}, the latter sentences. */
 export async function readFiles(files, used) {
@@ -19,14 +15,14 @@ export async function readFiles(files, used) {
   const refused = [];
   for (const file of files) {
     if (used + file.size > MOST_BYTES) {
-      refused.push(`${file.name} has ${sizeName(file.size)}; all attachments of a chat together may have ${sizeName(MOST_BYTES)}.`);
+      refused.push(t("attach.large", { name: file.name, size: sizeName(file.size), most: sizeName(MOST_BYTES) }));
       continue;
     }
     try {
       taken.push({ name: file.name || "picture.png", type: file.type, size: file.size, url: await dataUrl(file) });
       used += file.size;
     } catch {
-      refused.push(`${file.name} can’t be read.`);
+      refused.push(t("attach.unreadable", { name: file.name }));
     }
   }
   return { taken, refused };
@@ -47,10 +43,11 @@ export const bytesOf = (chat) => chat.messages.flatMap((message) => message.atta
 
 /** An attachment to look at; with `remove` it can be taken away. */
 export function attachmentView(attachment, remove = null) {
-  const { name, type, size, url } = attachment;
+  const { type, size, url } = attachment;
+  const name = plain(attachment.name);
   const isPicture = PICTURE.test(type);
   const sight = isPicture ? el("img", { src: url, alt: name, tabindex: remove ? null : "0" }) : el("span", { class: "sheet" }, icon("file"));
-  const words = isPicture && !remove ? null : el("span", { class: "words" }, el("span", { class: "name", text: name }), el("span", { class: "size", text: sizeName(size) }));
-  const button = remove ? iconButton("close", `Remove ${name}`, remove) : null;
+  const words = isPicture && !remove ? null : el("span", { class: "words" }, el("span", { class: "name", dir: "auto", text: name }), el("span", { class: "size", text: sizeName(size) }));
+  const button = remove ? iconButton("close", t("attach.remove", { name }), remove) : null;
   return el("li", { class: isPicture ? "attachment picture" : "attachment" }, sight, words, button);
 }

@@ -3,6 +3,7 @@
 
 import { call, events, lines } from "./client.js";
 import { Refusal, refusalFrom } from "./errors.js";
+import { t } from "./texts.js";
 
 const ADDRESS = "v1/responses";
 // A gateway or a proxy without this API, or a request that is too large for it: asked as a plain chat instead.
@@ -76,7 +77,7 @@ const READ = {
   "response.reasoning_summary_text.delta": ({ delta }) => ({ reasoning: lines(delta) }),
   "response.output_text.annotation.added": ({ annotation }) => ({ citations: annotation?.url ? [annotation] : [] }),
   "response.output_item.added": ({ item }) => (item?.type === "reasoning" ? { opens: true } : {}),
-  "response.output_item.done": ({ item }) => (item?.type === "web_search_call" && item.action?.query ? { opens: true, reasoning: `Searched the web: ${item.action.query}` } : {}),
+  "response.output_item.done": ({ item }) => (item?.type === "web_search_call" && item.action?.query ? { opens: true, reasoning: t("answer.searched", { query: item.action.query }) } : {}),
   "response.completed": end,
   "response.incomplete": end,
   "response.failed": end,

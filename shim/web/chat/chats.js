@@ -1,6 +1,7 @@
 // What a chat is, and how one is read from what storage or a file holds. Rule: nothing that comes from there is
 // believed; what does not fit is left out.
 
+import { plain, t } from "./texts.js";
 import { readBranches } from "./versions.js";
 import { noWishes, readWishes } from "./wishes.js";
 
@@ -33,15 +34,15 @@ export function newAnswer(model) {
 
 /** The title a chat has, or would be given. */
 export function titleOf(chat) {
-  if (chat.title) return chat.title;
+  if (chat.title) return plain(chat.title);
   const question = chat.messages.find((message) => message.role === "user");
   const words = plainWords((question?.text || question?.attachments[0]?.name || "").slice(0, 400));
-  return words.length > TITLE_CHARACTERS ? `${words.slice(0, TITLE_CHARACTERS).trimEnd()}…` : words || "New chat";
+  return words.length > TITLE_CHARACTERS ? `${words.slice(0, TITLE_CHARACTERS).trimEnd()}…` : words || t("chat.new");
 }
 
 // A title is a line of words: what Markdown marks is read, its marks are not.
 function plainWords(text) {
-  return text
+  return plain(text)
     .replace(/^\s*(?:```|~~~).*$/gm, " ")
     .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
     .replace(/^\s*(?:#{1,6}|[-*+>]|\d+[.)])\s+/gm, "")
@@ -62,12 +63,12 @@ export function readExport(text) {
   try {
     file = JSON.parse(text);
   } catch {
-    throw new Error("The file is not JSON.");
+    throw new Error(t("import.notJson"));
   }
-  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error("The file is not an export of this page.");
-  if (file.version > VERSION) throw new Error("The file comes from a newer version of this page.");
+  if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error(t("import.notOurs"));
+  if (file.version > VERSION) throw new Error(t("import.newer"));
   const chats = file.chats.map(readChat).filter(Boolean).map(withoutJobs);
-  if (!chats.length && file.chats.length) throw new Error("No chat in the file can be read.");
+  if (!chats.length && file.chats.length) throw new Error(t("import.unreadable"));
   return chats;
 }
 
@@ -98,7 +99,7 @@ export function readChat(stored) {
 /** An entry of the list from what was stored, or null. */
 export function readHead(stored) {
   if (!isObject(stored) || !isText(stored.id) || !stored.id) return null;
-  return { id: stored.id, title: text(stored.title) || "New chat", updated: time(stored.updated) };
+  return { id: stored.id, title: plain(text(stored.title)) || t("chat.new"), updated: time(stored.updated) };
 }
 
 const readMessages = (stored) => stored.map(readMessage).filter(Boolean);

@@ -2,6 +2,7 @@
 
 import { Refusal, refusalFrom, secondsFrom } from "./errors.js";
 import { EventReader } from "./sse.js";
+import { t } from "./texts.js";
 import { chatgptOf } from "./wishes.js";
 
 /** {models, account}: the models as the gateway lists them, and whether an account answers for this key: without one
@@ -37,7 +38,7 @@ export async function call(address, { key, signal, body }) {
   const answer = await reach(() => fetch(address, options));
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => null);
-  const message = `The server answered ${answer.status} ${answer.statusText}`.trim();
+  const message = `${t("answer.serverAnswered", { status: String(answer.status) })} ${answer.statusText}`.trim();
   throw refusalFrom(told?.error ?? { message }, { status: answer.status, retryAfter: secondsFrom(answer.headers.get("retry-after")) });
 }
 
@@ -87,13 +88,10 @@ function readChunk(data) {
 
 export const lines = (text) => (typeof text === "string" ? text.replace(/\r\n?/g, "\n") : "");
 
-// What a person would write who sees that a text breaks off.
-const GO_ON = "Your answer was cut off. Go on exactly where it ends: repeat nothing of it, and add no introduction.";
-
 /** The request body for a chat: what failed without a word is left out. `goesOn`: its last answer is to be continued. */
 export function requestOf(chat, goesOn = false) {
   const said = chat.messages.filter((message) => message.role === "user" || message.text);
-  if (goesOn) said.push({ role: "user", text: GO_ON });
+  if (goesOn) said.push({ role: "user", text: t("write.goOn") });
   const system = chat.system.trim() ? [{ role: "system", content: chat.system }] : [];
   const chatgpt = chatgptOf(chat.wishes);
   const beside = { ...(chat.effort && { reasoning_effort: chat.effort }), ...(chatgpt && { chatgpt }) };

@@ -2,6 +2,7 @@
 
 import { attachmentView, readFiles } from "./attachments.js";
 import { at } from "./dom.js";
+import { t } from "./texts.js";
 
 const DRAFT_CHARACTERS = 100_000;
 
@@ -121,10 +122,10 @@ export class Composer {
   }
 
   async attach(files) {
-    if (!this.takesFiles) return this.say("Pictures and files need an account. Enter a key or an access token first.");
+    if (!this.takesFiles) return this.say(t("attach.needsAccount"));
     const { reads } = this;
     reads.left += files.length;
-    this.say(reads.left === 1 ? "Reading the file…" : `Reading ${reads.left} files…`);
+    this.say(t("attach.reading", { count: reads.left }));
     this.refresh();
     // One after the other, as the room that is left depends on those before.
     reads.last = reads.last.then(() => this.take(files, reads));

@@ -1,16 +1,17 @@
 // One question at a time in a dialog, and short notices that can be undone. Rule: focus returns to where it was.
 
 import { at, el } from "./dom.js";
+import { t } from "./texts.js";
 
 const TOAST_MS = 8000;
 const FIELDS = {
-  line: () => el("input", { id: "ask-field", type: "text", autocomplete: "off", maxlength: "400" }),
-  secret: () => el("input", { id: "ask-field", type: "password", autocomplete: "off", spellcheck: "false", maxlength: "8192" }),
-  lines: () => el("textarea", { id: "ask-field", rows: "8" }),
+  line: () => el("input", { id: "ask-field", type: "text", autocomplete: "off", maxlength: "400", dir: "auto" }),
+  secret: () => el("input", { id: "ask-field", type: "password", autocomplete: "off", spellcheck: "false", maxlength: "8192", dir: "ltr" }),
+  lines: () => el("textarea", { id: "ask-field", rows: "8", dir: "auto" }),
 };
 
 /** Ask for a text: `kind` is a row of FIELDS. Resolves to it, or to null when it was not given. */
-export function ask({ title, why = "", label, value = "", kind = "line", yes = "Save" }) {
+export function ask({ title, why = "", label, value = "", kind = "line", yes = t("common.save") }) {
   const dialog = at("ask");
   const field = FIELDS[kind]();
   if (dialog.open) return Promise.resolve(null);
@@ -47,6 +48,6 @@ export function toast(text, undo = null) {
     clearTimeout(timer);
     made.remove();
   };
-  if (undo) made.append(el("button", { type: "button", text: "Undo", on: { click: () => (close(), undo()) } }));
+  if (undo) made.append(el("button", { type: "button", text: t("common.undo"), on: { click: () => (close(), undo()) } }));
   at("toasts").replaceChildren(made);
 }

@@ -1,5 +1,7 @@
 // Elements. Rule: text becomes text; the only markup is what `markdown.js` has sanitised.
 
+import { t } from "./texts.js";
+
 /** The element with this id. */
 export const at = (id) => document.getElementById(id);
 
@@ -31,7 +33,7 @@ export function icon(name) {
 
 /** A button that is a picture with a name. */
 export function iconButton(name, label, onClick) {
-  return el("button", { type: "button", class: "icon small", "aria-label": label, title: label, on: { click: onClick } }, icon(name));
+  return el("button", { type: "button", class: "icon small", "data-act": name, "aria-label": label, title: label, on: { click: onClick } }, icon(name));
 }
 
 /** A button that copies what `source()` gives, and shows that it did. */
@@ -39,7 +41,7 @@ export function copyButton(label, source) {
   const button = iconButton("copy", label, async () => {
     const done = await copy(source());
     button.replaceChildren(icon(done ? "done" : "close"));
-    button.setAttribute("aria-label", done ? "Copied" : "Copying is not allowed here");
+    button.setAttribute("aria-label", done ? t("copy.done") : t("copy.refused"));
     setTimeout(() => {
       button.replaceChildren(icon("copy"));
       button.setAttribute("aria-label", label);

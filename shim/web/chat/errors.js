@@ -1,5 +1,7 @@
 // What can go wrong, and what a person can do about it, as a table. Rule: the server's own words are always shown too.
 
+import { t } from "./texts.js";
+
 /** A failed call. `status` is 0 where no HTTP answer says it; `retryAfter` is in seconds or null. */
 export class Refusal extends Error {
   constructor({ status = 0, code = "", message = "", retryAfter = null }) {
@@ -10,30 +12,31 @@ export class Refusal extends Error {
 
 // The first row that fits counts. `action`: "key" asks for one, "retry" offers to try again, "none" leaves it to the person.
 const ROWS = [
-  { code: "unreachable", title: "The gateway can’t be reached", advice: "Check your network and that the gateway runs, then try again.", action: "retry" },
-  { code: "cut", title: "The answer broke off", advice: "The connection ended in mid-answer. What had arrived is kept.", action: "retry" },
-  { code: "upstream_cut", title: "The answer broke off", advice: "What had arrived is kept.", action: "retry" },
-  { code: "closed", title: "The answer was not finished", advice: "It broke off while this page was closed. What had arrived is kept.", action: "retry" },
-  { code: "not_an_answer", title: "That was no answer", advice: "Something between this page and the gateway answered in its place.", action: "retry" },
-  { code: "model_not_found", title: "There is no such model", advice: "Choose another model above, then try again.", action: "retry" },
-  { code: "content_policy_violation", title: "The request was refused", advice: "Change your message and send it again.", action: "none" },
-  { code: "account_needed", title: "This needs an account", advice: "Without one there are no pictures, files or kept chats. Enter a key of this gateway, or an access token.", action: "key" },
-  { code: "turnstile_required", title: "A browser check is asked for", advice: "This gateway does not do such checks. The operator can use an access token or another network.", action: "retry" },
-  { status: 401, title: "A key is needed", advice: "Enter a key of this gateway. It is kept until this tab is closed.", action: "key" },
-  { status: 403, title: "The request was refused", advice: "Wait a while, or let the operator look at the account and the network.", action: "retry" },
-  { status: 404, title: "Not found", advice: "Reload the page; the gateway may have changed.", action: "retry" },
-  { status: 413, title: "That is too much", advice: "Take attachments away, shorten the message, or begin a new chat.", action: "none" },
-  { status: 429, title: "A limit is reached", advice: "Wait a moment, then try again.", action: "retry" },
-  { status: 503, title: "The gateway is not ready", advice: "It may be short of accounts. Try again in a while.", action: "retry" },
-  { status: 504, title: "ChatGPT did not answer in time", advice: "Try again.", action: "retry" },
-  { from: 500, title: "Something failed on the way", advice: "Try again. If it stays, the gateway’s log says more.", action: "retry" },
-  { from: 400, title: "The request could not be served", advice: "Change your message and send it again.", action: "none" },
-  { from: 0, title: "Something failed", advice: "Try again.", action: "retry" },
+  { code: "unreachable", title: "error.unreachable.title", advice: "error.unreachable.advice", action: "retry" },
+  { code: "cut", title: "error.cut.title", advice: "error.cut.advice", action: "retry" },
+  { code: "upstream_cut", title: "error.cut.title", advice: "error.upstreamCut.advice", action: "retry" },
+  { code: "closed", title: "error.closed.title", advice: "error.closed.advice", action: "retry" },
+  { code: "not_an_answer", title: "error.notAnswer.title", advice: "error.notAnswer.advice", action: "retry" },
+  { code: "model_not_found", title: "error.noModel.title", advice: "error.noModel.advice", action: "retry" },
+  { code: "content_policy_violation", title: "error.refused.title", advice: "error.policy.advice", action: "none" },
+  { code: "account_needed", title: "error.account.title", advice: "error.account.advice", action: "key" },
+  { code: "turnstile_required", title: "error.check.title", advice: "error.check.advice", action: "retry" },
+  { status: 401, title: "error.key.title", advice: "error.key.advice", action: "key" },
+  { status: 403, title: "error.refused.title", advice: "error.forbidden.advice", action: "retry" },
+  { status: 404, title: "error.notFound.title", advice: "error.notFound.advice", action: "retry" },
+  { status: 413, title: "error.large.title", advice: "error.large.advice", action: "none" },
+  { status: 429, title: "error.limit.title", advice: "error.limit.advice", action: "retry" },
+  { status: 503, title: "error.notReady.title", advice: "error.notReady.advice", action: "retry" },
+  { status: 504, title: "error.late.title", advice: "error.late.advice", action: "retry" },
+  { from: 500, title: "error.server.title", advice: "error.server.advice", action: "retry" },
+  { from: 400, title: "error.request.title", advice: "error.policy.advice", action: "none" },
+  { from: 0, title: "error.other.title", advice: "error.late.advice", action: "retry" },
 ];
 
-/** The row for an error {status, code}. */
+/** {title, advice, action} for an error {status, code}, in words. */
 export function adviceFor({ status, code }) {
-  return ROWS.find((row) => (row.code ? row.code === code : row.status ? row.status === status : status >= row.from));
+  const { title, advice, action } = ROWS.find((row) => (row.code ? row.code === code : row.status ? row.status === status : status >= row.from));
+  return { title: t(title), advice: t(advice), action };
 }
 
 // After the first byte there is no status: the type says which it would have been (docs/errors.md).

@@ -23,7 +23,7 @@ export class Growing {
   /** `grown()` is told whenever the element may have another height. */
   constructor(grown = () => {}) {
     this.tail = el("div", { class: "tail" });
-    this.element = el("div", { class: "prose", dir: "auto" }, this.tail);
+    this.element = el("div", { class: "prose" }, this.tail);
     this.grown = grown;
     this.reset("");
   }

@@ -6,7 +6,8 @@ import { el } from "./dom.js";
 
 export class Library {
   /** `changed()` when the list is another; `elsewhere(id)` when another tab has changed a chat; `merged(chat)` when
-   * something of another tab came into a chat that was saved; `tell(text)` shows a lasting notice, "" takes it away. */
+   * something of another tab came into a chat that was saved; `tell(key, values)` shows a lasting
+   * notice, `tell(null)` takes it away. */
   constructor(store, { changed, elsewhere, merged, tell }) {
     Object.assign(this, { store, changed, merged, tell });
     this.touched = new Set(); // chats that another tab has changed since they were saved here
@@ -18,16 +19,16 @@ export class Library {
       this.refresh();
       elsewhere(data);
     };
-    if (!store.kept) tell("This browser keeps nothing for this page: chats are gone when it is closed. Export what you need.");
+    if (!store.kept) tell("store.forgetful");
   }
 
   async refresh() {
     try {
       const { heads, broken } = await this.store.list();
       this.heads = heads;
-      if (broken) this.tell(`${broken} stored chats can’t be read and are left alone.`);
+      if (broken) this.tell("store.broken", { count: broken });
     } catch {
-      this.tell("The chats stored in this browser can’t be read.");
+      this.tell("store.unreadable");
     }
     this.changed();
   }
@@ -71,12 +72,12 @@ export class Library {
   async change(id, work) {
     try {
       await work();
-      if (this.failed) this.tell("");
+      if (this.failed) this.tell(null);
       this.failed = false;
       this.others.postMessage(id);
     } catch (failure) {
       this.failed = true;
-      this.tell(troubleOf(failure));
+      this.tell(failure?.name === "QuotaExceededError" ? "store.full" : "store.failed");
     }
   }
 
@@ -97,11 +98,4 @@ export class Library {
     }
     return chats;
   }
-}
-
-function troubleOf(failure) {
-  if (failure?.name === "QuotaExceededError") {
-    return "The browser’s storage for this page is full: this chat is not kept. Export what you need and delete chats with large attachments.";
-  }
-  return "The browser could not store this chat. It stays on the screen until the page is closed.";
 }

@@ -2,6 +2,7 @@
 // conversation, and shows only what is on the page already.
 
 import { at, el } from "./dom.js";
+import { t } from "./texts.js";
 
 export class Lightbox {
   /** `change(file)` takes a picture to be changed; `tell(text)` shows what went wrong. */
@@ -32,7 +33,7 @@ export class Lightbox {
     at("picture").close();
     const body = await bytesOf(src).catch(() => null);
     if (body) this.change(new File([body], alt || "picture.png", { type: body.type }));
-    else this.tell("This picture can’t be had any more.");
+    else this.tell(t("picture.gone"));
   }
 }
 

@@ -7,6 +7,7 @@ import { math } from "./math.js";
 import { colour, typeset } from "./parts.js";
 import { download } from "./saving.js";
 import { sanitized } from "./sanitize.js";
+import { t } from "./texts.js";
 
 const ENDINGS = { python: "py", javascript: "js", typescript: "ts", markdown: "md", shell: "sh", bash: "sh", rust: "rs", ruby: "rb", csharp: "cs", kotlin: "kt", "c++": "cpp", text: "txt", plaintext: "txt" };
 const TASK = /^\[([ xX])\] /;
@@ -36,7 +37,7 @@ markdown.renderer.rules.image = (tokens, index, options, env, renderer) => {
   const alt = renderer.renderInlineAsText(token.children, options, env);
   if (pictureSource(source) !== null) return `<img src="${escapeHtml(source)}" alt="${escapeHtml(alt)}">`;
   const inside = env.links > 0;
-  const label = escapeHtml(`Picture: ${alt || source.slice(0, 80)}`);
+  const label = escapeHtml(t("answer.picture", { name: alt || source.slice(0, 80) }));
   return inside ? label : `<a class="remote" href="${escapeHtml(source)}">${label}</a>`;
 };
 
@@ -72,6 +73,7 @@ export function blocksOf(text, env) {
 export function elementsOf(blocks, env) {
   const html = markdown.renderer.render(blocks.flatMap((block) => block.tokens), markdown.options, env);
   const fragment = sanitized(html);
+  giveDirections(fragment);
   fragment.querySelectorAll("pre > code").forEach(frameCode);
   fragment.querySelectorAll("table").forEach(frameTable);
   fragment.querySelectorAll("code.math").forEach(typeset);
@@ -83,6 +85,12 @@ export function elementsOf(blocks, env) {
   return fragment;
 }
 
+// Each block is read from its own first letter on; code, and formulas, from left to right whatever is around them.
+function giveDirections(fragment) {
+  for (const block of fragment.children) block.dir = "auto";
+  for (const code of fragment.querySelectorAll("pre, code")) code.dir = "ltr";
+}
+
 function frameCode(code) {
   const pre = code.parentElement;
   const [, named = ""] = /(?:^|\s)language-(\S+)/.exec(code.className) ?? [];
@@ -90,9 +98,9 @@ function frameCode(code) {
   code.removeAttribute("class");
   const text = code.textContent;
   pre.tabIndex = 0;
-  const wrap = iconButton("wrap", "Wrap long lines", () => wrap.setAttribute("aria-pressed", String(pre.classList.toggle("wrapped"))));
-  const save = iconButton("export", "Download code", () => download(`code.${ENDINGS[language] ?? (language || "txt")}`, text, "text/plain"));
-  const head = el("div", { class: "code-head" }, el("span", { text: language || "text" }), el("span", { class: "code-acts" }, wrap, save, copyButton("Copy code", () => text)));
+  const wrap = iconButton("wrap", t("code.wrap"), () => wrap.setAttribute("aria-pressed", String(pre.classList.toggle("wrapped"))));
+  const save = iconButton("export", t("code.download"), () => download(`code.${ENDINGS[language] ?? (language || "txt")}`, text, "text/plain"));
+  const head = el("div", { class: "code-head" }, el("span", { text: language || t("code.text") }), el("span", { class: "code-acts" }, wrap, save, copyButton(t("code.copy"), () => text)));
   const frame = el("div", { class: "code" });
   pre.replaceWith(frame);
   frame.append(head, pre);
@@ -100,7 +108,7 @@ function frameCode(code) {
 }
 
 function frameTable(table) {
-  const frame = el("div", { class: "table", role: "region", "aria-label": "Table", tabindex: "0" });
+  const frame = el("div", { class: "table", role: "region", "aria-label": t("answer.table"), tabindex: "0" });
   table.replaceWith(frame);
   frame.append(table);
 }

@@ -6,6 +6,7 @@ import { adviceFor } from "./errors.js";
 import { Growing } from "./growing.js";
 import { answeredBy, secondsName, timeName } from "./facts.js";
 import { linkTarget } from "./links.js";
+import { number, plain, t } from "./texts.js";
 import { newestHeading, withHeadings } from "./thoughts.js";
 
 /** A question. `acts` has `edit(message, text)`. */
@@ -13,15 +14,15 @@ export class Question {
   constructor(message, acts) {
     this.message = message;
     this.acts = acts;
-    this.bubble = el("div", { class: "bubble", dir: "auto", text: message.text });
-    this.edit = iconButton("rename", "Edit and send again", () => this.open());
+    this.bubble = el("div", { class: "bubble", text: message.text });
+    this.edit = iconButton("rename", t("question.edit"), () => this.open());
     this.versions = new VersionSwitch(acts);
-    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton("Copy message", () => message.text), this.edit);
+    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton(t("question.copy"), () => message.text), this.edit);
     const attached = message.attachments.map((attachment) => attachmentView(attachment));
     this.element = el(
       "article",
-      { class: "question", "aria-label": "You" },
-      attached.length ? el("ul", { class: "attachments", "aria-label": "Attachments" }, ...attached) : null,
+      { class: "question", "aria-label": t("question.name") },
+      attached.length ? el("ul", { class: "attachments", "aria-label": t("attach.list") }, ...attached) : null,
       message.text ? this.bubble : null,
       this.tools,
     );
@@ -33,7 +34,7 @@ export class Question {
   }
 
   open() {
-    const field = el("textarea", { "aria-label": "Edit your message", rows: "1", dir: "auto" });
+    const field = el("textarea", { "aria-label": t("question.field"), rows: "1", dir: "auto" });
     field.value = this.message.text;
     const close = () => {
       form.replaceWith(...this.hidden);
@@ -43,8 +44,8 @@ export class Question {
       event.preventDefault();
       if (field.value.trim() || this.message.attachments.length) this.acts.edit(this.message, field.value.trim());
     };
-    const cancel = el("button", { type: "button", text: "Cancel", on: { click: close } });
-    const row = el("div", { class: "row" }, cancel, el("button", { type: "submit", class: "primary", text: "Send" }));
+    const cancel = el("button", { type: "button", text: t("common.cancel"), on: { click: close } });
+    const row = el("div", { class: "row" }, cancel, el("button", { type: "submit", class: "primary", text: t("write.send") }));
     const form = el("form", { class: "edit", on: { submit: send } }, field, row);
     form.addEventListener("keydown", (event) => editKey(event, form, close));
     this.hidden = [this.bubble, this.tools].filter((part) => part.isConnected);
@@ -71,16 +72,16 @@ class VersionSwitch {
   constructor(acts) {
     this.acts = acts;
     this.place = el("span", { class: "place" });
-    this.earlier = iconButton("earlier", "Earlier version", () => this.turn(-1));
-    this.later = iconButton("later", "Later version", () => this.turn(1));
-    this.element = el("span", { class: "versions", role: "group", "aria-label": "Versions", hidden: true }, this.earlier, this.place, this.later);
+    this.earlier = iconButton("earlier", t("version.earlier"), () => this.turn(-1));
+    this.later = iconButton("later", t("version.later"), () => this.turn(1));
+    this.element = el("span", { class: "versions", role: "group", "aria-label": t("version.list"), hidden: true }, this.earlier, this.place, this.later);
   }
 
   show(versions, busy) {
     this.versions = versions;
     this.element.hidden = !versions;
     if (!versions) return;
-    this.place.textContent = `${versions.at + 1}/${versions.count}`;
+    this.place.textContent = `${number(versions.at + 1)}/${number(versions.count)}`;
     this.earlier.disabled = busy || versions.at === 0;
     this.later.disabled = busy || versions.at === versions.count - 1;
   }
@@ -97,19 +98,19 @@ export class Answer {
     this.acts = acts;
     this.prose = new Growing(acts.grown);
     this.thought = new Growing(acts.grown);
-    this.summary = el("summary", { text: "Thinking" });
+    this.summary = el("summary", { dir: "auto" });
     this.thinking = el("details", { class: "thinking", hidden: true }, this.summary, this.thought.element);
     this.thinking.addEventListener("toggle", () => this.showThought());
-    this.waiting = el("p", { class: "waiting", "aria-label": "The answer is coming" }, el("i"), el("i"), el("i"));
+    this.waiting = el("p", { class: "waiting", "aria-label": t("answer.coming") }, el("i"), el("i"), el("i"));
     this.sources = el("div", { class: "sources", hidden: true });
     this.end = el("div", { class: "end" });
-    this.again = iconButton("retry", "Answer again", () => acts.retry());
-    this.other = iconButton("other", "Try again with another model", () => acts.retryWith());
-    this.speak = iconButton("speak", "Read aloud", () => acts.speech.toggle(message));
+    this.again = iconButton("retry", t("answer.again"), () => acts.retry());
+    this.other = iconButton("other", t("answer.other"), () => acts.retryWith());
+    this.speak = iconButton("speak", t("answer.read"), () => acts.speech.toggle(message));
     this.by = el("span", { class: "by" });
     this.versions = new VersionSwitch(acts);
-    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton("Copy answer", () => message.text), this.again, this.other, this.speak, this.by);
-    this.element = el("article", { class: "answer", "aria-label": "Answer" }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
+    this.tools = el("div", { class: "acts" }, this.versions.element, copyButton(t("answer.copy"), () => message.text), this.again, this.other, this.speak, this.by);
+    this.element = el("article", { class: "answer", "aria-label": t("answer.name") }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
   }
 
   /** `isLast`: only the last answer can be asked for again. */
@@ -127,7 +128,7 @@ export class Answer {
     this.tools.hidden = isLive;
     const isRead = this.acts.speech.reading === message;
     this.speak.hidden = !this.acts.speech.allowed || !message.text;
-    this.speak.setAttribute("aria-label", isRead ? "Stop reading" : "Read aloud");
+    this.speak.setAttribute("aria-label", isRead ? t("answer.readStop") : t("answer.read"));
     this.speak.classList.toggle("on", isRead);
     for (const button of [this.again, this.other]) {
       button.hidden = !isLast;
@@ -143,8 +144,8 @@ export class Answer {
   }
 
   thoughtName(isThinking) {
-    if (isThinking) return newestHeading(this.message.reasoning) || "Thinking…";
-    return this.message.thought ? `Thought for ${secondsName(this.message.thought)}` : "Thoughts";
+    if (isThinking) return newestHeading(this.message.reasoning) || t("answer.thinking");
+    return this.message.thought ? t("answer.thoughtFor", { time: secondsName(this.message.thought) }) : t("answer.thoughts");
   }
 
   // Folded thoughts cost nothing.
@@ -156,17 +157,17 @@ export class Answer {
     const links = this.message.citations.map(({ url, title }) => [linkTarget(url), title]).filter(([target]) => target);
     this.sources.hidden = !links.length;
     const outside = { target: "_blank", rel: "noopener noreferrer nofollow" };
-    const items = links.map(([target, title]) => el("li", {}, el("a", { href: target, ...outside, text: title || target })));
-    this.sources.replaceChildren(el("h3", { text: "Sources" }), el("ol", {}, ...items));
+    const items = links.map(([target, title]) => el("li", {}, el("a", { href: target, ...outside, dir: "auto", text: plain(title || target) })));
+    this.sources.replaceChildren(el("h3", { text: t("answer.sources") }), el("ol", {}, ...items));
   }
 
   showEnd(isLast) {
     const { state, error, finish } = this.message;
     clearInterval(this.clock);
     if (state === "failed") this.end.replaceChildren(this.failure(error ?? { status: 0, code: "cut", message: "" }, isLast));
-    else if (state === "stopped") this.end.replaceChildren(this.note("You stopped this answer.", isLast));
-    else if (finish === "length") this.end.replaceChildren(this.note("The answer was cut: it reached the longest a single answer may be.", isLast));
-    else if (finish === "content_filter") this.end.replaceChildren(this.note("ChatGPT’s safety check ended this answer. You can put the question another way."));
+    else if (state === "stopped") this.end.replaceChildren(this.note(t("answer.stopped"), isLast));
+    else if (finish === "length") this.end.replaceChildren(this.note(t("answer.cut"), isLast));
+    else if (finish === "content_filter") this.end.replaceChildren(this.note(t("answer.blocked")));
     else this.end.replaceChildren();
   }
 
@@ -177,21 +178,21 @@ export class Answer {
   }
 
   continuing() {
-    return el("button", { type: "button", text: "Continue", on: { click: () => this.acts.goOn() } });
+    return el("button", { type: "button", text: t("answer.goOn"), on: { click: () => this.acts.goOn() } });
   }
 
   failure(error, isLast) {
     const { title, advice, action } = adviceFor(error);
-    const words = error.message ? el("p", { class: "words", text: `The gateway says: ${error.message}` }) : null;
-    const box = el("div", { class: "failure", role: "group", "aria-label": "What went wrong" }, el("h3", { text: title }), el("p", { text: advice }), words);
+    const words = error.message ? el("p", { class: "words", text: t("answer.gatewaySays", { message: error.message }) }) : null;
+    const box = el("div", { class: "failure", role: "group", "aria-label": t("answer.wrong") }, el("h3", { text: title }), el("p", { text: advice }), words);
     if (isLast) box.append(el("div", { class: "row" }, ...this.ways(action)));
     return box;
   }
 
   ways(action) {
-    const retry = el("button", { type: "button", text: "Try again", on: { click: () => this.acts.retry() } });
+    const retry = el("button", { type: "button", text: t("answer.retry"), on: { click: () => this.acts.retry() } });
     if (action === "key") {
-      return [el("button", { type: "button", class: "primary", text: "Enter a key", on: { click: () => this.acts.enterKey() } }), retry];
+      return [el("button", { type: "button", class: "primary", text: t("key.enter"), on: { click: () => this.acts.enterKey() } }), retry];
     }
     if (this.message.retryAt) this.countDown(retry);
     if (action !== "retry") return [];
@@ -202,7 +203,7 @@ export class Answer {
     const tick = () => {
       const left = Math.ceil((this.message.retryAt - Date.now()) / 1000);
       button.disabled = left > 0;
-      button.textContent = left > 0 ? `Try again in ${timeName(left)}` : "Try again";
+      button.textContent = left > 0 ? t("answer.retryIn", { time: timeName(left) }) : t("answer.retry");
       if (left <= 0) clearInterval(this.clock);
     };
     this.clock = setInterval(tick, 500);

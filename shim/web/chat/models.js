@@ -3,6 +3,7 @@
 
 import { at, el } from "./dom.js";
 import { effortName } from "./facts.js";
+import { listed, plain, t } from "./texts.js";
 
 // The words of the APIs for what the web backend calls its efforts.
 const EFFORTS = { min: "low", standard: "medium", extended: "high", max: "xhigh" };
@@ -26,14 +27,14 @@ export class ModelPicker {
   /** The name of what is chosen, on the button. */
   show() {
     const { model, effort } = this.current();
-    const name = [nameOf(this.named(model)), effort && effortName(wordOf(effort))].filter(Boolean).join(", ");
+    const name = listed([nameOf(this.named(model)), effort && effortName(wordOf(effort))]);
     at("model").querySelector("span").textContent = name;
-    at("model").setAttribute("aria-label", `Model: ${name}`);
+    at("model").setAttribute("aria-label", t("model.chosen", { name }));
     at("model").dataset.model = model;
   }
 
   /** Show the list. `then` gets the choice in the place of `choose`. */
-  open({ title = "Model", then = this.choose } = {}) {
+  open({ title = t("model.name"), then = this.choose } = {}) {
     this.then = then;
     at("models-title").textContent = title;
     at("model-search").value = "";
@@ -60,7 +61,7 @@ export class ModelPicker {
     const button = el("button", { type: "button", class: "pick", "aria-current": isChosen ? "true" : null, on: { click: () => pick("") } }, el("span", { class: "name", text: nameOf(model) }), about ? el("span", { class: "about", text: about }) : null);
     const efforts = (model.efforts ?? []).filter((word) => EFFORTS[word]);
     const ways = efforts.map((word) => el("button", { type: "button", "aria-pressed": String(isChosen && effort === EFFORTS[word]), text: effortName(word), on: { click: () => pick(EFFORTS[word]) } }));
-    return el("li", {}, button, ways.length ? el("div", { class: "efforts", role: "group", "aria-label": `How hard ${nameOf(model)} thinks` }, ...ways) : null);
+    return el("li", {}, button, ways.length ? el("div", { class: "efforts", role: "group", "aria-label": t("model.efforts", { name: nameOf(model) }) }, ...ways) : null);
   }
 
   // Arrows go through what is found; Enter in the search field takes the first.
@@ -82,15 +83,15 @@ export class ModelPicker {
   }
 }
 
-const nameOf = (model) => (typeof model.display_name === "string" && model.display_name) || model.id;
+const nameOf = (model) => plain((typeof model.display_name === "string" && model.display_name) || model.id);
 const wordOf = (effort) => Object.keys(EFFORTS).find((word) => EFFORTS[word] === effort) ?? effort;
 
 function aboutOf({ id, context_window: context, tools, efforts, preset_of: preset }) {
-  return [
-    id === "auto" ? "ChatGPT chooses" : "",
-    preset ? `stands for ${preset}` : "",
-    Number.isFinite(context) ? `reads up to ${context.toLocaleString()} tokens` : "",
-    efforts?.length ? "thinks" : "",
-    tools?.includes("search") ? "searches" : "",
-  ].filter(Boolean).join(", ");
+  return listed([
+    id === "auto" ? t("model.auto") : "",
+    preset ? t("model.preset", { name: preset }) : "",
+    Number.isFinite(context) ? t("model.reads", { count: context }) : "",
+    efforts?.length ? t("model.thinks") : "",
+    tools?.includes("search") ? t("model.searches") : "",
+  ]);
 }

@@ -31,6 +31,7 @@ export async function typeset(node) {
     return; // It is not LaTeX, or not yet all of it: the source stays.
   }
   made.className = displayMode ? "formula display" : "formula";
+  made.dir = "ltr";
   if (displayMode) made.tabIndex = 0;
   node.replaceWith(made);
 }

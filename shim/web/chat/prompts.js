@@ -3,6 +3,7 @@
 
 import { at, el, iconButton } from "./dom.js";
 import { recall, remember } from "./store.js";
+import { t } from "./texts.js";
 
 const MOST = 200;
 const NAME_CHARACTERS = 70;
@@ -33,7 +34,7 @@ export class PromptLibrary {
       at("prompts").close();
       this.insert(prompt);
     };
-    return el("li", { class: "kept" }, el("button", { type: "button", class: "pick", dir: "auto", text: name, on: { click: use } }), iconButton("delete", `Forget ${name}`, () => this.change(this.prompts.filter((other) => other !== prompt))));
+    return el("li", { class: "kept" }, el("button", { type: "button", class: "pick", dir: "auto", text: name, on: { click: use } }), iconButton("delete", t("prompt.forget", { name }), () => this.change(this.prompts.filter((other) => other !== prompt))));
   }
 
   keep() {

@@ -1,18 +1,19 @@
 // The keys that work everywhere on the page, and the list of them. Rule: a key alone does nothing while somebody writes.
 
 import { at, el } from "./dom.js";
+import { t } from "./texts.js";
 
 const isWriting = () => /^(?:input|textarea|select)$/.test(document.activeElement?.localName ?? "");
 const isAsked = () => Boolean(document.querySelector("dialog[open]"));
 
 const KEYS = [
-  { keys: "Ctrl+K", does: "Search in the chats", act: "find", fits: (event) => withControl(event) && event.key.toLowerCase() === "k" },
-  { keys: "Ctrl+Shift+O", does: "Begin a new chat", act: "create", fits: (event) => withControl(event) && event.shiftKey && event.key.toLowerCase() === "o" },
-  { keys: "/", does: "Go to the message field", act: "write", fits: (event) => event.key === "/" && !withControl(event) && !isWriting() },
-  { keys: "?", does: "Show this list", act: "list", fits: (event) => event.key === "?" && !isWriting() },
-  { keys: "Esc", does: "Stop the answer" },
-  { keys: "Enter", does: "Send the message" },
-  { keys: "Shift+Enter", does: "Begin a new line" },
+  { keys: "Ctrl+K", does: "keys.find", act: "find", fits: (event) => withControl(event) && event.key.toLowerCase() === "k" },
+  { keys: "Ctrl+Shift+O", does: "keys.create", act: "create", fits: (event) => withControl(event) && event.shiftKey && event.key.toLowerCase() === "o" },
+  { keys: "/", does: "keys.write", act: "write", fits: (event) => event.key === "/" && !withControl(event) && !isWriting() },
+  { keys: "?", does: "keys.list", act: "list", fits: (event) => event.key === "?" && !isWriting() },
+  { keys: "Esc", does: "keys.stop" },
+  { keys: "Enter", does: "keys.send" },
+  { keys: "Shift+Enter", does: "keys.line" },
 ];
 
 const withControl = (event) => event.ctrlKey || event.metaKey;
@@ -31,6 +32,6 @@ export function prepareShortcuts(acts) {
 }
 
 function showList() {
-  at("shortcut-list").replaceChildren(...KEYS.flatMap(({ keys, does }) => [el("dt", {}, el("kbd", { text: keys })), el("dd", { text: does })]));
+  at("shortcut-list").replaceChildren(...KEYS.flatMap(({ keys, does }) => [el("dt", {}, el("kbd", { dir: "ltr", text: keys })), el("dd", { text: t(does) })]));
   at("shortcuts").showModal();
 }

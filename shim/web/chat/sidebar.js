@@ -1,13 +1,14 @@
 // The list of chats, a drawer on narrow screens. Rule: it shows what it is given and says what was asked for.
 
 import { at, el, iconButton } from "./dom.js";
+import { t } from "./texts.js";
 
 const NARROW = matchMedia("(max-width: 52rem)");
 const DAY_MS = 86_400_000;
 const GROUPS = [
-  { name: "Today", since: () => new Date().setHours(0, 0, 0, 0) },
-  { name: "Last seven days", since: () => new Date().setHours(0, 0, 0, 0) - 6 * DAY_MS },
-  { name: "Older", since: () => -Infinity },
+  { name: "side.today", since: () => new Date().setHours(0, 0, 0, 0) },
+  { name: "side.week", since: () => new Date().setHours(0, 0, 0, 0) - 6 * DAY_MS },
+  { name: "side.older", since: () => -Infinity },
 ];
 
 export class Sidebar {
@@ -42,22 +43,22 @@ export class Sidebar {
   /** The chats, newest first; `current` is the id of the one on the screen. */
   show(heads, current) {
     const focused = document.activeElement?.closest?.("#chats li")?.dataset.id;
-    const part = document.activeElement?.getAttribute("aria-label")?.split(" ")[0];
+    const part = document.activeElement?.dataset.act;
     at("no-chats").hidden = heads.length > 0;
     at("chats").replaceChildren(...grouped(heads).flatMap(([name, members]) => [
-      el("li", { class: "group" }, el("h2", { text: name }), el("ul", {}, ...members.map((head) => this.row(head, head.id === current)))),
+      el("li", { class: "group" }, el("h2", { text: t(name) }), el("ul", {}, ...members.map((head) => this.row(head, head.id === current)))),
     ]));
     if (focused) this.refocus(focused, part);
   }
 
   refocus(id, part) {
     const row = at("chats").querySelector(`li[data-id="${CSS.escape(id)}"]`);
-    const button = part && row?.querySelector(`button[aria-label^="${CSS.escape(part)}"]`);
+    const button = part && row?.querySelector(`[data-act="${part}"]`);
     (button || row?.querySelector("button") || at("new-chat")).focus();
   }
 
   row(head, isCurrent) {
-    const open = el("button", { type: "button", class: "chat", "aria-current": isCurrent ? "true" : null, title: head.title, text: head.title });
+    const open = el("button", { type: "button", class: "chat", "aria-current": isCurrent ? "true" : null, title: head.title, dir: "auto", text: head.title });
     open.addEventListener("click", () => this.acts.open(head.id));
     return el(
       "li",
@@ -66,9 +67,9 @@ export class Sidebar {
       el(
         "span",
         { class: "acts" },
-        iconButton("rename", `Rename ${head.title}`, () => this.acts.rename(head)),
-        iconButton("export", `Export ${head.title}`, () => this.acts.export(head)),
-        iconButton("delete", `Delete ${head.title}`, () => this.acts.remove(head)),
+        iconButton("rename", t("side.rename", { title: head.title }), () => this.acts.rename(head)),
+        iconButton("export", t("side.export", { title: head.title }), () => this.acts.export(head)),
+        iconButton("delete", t("side.delete", { title: head.title }), () => this.acts.remove(head)),
       ),
     );
   }

@@ -3,6 +3,7 @@
 
 import { call } from "./client.js";
 import { Refusal } from "./errors.js";
+import { t } from "./texts.js";
 
 const MOST_CHARACTERS = 4096;
 // What is marked is read, its marks are not.
@@ -28,13 +29,13 @@ export class Speech {
       await this.read(message, this.controller.signal);
     } catch (failure) {
       if (failure.name === "AbortError") return;
-      this.tell(failure instanceof Refusal ? `It can’t be read aloud. ${failure.message}` : "This browser can’t play the sound.");
+      this.tell(failure instanceof Refusal ? t("speech.refused", { message: failure.message }) : t("speech.unplayable"));
       this.stop();
     }
   }
 
   async read({ text }, signal) {
-    const input = text.replace(MARKS, " ").replace(/\s+/g, " ").trim().slice(0, MOST_CHARACTERS) || "There is nothing to read.";
+    const input = text.replace(MARKS, " ").replace(/\s+/g, " ").trim().slice(0, MOST_CHARACTERS) || t("speech.nothing");
     const body = { model: "tts-1", voice: "cove", input, response_format: "mp3" };
     const sound = await (await call("v1/audio/speech", { key: this.key(), signal, body })).blob();
     if (signal.aborted) return;

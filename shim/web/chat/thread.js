@@ -26,6 +26,11 @@ export class Thread {
     this.update(chat, busy);
   }
 
+  /** The next time it is shown, all of it is made anew. */
+  forget() {
+    this.views.clear();
+  }
+
   make(message) {
     return message.role === "user" ? new Question(message, this.acts) : new Answer(message, this.acts);
   }

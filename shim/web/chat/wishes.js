@@ -2,10 +2,11 @@
 // where an account answers; what costs much (a picture, research) is asked for once, and has to be asked for again.
 
 import { at } from "./dom.js";
+import { t } from "./texts.js";
 
 const KINDS = ["", "search", "picture", "research"];
 const KEPT = ["", "temporary", "kept"];
-const NAMES = { search: "Searches the web", picture: "Makes a picture", research: "Deep research: takes minutes" };
+const NAMES = { search: "wish.searchHint", picture: "wish.pictureHint", research: "wish.researchHint" };
 const LASTING = ["", "search"];
 
 /** No wish at all. `kind` and `keep` are "" or a word of the lists above. */
@@ -50,11 +51,11 @@ export class WishDialog {
     at("wishes-open").hidden = !allowed;
   }
 
-  /** What is wished, beside the field; `usual` is what stands there otherwise. */
-  show(usual) {
+  /** What is wished, beside the field. */
+  show() {
     const { kind, keep, memory, project } = this.current();
     at("wishes-open").classList.toggle("on", Boolean(kind || keep || !memory || project));
-    at("hint").textContent = [NAMES[kind], keep === "temporary" ? "Temporary chat" : ""].filter(Boolean).join(" · ") || usual;
+    at("hint").textContent = [kind && t(NAMES[kind]), keep === "temporary" ? t("wish.temporaryHint") : ""].filter(Boolean).join(" · ") || t("write.hint");
   }
 
   open() {
