@@ -118,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True):
     first_byte_timeout: Annotated[Seconds, Meta(description="Seconds until upstream begins to answer.")] = 60.0
     idle_timeout: Annotated[Seconds, Meta(description="Seconds upstream may be silent within an answer.")] = 120.0
     total_timeout: Annotated[Seconds, Meta(description="Seconds for a whole answer.")] = 1800.0
+    background_timeout: Annotated[
+        Seconds, Meta(description="Seconds for a whole answer in the background (`background: true`).")
+    ] = 10800.0
     early_head: Annotated[
         float,
         Meta(ge=0, le=3600, description="Seconds until a stream without a first event begins all the same (0: never)."),

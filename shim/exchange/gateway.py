@@ -143,6 +143,8 @@ class Gateway:
     async def open(self, call: ClientCall) -> Exchange:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
         wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted, is_large=call.is_large)
+        if call.asked.background:
+            wanted = msgspec.structs.replace(wanted, longest=self.settings.background_timeout)
         chat = self._continuations.chat_of(wanted)
         # A chat that is gone on with has one choice, and its own way of failing.
         turns = [await chat.open()] if chat else await self._begin(wanted)
@@ -177,7 +179,8 @@ class Gateway:
 
     async def rejoin(self, call: ClientCall, conversation: str, *, passing: bool) -> Exchange:
         """The exchange that somebody else had opened in a kept conversation, and is gone. Raises GatewayError."""
-        wanted = Wanted(call.asked.prompt, Gathered(), call.caller, call.attempted)
+        longest = self.settings.background_timeout  # only what goes on in the background outlives its gateway
+        wanted = Wanted(call.asked.prompt, Gathered(), call.caller, call.attempted, longest=longest)
         live = await self.turns.rejoin(wanted, conversation, passing=passing)
         with ExitStack() as undo:
             undo.callback(live.close)

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from shim.accounts.credentials import Caller
-from shim.errors import GatewayError, RequestError, UnavailableError, UpstreamError
+from shim.errors import DeadlineError, GatewayError, RequestError, UnavailableError, UpstreamError
 from shim.exchange.clock import Clock
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.kept import KeptAnswers
@@ -104,10 +104,10 @@ class Job:
 
 
 class Jobs:
-    """Made once per worker, whose jobs may have `most_bytes` of requests together."""
+    """Made once per worker, whose jobs may have `most_bytes` of requests together, and take `longest` seconds each."""
 
-    def __init__(self, kept: KeptAnswers, notes: Notes, clock: Clock, *, most_bytes: int) -> None:
-        self._kept, self._clock, self._most_bytes = kept, clock, most_bytes
+    def __init__(self, kept: KeptAnswers, notes: Notes, clock: Clock, *, most_bytes: int, longest: float) -> None:
+        self._kept, self._clock, self._most_bytes, self._longest = kept, clock, most_bytes, longest
         self._requests = notes.shelf("requests", most=MOST_REQUESTS, largest=LARGEST_REQUEST)
         self._beats = notes.shelf("beats", most=4_000)
         self._events = notes.shelf("events", largest=LARGEST_EVENTS)
@@ -268,13 +268,18 @@ class Jobs:
             job.wake()
 
     async def _watch(self, job: Job, answering: "asyncio.Future[None]", taken: Beat | None) -> None:
-        """Give signs of life until the answer is over, or is wanted no more."""
+        """Give signs of life until the answer is over, or is wanted no more. Raises DeadlineError where it takes too
+        long, over all gateways that had it."""
         while not answering.done():
             await asyncio.wait({answering}, timeout=BEAT)
             if not answering.done():
                 await self._live_on(job, _key(job.owner, job.name), taken)
                 if job.cancelled:
                     answering.cancel()
+                elif self._clock.now() > job.created + self._longest:
+                    answering.cancel()
+                    await asyncio.gather(answering, return_exceptions=True)
+                    raise DeadlineError("The answer took longer than BACKGROUND_TIMEOUT allows")
         await answering
 
     async def _answer(self, job: Job, opener: Opener, taken: Beat | None) -> None:

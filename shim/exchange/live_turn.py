@@ -29,13 +29,15 @@ from shim.transport.base import Response
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a turn is opened for: the prompt as it goes up, its files, who asks, and the session it belongs to."""
+    """What a turn is opened for: the prompt as it goes up, its files, who asks, and the session it belongs to.
+    `longest` are the seconds that it may take; None: as long as any."""
 
     prompt: Prompt
     files: Gathered
     caller: Caller
     attempted: Attempted = msgspec.field(default_factory=Attempted)
     session: Session | None = None
+    longest: float | None = None
 
     def tokens(self, count: Count) -> int:
         """The tokens of the prompt, with the functions it tells of and its pictures."""
@@ -67,6 +69,7 @@ class PreparedTurn(msgspec.Struct, frozen=True):
     passing: bool = False  # the chat is kept for this turn alone, and deleted (or archived) afterwards
     research: bool = False
     forgetful: bool = False  # the kept chat is to stay out of the account's memory
+    longest: float | None = None  # as in `Wanted`
 
 
 class LiveTurn:
@@ -84,6 +87,7 @@ class LiveTurn:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
         self.model, self.slug = prepared.lease.model, prepared.lease.slug
         self.passing, self.forgetful = prepared.passing, prepared.forgetful
+        self.longest = prepared.longest
         self.linked = False  # whether the client was given links to what was made in the chat
         self._clear_up = clear_up
         self.response, self.answer = response, answer

@@ -88,14 +88,14 @@ class Turns:
         async def attempt(lease: AccountLease, route: Route, made: Attempt) -> LiveTurn:
             prepared = await self._prepared(wanted, lease, route)
             made.sent = True
-            response = await self._calls.send(prepared.call.request, route)
+            response = await self._send(prepared.call.request, prepared)
             if response.status == 403 and prepared.call.ahead:
                 # What was made ahead may have lost its worth for reasons that only upstream knows. That says nothing of
                 # the account, so the turn brings what is made for it before anybody is blamed.
                 response.close()
                 call = await self._shake_hands(lease, route, prepared.conversation)
                 prepared = msgspec.structs.replace(prepared, call=call)
-                response = await self._calls.send(call.request, route)
+                response = await self._send(call.request, prepared)
             live = wanted.attempted.live = self._live(prepared, response)
             with ExitStack() as undo:  # where it fails; the lease is ended by the account loop
                 undo.callback(response.close)
@@ -169,7 +169,8 @@ class Turns:
         call = await self._shake_hands(lease, route, conversation, cleared)
         wishes = wanted.prompt.wishes
         forgetful = wishes.memory is False and not temporary
-        return PreparedTurn(lease, route, conversation, call, passing, "research" in wishes.hints, forgetful)
+        research = "research" in wishes.hints
+        return PreparedTurn(lease, route, conversation, call, passing, research, forgetful, wanted.longest)
 
     def _temporary(self, prompt: Prompt, lease: AccountLease) -> tuple[bool, bool]:
         """(whether the chat is a temporary one, whether it is kept for this turn alone). Raises RequestError where the
@@ -215,7 +216,7 @@ class Turns:
         )
         research = "research" in prompt.wishes.hints
         opening = OpeningCall(route.upstream.get(f"conversation/{id}"))  # reading it is what opens it
-        prepared = PreparedTurn(lease, route, sent, opening, passing, research)
+        prepared = PreparedTurn(lease, route, sent, opening, passing, research, longest=wanted.longest)
         answer = Answer.rejoined(id, research=research)
         return LiveTurn(prepared, _NothingToRead(), answer, self.now, self._clear_up)
 
@@ -244,7 +245,7 @@ class Turns:
         answer = live.answer
         match answer.follow:
             # First of all: what the machine follows is bounded in number, but each may take minutes.
-            case _ if self.now() > live.opened_at + self._settings.total_timeout:
+            case _ if self.now() > live.opened_at + (live.longest or self._settings.total_timeout):
                 late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
                 return live.note(answer.abort(late, final=True))
             case Poll() as follow:
@@ -295,7 +296,7 @@ class Turns:
     async def _reopen(self, live: LiveTurn, request: HttpRequest) -> list[Event]:
         """Read on from another stream."""
         live.response.close()
-        live.response = await self._calls.send(request, live.route)
+        live.response = await self._send(request, live)
         if is_event_stream(live.response.status, live.response.headers):
             live.answer.learn_token(live.response.headers.get("x-conduit-token"))
             live.answer.reopen()
@@ -323,6 +324,10 @@ class Turns:
                 await self._run(one, live)
             except GatewayError as error:
                 log.warning("upstream was not told what is left of a turn (%s)", error.code)
+
+    async def _send(self, request: HttpRequest, turn: PreparedTurn | LiveTurn) -> Response:
+        """The call that brings a turn's answer, for as long as that may take."""
+        return await self._calls.send(msgspec.structs.replace(request, longest=turn.longest), turn.route)
 
     async def _run(self, handshake: Handshake[T], live: LiveTurn) -> T:
         return await self._calls.driver.run(handshake, live.route.connection)

@@ -370,7 +370,7 @@ def follow_job(
         run,
         nothing,
         headers=headers or {},
-        longest=gateway.settings.total_timeout,
+        longest=gateway.settings.background_timeout,
         break_off=lambda _error: b"",  # it can be followed again
     )
 

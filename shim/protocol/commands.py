@@ -26,12 +26,14 @@ Body = bytes | StreamedBody
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """One upstream call. Header names are lower case; `url` is absolute."""
+    """One upstream call. Header names are lower case; `url` is absolute. `longest` are the seconds that it may take in
+    all; None: as long as any."""
 
     method: str
     url: str
     headers: dict[str, str]
     body: Body = b""
+    longest: float | None = None
 
 
 class HttpReply(msgspec.Struct, frozen=True):

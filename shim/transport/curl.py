@@ -12,6 +12,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
+import msgspec
 from curl_cffi import AsyncCurl, Curl, CurlError, CurlInfo, ffi, lib
 from curl_cffi.const import CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
@@ -245,6 +246,8 @@ class CurlResponse:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
+        if request.longest is not None:
+            deadlines = msgspec.structs.replace(deadlines, total=request.longest)
         self._deadlines = deadlines
         self._began = self._touched = self._loop.time()
         soonest = min(deadlines.first_byte, deadlines.total)

@@ -148,11 +148,25 @@ def test_there_are_not_too_many_at_once(start_gateway, settings):
     assert call(gateway, "DELETE", f"{PATH}/{second.json()['id']}").status_code == 200
 
 
-def test_it_takes_no_longer_than_an_answer_may(start_gateway, settings, upstream):
-    gateway = start_gateway(**settings, TOTAL_TIMEOUT="2")
-    failed = until(gateway, begin(gateway, "[[script=long words=4000 delay=0.1]] go")["id"], over, seconds=30)
+def test_it_has_a_time_of_its_own(start_gateway, settings, upstream):
+    gateway = start_gateway(**settings, TOTAL_TIMEOUT="0.5")
+    id = begin(gateway, "[[script=long words=30 delay=0.1]] go", stream=False)["id"]
+    assert until(gateway, id, over, seconds=30)["status"] == "completed"
+
+
+def test_it_takes_no_longer_than_it_may(start_gateway, settings, upstream):
+    gateway = start_gateway(**settings, BACKGROUND_TIMEOUT="2")
+    asked = {"model": "auto", "input": "[[script=long words=4000 delay=0.1]] go", "background": True, "stream": True}
+    events = events_of(call(gateway, "POST", PATH, asked).text)
+    failed = look(gateway, events[0]["response"]["id"])
+    assert (events[-1]["type"], events[-1]["response"]) == ("response.failed", failed)
     assert (failed["status"], failed["output"][0]["status"]) == ("failed", "incomplete")
-    assert failed["error"]["message"]
+    assert failed["error"]["code"] == "server_error"
+    assert "BACKGROUND_TIMEOUT" in failed["error"]["message"]
+    end = time.monotonic() + 30
+    while not upstream.get("/standin/stats").json()["client_gone"]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_cancelling_stops_upstream(start_gateway, settings, upstream):
