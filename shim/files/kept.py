@@ -5,6 +5,7 @@ The bytes are upstream's; here are notes only, which any gateway on the same sto
 """
 
 import hmac
+import re
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -18,6 +19,7 @@ LONGEST = 30 * 86400
 MOST_FILES = 100_000
 _PAGE = 1000
 _ID, _LONGEST_ID = "file-", 64
+_OURS = re.compile(_ID + "[0-9a-f]{12}[0-9A-Za-z]{1,20}")
 
 
 class KeptFile(msgspec.Struct, frozen=True):
@@ -48,6 +50,11 @@ class KeptFiles:
     def __init__(self, shelf: Shelf, secret: str, *, new_id: Callable[[], str]) -> None:
         self._shelf, self._new_id = shelf, new_id
         self._key = f"chat2api files\n{secret}".encode()
+
+    @staticmethod
+    def is_id(text: str) -> bool:
+        """Whether an id may be one of ours, of a file that is there or was."""
+        return _OURS.fullmatch(text) is not None
 
     def id_at(self, now: float) -> str:
         """An id for a file made `now`: ids are in the order of their files."""

@@ -60,11 +60,16 @@ class ApiCall:
         self._headers = headers
         self._caller: Caller | None = None
         self._pass: Pass | None = None  # of a key with limits
+        self._used = 0  # tokens of a call that this one goes on for
         self._began = time.perf_counter()
         self._opened: float | None = None  # when its exchange was at its head
         self._entered = False  # among the answers that are open
         self._over = False
         self._tape: Tape | None = None
+
+    def go_on_for(self, entered: Pass | None, tokens: int) -> None:
+        """Take the place of a call that was counted already, and has used so many tokens."""
+        self._pass, self._used = entered, tokens
 
     def admit(self) -> Caller:
         """Who calls. Raises CredentialError."""
@@ -148,7 +153,7 @@ class ApiCall:
         if self._entered:
             self.gateway.line.leave()
         if self._pass is not None:
-            self.gateway.keys.leave(self._pass, self._tokens())
+            self.gateway.keys.leave(self._pass, self._used + self._tokens())
         record, parent = self._record(error or self.failure), self._headers.get("traceparent")
         if self._tape is not None:
             self.gateway.tapes.end(self._tape, record)

@@ -32,6 +32,12 @@ _REFUSALS = {
 }
 
 
+def _no_websocket(request: AnyRequest) -> GatewayError:
+    """Clients that would rather have a WebSocket (Codex, `supports_websockets`) go on without one after a 426."""
+    text = f"There are no WebSockets here: send POST {request.scope['path'][:200]}, streamed"
+    return RequestError(text, status=426, code="websocket_unsupported")
+
+
 def _nothing(_path: str, _method: str) -> None:
     return None
 
@@ -60,6 +66,8 @@ def exception_handlers(refuse_for: RefuseFor, unserved: Unserved = _nothing) -> 
     def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         if error.status_code in {404, 405} and (known := unserved(request.scope["path"], request.method)) is not None:
             return respond(request, known)
+        if error.status_code == 405 and request.headers.get("upgrade", "").lower() == "websocket":
+            return respond(request, _no_websocket(request))
         text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
         told = text.format(method=request.method, path=request.scope["path"][:200])
         return respond(request, RequestError(told, status=error.status_code, code=code))

@@ -48,3 +48,18 @@ def test_what_is_said_counts_for_the_day_of_its_key(pooled, upstream, tell, path
     while (last := ask(gateway, path, key)).status_code != 429:
         assert time.monotonic() < until
     assert last.json()["error"]["code"] == "insufficient_quota"
+
+
+def test_a_translation_is_one_request_of_its_key(pooled, upstream, tell):
+    gateway = pooled(upstream.base_url, tell("counting"))
+    limited = {"name": "two", "requests_per_minute": 2, "concurrent": 1}
+    key = gateway.post("/tokens/api/keys", limited, **ADMIN).json()["key"]
+    first = ask(gateway, TRANSLATE, key)
+    assert (first.status_code, first.headers["x-ratelimit-remaining-requests"]) == (200, "1")
+    until = time.monotonic() + 30  # its place among those at once is free a moment later
+    while (second := ask(gateway, TRANSLATE, key)).json().get("error", {}).get("code") == "too_many_requests_at_once":
+        assert time.monotonic() < until
+    assert (second.status_code, second.headers["x-ratelimit-remaining-requests"]) == (200, "0")
+    assert ask(gateway, TRANSLATE, key).json()["error"]["code"] == "rate_limit_exceeded"
+    used = httpx.get(f"{gateway.base_url}/admin/usage?by=key", headers=ADMIN, trust_env=False).json()
+    assert "two" in str(used)

@@ -192,7 +192,13 @@ def test_pages(house):
     older = library_of_before(house)
     assert older("limit=2&before_id={1}", ids) == ([ids[3], ids[2]], True)
     assert older("limit=2&after_id={2}", ids) == ([ids[1], ids[0]], False)
-    assert older("page=wrong", ids) == "invalid_request_error"
+    for wrong in ("page=wrong", "page=page_wrong", "after_id=nope", "before_id=nope"):
+        assert older(wrong, ids) == "invalid_request_error"
+    client.files.delete(ids[2])
+    assert [one.id for one in client.files.list(limit=9, after=ids[2])] == [ids[1], ids[0]]
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.files.list(after="nope")
+    assert (refused.value.param, refused.value.code) == ("after", "invalid_value")
 
 
 def test_nobody_elses_file_is_there(house):

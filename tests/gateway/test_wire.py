@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import aiohttp
 import httpx
 import pytest
 from openai.types.chat import ChatCompletionChunk
@@ -125,6 +126,23 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path,
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert response.json()["error"]["code"] == code
     assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/completions"])
+def test_a_websocket_is_refused_so_that_its_client_goes_on_without(gateway, path):
+    """426 is what Codex takes as "there are none here"; in the envelope, for whoever reads it."""
+
+    async def upgrade():
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect(gateway.base_url + path)
+            return refused.value.status
+
+    assert asyncio.run(upgrade()) == 426
+    asked = {"connection": "Upgrade", "upgrade": "websocket"}
+    answer = httpx.get(gateway.base_url + path, headers=asked, trust_env=False)
+    assert answer.json()["error"]["code"] == "websocket_unsupported"
+    assert f"POST {path}" in answer.json()["error"]["message"]
 
 
 def test_an_unknown_model_is_not_answered_by_another_one(gateway):

@@ -105,9 +105,9 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
         kind, content = transcript(asked, "", translated=True)
         headers = {"content-type": kind} | _ignored(asked.ignored)
         return ASGIResponse(body=content, headers=answer_headers(request, headers))
-    call.leave()  # the turn that translates is a call of its own, and has its line
     api, headers = TranslationApi(asked, text), {"authorization": request.headers.get("authorization", "")}
     turn = ApiCall(gateway, api, id=request_id(request), headers=headers, address="")
+    turn.go_on_for(*call.hand_over())  # its key has made one call, which has one line in the log
     with _naming(TranslationApi.fields), ending_failed(turn.end):
         content = await while_present(request, _answered(turn))
     turn.end()
@@ -176,11 +176,10 @@ class _AudioCall:
         self._model = model[:100]
         self.gateway.keys.check_model(self._caller.key if self._caller is not None else None, model)
 
-    def leave(self) -> None:
-        """The call does not count as under way any more."""
+    def hand_over(self) -> tuple[Pass | None, int]:
+        """What another goes on with in its place: how its key was let in, and the tokens it has used."""
         entered, self._pass = self._pass, None
-        if entered is not None:
-            self.gateway.keys.leave(entered, sum(self.tokens))
+        return entered, sum(self.tokens)
 
     def fail(self, error: GatewayError | None) -> None:
         """The call came to nothing: by `error`, or because it was given up."""
@@ -188,7 +187,9 @@ class _AudioCall:
 
     def end(self, error: GatewayError | None = None) -> None:
         """The call is over. `error` is what it failed with before its answer began."""
-        self.leave()
+        entered, tokens = self.hand_over()
+        if entered is not None:
+            self.gateway.keys.leave(entered, tokens)
         failed = error or self.failure
         record = CallRecord(
             request_id(self._request),

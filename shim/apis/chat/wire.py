@@ -305,7 +305,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     # Search, by the web backend's own: how much and from where can't be said to it.
     web_search_options: ChatSearchOptions | None = None
     # One of the model's own tiers, where it has any.
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
     # Whether the chat is kept, where `chatgpt.temporary` does not say.
     store: bool | None = None
     # Accepted, as the real API does, and without effect on the answer.

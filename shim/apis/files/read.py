@@ -6,7 +6,7 @@ import msgspec
 
 from shim.apis.decoding import missing
 from shim.errors import RequestError
-from shim.files.kept import LONGEST
+from shim.files.kept import LONGEST, KeptFiles
 
 CURSOR = "page_"
 """What the name of a page begins with; the id behind which it begins follows"""
@@ -64,21 +64,30 @@ def read_page(query: Mapping[str, str]) -> FilePage:
     if order not in {"asc", "desc"}:
         raise RequestError("'order' must be asc or desc.", param="order", code="invalid_value")
     limit = _number(query, "limit", (1, 10_000), 10_000)
-    return FilePage(limit, query.get("after"), order == "desc", query.get("purpose"))
+    return FilePage(limit, _place(query, "after"), order == "desc", query.get("purpose"))
 
 
 def read_anthropic_page(query: Mapping[str, str]) -> FilePage:
     """Anthropic's `limit` and `page`, or `after_id` and `before_id` of its older clients. Raises RequestError (400)."""
     limit = _number(query, "limit", (1, 1000), 20)
-    if (before := query.get("before_id")) is not None:
+    if (before := _place(query, "before_id")) is not None:
         if "after_id" in query:
             raise RequestError("'after_id' and 'before_id' do not go together.", param="before_id")
         return FilePage(limit, before, newest_first=False, turned=True)
     if (cursor := query.get("page")) is not None:
-        if not cursor.startswith(CURSOR):
+        if not cursor.startswith(CURSOR) or not KeptFiles.is_id(cursor.removeprefix(CURSOR)):
             raise RequestError("'page' is not one that a list has named.", param="page", code="invalid_value")
         return FilePage(limit, cursor.removeprefix(CURSOR))
-    return FilePage(limit, query.get("after_id"))
+    return FilePage(limit, _place(query, "after_id"))
+
+
+def _place(query: Mapping[str, str], name: str) -> str | None:
+    """The id that a page begins at. It may be that of a file which is forgotten meanwhile, but not any text: a list
+    would begin anew, and a client that asks page by page never end."""
+    id = query.get(name)
+    if id is not None and not KeptFiles.is_id(id):
+        raise RequestError(f"No such File object: {id[:64]}", param=name, code="invalid_value")
+    return id
 
 
 def read_ids(query: Iterable[tuple[str, str]]) -> list[str]:

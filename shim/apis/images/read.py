@@ -76,7 +76,7 @@ def read_edit(body: bytes, content_type: str, *, strict: bool = False) -> Asked:
 def read_variation(body: bytes, content_type: str, *, strict: bool = False) -> Asked:
     """The prompt of a request for variations. Raises RequestError (400)."""
     request, ignored = _read(body, content_type, wire.ImageVariationRequest, strict=strict)
-    pictures = [_picture(request.images[0], "image")]
+    pictures = [_picture(request.image, "image")]
     words = "Make one variation of this picture: the same subject and style, composed anew."
     return _asked(request, words, ignored, told=[], pictures=pictures)
 
@@ -155,7 +155,7 @@ def _read(body: bytes, content_type: str, kind: type[R], *, strict: bool) -> tup
         known = frozenset(kind.__struct_fields__)
         ignored = ignored_fields(body, known, _NEUTRAL, strict=strict, published=_PUBLISHED)
         return decode(msgspec.json.Decoder(kind), body), ignored
-    fields = _of_form(read_form(body, content_type))
+    fields = _of_form(read_form(body, content_type), kind)
     plain = msgspec.json.encode({name: value for name, value in fields.items() if isinstance(value, str)})
     ignored = ignored_fields(plain, frozenset(kind.__struct_fields__), _NEUTRAL, strict=strict)
     try:
@@ -167,8 +167,8 @@ def _read(body: bytes, content_type: str, kind: type[R], *, strict: bool) -> tup
         raise _in_form(mistyped(str(error))) from None
 
 
-def _of_form(parts: list[FormPart]) -> dict[str, Any]:
-    """A form's fields as those of the JSON request; files become data."""
+def _of_form(parts: list[FormPart], kind: type[wire.ImageRequest]) -> dict[str, Any]:
+    """A form's fields as those of the JSON request of this kind; files become data."""
     fields: dict[str, Any] = {}
     for part in parts:
         name = _FILES.get(part.name)
@@ -179,8 +179,13 @@ def _of_form(parts: list[FormPart]) -> dict[str, Any]:
             continue
         # A field with a URL or base64 in it is what some clients send in the place of a file.
         data = base64.b64encode(part.content).decode() if part.filename is not None else part.text
-        if name in _LISTED:
+        if name in _LISTED and name in kind.__struct_fields__:
             fields.setdefault(name, []).append({"image_url": data})
+        elif part.name in fields:
+            text = f"The form has more than one '{part.name}'."
+            raise RequestError(text, param=part.name, code="invalid_value")
+        elif name in _LISTED:
+            fields[part.name.removesuffix("[]")] = {"image_url": data}
         else:
             fields[name] = {"image_url": data}
     return fields

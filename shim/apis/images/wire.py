@@ -69,9 +69,9 @@ class ImageEditRequest(ImageGenerationRequest, frozen=True, kw_only=True):
 
 
 class ImageVariationRequest(ImageRequest, frozen=True, kw_only=True):
-    """Another picture like the one that is the form's file `image`."""
+    """Another picture like `image`, which in a form is a file."""
 
-    images: Annotated[list[ImageReference], Meta(min_length=1, max_length=1)]
+    image: ImageReference
 
 
 class ImageInputDetails(msgspec.Struct, frozen=True):

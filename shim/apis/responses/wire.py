@@ -264,7 +264,7 @@ class ResponsesRequest(CountInputRequest, frozen=True, kw_only=True):
     # Whether the response is kept here; said explicitly, also whether the chat is kept upstream.
     store: bool | None = None
     chatgpt: ChatgptWishes | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
+    service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"] | None = None
     # Templates are OpenAI's own: read in order to be refused by name.
     prompt: dict[str, Any] | None = None
     include: list[Includable] | None = None

@@ -251,6 +251,22 @@ def test_a_variation(send, png):
     assert ImagesResponse.model_validate(answer.json(), strict=True).data[0].url
 
 
+def test_a_variation_as_json(make, png):
+    data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    answer = make(None, VARY, image={"image_url": data}, model="dall-e-2")
+    assert (answer.status_code, answer.json()["data"][0]["url"][:4]) == (200, "http")
+    missing = make(None, VARY, model="dall-e-2")
+    assert (missing.status_code, missing.json()["error"]["param"]) == (400, "image")
+    nothing = make(None, VARY, image={})
+    assert (nothing.status_code, nothing.json()["error"]["param"]) == (400, "image")
+
+
+def test_a_form_has_one_picture_to_vary(gateway, bearer, png):
+    twice = [("image", ("a.png", png, "image/png")), ("image", ("b.png", png, "image/png"))]
+    answer = httpx.post(gateway.base_url + VARY, files=twice, headers=bearer, trust_env=False)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "image")
+
+
 @pytest.mark.parametrize("path", [EDIT, VARY])
 def test_forms_that_are_wrong(send, gateway, bearer, png, path):
     def refused(answer, param):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shim.apis.responses.read import read, read_countable
+from shim.apis.responses.read import read, read_compaction, read_countable
 from shim.errors import RequestError
 from shim.protocol.prompt import (
     Call,
@@ -299,6 +299,13 @@ def test_what_is_no_conversation_is_not_looked_for(name):
     said = raised.value.http_status, raised.value.param, raised.value.code
     assert said == (404, "conversation", "conversation_not_found")
     assert len(raised.value.message) < 300
+
+
+def test_what_is_summed_up_is_sent_and_no_conversation():
+    for conversation in ("conv_1", {"id": "conv_1"}):
+        with pytest.raises(RequestError) as raised:
+            read_compaction(json.dumps({"model": "auto", "input": "hi", "conversation": conversation}).encode())
+        assert (raised.value.param, raised.value.code) == ("conversation", "unsupported_parameter")
 
 
 def test_what_counts_needs_no_model():
