@@ -1,6 +1,7 @@
 """What is in deploy/ fits the program: names of settings and metrics, ports, probes, and the parts to one another."""
 
 import asyncio
+import copy
 import json
 import re
 import shutil
@@ -18,7 +19,10 @@ from shim.settings import SECRET, describe
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 SETTINGS = {name for name, _, _ in describe()}
-OBJECTS = list(yaml.safe_load_all((DEPLOY / "kubernetes/chat2api.yaml").read_text()))
+KUBERNETES = {
+    name: list(yaml.safe_load_all((DEPLOY / f"kubernetes/{name}.yaml").read_text())) for name in ("single", "several")
+}
+OBJECTS = KUBERNETES["several"]
 RULES = yaml.safe_load((DEPLOY / "prometheus-rules.yaml").read_text())["groups"]
 BOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text())
 ALERTS = [rule for group in RULES for rule in group["rules"]]
@@ -145,6 +149,18 @@ def test_kubernetes_containers_may_do_little() -> None:
                 "capabilities": {"drop": ["ALL"]},
             }
             assert container["resources"]["limits"]["memory"]
+
+
+def test_a_single_gateway_is_run_as_one_of_several_is() -> None:
+    """What they differ in: how many, and where the state is kept."""
+    alone = {object["kind"]: copy.deepcopy(object) for object in KUBERNETES["single"]}
+    together = {kind: copy.deepcopy(one(kind)) for kind in alone}
+    assert set(alone) == {"ConfigMap", "StatefulSet", "Service"}
+    assert alone["StatefulSet"]["spec"].pop("replicas") == 1
+    for key in ("replicas", "podManagementPolicy"):
+        together["StatefulSet"]["spec"].pop(key)
+    del together["ConfigMap"]["data"]["REDIS_URL"]
+    assert alone == together
 
 
 def test_the_images_user_is_the_pods_user() -> None:
