@@ -204,9 +204,10 @@ def test_programs_read_the_same_below_admin(server):
         for name in ("uplot.js", "usage.css"):
             part = client.get(f"/tokens/parts/{name}")
             assert (part.status_code, part.headers["x-content-type-options"]) == (200, "nosniff")
-        for name in ("accounts.html", "usage.html", "..%2faccounts.js", "VENDOR"):
+        for name in ("frame.html", "accounts.html", "usage.html", "..%2fsession.js", "VENDOR"):
             assert client.get(f"/tokens/parts/{name}").status_code == 404
-        html = client.get("/tokens/usage").text
+        html = client.get("/tokens/usage").text + client.get("/tokens").text
+        assert not re.findall(r"\{\w+\}", html)  # places of the frame that were left open
     assert not re.search(r"<style|\bstyle=|\son\w+=|https?://|<script(?![^>]*\bsrc=)", html)
 
 

@@ -5,7 +5,6 @@ for the backup (accounts.py).
 """
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -32,7 +31,6 @@ from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
-from shim.http.static import WEB, StaticFile, file_answer
 from shim.keys import KeyStoreError
 from shim.notes import NotesError
 from shim.settings import Settings
@@ -104,7 +102,7 @@ def admin_router(settings: Settings, door: Door | None = None) -> Router:
     door = door or Door(settings)
     place, origin, private_guard = (_shared(guard) for guard in (door.guard_place, door.guard_origin, door.guard))
     # The page itself is open to a bookmark and to who is not logged in yet; logging in is for our own pages alone.
-    files = Router("/", route_handlers=[page, style, script, *PAGE_ROUTES], guards=[place])
+    files = Router("/", route_handlers=PAGE_ROUTES, guards=[place])
     entry = Router("/", route_handlers=[log_in, session], guards=[place, origin])
     private = Router("/", route_handlers=_PRIVATE, guards=[private_guard])
     return Router(
@@ -149,30 +147,6 @@ def hardened(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send_on)
 
     return with_headers
-
-
-# --- the page ---------------------------------------------------------------------------------------------------------
-
-
-@get("/")
-async def page(request: AnyRequest) -> ASGIResponse:
-    """The page. It asks the API for what it shows, so the page itself holds nothing to protect."""
-    if request.scope["raw_path"].endswith(b"/"):  # below a slash its relative addresses would lead elsewhere
-        headers = answer_headers(request, {"location": "../tokens"})
-        return ASGIResponse(status_code=307, headers=headers, media_type="text/plain")
-    return file_answer(request, _file("accounts.html"), {})
-
-
-@get("/accounts.css")
-async def style(request: AnyRequest) -> ASGIResponse:
-    """The page's stylesheet."""
-    return file_answer(request, _file("accounts.css"), {})
-
-
-@get("/accounts.js")
-async def script(request: AnyRequest) -> ASGIResponse:
-    """The page's script."""
-    return file_answer(request, _file("accounts.js"), {})
 
 
 # --- logging in and out -----------------------------------------------------------------------------------------------
@@ -363,13 +337,6 @@ def _json(body: bytes) -> dict[str, Any]:
 def _answer(request: AnyRequest, value: object, cookies: Sequence[Cookie] = ()) -> ASGIResponse:
     headers = answer_headers(request)
     return ASGIResponse(body=_encode(value), media_type="application/json", headers=headers, cookies=cookies)
-
-
-@cache
-def _file(name: str) -> StaticFile:
-    """A file of the page, read once. `hardened` gives it its headers, as every answer here."""
-    path = WEB / name
-    return StaticFile(path.read_bytes(), path.suffix)
 
 
 def _summary(pool: AccountPool, door: Door) -> Summary:

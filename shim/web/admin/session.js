@@ -16,9 +16,10 @@ export function make(name, { text, ...facts } = {}, ...inside) {
 }
 
 export class Refusal extends Error {
-  constructor(status, message) {
+  constructor(status, message, code = "") {
     super(message);
     this.status = status;
+    this.code = code;
   }
 }
 
@@ -27,6 +28,7 @@ let used = Date.now();
 let comeIn = () => {};
 let goOut = () => {};
 
+// `path` is below that of the pages, wherever a prefix or a proxy has that.
 export async function ask(method, path, body) {
   const headers = {};
   if (csrf) headers["x-chat2api-csrf"] = csrf;
@@ -35,13 +37,13 @@ export async function ask(method, path, body) {
   if (body !== undefined) options.body = JSON.stringify(body);
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(new URL(`../${path}`, import.meta.url), options);
   } catch {
     throw new Refusal(0, "The gateway can't be reached.");
   }
   const told = await answer.json().catch(() => ({}));
   if (answer.ok) return told;
-  throw new Refusal(answer.status, told.error?.message ?? `The gateway answered ${answer.status}.`);
+  throw new Refusal(answer.status, told.error?.message ?? `The gateway answered ${answer.status}.`, told.error?.code);
 }
 
 // Whether it was said because nobody is logged in (any more): then that is what the page shows.
@@ -52,7 +54,8 @@ export function leaves(refusal) {
   return true;
 }
 
-// The page's `#login` and `#app`: one of them is shown. `inside` is called when the app is, `outside` when the log-in.
+// The page's `#login` and `#app`: one of them is shown. `inside` is called with the session when the app is, `outside`
+// when the log-in.
 export async function enter(inside, outside) {
   [comeIn, goOut] = [inside, outside];
   at("login-form").addEventListener("submit", logIn);
@@ -67,11 +70,15 @@ async function begin() {
     at("to-chat").hidden = !session.chat_page;
     session.signed_in ? showApp(session) : showLogin();
   } catch (refusal) {
-    if (!(refusal instanceof Refusal)) throw refusal;
-    put(at("away"), refusal.message);
-    at("away").hidden = false;
+    showAway(refusal);
     setTimeout(begin, 2000);
   }
+}
+
+function showAway(refusal) {
+  if (!(refusal instanceof Refusal)) throw refusal;
+  put(at("away"), refusal.message);
+  at("away").hidden = false;
 }
 
 function showApp(session) {
@@ -80,10 +87,11 @@ function showApp(session) {
   at("login").hidden = true;
   at("app").hidden = false;
   at("log-out").hidden = session.access !== "key";
-  comeIn();
+  comeIn(session);
 }
 
 function showLogin(why = "") {
+  const first = at("login").hidden;
   csrf = null;
   at("away").hidden = true;
   at("app").hidden = true;
@@ -91,7 +99,7 @@ function showLogin(why = "") {
   at("login").hidden = false;
   put(at("login-error"), why);
   goOut();
-  at("key").focus();
+  if (first) at("key").focus();
 }
 
 async function logIn(event) {
@@ -102,6 +110,7 @@ async function logIn(event) {
     const session = await ask("POST", "login", { key: key.value });
     key.value = "";
     showApp(session);
+    at("app").querySelector("button, select, input")?.focus();
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
     put(at("login-error"), refusal.message);
@@ -113,7 +122,8 @@ async function logOut() {
   try {
     await ask("POST", "logout");
   } catch (refusal) {
-    if (!(refusal instanceof Refusal)) throw refusal;
+    // Who still is logged in has to see it.
+    if (refusal.status !== 401) return showAway(refusal);
   }
   showLogin();
 }

@@ -39,8 +39,8 @@ PRIVATE = [
 ]
 CHANGING = [(method, path) for method, path in PRIVATE if method != "GET"]
 FILES = [
-    *("tokens", "tokens/accounts.css", "tokens/accounts.js"),
-    *("tokens/usage", "tokens/parts/usage.js"),  # and the other parts by the same route
+    *("tokens", "tokens/usage"),
+    "tokens/parts/usage.js",  # and the other parts by the same route
 ]
 FORWARDED = ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host", "via", "cf-connecting-ip"]
 

@@ -48,7 +48,7 @@ def test_an_account_is_added_probed_reset_and_removed(start_gateway, upstream, m
 
 
 def test_the_page_and_its_files_are_in_the_package(served, person):
-    for path in ("tokens", "tokens/accounts.css", "tokens/accounts.js"):
+    for path in ("tokens", "tokens/parts/pages.css", "tokens/parts/accounts.js"):
         assert person.get(path).status_code == 200
     assert httpx.get(f"{served.base_url}/tokens", trust_env=False).status_code == 404
 

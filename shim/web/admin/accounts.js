@@ -1,9 +1,7 @@
-// The accounts page. Rule: what comes from the server becomes text, never markup; addresses are relative to the page,
-// so that it works below any prefix and behind any proxy.
-"use strict";
+// The accounts page, and the keys on it. Rule: what comes from the server becomes text, never markup.
+import { ask, at, enter, leaves, put } from "./session.js";
 
 const POLL_MS = 2000;
-const USE_MS = 60_000;
 const PAGE = 100;
 const STATES = ["ready", "new", "cooling", "parked", "expired", "refreshing", "paused"];
 const NAMES = { all: "All", new: "New", paused: "Paused", ready: "Ready", cooling: "Cooling", parked: "Parked", expired: "Expired", refreshing: "Refreshing" };
@@ -11,41 +9,11 @@ const NAMES = { all: "All", new: "New", paused: "Paused", ready: "Ready", coolin
 const OUTCOMES = { added: "added", updated: "updated", known: "already here, nothing new" };
 const SHOWN_RESULTS = 200;
 
-const at = (id) => document.getElementById(id);
 const view = { state: "all", words: "", offset: 0, matching: 0, page: null, skew: 0 };
 const rows = new Map();
 const picked = new Set(); // ids; also of accounts on other pages
-let csrf = null;
 let timer = 0;
 let asked = 0; // the number of the newest request for the list: answers to older ones are late
-let used = Date.now();
-
-// --- asking the server -------------------------------------------------------------------------------------------
-
-class Refusal extends Error {
-  constructor(status, message, code = "") {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
-}
-
-async function ask(method, path, body) {
-  const headers = {};
-  if (csrf) headers["x-chat2api-csrf"] = csrf;
-  if (body !== undefined) headers["content-type"] = "application/json";
-  const options = { method, headers, credentials: "same-origin", cache: "no-store", redirect: "error" };
-  if (body !== undefined) options.body = JSON.stringify(body);
-  let answer;
-  try {
-    answer = await fetch(`tokens/${path}`, options);
-  } catch {
-    throw new Refusal(0, "The gateway can't be reached.");
-  }
-  const told = await answer.json().catch(() => ({}));
-  if (answer.ok) return told;
-  throw new Refusal(answer.status, told.error?.message ?? `The gateway answered ${answer.status}.`, told.error?.code);
-}
 
 async function act(work, message) {
   try {
@@ -60,32 +28,10 @@ async function act(work, message) {
   }
 }
 
-// Whether it was said because nobody is logged in (any more): then that is what the page shows.
-function leaves(refusal) {
-  if (!(refusal instanceof Refusal)) throw refusal;
-  if (refusal.status !== 401) return false;
-  showLogin("Your log-in is over: log in again.");
-  return true;
-}
-
 // --- coming and going --------------------------------------------------------------------------------------------
 
-async function start() {
-  try {
-    const session = await ask("GET", "session");
-    at("to-chat").hidden = !session.chat_page;
-    session.signed_in ? showApp(session) : showLogin();
-  } catch (refusal) {
-    showLive(refusal.message, true);
-    timer = setTimeout(start, POLL_MS);
-  }
-}
-
-function showApp(session) {
-  csrf = session.csrf;
-  at("login").hidden = true;
-  at("app").hidden = false;
-  at("log-out").hidden = at("save-asks").hidden = session.access !== "key";
+function open(session) {
+  at("save-asks").hidden = session.access !== "key";
   refresh();
   openNamed();
   refreshKeys();
@@ -99,58 +45,20 @@ function openNamed() {
   named.scrollIntoView();
 }
 
-function showLogin(why = "") {
-  const first = at("login").hidden;
+function close() {
   clearTimeout(timer);
   asked += 1;
-  csrf = null;
   for (const id of ["confirm", "edit", "save"]) at(id).close();
   at("save-key").value = at("edit-proxy").value = "";
   at("edit-facts").replaceChildren();
   pickNone();
-  at("app").hidden = true;
   at("live").hidden = true;
-  at("log-out").hidden = true;
-  at("login").hidden = false;
   at("text").value = "";
   showSecret("", "");
   at("key-list").replaceChildren();
   rows.clear();
   at("rows").replaceChildren();
   at("report").replaceChildren();
-  at("login-error").textContent = why;
-  if (first) at("key").focus();
-}
-
-async function logIn(event) {
-  event.preventDefault();
-  const key = at("key");
-  at("login-error").textContent = "";
-  try {
-    const session = await ask("POST", "login", { key: key.value });
-    key.value = "";
-    showApp(session);
-    at("cards").querySelector("button")?.focus();
-  } catch (refusal) {
-    at("login-error").textContent = refusal.message;
-    key.select();
-  }
-}
-
-async function logOut() {
-  try {
-    await ask("POST", "logout");
-  } catch (refusal) {
-    if (refusal.status !== 401) return say(refusal.message, true);
-  }
-  showLogin();
-}
-
-// Watching is no use of a session; what a person does is, and once a minute the server is told.
-function noteUse() {
-  if (!csrf || Date.now() - used < USE_MS) return;
-  used = Date.now();
-  ask("GET", "session").then((session) => { csrf = session.csrf; }, () => {});
 }
 
 // --- the list ----------------------------------------------------------------------------------------------------
@@ -483,10 +391,6 @@ async function saveBackup(event) {
 
 // --- text --------------------------------------------------------------------------------------------------------
 
-function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
 function say(text, bad = false) {
   at("message").hidden = false;
   at("message").classList.toggle("bad", bad);
@@ -746,8 +650,6 @@ function build() {
     piece.dataset.state = state;
   }
   at("confirm-yes").value = "yes";
-  at("login-form").addEventListener("submit", logIn);
-  at("log-out").addEventListener("click", logOut);
   at("upload").addEventListener("submit", upload);
   at("file").addEventListener("change", (event) => readFiles(event.target.files));
   at("rows").addEventListener("click", onRow);
@@ -772,11 +674,10 @@ function build() {
   at("previous").addEventListener("click", () => turnTo(view.offset - PAGE));
   at("next").addEventListener("click", () => turnTo(view.offset + PAGE));
   at("last").addEventListener("click", () => turnTo(Infinity));
-  for (const kind of ["click", "keydown"]) document.addEventListener(kind, noteUse, { passive: true });
   addEventListener("hashchange", openNamed);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && !at("app").hidden) refresh(); });
   watchDrops(at("drop"));
 }
 
 build();
-start();
+enter(open, close);
