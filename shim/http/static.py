@@ -6,6 +6,7 @@ Every address in it is relative, so that it works below API_PREFIX and behind a 
 Litestar's static files have no versions in their addresses, no gzip made once, and no errors in our envelope.
 """
 
+import base64
 import gzip
 import hashlib
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from shim.http.responses import answer_headers
 # sanitiser may turn text into markup: its policy is the one that `trusted-types` names.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
-    "img-src 'self' data: blob:; media-src blob:; manifest-src 'self'; "
+    "img-src 'self' data: blob:; media-src blob:; manifest-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
@@ -36,6 +37,13 @@ PAGE_HEADERS = {
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
 }
+# The frame that draws diagrams: an origin of its own without a network, where two scripts run, known by their hashes.
+DIAGRAM = "chat/diagram.html"
+DIAGRAM_SCRIPTS = {"{drawing}": "chat/diagram-frame.js", "{mermaid}": "vendor/mermaid/mermaid.tiny.js"}
+DIAGRAM_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 # The page is asked for on every visit and is usually unchanged; its files have their version in their address.
 REVALIDATE = "no-cache"
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -83,8 +91,17 @@ class Site:
             name, body = path.relative_to(folder).as_posix(), path.read_bytes()
             digest.update(f"{name}\0{len(body)}\0".encode() + body)
             files[name] = StaticFile(body, path.suffix)
+        scripts = {mark: files.pop(name).body.decode() for mark, name in DIAGRAM_SCRIPTS.items()}
+        frame = (folder / DIAGRAM).read_text("utf-8")
+        digest.update(frame.encode())
+        for mark, script in scripts.items():
+            frame = frame.replace(mark, script, 1)
+        files[DIAGRAM] = StaticFile(frame.encode(), ".html")
         self.files: Mapping[str, StaticFile] = files
         self.version = digest.hexdigest()[:16]
+        hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts.values())
+        policy = DIAGRAM_POLICY.format(hashes=" ".join(f"'sha256-{one}'" for one in hashes))
+        self.headers: Mapping[str, dict[str, str]] = {DIAGRAM: {"content-security-policy": policy}}
         page = (folder / PAGE).read_text("utf-8").replace(VERSION_MARK, self.version)
         self.page = StaticFile(page.encode(), ".html")
 
@@ -112,10 +129,11 @@ async def page(request: AnyRequest, site: TheSite) -> ASGIResponse:
 @get("/web/{version:str}/{name:path}")
 async def part(request: AnyRequest, site: TheSite, version: FromPath[str], name: FromPath[str]) -> ASGIResponse:
     """One of its files. Raises RequestError (404) for another version's: the page that wants it is out of date."""
-    file = site.files.get(name.removeprefix("/"))
+    found = name.removeprefix("/")
+    file = site.files.get(found)
     if version != site.version or file is None:
         raise RequestError("The chat page has no such file; reload the page", status=404)
-    return file_answer(request, file, _SHARED | {"cache-control": FOR_EVER})
+    return file_answer(request, file, _SHARED | site.headers.get(found, {}) | {"cache-control": FOR_EVER})
 
 
 def file_answer(request: AnyRequest, file: StaticFile, headers: dict[str, str]) -> ASGIResponse:

@@ -34,7 +34,7 @@ def test_what_others_wrote_is_unchanged_and_all_of_it_is_listed():
 
 def test_each_of_them_comes_with_its_licence():
     folders = [path for path in VENDOR.iterdir() if path.is_dir()]
-    assert len(folders) == 5
+    assert len(folders) == 6
     assert [folder.name for folder in folders if not (folder / "LICENSE").is_file()] == []
 
 
@@ -102,12 +102,33 @@ def test_files_are_compressed_for_who_can_read_that(gateway, accepted, packed):
     assert (gzip.decompress(body) if packed else body) == (WEB / "chat" / "app.js").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["chat/nothing.js", "vendor/VENDOR", "accounts.js", "../routes/page.py", "chat.html"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chat/nothing.js",
+        "vendor/VENDOR",
+        "vendor/mermaid/mermaid.tiny.js",
+        "accounts.js",
+        "../routes/page.py",
+        "chat.html",
+    ],
+)
 def test_nothing_else_is_served(gateway, name):
     script = address(gateway, "chat/app.js")
     answer = gateway.get(script.replace("chat/app.js", name.replace("..", "%2e%2e")))
     assert answer.status_code == 404
     assert answer.json()["error"]["message"]
+
+
+def test_the_frame_of_diagrams_has_two_scripts_and_nothing_to_reach(gateway):
+    answer = gateway.get(address(gateway, "chat/app.js").replace("app.js", "diagram.html"))
+    policy = answer.headers["content-security-policy"]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'; script-src 'sha256-")
+    assert "frame-ancestors 'self'" in policy
+    assert not re.search(r"connect-src|img-src|same-origin|script-src[^;]*'(?:self|unsafe)", policy)
+    scripts = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+    assert scripts == [(VENDOR / "mermaid/mermaid.tiny.js").read_text(), (WEB / "chat/diagram-frame.js").read_text()]
 
 
 def test_another_releases_files_are_not_mixed_in(gateway):

@@ -15,7 +15,7 @@ CODE = {path.name: path.read_text("utf-8") for path in sorted(CHAT.glob("*.js"))
 PAGE = (WEB / "chat.html").read_text("utf-8")
 # A key: words in camel case with dots between. What else looks like one is the name of a file or of a store.
 KEY = re.compile(r'"([a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)+)"')
-NO_KEYS = re.compile(r".*\.(?:js|json|html|txt|png)|chat2api\.\w+|response\.\w+|code\.math")
+NO_KEYS = re.compile(r".*\.(?:js|json|html|txt|png|svg)|chat2api\.\w+|response\.\w+|code\.math")
 HELP = "Put each of them, translated, into shim/web/chat/texts/{0}.js (CONTRIBUTING.md, 'The texts of the page')."
 
 

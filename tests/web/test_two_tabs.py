@@ -26,8 +26,12 @@ async def test_both_answers_are_kept_where_two_tabs_ask_at_once(gateway, visit):
         await chat.ask("Lighthouses")
         other = await beside(chat)
         held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
         await chat.without_background()
-        await chat.page.route("**/v1/chat/completions", held.append)
+        await chat.page.route("**/v1/chat/completions", hold)
         await chat.send("Ships")
         await expect(chat.button("Stop")).to_be_visible()
         await other.ask("Harbours")

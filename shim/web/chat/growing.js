@@ -32,12 +32,14 @@ export class Growing {
   show(text) {
     if (!text.startsWith(this.text.slice(0, 200)) || text.length < this.text.length) this.reset(text);
     if (text === this.text && this.shown === text.length) return;
+    if (text !== this.text) this.ended = false;
     this.text = text;
     this.plan();
   }
 
   /** The text is whole: names of links may have been explained after they were used, so it is made once more. */
   finish() {
+    this.ended = true;
     if (this.done > 0 && this.env.references && this.text.length < WINDOW) this.reset(this.text);
     this.plan();
   }
@@ -80,7 +82,7 @@ export class Growing {
     const blocks = markdown.blocksOf(open, this.env);
     if (blocks.length > 1) {
       const last = blocks.pop();
-      this.tail.before(markdown.elementsOf(blocks, this.env));
+      this.tail.before(markdown.elementsOf(blocks, this.env, { whole: true }));
       this.done += lineStart(open, last.line);
       this.shown = this.done;
       if (isAll) this.showTail([last]);
@@ -90,7 +92,7 @@ export class Growing {
   }
 
   showTail(blocks) {
-    this.tail.replaceChildren(markdown.elementsOf(blocks, this.env));
+    this.tail.replaceChildren(markdown.elementsOf(blocks, this.env, { whole: this.ended }));
     this.shown = this.text.length;
   }
 

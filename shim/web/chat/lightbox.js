@@ -19,6 +19,7 @@ export class Lightbox {
     if (target.localName !== "img" || !target.naturalWidth) return false;
     at("picture-whole").src = target.src;
     at("picture-whole").alt = target.alt;
+    at("picture-change").hidden = target.src.startsWith("data:image/svg"); // which is a drawing, not a picture that ChatGPT takes
     at("picture").showModal();
     return true; // The key that opened it must not press the button that has the focus now.
   }

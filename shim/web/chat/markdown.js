@@ -69,12 +69,12 @@ export function blocksOf(text, env) {
   return blocks;
 }
 
-/** Blocks as a fragment, ready to be shown. */
-export function elementsOf(blocks, env) {
+/** Blocks as a fragment, ready to be shown. `whole`: nothing more comes to them, so that diagrams can be drawn. */
+export function elementsOf(blocks, env, { whole = false } = {}) {
   const html = markdown.renderer.render(blocks.flatMap((block) => block.tokens), markdown.options, env);
   const fragment = sanitized(html);
   giveDirections(fragment);
-  fragment.querySelectorAll("pre > code").forEach(frameCode);
+  fragment.querySelectorAll("pre > code").forEach((code) => frameCode(code, whole));
   fragment.querySelectorAll("table").forEach(frameTable);
   fragment.querySelectorAll("code.math").forEach(typeset);
   fragment.querySelectorAll("img").forEach((picture) => {
@@ -91,7 +91,7 @@ function giveDirections(fragment) {
   for (const code of fragment.querySelectorAll("pre, code")) code.dir = "ltr";
 }
 
-function frameCode(code) {
+function frameCode(code, whole) {
   const pre = code.parentElement;
   const [, named = ""] = /(?:^|\s)language-(\S+)/.exec(code.className) ?? [];
   const [language = ""] = LANGUAGE.exec(named) ?? [];
@@ -105,6 +105,9 @@ function frameCode(code) {
   pre.replaceWith(frame);
   frame.append(head, pre);
   colour(code, language);
+  if (language !== "mermaid") return;
+  frame.classList.add("mermaid");
+  if (whole) import("./diagrams.js").then(({ offerDiagram }) => offerDiagram(frame, text), () => undefined); // The code stays.
 }
 
 function frameTable(table) {

@@ -1,5 +1,5 @@
 // The wall between what a model writes and the page. Rule: an allow-list of elements and attributes; no style, no form,
-// no id or name, no SVG; every address is judged by `links.js`.
+// no id or name, no SVG but a diagram's picture; every address is judged by `links.js`.
 
 import "../vendor/dompurify/purify.min.js";
 import { linkTarget, pictureSource } from "./links.js";
@@ -47,6 +47,29 @@ function guardPicture(node) {
 
 /** Markup as a fragment that can do nothing. */
 export const sanitized = (html) => purify.sanitize(html, OPTIONS);
+
+// What a value may call: colours, ways to move, and parts of the same drawing.
+const HARMLESS_CALL = /\b(?:rgba?|hsla?|color|matrix|translate|scale|rotate|skew[XY])\(|\burl\(["']?#/gi;
+const DRAWING = {
+  USE_PROFILES: { svg: true },
+  FORBID_TAGS: ["a", "animate", "animatecolor", "animatemotion", "animatetransform", "foreignobject", "image", "set", "style", "use"],
+  FORBID_ATTR: ["class", "style"],
+  ALLOW_DATA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true,
+};
+
+/** A drawing as the text of an SVG file that runs nothing and points nowhere; "" where it is none. */
+export function sanitizedDrawing(svg) {
+  const [drawing] = purify.sanitize(svg, DRAWING).children;
+  if (drawing?.localName !== "svg") return "";
+  for (const node of [drawing, ...drawing.querySelectorAll("*")]) {
+    for (const { name, value } of [...node.attributes]) {
+      const isLink = /^(?:xlink:)?(?:href|src)$/i.test(name);
+      if (isLink ? !value.startsWith("#") : /[(\\]/.test(value.replace(HARMLESS_CALL, ""))) node.removeAttribute(name);
+    }
+  }
+  return new XMLSerializer().serializeToString(drawing);
+}
 
 /** The same for coloured code: spans and their classes only. */
 export const sanitizedSpans = (html) => purify.sanitize(html, { ...OPTIONS, ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"] });

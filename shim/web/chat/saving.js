@@ -48,6 +48,8 @@ export async function pageOf(title, chat) {
 // A file reaches no gateway and has no style of KaTeX's: pictures are taken along, formulas stay as MathML.
 async function standAlone(body) {
   body.querySelectorAll("button, .katex-html").forEach((node) => node.remove());
+  const diagrams = [...body.querySelectorAll(".mermaid > pre")];
+  if (diagrams.length) await (await import("./diagrams.js")).addPictures(diagrams);
   for (const picture of body.querySelectorAll("img:not([src^='data:'])")) {
     const bytes = await fetch(picture.src).then((answer) => (answer.ok ? answer.blob() : null), () => null);
     picture.removeAttribute("loading"); // it is here already, and a lazy one would be missing in print

@@ -14,6 +14,7 @@ export class Thread {
     this.follows = true;
     this.scroller.addEventListener("scroll", () => this.notice(), { passive: true });
     at("to-end").addEventListener("click", () => this.toEnd());
+    new ResizeObserver(() => this.follow()).observe(at("thread")); // Pictures and diagrams come later than their messages.
   }
 
   /** Show this chat; views of messages that stay are kept. A message that was read from the store again is another one. */

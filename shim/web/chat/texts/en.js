@@ -129,6 +129,17 @@ export default {
   "code.copy": "Copy code",
   "code.text": "text",
 
+  "diagram.name": "Diagram",
+  "diagram.show": "Show the diagram",
+  "diagram.code": "Show the code",
+  "diagram.save": "Download the diagram (SVG)",
+  "diagram.away": "This diagram can’t be drawn now: what draws it did not load.",
+  "diagram.kind": "This kind of diagram can’t be drawn here.",
+  "diagram.large": "This diagram is too large to be drawn.",
+  "diagram.odd": "This diagram can’t be shown as a picture.",
+  "diagram.slow": "This diagram took too long to draw.",
+  "diagram.wrong": "There is a mistake in this diagram’s code, so it can’t be drawn.",
+
   "effort.none": "no thinking",
   "effort.min": "light thinking",
   "effort.standard": "standard thinking",
