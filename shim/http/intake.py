@@ -1,5 +1,6 @@
 """What every request passes before it is routed, and its body on its way in.
 
+    turn ──> not all of a crowd before the first is answered (entrance)
     head ──> one Host, and a sane one? ──> without a key: from this machine's own names and pages? ──> HEAD becomes GET
     body ──> in time? within what may be under way? ──> decoded ──> the handler
     end  ──> what is still to come of a body that was refused is read and dropped ──> a line in the log
@@ -21,6 +22,7 @@ from litestar.types import ASGIApp, Receive, Send
 
 from shim.errors import GatewayError, RequestError, UnavailableError
 from shim.heap import LARGE, Bulk
+from shim.http.entrance import Entrance
 from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
 from shim.http.responses import LOGGED, STREAMED, answer_headers, request_id
@@ -132,6 +134,7 @@ class Intake:
         self._app, self._refuse_for = app, refuse_for
         self._limit, self._total = settings.max_request_bytes, settings.total_timeout
         self._root = settings.root_path
+        self._entrance = Entrance()
         self._pages = None if settings.authorization else PageCheck(settings, any_host=any_host)
         self._under_way = _UnderWay(settings.max_bytes_under_way)
 
@@ -139,6 +142,8 @@ class Intake:
         """ASGI, for HTTP alone."""
         scope.setdefault("state", {})
         began, path = time.perf_counter(), scope["path"]
+        if path.removeprefix(self._root) not in _PROBES:
+            await self._entrance.enter()
         body = _Body(scope, receive, self._under_way, limit=self._limit, total=self._total)
         answer = _Answer(send, is_head=scope["method"] == "HEAD")
         try:
