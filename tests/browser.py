@@ -22,12 +22,12 @@ FLAGS = [
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """One browser; the test is skipped where there is none."""
+async def chromium(*flags: str) -> AsyncIterator[Browser]:
+    """One browser, with more flags if need be; the test is skipped where there is none."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on PATH (Debian: apt install chromium)")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

@@ -13,12 +13,17 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.redis_server import shared_redis, start_redis, store_place  # noqa: F401  fixtures
 from tests.servers import Running, gateways, in_this_process, standins
 
 _numbers = itertools.count(1)
+
+# How long an example takes says more of what else the machine does. What Hypothesis has for CI stays.
+hypothesis.settings.register_profile("any machine", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 # What a token looks like: JWT and JWE, and what the stand-in makes. Also what upstream's sentinel hands out.

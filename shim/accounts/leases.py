@@ -414,9 +414,11 @@ def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) ->
                 about=About.POOL_BUSY,
             )
         case Shortage.LATER:
+            # Of one account there is nothing to count.
             what = "This account has" if own else "Every account has"
+            why = shortage.told.removeprefix("1 limited: ") if own else shortage.told
             return LimitError(
-                f"{what} to wait until its limit is over ({shortage})",
+                f"{what} to wait until its limit is over ({why})",
                 code="accounts_cooling",
                 retry_after=shortage.retry_after,
                 about=About.POOL,

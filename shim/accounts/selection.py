@@ -54,6 +54,7 @@ class NoAccountError(Exception):
         self.shortage = shortage
         self.retry_after = retry_after
         self.counts = dict(counts or {})
+        self.told = told
         super().__init__(f"{shortage.value} ({told})" if told else shortage.value)
 
     @property
@@ -183,12 +184,13 @@ def _shortage(
 
 
 def _told(able: Collection[tuple[Entry, str]], obstacles: Collection[str], now: float) -> str:
-    """How many accounts are in the way of what: "2 cooling: usage_limit_reached, the first until 2026-05-01T08:00:00Z".
-    Where there are many reasons those of most accounts are told."""
+    """How many accounts are in the way of what: "2 limited: usage_limit_reached, the first until 2026-05-01T08:00:00Z".
+    Where there are many reasons those of most accounts are told. Who asks has no need of the operator's word for it."""
     groups: dict[str, list[float]] = {}
     for (entry, slug), obstacle in zip(able, obstacles, strict=True):
         why = entry.reason(slug, now) if obstacle in {"parked", "cooling"} else ""
-        groups.setdefault(f"{obstacle}: {why}" if why else obstacle, []).append(entry.usable_from(slug, now))
+        what = "limited" if obstacle == "cooling" else obstacle
+        groups.setdefault(f"{what}: {why}" if why else what, []).append(entry.usable_from(slug, now))
     told = []
     for what, starts in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:_TOLD_REASONS]:
         soonest = min(starts)

@@ -49,7 +49,9 @@ async def _demo(port: int, data_dir: Path, *, once: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serve_standin(StandinOptions(delay=_CHUNK_SECONDS, understands=True)) as upstream:
-        port = _free_port(port)
+        asked, port = port, _free_port(port)
+        if port != asked:
+            _say(f"Port {asked} is taken, so the demo is on port {port}.\n\n")
         settings = Settings(
             port=port,
             chatgpt_base_url=(upstream.base_url,),

@@ -33,7 +33,7 @@ CONTENT_SECURITY_POLICY = (
 PAGE_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "permissions-policy": "camera=(self), microphone=(self), geolocation=()",  # for pictures and voice messages
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
 }

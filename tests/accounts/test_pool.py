@@ -156,7 +156,7 @@ def test_a_limited_account_serves_again_when_upstream_said():
     assert state(pool, "a") is State.COOLING
     error = shortage(pool, 3.0)
     assert (error.shortage, error.retry_after, error.counts) == (Shortage.LATER, 5398.0, {"cooling": 1})
-    told = "every account that could serve has to wait (1 cooling: cap, until 1970-01-01T01:30:01Z)"
+    told = "every account that could serve has to wait (1 limited: cap, until 1970-01-01T01:30:01Z)"
     assert str(error) == told
     assert shortage(pool, math.nextafter(5401.0, 0.0)).retry_after > 0
     assert lend(pool, 5401.0).account.id == "a"
@@ -588,7 +588,7 @@ def test_of_many_accounts_a_client_is_told_the_reasons_and_when_the_first_is_bac
     pool.report("d", Refused("a sentence of upstream's"), 1.0)
     told = str(shortage(pool))
     assert told.endswith(
-        "(2 cooling: usage_limit_reached, the first until 1970-01-01T00:16:40Z; 1 parked; "
+        "(2 limited: usage_limit_reached, the first until 1970-01-01T00:16:40Z; 1 parked; "
         "1 parked: account_deactivated; 1 paused)"
     )
     assert not [secret for secret in ("Anna", "example.test", "sentence", "token of") if secret in told]

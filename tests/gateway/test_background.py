@@ -83,12 +83,15 @@ def test_it_is_queued_and_shows_its_progress_to_its_end(start_gateway, settings)
 
 def test_what_it_fails_with_is_kept(start_gateway, settings):
     gateway = start_gateway(**settings)
-    for prompt, code in (
-        ("[[status=429 clears_in=77]]", "rate_limit_exceeded"),
-        ("[[script=error]] x", "server_error"),
+    began = time.time()
+    for prompt, code, limited in (
+        ("[[status=429 clears_in=77]]", "rate_limit_exceeded", True),
+        ("[[script=error]] x", "server_error", False),
     ):
         failed = until(gateway, begin(gateway, prompt)["id"], over)
         assert (failed["status"], failed["error"]["code"]) == ("failed", code)
+        assert ("retry_at" in failed["error"]) is limited
+        assert failed["error"].get("retry_at", began + 77) > began + 70
     refused = call(gateway, "POST", PATH, {"model": "auto", "input": "x", "background": True, "store": False})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "background")
 

@@ -122,7 +122,9 @@ def test_who_is_refused_is_told_why_the_accounts_rest_and_until_when_and_the_ope
     assert answer.status_code == 429
     message = answer.json()["error"]["message"]
     assert re.search(
-        r"1 cooling: usage_limit_reached, until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; 1 parked: account_dea", message
+        r"^Every account has to wait until its limit is over "
+        r"\(1 limited: usage_limit_reached, until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ; 1 parked: account_dea",
+        message,
     )
     assert 800 < int(answer.headers["retry-after"]) <= 900
     tired, closed = accounts(gateway)

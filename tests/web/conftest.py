@@ -18,6 +18,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 from tests import browser
 
 FOLDER = Path(__file__).parent
+expect.set_options(timeout=30_000)  # a state is waited for, on a machine that may have much else to do
 # What Chromium says by itself of an HTTP error or of a server that is away.
 FAILED_LOAD = re.compile(r"Failed to load resource: ")
 # What it says of markup that a policy keeps from running, even in a document that is only parsed.
@@ -102,11 +103,12 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser) -> Callable[..., Any]:
-    """`async with visit(url, key=..., **options of a context) as chat`: the page, opened and ready, the key entered."""
+    """`async with visit(url, key=..., **options of a context) as chat`: the page, opened and ready, the key entered;
+    in another browser that was `started`, if need be."""
 
     @asynccontextmanager
-    async def open_page(url: str, key: str = "", **options: Any) -> AsyncIterator[Chat]:
-        context = await chromium.new_context(**({"viewport": {"width": 1200, "height": 860}} | options))
+    async def open_page(url: str, key: str = "", started: Browser = chromium, **options: Any) -> AsyncIterator[Chat]:
+        context = await started.new_context(**({"viewport": {"width": 1200, "height": 860}} | options))
         context.set_default_timeout(15_000)
         if key:
             await context.add_init_script(f"sessionStorage.setItem('chat2api.key', {json.dumps(key)})")

@@ -1,6 +1,7 @@
 """The page says what is so: how an answer ended, who gave it, and what can't be had without an account."""
 
 import json
+import re
 
 from playwright.async_api import expect
 
@@ -164,3 +165,15 @@ async def test_a_chat_of_before_is_read(gateway, visit):
         await expect(chat.answers.locator(".by")).to_have_text(["gpt-4o", "gpt-4o"])
         await expect(chat.answers.locator(".note")).to_have_count(0)
         chat.check()
+
+
+async def test_a_limit_in_the_background_is_told_once_and_counted_down(gateway, visit, make_account):
+    async with visit(f"{gateway.base_url}/", key=make_account("limited")) as chat:
+        for question in ("[[failure=model_cap clears_in=90]]", "Once more"):
+            await chat.send(question)
+            failure = chat.answers.last.locator(".failure")
+            await expect(failure.get_by_role("button", name="Try again in")).to_be_disabled()
+            await expect(chat.answers.last.locator(".by")).to_have_text("")
+        told = r"The gateway says: This account has to wait until its limit is over \(model_cap_exceeded, until 20.*"
+        await expect(failure.locator(".words")).to_have_text(re.compile(told))
+        chat.check(refusals=True)

@@ -402,10 +402,12 @@ class TokenUsage(msgspec.Struct, frozen=True):
 
 
 class ToldError(msgspec.Struct, frozen=True):
-    """What a response failed with."""
+    """What a response failed with. `retry_at` is ours: when it is worth trying again, in seconds since 1970, where that
+    is known."""
 
     code: str
     message: str
+    retry_at: int | UnsetType = UNSET
 
 
 class Incomplete(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ Rule: items come one after the other, in the order they happened, and their numb
 last event holds is what the whole answer is; what a client adds up from the pieces is the same.
 """
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -310,7 +312,11 @@ def status_of(transcript: Transcript) -> wire.ResponseStatus:
 def told_error(error: GatewayError) -> wire.ToldError:
     """An error as a response tells it: there are few codes."""
     codes = {429: "rate_limit_exceeded", 400: "invalid_prompt"}
-    return wire.ToldError(codes.get(error.http_status, "server_error"), error.message)
+    # A span would be none to whoever looks later, and there is no header beside an event.
+    now = time.time()
+    wait = error.retry_in(now)
+    retry_at = UNSET if wait is None else math.ceil(now + wait)
+    return wire.ToldError(codes.get(error.http_status, "server_error"), error.message, retry_at)
 
 
 def usage_on_wire(usage: Usage) -> wire.TokenUsage:

@@ -1,6 +1,7 @@
 // The page: who does what when. Rule: the rooms know nothing of each other; they meet here.
 
 import { bytesOf } from "./attachments.js";
+import { Capture } from "./capture.js";
 import { newChat, newQuestion, titleOf } from "./chats.js";
 import { listModels } from "./client.js";
 import { Composer } from "./composer.js";
@@ -11,6 +12,7 @@ import { prepareMarkdown } from "./growing.js";
 import { Finder } from "./finder.js";
 import { Library } from "./library.js";
 import { Lightbox } from "./lightbox.js";
+import { choicesOf, Presets } from "./presets.js";
 import { PromptLibrary } from "./prompts.js";
 import { download, fileName, markdownOf, pageOf } from "./saving.js";
 import { prepareShortcuts } from "./shortcuts.js";
@@ -31,7 +33,10 @@ const THEMES = { "": "light", light: "dark", dark: "" };
 const THEME_NAMES = { "": "theme.system", light: "theme.light", dark: "theme.dark" };
 
 const notices = new Map();
+const presets = new Presets();
 let chat = freshChat();
+let presetList = null;
+let researching = null;
 let key = recall("key", tabStorage());
 const [store] = await Promise.all([openStore(), useLanguage(document.documentElement.lang)]);
 const library = new Library(store, { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), tell: (key, values) => notice("store", key && (() => t(key, values))) });
@@ -39,15 +44,17 @@ const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved, how) 
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
 const speech = new Speech({ key: () => key, changed: () => thread.update(chat, turns.isRunning(chat)), tell: toast });
-const thread = new Thread({ speech, edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
+const thread = new Thread({ speech, research, edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
 const finder = new Finder({ heads: () => library.heads, load: (id) => turns.chat(id) ?? library.load(id), open });
 new Lightbox({ change: changePicture, tell: toast });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
 const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
+const capture = new Capture({ key: () => key, insert: (text) => composer.add(text), attach: (files) => composer.attach(files), tell: toast });
 
 // --- the chat on the screen ------------------------------------------------------------------------------------------
 
 function freshChat() {
+  if (presets.usual) return Object.assign(newChat(), choicesOf(presets.usual));
   return Object.assign(newChat(recall("model") || "auto"), { effort: recall("effort") });
 }
 
@@ -127,7 +134,23 @@ function retry() {
   const place = chat.messages.findLastIndex((message) => message.role === "user");
   const [, ...after] = chat.messages.slice(place);
   const worthKeeping = after.some((message) => message.text);
+  if (after.at(-1)?.research && after.at(-1).state === "failed") chat.wishes = { ...chat.wishes, kind: "research" }; // Nothing came of it.
   replaceFrom(place + 1, [], worthKeeping ? t("chat.replaced") : "");
+}
+
+/** Show in `place` how far the research of an answer is. */
+function research(message, place) {
+  const acts = { stop: () => turns.stop(chat), report: openReport };
+  researching ??= import("./research.js").catch(() => (researching = null)); // It is asked for again as more is told.
+  researching?.then((part) => part?.showResearch(message, place, acts));
+}
+
+async function openReport(message) {
+  try {
+    (await import("./report.js")).openReport(message, titleOf(chat));
+  } catch {
+    toast(t("part.missing"));
+  }
 }
 
 function goOn() {
@@ -198,6 +221,7 @@ async function loadModels() {
     composer.allowFiles(account);
     wishes.allow(account);
     speech.allowed = account;
+    capture.allow(account);
     thread.update(chat, turns.isRunning(chat));
     notice("models", null);
   } catch (refusal) {
@@ -221,6 +245,30 @@ function useWishes(wishes) {
   chat.wishes = wishes;
   if (chat.messages.length) library.save(chat);
   show();
+}
+
+function usePreset(preset) {
+  const mine = chat;
+  const before = choicesOf(mine);
+  const go = (choices) => {
+    Object.assign(mine, choices);
+    if (mine.messages.length) library.save(mine);
+    if (mine === chat) show();
+  };
+  go(choicesOf(preset));
+  toast(t("preset.used", { name: preset.name }), () => go(before));
+  composer.focus();
+}
+
+async function showPresets() {
+  const acts = { presets, current: () => chat, models: () => picker.models, account: () => !at("wishes-open").hidden, use: usePreset, tell: toast };
+  presetList ??= import("./preset_list.js").then(({ PresetList }) => new PresetList(acts));
+  try {
+    (await presetList).show();
+  } catch {
+    presetList = null;
+    toast(t("part.missing"));
+  }
 }
 
 /** The last question once more, with a model that is chosen now. */
@@ -304,8 +352,9 @@ async function importFile() {
   at("import-file").value = "";
   if (!file) return;
   try {
-    const chats = await library.import(await file.text());
-    toast(t("import.done", { count: chats.length }));
+    const imported = await library.import(await file.text());
+    const count = presets.take(imported.presets);
+    toast([t("import.done", { count: imported.chats.length }), count ? t("preset.imported", { count }) : ""].filter(Boolean).join(" "));
   } catch (failure) {
     toast(failure.message);
   }
@@ -339,6 +388,9 @@ async function changeLanguage() {
   remember("language", chosen);
   await useLanguage(languageOf(chosen, navigator.languages));
   showWords();
+  presetList = null;
+  at("presets").replaceChildren();
+  capture.forget();
   thread.forget();
   show();
   showNotices();
@@ -380,7 +432,8 @@ async function start() {
   at("theme").addEventListener("click", nextTheme);
   at("import").addEventListener("click", () => at("import-file").click());
   at("import-file").addEventListener("change", importFile);
-  at("export").addEventListener("click", () => library.export(library.heads.map(({ id }) => id), "chats.json"));
+  at("export").addEventListener("click", () => library.export(library.heads.map(({ id }) => id), "chats.json", presets.all));
+  at("prompts-open").addEventListener("click", showPresets);
   addEventListener("pagehide", () => {
     turns.keep();
     turns.leaving = true;

@@ -69,7 +69,11 @@ function parsed(data) {
   }
 }
 
-const failed = (error) => new Refusal({ status: STATUS_OF_CODE[error?.code] ?? 502, code: error?.code ?? "", message: lines(error?.message) });
+function failed(error) {
+  const { code = "", message, retry_at: at } = error ?? {};
+  const retryAfter = Number.isFinite(at) ? Math.max(0, Math.ceil(at - Date.now() / 1000)) : null;
+  return new Refusal({ status: STATUS_OF_CODE[code] ?? 502, code, message: lines(message), retryAfter });
+}
 
 const ENDS = ["response.completed", "response.incomplete", "response.failed", "response.cancelled"];
 const READ = {

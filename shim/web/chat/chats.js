@@ -26,9 +26,9 @@ export function newQuestion(text, attachments = []) {
 /** An answer that is still to come. `error` is {status, code, message} of one that failed, `finish` how one ended that
  * did not, `by` the {slug, effort} that answered, `tokens` how many it has (0: not told); `took` and `thought` are the
  * milliseconds of the whole and of the thinking before the first word. `job` is {id, number} where the gateway goes on with
- * it, `from` how much of the text was there before it. */
-export function newAnswer(model) {
-  const facts = { finish: "", by: { slug: "", effort: "" }, tokens: 0, took: 0, thought: 0, job: null, from: 0 };
+ * it, `from` how much of the text was there before it. `research` is when a deep research was begun for it, 0 for any other. */
+export function newAnswer(model, research = 0) {
+  const facts = { finish: "", by: { slug: "", effort: "" }, tokens: 0, took: 0, thought: 0, job: null, from: 0, research };
   return { id: newId(), role: "assistant", text: "", reasoning: "", citations: [], model, state: "streaming", error: null, ...facts };
 }
 
@@ -54,10 +54,10 @@ function plainWords(text) {
 /** What the list of chats has to know. */
 export const headOf = (chat) => ({ id: chat.id, title: titleOf(chat), updated: chat.updated });
 
-/** The text of a file that `readExport` takes. */
-export const exportText = (chats) => JSON.stringify({ format: FORMAT, version: VERSION, chats }, null, 1);
+/** The text of a file that `readExport` takes; `presets` go with all chats, and with no single one. */
+export const exportText = (chats, presets = []) => JSON.stringify({ format: FORMAT, version: VERSION, chats, ...(presets.length && { presets }) }, null, 1);
 
-/** The chats in such a file. Throws an Error that says what is wrong with it. */
+/** {chats, presets} in such a file, the latter as they stand there. Throws an Error that says what is wrong with it. */
 export function readExport(text) {
   let file;
   try {
@@ -69,7 +69,7 @@ export function readExport(text) {
   if (file.version > VERSION) throw new Error(t("import.newer"));
   const chats = file.chats.map(readChat).filter(Boolean).map(withoutJobs);
   if (!chats.length && file.chats.length) throw new Error(t("import.unreadable"));
-  return chats;
+  return { chats, presets: file.presets };
 }
 
 // An answer that a gateway goes on with is that of the browser it was asked from.
@@ -129,6 +129,7 @@ function readAnswer(stored) {
     thought: time(stored.thought),
     job: isText(stored.job?.id) ? { id: stored.job.id, number: time(stored.job.number) } : null,
     from: time(stored.from),
+    research: time(stored.research),
   };
 }
 

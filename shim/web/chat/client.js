@@ -30,11 +30,12 @@ export async function* streamAnswer(request, { key, signal }) {
   if (!finished) throw new Refusal({ code: "cut" });
 }
 
-/** The answer to a call, where it is a good one. Throws a Refusal. */
+/** The answer to a call, where it is a good one; the body is sent as JSON, or is a form. Throws a Refusal. */
 export async function call(address, { key, signal, body }) {
-  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && { "content-type": "application/json" }) };
+  const isForm = body instanceof FormData;
+  const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && !isForm && { "content-type": "application/json" }) };
   const options = { method: body ? "POST" : "GET", headers, signal, cache: "no-store", redirect: "error" };
-  if (body) options.body = JSON.stringify(body);
+  if (body) options.body = isForm ? body : JSON.stringify(body);
   const answer = await reach(() => fetch(address, options));
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => null);

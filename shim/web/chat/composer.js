@@ -63,6 +63,12 @@ export class Composer {
     this.focus();
   }
 
+  /** Put words where the cursor is, apart from what stands before them. */
+  add(words) {
+    const before = this.field.value.slice(0, this.field.selectionStart);
+    this.insert(/\S$/.test(before) ? ` ${words}` : words);
+  }
+
   say(trouble) {
     at("trouble").textContent = trouble;
   }

@@ -81,21 +81,22 @@ export class Library {
     }
   }
 
-  /** Have the browser save these chats as a file. */
-  async export(ids, name) {
+  /** Have the browser save these chats, and presets, as a file. */
+  async export(ids, name, presets = []) {
     const chats = (await Promise.all(ids.map((id) => this.load(id)))).filter(Boolean);
-    const url = URL.createObjectURL(new Blob([exportText(chats)], { type: "application/json" }));
+    const url = URL.createObjectURL(new Blob([exportText(chats, presets)], { type: "application/json" }));
     el("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   }
 
-  /** Take in the chats of an export; one that is here already gets a second copy. Throws an Error that says what is wrong. */
+  /** Take in the chats of an export; one that is here already gets a second copy. {chats, presets}, the latter as they
+   * stand in the file. Throws an Error that says what is wrong. */
   async import(text) {
-    const chats = readExport(text);
+    const { chats, presets } = readExport(text);
     for (const chat of chats) {
       if (this.gone.has(chat.id) || this.heads.some(({ id }) => id === chat.id)) chat.id = newId();
       await this.save(chat);
     }
-    return chats;
+    return { chats, presets };
   }
 }

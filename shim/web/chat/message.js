@@ -103,6 +103,7 @@ export class Answer {
     this.thinking.addEventListener("toggle", () => this.showThought());
     this.waiting = el("p", { class: "waiting", "aria-label": t("answer.coming") }, el("i"), el("i"), el("i"));
     this.sources = el("div", { class: "sources", hidden: true });
+    this.research = message.research ? el("div") : null;
     this.end = el("div", { class: "end" });
     this.again = iconButton("retry", t("answer.again"), () => acts.retry());
     this.other = iconButton("other", t("answer.other"), () => acts.retryWith());
@@ -110,7 +111,7 @@ export class Answer {
     this.by = el("span", { class: "by" });
     this.versions = new VersionSwitch(acts);
     this.tools = el("div", { class: "acts" }, this.versions.element, copyButton(t("answer.copy"), () => message.text), this.again, this.other, this.speak, this.by);
-    this.element = el("article", { class: "answer", "aria-label": t("answer.name") }, this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
+    this.element = el("article", { class: "answer", "aria-label": t("answer.name") }, this.research ?? this.thinking, this.prose.element, this.waiting, this.sources, this.end, this.tools);
   }
 
   /** `isLast`: only the last answer can be asked for again. */
@@ -123,7 +124,8 @@ export class Answer {
     this.thinking.hidden = !message.reasoning;
     this.summary.textContent = this.thoughtName(isLive && !message.text);
     this.showThought();
-    this.waiting.hidden = !isLive;
+    if (this.research) this.acts.research(message, this.research);
+    this.waiting.hidden = !isLive || Boolean(this.research);
     this.waiting.classList.toggle("pulse", Boolean(message.text));
     this.tools.hidden = isLive;
     const isRead = this.acts.speech.reading === message;
@@ -140,7 +142,7 @@ export class Answer {
     this.prose.finish();
     this.showSources();
     this.showEnd(isLast);
-    this.by.textContent = answeredBy(message);
+    this.by.textContent = message.text || message.by.slug ? answeredBy(message) : ""; // Of no answer there is nothing to tell.
   }
 
   thoughtName(isThinking) {

@@ -6,7 +6,7 @@ import { effortName } from "./facts.js";
 import { listed, plain, t } from "./texts.js";
 
 // The words of the APIs for what the web backend calls its efforts.
-const EFFORTS = { min: "low", standard: "medium", extended: "high", max: "xhigh" };
+export const EFFORTS = { min: "low", standard: "medium", extended: "high", max: "xhigh" };
 
 export class ModelPicker {
   /** `current()` gives {model, effort} of the chat on the screen; `choose({model, effort})` is told of another. */
@@ -22,6 +22,7 @@ export class ModelPicker {
   know(models) {
     this.models = models;
     this.show();
+    if (at("models").open) this.list(); // Who was quick sees them come.
   }
 
   /** The name of what is chosen, on the button. */

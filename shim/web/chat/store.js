@@ -167,12 +167,13 @@ export function recall(name, area = localStorageOrNull()) {
   }
 }
 
-/** Keep a small choice; an empty one is forgotten. */
+/** Keep a small choice; an empty one is forgotten. Whether the browser did. */
 export function remember(name, value, area = localStorageOrNull()) {
   try {
     value ? area?.setItem(`chat2api.${name}`, value) : area?.removeItem(`chat2api.${name}`);
+    return Boolean(area);
   } catch {
-    // It holds until the page is closed.
+    return false; // It holds until the page is closed.
   }
 }
 

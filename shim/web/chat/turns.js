@@ -41,7 +41,7 @@ export class Turns {
   /** Have the last question of `chat` answered. */
   start(chat) {
     const request = requestOf(chat);
-    const answer = newAnswer(chat.model);
+    const answer = newAnswer(chat.model, chat.wishes.kind === "research" ? Date.now() : 0);
     chat.messages.push(answer);
     return this.run(chat, answer, request);
   }
@@ -97,7 +97,7 @@ export class Turns {
       answer.text += delta.text;
       answer.reasoning += delta.reasoning;
       for (const citation of delta.citations) cite(answer, citation);
-      answer.took = Date.now() - began;
+      answer.took = Date.now() - (answer.research || began);
       if (delta.finish) answer.finish = delta.finish;
       if (delta.by) answer.by = { slug: String(delta.by.slug ?? ""), effort: String(delta.by.effort ?? "") };
       if (delta.tokens) answer.tokens = told + delta.tokens;
@@ -156,7 +156,9 @@ function settle(answer, failure) {
   answer.state = failure.name === "AbortError" ? "stopped" : "failed";
   if (answer.state === "stopped") return;
   const { status, code, message, retryAfter } = failure;
-  answer.error = { status, code, message };
+  // In the background there are few codes; with a report there would be text.
+  const isUnreported = answer.research && !answer.text && code === "server_error";
+  answer.error = { status, code: isUnreported ? "research_failed" : code, message };
   answer.retryAt = retryAfter === null ? null : Date.now() + retryAfter * 1000;
 }
 

@@ -111,7 +111,7 @@ async def test_an_account_is_added_rests_is_understood_labelled_paused_found_and
         await expect(by_role("button", name=f"Resume {fresh}")).to_be_focused()
         refused = ask()
         assert refused.status_code == 429
-        assert "1 cooling: usage_limit_reached, until" in refused.json()["error"]["message"]
+        assert "1 limited: usage_limit_reached, until" in refused.json()["error"]["message"]
         assert "1 paused" in refused.json()["error"]["message"]
 
         # Found by its label, selected, resumed with others.
