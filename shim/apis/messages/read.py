@@ -4,14 +4,14 @@ Rule: what is wrong with a field, alone or beside the others, is a 400 that name
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TypeVar
 
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import decode, decoders_of, ignored_fields, missing
+from shim.apis.decoding import allowed, decode, decoders_of, ignored_fields, missing
 from shim.apis.messages import wire
 from shim.apis.messages.client_tools import tool_of
 from shim.errors import RequestError
@@ -53,6 +53,10 @@ _EFFORTS: dict[str, Effort] = {"low": "low", "medium": "medium", "high": "high",
 _PDF = "document.pdf"
 # Tools of Anthropic's that ChatGPT has itself; their types end in a date. A page that is named it opens as it searches.
 _SEARCHES = re.compile(r"web_(?:search|fetch)_\d{8}")
+# Tools of Anthropic's own whose calls say nothing that the answer's words, or the list of tools, do not say.
+_IN_WORDS = re.compile(r"web_search|web_fetch|tool_search_tool_\w+")
+# Tools that run at Anthropic's and can be done without: ChatGPT runs code by itself, and is told of all tools at once.
+_MISSABLE = re.compile(r"(code_execution|advisor|tool_search_tool_(?:bm25|regex))(?:_\d{8})?")
 _BOUNDS = ("max_uses", "allowed_domains", "blocked_domains", "user_location")
 # As a field and not in a text, where the quotes would be escaped.
 _CACHING = re.compile(rb'"cache_control"\s*:\s*\{')
@@ -82,15 +86,16 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         stream=bool(request.stream),
         session=request.metadata.user_id if request.metadata else None,  # Claude Code ends it with its session's id
     )
-    bounds = {
-        f"tools.{name}" for tool in request.tools or [] if _is_search(tool) for name in _BOUNDS if getattr(tool, name)
-    }
+    tools = request.tools or []
+    bounds = {f"tools.{name}" for tool in tools if _is_search(tool) for name in _BOUNDS if getattr(tool, name)}
+    missed = {f"tools.{match[1]}" for tool in tools if (match := _MISSABLE.fullmatch(tool.type or ""))}
+    unheard = allowed(sorted(bounds | missed), strict=strict)
     # Caching is never refused, for it changes no answer: with STRICT_PARAMS, too, Claude Code has to work.
     caching = {"cache_control"} if _CACHING.search(body) else set[str]()
     thinking = request.thinking
     shown = thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
-    search = any((tool.type or "").startswith("web_search_") for tool in request.tools or [])
-    return Asked(prompt, sorted({*ignored, *bounds, *caching}), MessageOptions(shown, search), counts_first=True)
+    search = any((tool.type or "").startswith("web_search_") for tool in tools)
+    return Asked(prompt, sorted({*ignored, *unheard, *caching}), MessageOptions(shown, search), counts_first=True)
 
 
 def read_countable(body: bytes) -> Prompt:
@@ -105,7 +110,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     if not messages:
         text = "'messages' says nothing that a model could answer."
         raise RequestError(text, param="messages", code="invalid_value")
-    functions = tuple(_functions(request.tools or []))
+    functions = _with_changes(tuple(_functions(request.tools or [], "tools")), request.messages)
     hints = frozenset[Hint]({"search"}) if any(map(_is_search, request.tools or [])) else frozenset[Hint]()
     choice = request.tool_choice
     config = request.output_config or wire.OutputConfig()
@@ -114,7 +119,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
         model=request.model,
         messages=(*_system(request.system), *messages),
         functions=functions,
-        choice=_choice(choice, functions, {tool.name for tool in request.tools or [] if _is_search(tool)}),
+        choice=_choice(choice, functions, {tool.name or "" for tool in request.tools or [] if _is_search(tool)}),
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
         answer_form=form,
         effort=_EFFORTS[config.effort] if config.effort else _effort(request.thinking),
@@ -137,11 +142,30 @@ def _effort(thinking: wire.Thinking | None) -> Effort | None:
     return next((effort for most, effort in _BUDGETS if budget <= most), "high")
 
 
-def _functions(tools: list[wire.GivenTool]) -> Iterator[Function]:
+def _with_changes(functions: tuple[Function, ...], messages: list[wire.InputMessage]) -> tuple[Function, ...]:
+    """The functions that can be called at the end, after what blocks add and take away on the way."""
+    known = {function.name: function for function in functions}
+    callable_now = dict(known)
+    for place, message in enumerate(messages):
+        for at, block in enumerate(message.content if isinstance(message.content, list) else ()):
+            match block:
+                case wire.GivenToolAddition(tool=wire.NamedTool(name=name)) if name in known:
+                    callable_now[name] = known[name]
+                case wire.GivenToolAddition(tool=wire.DefinedTool(definition=tool)):
+                    field = f"messages[{place}].content[{at}].tool.definition"
+                    added = {function.name: function for function in _functions([tool], field, numbered=False)}
+                    known |= added
+                    callable_now |= added
+                case wire.GivenToolRemoval(tool=wire.NamedTool(name=name)):
+                    callable_now.pop(name, None)
+    return tuple(callable_now.values())
+
+
+def _functions(tools: list[wire.GivenTool], within: str, *, numbered: bool = True) -> Iterator[Function]:
     names = set()
     for place, tool in enumerate(tools):
-        field = f"tools[{place}]"
-        if _is_search(tool):
+        field = f"{within}[{place}]" if numbered else within
+        if _is_search(tool) or _MISSABLE.fullmatch(tool.type or ""):
             continue
         run_by_client = tool_of(tool)
         if run_by_client is None and tool.type not in {None, "custom"}:
@@ -151,6 +175,8 @@ def _functions(tools: list[wire.GivenTool]) -> Iterator[Function]:
                 param=f"{field}.type",
                 code="unsupported_tool",
             )
+        if tool.name is None:
+            raise missing(f"{field}.name")
         if tool.name in names:
             raise RequestError(f"There are two tools called '{tool.name}'.", param=f"{field}.name", code="duplicate")
         names.add(tool.name)
@@ -200,40 +226,36 @@ def _messages(messages: list[wire.InputMessage]) -> Iterator[PromptMessage]:
             continue
         field = f"messages[{place}].content"
         placed = [(block, f"{field}[{at}]") for at, block in enumerate(message.content)]
-        for is_result, run in groupby(placed, lambda one: isinstance(one[0], wire.GivenToolResult)):
+        for is_result, run in groupby(placed, lambda one: isinstance(one[0], wire.GivenResult)):
             parts = tuple(part for block, where in run for part in _parts(block, where))
             if parts:  # thinking alone leaves nothing
                 yield PromptMessage("tool" if is_result else message.role, parts)
 
 
-def _parts(
-    block: wire.ShownBlock
-    | wire.GivenThinking
-    | wire.RedactedThinking
-    | wire.GivenToolUse
-    | wire.GivenToolResult
-    | wire.GivenOwnUse
-    | wire.GivenFoundPages
-    | wire.GivenFetchedPage,
-    field: str,
-) -> Iterator[Shown | Call | Result]:
+def _parts(block: wire.InputBlock, field: str) -> Iterator[Shown | Call | Result]:
+    """What is shown of a block; nothing of those whose structs say why."""
     match block:
-        case wire.GivenThinking() | wire.RedactedThinking():
-            return
-        case wire.GivenOwnUse() | wire.GivenFoundPages() | wire.GivenFetchedPage():
-            return  # what came of it is in the answer's words, with its links
         case wire.GivenToolUse(id=id, name=name, input=given):
             yield Call(_call_id(id), name, msgspec.json.encode(given).decode())
-        case wire.GivenToolResult(tool_use_id=id, content=content, is_error=is_error):
-            failed = (Text(_FAILED),) if is_error else ()
-            yield Result(_call_id(id), None, (*failed, *_shown(content or "", f"{field}.content")))
-        case _:
+        case wire.GivenMcpUse(id=id, name=name, input=given, server_name=server):
+            yield Call(id, f"{server}.{name}", msgspec.json.encode(given).decode())
+        case wire.GivenOwnUse(id=id, name=name, input=given) if not _IN_WORDS.fullmatch(name):
+            yield Call(id, name, msgspec.json.encode(given).decode())
+        case wire.GivenToolResult(tool_use_id=id) | wire.GivenMcpResult(tool_use_id=id):
+            failed = (Text(_FAILED),) if block.is_error else ()
+            yield Result(_call_id(id), None, (*failed, *_shown(block.content or "", f"{field}.content")))
+        case wire.OwnResult(tool_use_id=id, content=content):
+            told = {name: value for name, value in content.items() if not name.startswith("encrypted_")}
+            yield Result(id, None, (Text(msgspec.json.encode(told).decode()),))
+        case wire.GivenSummary(content=str() as summary):
+            yield Text(f"What was said before, summed up:\n\n{summary}")
+        case wire.GivenUpload(file_id=id):
+            yield File(id, "file_id", f"{field}.file_id")
+        case wire.GivenText() | wire.GivenImage() | wire.GivenDocument() | wire.GivenSearchResult():
             yield from _block(block, field)
 
 
-def _shown(
-    content: "str | list[wire.ShownBlock] | list[wire.GivenText | wire.GivenImage]", field: str
-) -> Iterator[Shown]:
+def _shown(content: str | Sequence[wire.ReturnedBlock], field: str) -> Iterator[Shown]:
     if isinstance(content, str):
         yield Text(content)
         return
@@ -241,7 +263,7 @@ def _shown(
         yield from _block(block, f"{field}[{place}]")
 
 
-def _block(block: wire.ShownBlock, field: str) -> Iterator[Shown]:
+def _block(block: wire.ReturnedBlock, field: str) -> Iterator[Shown]:
     match block:
         case wire.GivenText(text=text):
             yield Text(text)
@@ -253,6 +275,10 @@ def _block(block: wire.ShownBlock, field: str) -> Iterator[Shown]:
             yield Image(url.strip(), form_of_url(url), f"{field}.source.url")
         case wire.GivenImage(source=wire.UploadedSource(file_id=id)):
             yield Image(id, "file_id", f"{field}.source.file_id")
+        case wire.GivenToolReference(tool_name=name):
+            yield Text(name)
+        case wire.GivenBrowserState(tabs=tabs, state_changes=changes):
+            yield Text(msgspec.json.encode({"tabs": tabs, **({"state_changes": changes} if changes else {})}).decode())
         case wire.GivenDocument():
             yield from _document(block, f"{field}.source")
 

@@ -103,62 +103,166 @@ class GivenToolUse(msgspec.Struct, frozen=True, tag="tool_use"):
 
 
 class GivenOwnUse(msgspec.Struct, frozen=True, tag="server_tool_use"):
-    """A call of a tool of ours in an earlier answer, sent back: it does not go upstream again."""
+    """A call of a tool that the API ran itself in an earlier answer. What a search was for is in the answer's words."""
 
     id: str
+    name: str = "web_search"
+    input: dict[str, Any] = {}
+
+
+class GivenMcpUse(msgspec.Struct, frozen=True, tag="mcp_tool_use"):
+    """A call of an MCP server's tool in an earlier answer."""
+
+    id: str
+    name: str
+    input: dict[str, Any]
+    server_name: str
+
+
+class GivenMcpResult(msgspec.Struct, frozen=True, tag="mcp_tool_result"):
+    """What it returned."""
+
+    tool_use_id: str
+    content: str | list[GivenText] | None = None
+    is_error: bool | None = None
+
+
+class OwnResult(msgspec.Struct, frozen=True):
+    """What a tool of the API's returned, in a form of its own: shown as it is, but for what is encrypted."""
+
+    tool_use_id: str
+    content: dict[str, Any]
+
+
+class GivenCodeResult(OwnResult, frozen=True, tag="code_execution_tool_result"):
+    """Of code that Anthropic ran."""
+
+
+class GivenShellResult(OwnResult, frozen=True, tag="bash_code_execution_tool_result"):
+    """Of a command there."""
+
+
+class GivenEditorResult(OwnResult, frozen=True, tag="text_editor_code_execution_tool_result"):
+    """Of a file there."""
+
+
+class GivenAdvice(OwnResult, frozen=True, tag="advisor_tool_result"):
+    """Of another model."""
+
+
+class GivenUpload(msgspec.Struct, frozen=True, tag="container_upload"):
+    """A file for a container: shown as any uploaded one."""
+
+    file_id: str
+
+
+class GivenSummary(msgspec.Struct, frozen=True, tag="compaction"):
+    """What was said before, summed up; without words it came to nothing."""
+
+    content: str | None = None
 
 
 class GivenFoundPages(msgspec.Struct, frozen=True, tag="web_search_tool_result"):
-    """What such a call has found: the same."""
-
-    tool_use_id: str
+    """What a search has found: in the answer's words, with its links."""
 
 
 class GivenFetchedPage(msgspec.Struct, frozen=True, tag="web_fetch_tool_result"):
-    """What such a call has opened: the same."""
+    """A page that was opened: the same."""
 
-    tool_use_id: str
+
+class GivenFoundTools(msgspec.Struct, frozen=True, tag="tool_search_tool_result"):
+    """Tools that were found: they are told with all others."""
+
+
+class GivenListing(msgspec.Struct, frozen=True, tag="mcp_tool_listing"):
+    """The tools of an MCP server, which can't be called here."""
+
+
+class GivenFallback(msgspec.Struct, frozen=True, tag="fallback"):
+    """Where another model went on: nothing that is said, at Anthropic's neither."""
+
+
+class GivenToolAddition(msgspec.Struct, frozen=True, tag="tool_addition"):
+    """A tool that can be called from here on."""
+
+    tool: "ToolChange"
+
+
+class GivenToolRemoval(msgspec.Struct, frozen=True, tag="tool_removal"):
+    """One that can't any more."""
+
+    tool: "ToolChange"
+
+
+class GivenToolReference(msgspec.Struct, frozen=True, tag="tool_reference"):
+    """A tool's name, as the result of a search for tools."""
+
+    tool_name: str
+
+
+class GivenBrowserState(msgspec.Struct, frozen=True, tag="browser_state"):
+    """What tabs the client's browser has open."""
+
+    tabs: list[Any]
+    state_changes: list[Any] | None = None
 
 
 ShownBlock = GivenText | GivenImage | GivenDocument | GivenSearchResult
+ReturnedBlock = ShownBlock | GivenToolReference | GivenBrowserState
 
 
 class GivenToolResult(msgspec.Struct, frozen=True, tag="tool_result"):
     """What a tool returned."""
 
     tool_use_id: str
-    content: str | list[ShownBlock] | None = None
+    content: str | list[ReturnedBlock] | None = None
     is_error: bool | None = None
+
+
+GivenResult = GivenToolResult | GivenMcpResult | OwnResult
+"""What a tool returned, whoever ran it"""
+
+InputBlock = (
+    GivenText
+    | GivenImage
+    | GivenDocument
+    | GivenSearchResult
+    | GivenThinking
+    | RedactedThinking
+    | GivenToolUse
+    | GivenToolResult
+    | GivenOwnUse
+    | GivenMcpUse
+    | GivenMcpResult
+    | GivenCodeResult
+    | GivenShellResult
+    | GivenEditorResult
+    | GivenAdvice
+    | GivenUpload
+    | GivenSummary
+    | GivenFoundPages
+    | GivenFetchedPage
+    | GivenFoundTools
+    | GivenListing
+    | GivenFallback
+    | GivenToolAddition
+    | GivenToolRemoval
+)
 
 
 class InputMessage(msgspec.Struct, frozen=True):
     """One message of the history."""
 
     role: Literal["user", "assistant", "system"]
-    content: (
-        str
-        | list[
-            GivenText
-            | GivenImage
-            | GivenDocument
-            | GivenSearchResult
-            | GivenThinking
-            | RedactedThinking
-            | GivenToolUse
-            | GivenToolResult
-            | GivenOwnUse
-            | GivenFoundPages
-            | GivenFetchedPage
-        ]
-    )
+    content: str | list[InputBlock]
 
 
 class GivenTool(msgspec.Struct, frozen=True):
-    """A tool: the client's own (`custom`), or one of Anthropic's, told by another `type`. Searching the web ChatGPT
-    does itself; how it is to be bounded (`max_uses` and the three after it) can't be told to it. The last two are of a
-    screen that the client has."""
+    """A tool: the client's own (`custom`), or one of Anthropic's, told by another `type`; toolsets have no name.
+    Searching the web ChatGPT does itself; how it is to be bounded (`max_uses` and the three after it) can't be told to
+    it. The last two are of a screen that the client has."""
 
-    name: ToolName
+    name: ToolName | None = None
     input_schema: dict[str, Any] | None = None
     description: str | None = None
     type: str | None = None
@@ -168,6 +272,29 @@ class GivenTool(msgspec.Struct, frozen=True):
     user_location: dict[str, Any] | None = None
     display_width_px: int | None = None
     display_height_px: int | None = None
+
+
+class NamedTool(msgspec.Struct, frozen=True, tag="tool_reference"):
+    """A tool that `tools` has, or an earlier block."""
+
+    name: str
+
+
+class NamedMcpTool(msgspec.Struct, frozen=True, tag="mcp_tool_reference"):
+    """A tool of an MCP server, which can't be called here."""
+
+
+class NamedToolset(msgspec.Struct, frozen=True, tag="mcp_toolset_reference"):
+    """All of such a server's: the same."""
+
+
+class DefinedTool(msgspec.Struct, frozen=True, tag="tool_definition"):
+    """A tool itself."""
+
+    definition: GivenTool
+
+
+ToolChange = NamedTool | NamedMcpTool | NamedToolset | DefinedTool
 
 
 class ToolChoiceAuto(msgspec.Struct, frozen=True, tag="auto"):

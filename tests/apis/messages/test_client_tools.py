@@ -54,7 +54,7 @@ def test_a_computer_is_told_its_screen():
     assert "800 pixels wide and 600 high" in function.description
 
 
-@pytest.mark.parametrize("kind", ["code_execution_20250522", "bash", "mcp_toolset", "computer_x"])
+@pytest.mark.parametrize("kind", ["browser_toolset_20260801", "bash", "mcp_toolset", "computer_x"])
 def test_any_other_tool_is_refused_by_name(kind):
     with pytest.raises(RequestError) as refused:
         functions_of(type=kind, name="it")

@@ -181,11 +181,7 @@ def test_thinking_is_shown_where_it_is_asked_for(thinking, shown):
         ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
         ({"stop_sequences": [""]}, "stop_sequences", "invalid_value"),
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens", "missing_required_parameter"),
-        (
-            {"tools": [{"type": "code_execution_20250825", "name": "code_execution"}]},
-            "tools[0].type",
-            "unsupported_tool",
-        ),
+        ({"tools": [{"type": "mcp_toolset", "mcp_server_name": "docs"}]}, "tools[0].type", "unsupported_tool"),
         ({"tools": [{"type": "bash_2025", "name": "bash"}]}, "tools[0].type", "unsupported_tool"),
         ({"tools": [TOOL, TOOL]}, "tools[1].name", "duplicate"),
         ({"tool_choice": {"type": "any"}}, "tool_choice", "invalid_value"),
