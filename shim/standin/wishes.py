@@ -16,14 +16,17 @@ from shim.standin.incoming import ConversationRequest
 
 # The first that is found counts, so what would also be found in a longer wish comes later.
 _WISHES: tuple[tuple[str, Directives], ...] = (
-    (r"\blimits?\b|限制|限额", Directives(failure="model_cap", clears_in=10)),
-    (r"\bdraw|\bpaint|\bpicture|\bimage|\bphoto|画|图片", Directives(script="painted")),
-    (r"\btable\b|\bcompare\b|表格|比较", Directives(say=wording.TABLE_ANSWER)),
-    (r"\bcsv\b|\bfile\b|文件", Directives(script="sandbox")),
-    (r"\bcompute|\bcalculate|\bwork out\b|\brun\b|\btools?\b|计算|运行|工具", Directives(script="worked_out")),
-    (r"\bcode\b|\bfunction\b|\bprogram\b|\bpython\b|\bprimes?\b|代码|函数|程序", Directives(say=wording.PRIMES_ANSWER)),
-    (r"\bthink|\breason|思考|推理", Directives(script="reasoning")),
-    (r"\blong\b|\bstory\b|\bessay\b|故事|长文", Directives(words=300)),
+    (r"\blimits?\b|限制|限额|الحد", Directives(failure="model_cap", clears_in=10)),
+    (r"\bdraw|\bpaint|\bpicture|\bimage|\bphoto|画|图片|ارسم|صورة", Directives(script="painted")),
+    (r"\btable\b|\bcompare\b|表格|比较|جدول|قارن", Directives(say=wording.TABLE_ANSWER)),
+    (r"\bcsv\b|\bfile\b|文件|ملف", Directives(script="sandbox")),
+    (r"\bcompute|\bcalculate|\bwork out\b|\brun\b|\btools?\b|计算|运行|工具|احسب", Directives(script="worked_out")),
+    (
+        r"\bcode\b|\bfunction\b|\bprogram\b|\bpython\b|\bprimes?\b|代码|函数|程序|برنامج|شيفرة",
+        Directives(say=wording.PRIMES_ANSWER),
+    ),
+    (r"\bthink|\breason|思考|推理|فكر", Directives(script="reasoning")),
+    (r"\blong\b|\bstory\b|\bessay\b|故事|长文|قصة", Directives(words=300)),
 )
 
 # As a prompt teaches functions (docs/tools.md): one with its schema, the order to call, and what one gave.

@@ -6,6 +6,8 @@
   // The languages of the page, by their BCP 47 codes: the table of each is texts/CODE.js, its name is written in itself.
   globalThis.LANGUAGES = {
     en: { name: "English", dir: "ltr" },
+    ar: { name: "العربية", dir: "rtl" },
+    "zh-Hans": { name: "简体中文", dir: "ltr" },
   };
 
   const keptAs = (name) => {

@@ -111,7 +111,8 @@ function frameCode(code, whole) {
 }
 
 function frameTable(table) {
-  const frame = el("div", { class: "table", role: "region", "aria-label": t("answer.table"), tabindex: "0" });
+  const frame = el("div", { class: "table", role: "region", "aria-label": t("answer.table"), tabindex: "0", dir: "auto" });
+  table.removeAttribute("dir"); // It is the frame's, which begins to scroll where the table begins.
   table.replaceWith(frame);
   frame.append(table);
 }
