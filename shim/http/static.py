@@ -23,12 +23,12 @@ from shim.errors import RequestError
 from shim.http.responses import answer_headers
 
 # Nothing but our own files runs, no other origin is asked for anything, and nobody may frame the page. Only the
-# sanitiser may turn text into markup: its policy is the one that `trusted-types` names.
+# sanitiser may turn text into markup: `trusted-types` names its policy, and the one for the address of the worker.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
     "img-src 'self' data: blob:; media-src blob:; manifest-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types dompurify"
+    "require-trusted-types-for 'script'; trusted-types dompurify offline"
 )
 PAGE_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
@@ -55,6 +55,12 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
+# The worker that keeps the page for when the gateway is away, and what of the files it fetches before they are used.
+WORKER = "chat/worker.js"
+WORKER_HEADERS = {"content-security-policy": "default-src 'none'; connect-src 'self'", "cache-control": REVALIDATE}
+KEPT_AHEAD = ("chat/", "vendor/markdown-it/", "vendor/dompurify/")
+FILES_MARK = "{files}"
+PAGE_MARK = "x-chat2api-page"
 WEB = Path(__file__).parents[1] / "web"
 PAGE = "chat.html"
 FOLDERS = ("chat", "vendor")
@@ -102,6 +108,11 @@ class Site:
         hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts.values())
         policy = DIAGRAM_POLICY.format(hashes=" ".join(f"'sha256-{one}'" for one in hashes))
         self.headers: Mapping[str, dict[str, str]] = {DIAGRAM: {"content-security-policy": policy}}
+        ahead = [name for name in files if name.startswith(KEPT_AHEAD) and name not in {DIAGRAM, WORKER}]
+        worker = (
+            files.pop(WORKER).body.decode().replace(FILES_MARK, " ".join(ahead)).replace(VERSION_MARK, self.version)
+        )
+        self.worker = StaticFile(worker.encode(), ".js")
         page = (folder / PAGE).read_text("utf-8").replace(VERSION_MARK, self.version)
         self.page = StaticFile(page.encode(), ".html")
 
@@ -112,7 +123,9 @@ TheSite = NamedDependency[SkipValidation[Site]]
 def page_router(folder: Path | None = None) -> Router:
     """The page and everything below `/web`. `folder` takes the place of the package's own files."""
     site = Site(folder or WEB)
-    return Router("/", route_handlers=[page, part], dependencies={"site": Provide(lambda: site, sync_to_thread=False)})
+    return Router(
+        "/", route_handlers=[page, worker, part], dependencies={"site": Provide(lambda: site, sync_to_thread=False)}
+    )
 
 
 @get("/")
@@ -123,7 +136,14 @@ async def page(request: AnyRequest, site: TheSite) -> ASGIResponse:
         location = path.rpartition(b"/")[2].decode("ascii") + "/"
         headers = answer_headers(request, {"location": location})
         return ASGIResponse(status_code=307, headers=headers, media_type="text/plain")
-    return file_answer(request, site.page, _SHARED | PAGE_HEADERS | {"cache-control": REVALIDATE})
+    headers = _SHARED | PAGE_HEADERS | {"cache-control": REVALIDATE, PAGE_MARK: site.version}
+    return file_answer(request, site.page, headers)
+
+
+@get("/offline.js")
+async def worker(request: AnyRequest, site: TheSite) -> ASGIResponse:
+    """The worker of the page. It lies beside the page, as it may serve only what lies below itself."""
+    return file_answer(request, site.worker, _SHARED | WORKER_HEADERS)
 
 
 @get("/web/{version:str}/{name:path}")

@@ -57,7 +57,7 @@ CONVERSATIONS = {
 _MESSAGES, _MESSAGE = "/v1/messages", "post /v1/messages 200"
 METHODS = {"get", "post", "put", "patch", "delete"}
 # Pages, and interfaces of their own that are not OpenAI's.
-OTHERS = ("/tokens", "/admin/usage", "/metrics", "/backend-api", "/backend-anon", "/web")
+OTHERS = ("/tokens", "/admin/usage", "/metrics", "/backend-api", "/backend-anon", "/web", "/offline.js")
 _ASK_FOR_ROUTES = """
 import json
 from litestar.routes import HTTPRoute

@@ -23,6 +23,7 @@ expect.set_options(timeout=30_000)  # a state is waited for, on a machine that m
 FAILED_LOAD = re.compile(r"Failed to load resource: ")
 # What it says of markup that a policy keeps from running, even in a document that is only parsed.
 STOPPED = re.compile(r"(?s).*violates the following Content Security Policy")
+BLOCKED = "Service Worker registration blocked by Playwright"
 expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
 
 
@@ -83,7 +84,7 @@ class Chat:
 def watched(context: BrowserContext, page: Page) -> Chat:
     chat = Chat(page)
     context.on("request", lambda request: chat.addresses.append(request.url))
-    context.on("console", lambda message: chat.complaints.append(message.text))
+    context.on("console", lambda message: None if message.text == BLOCKED else chat.complaints.append(message.text))
     context.on("weberror", lambda error: chat.complaints.append(str(error.error)))
     return chat
 
@@ -108,7 +109,9 @@ def visit(chromium: Browser) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def open_page(url: str, key: str = "", started: Browser = chromium, **options: Any) -> AsyncIterator[Chat]:
-        context = await started.new_context(**({"viewport": {"width": 1200, "height": 860}} | options))
+        # A page that keeps itself for later costs every test some fetches; those that are about it allow it.
+        usual = {"viewport": {"width": 1200, "height": 860}, "service_workers": "block"}
+        context = await started.new_context(**(usual | options))
         context.set_default_timeout(15_000)
         if key:
             await context.add_init_script(f"sessionStorage.setItem('chat2api.key', {json.dumps(key)})")

@@ -15,6 +15,7 @@ import { Lightbox } from "./lightbox.js";
 import { choicesOf, Presets } from "./presets.js";
 import { PromptLibrary } from "./prompts.js";
 import { download, fileName, markdownOf, pageOf } from "./saving.js";
+import { keepForOffline, Reach } from "./offline.js";
 import { prepareShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./sidebar.js";
 import { ModelPicker } from "./models.js";
@@ -48,7 +49,8 @@ const thread = new Thread({ speech, research, edit, retry, retryWith, goOn, turn
 const finder = new Finder({ heads: () => library.heads, load: (id) => turns.chat(id) ?? library.load(id), open });
 new Lightbox({ change: changePicture, tell: toast });
 const sidebar = new Sidebar({ open, rename, create, remove, export: exportOne });
-const composer = new Composer({ send, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
+const reach = new Reach(() => loadModels());
+const composer = new Composer({ send, holds, stop: () => turns.stop(chat), used: () => bytesOf(chat), enterKey: () => enterKey() });
 const capture = new Capture({ key: () => key, insert: (text) => composer.add(text), attach: (files) => composer.attach(files), tell: toast });
 
 // --- the chat on the screen ------------------------------------------------------------------------------------------
@@ -118,6 +120,13 @@ function showNotices() {
 }
 
 // --- asking and answering --------------------------------------------------------------------------------------------
+
+/** Whether what was written has to wait: the gateway is asked, and it is sent as soon as that answers. */
+function holds() {
+  if (!reach.away) return false;
+  loadModels().then(() => (reach.away ? composer.say(t("offline.held")) : composer.form.requestSubmit()));
+  return true;
+}
 
 function send(text, attachments) {
   chat.messages.push(newQuestion(text, attachments));
@@ -197,7 +206,8 @@ function answer() {
 function onAnswer(changed, message) {
   const busy = turns.isRunning(changed);
   if (!busy) announce(message);
-  if (message.state === "done" && notices.get("models")) loadModels();
+  const isAway = message.error?.code === "unreachable" && !busy;
+  if (isAway || (message.state === "done" && notices.get("models"))) loadModels();
   if (changed !== chat) return;
   if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.update(chat, busy);
   show();
@@ -224,8 +234,12 @@ async function loadModels() {
     capture.allow(account);
     thread.update(chat, turns.isRunning(chat));
     notice("models", null);
+    if (reach.away) turns.resume(chat);
+    reach.found(false);
   } catch (refusal) {
     if (!(refusal instanceof Refusal)) throw refusal;
+    reach.found(refusal.code === "unreachable");
+    if (reach.away) return notice("models", () => t("offline.notice"));
     if (refusal.status === 401) return enterKey(key ? "key.refused" : "key.needed");
     if (refusal.retryAfter !== null) setTimeout(() => notices.get("models") && loadModels(), Math.min(refusal.retryAfter, LONGEST_WAIT) * 1000);
     notice("models", () => t("model.unlisted", { title: adviceFor(refusal).title, message: refusal.message }));
@@ -413,6 +427,7 @@ function onKey(event) {
 }
 
 async function start() {
+  keepForOffline();
   prepareDialogs();
   new PromptLibrary({ text: () => composer.field.value, insert: (text) => composer.insert(text) });
   prepareShortcuts({ find: () => finder.open(), create, write: () => composer.focus() });

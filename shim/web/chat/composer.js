@@ -7,9 +7,9 @@ import { t } from "./texts.js";
 const DRAFT_CHARACTERS = 100_000;
 
 export class Composer {
-  /** `send(text, attachments)`, `stop()`, `enterKey()`, and `used()`: the bytes of attachments the chat has already. */
-  constructor({ send, stop, used, enterKey }) {
-    Object.assign(this, { onSend: send, used });
+  /** `send(text, attachments)`, `holds()`: whether it has to wait, `stop()`, `enterKey()`, and `used()`: the bytes of attachments the chat has already. */
+  constructor({ send, holds, stop, used, enterKey }) {
+    Object.assign(this, { onSend: send, holds, used });
     this.takesFiles = true;
     this.attached = [];
     this.reads = { left: 0, last: Promise.resolve() }; // files that are still being read
@@ -91,7 +91,7 @@ export class Composer {
   submit(event) {
     event.preventDefault();
     const text = this.field.value.trim();
-    if (this.busy || this.reads.left || !(text || this.attached.length)) return;
+    if (this.busy || this.reads.left || !(text || this.attached.length) || this.holds()) return;
     const { attached } = this;
     this.clear();
     this.onSend(text, attached);

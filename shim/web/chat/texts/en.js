@@ -53,6 +53,9 @@ export default {
   "chat.edited": "The chat goes on from your new message.",
   "chat.replaced": "The earlier answer was replaced.",
 
+  "offline.notice": "The gateway can’t be reached. The chats kept in this browser are here; what you write is sent when it is back.",
+  "offline.held": "Not sent yet: the gateway can’t be reached. Your message stays here.",
+
   "system.name": "System prompt",
   "system.why": "Said to the model before this chat: how it should answer.",
 
