@@ -51,6 +51,9 @@ export default {
   "chat.edited": "对话从您的新消息继续。",
   "chat.replaced": "之前的回答已被替换。",
 
+  "offline.notice": "无法连接到网关。保存在此浏览器中的聊天仍可查看；你写的内容会在恢复连接后发送。",
+  "offline.held": "尚未发送：无法连接到网关。你的消息保留在这里。",
+
   "system.name": "系统提示词",
   "system.why": "在对话开始前告诉模型：应当怎样回答。",
 
