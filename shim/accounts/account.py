@@ -130,6 +130,21 @@ class Account(Guarded, frozen=True):
         return msgspec.structs.replace(self, version=self.version + 1, **changes) if changes else self
 
 
+def told_by_token(account: Account) -> Account:
+    """The account with what its access token says of plan, mail and expiry where that is not known: accounts that were
+    kept before we read it have none."""
+    token = account.access_token
+    if token is None or (account.plan is not None and account.mail is not None and account.expires is not None):
+        return account
+    try:
+        claims = read_claims(token)
+    except ValueError:  # `fk-…`, which is opaque
+        return account
+    said = {name: getattr(claims, name) for name in ("plan", "mail", "expires")}
+    missing = {name: value for name, value in said.items() if value is not None and getattr(account, name) is None}
+    return msgspec.structs.replace(account, **missing) if missing else account
+
+
 class Quota(msgspec.Struct, frozen=True):
     """How much of something an account may still do, as upstream last said: `resets` is upstream's own time (ISO)."""
 

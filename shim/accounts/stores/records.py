@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from shim.accounts.account import Account, Condition
+from shim.accounts.account import Account, Condition, told_by_token
 from shim.accounts.stores.base import Change, StoreError
 
 log = logging.getLogger("chat2api")
@@ -74,7 +74,7 @@ class Known:
                     log.warning("account %s is left out: %s; remove it, and add it again", id, error)
                 self._unreadable.add(id)
                 continue
-            found.append((unseal(row[0]), row[1]))
+            found.append((told_by_token(unseal(row[0])), row[1]))
         return found
 
     def reset(self, rows: Iterable[tuple[Account, Condition]]) -> None:

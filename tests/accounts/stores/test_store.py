@@ -15,6 +15,7 @@ from shim.accounts.stores import Change, Store, StoreError
 from shim.accounts.stores.choose import open_store
 from shim.accounts.stores.records import decode_account, decode_condition
 from shim.errors import Evidence
+from shim.standin import make_access_token
 
 ANNA = Account("anna", user="user-1", plan="plus", access_token="access-a", refresh_token="refresh-a", added=1.5)
 BERT = Account("bert", workspace_id="team", session_token="session-b", expires=1e9, added=2.5)
@@ -134,6 +135,18 @@ async def test_what_an_earlier_version_wrote_is_read_and_a_pause_of_it_is_seen_b
 
 
 # --- credentials and conditions ---------------------------------------------------------------------------------------
+
+
+async def test_what_a_token_says_is_told_of_an_account_that_was_kept_without_it(store: Store, other: Store) -> None:
+    """As accounts were kept before plan and mail were read of their tokens."""
+    token = make_access_token("anna", "plus", expires_at=4e9)
+    await store.add([Account("anna", access_token=token), Account("bert", access_token="fk-opaque")])
+    told = Account("anna", access_token=token, plan="plus", mail="an…@example.test", expires=4e9)
+    assert [account for account, _ in await other.load()] == [told, Account("bert", access_token="fk-opaque")]
+    assert await other.changes() == []
+    known = replace(told, plan="team", mail="so…@example.test", expires=3e9, version=1)
+    assert await store.save_account(known)
+    assert [change.account for change in await other.changes()] == [known]
 
 
 async def test_a_credential_is_saved_on_the_version_before_it_only(store: Store) -> None:
