@@ -4,6 +4,8 @@ Rule: nothing is tried twice here and nothing waits for long; a call that fails 
 by itself.
 """
 
+import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,15 +21,39 @@ from shim.databases import DatabaseError
 CONNECT_SECONDS = 1.0
 CALL_SECONDS = 2.0
 WAIT_SECONDS = 5.0
-"""For one of our own connections, where more calls are made at once than there may be connections."""
+"""For one of our own connections, where more calls are made at once than there may be connections, and the server has
+answered none of them meanwhile."""
 MAX_CONNECTIONS = 32
+
+
+class PatientPool(BlockingConnectionPool):
+    """Connections of which one is waited for as long as the server answers those who have one: that a thousand calls
+    come at once is no sign that it is away."""
+
+    _answered = -math.inf  # when a call last ended well, by the loop's clock
+
+    async def get_connection(self, *given: Any, **more: Any) -> Any:
+        """See BlockingConnectionPool."""
+        while True:
+            try:
+                return await super().get_connection(*given, **more)  # type: ignore[no-untyped-call]
+            except exceptions.ConnectionError as error:
+                full = isinstance(error.__cause__, TimeoutError)
+                if not full or asyncio.get_running_loop().time() - self._answered > WAIT_SECONDS:
+                    raise
+
+    async def release(self, connection: Any) -> None:
+        """See BlockingConnectionPool."""
+        if connection.is_connected:  # a call that failed has closed it
+            self._answered = asyncio.get_running_loop().time()
+        await super().release(connection)
 
 
 def client_of(url: str) -> Redis:
     """A client that has not called yet. RESP2 because it takes no further round trip to agree on. Raises
     DatabaseError."""
     try:
-        pool = BlockingConnectionPool.from_url(
+        pool = PatientPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
             timeout=WAIT_SECONDS,
