@@ -16,6 +16,7 @@ from shim.standin.incoming import ConversationRequest
 
 # The first that is found counts, so what would also be found in a longer wish comes later.
 _WISHES: tuple[tuple[str, Directives], ...] = (
+    (r"^Name this chat: |^给这个对话起|^سمِّ هذه المحادثة", Directives(say=wording.TITLE)),
     (r"\blimits?\b|限制|限额|الحد", Directives(failure="model_cap", clears_in=10)),
     (r"\bdraw|\bpaint|\bpicture|\bimage|\bphoto|画|图片|ارسم|صورة", Directives(script="painted")),
     (r"\btable\b|\bcompare\b|表格|比较|جدول|قارن", Directives(say=wording.TABLE_ANSWER)),

@@ -161,6 +161,7 @@ PICTURE_ERROR = "Error: the picture could not be made."
 PICTURE_FAILED = "I am the chat2api demo upstream, and making the picture failed."
 PICTURE_REFUSED = "I am the chat2api demo upstream, and I can't make this: it may violate our content policies."
 
+TITLE = "A chat with the demo"
 TRANSCRIPT = "The chat2api demo upstream received {name}, {size} bytes, language {language}."
 
 THOUGHTS = (

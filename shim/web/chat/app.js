@@ -322,12 +322,25 @@ async function editSystem() {
 // --- the list of chats -----------------------------------------------------------------------------------------------
 
 async function rename(head) {
-  const title = await ask({ title: t("chat.rename"), label: t("chat.title"), value: head.title });
   const mine = head.id === chat.id ? chat : (turns.chat(head.id) ?? (await library.load(head.id)));
+  const offer = mine ? { text: t("title.offer"), busy: t("title.busy"), make: (signal) => titleByModel(mine, signal) } : null;
+  const title = await ask({ title: t("chat.rename"), label: t("chat.title"), value: head.title, offer });
   if (!title?.trim() || !mine) return;
   mine.title = title.trim();
   await library.save(mine);
   if (mine === chat) show();
+}
+
+/** A title by the model, which may choose itself what answers; throws an Error that says why not. */
+async function titleByModel(mine, signal) {
+  const model = picker.models.some(({ id }) => id === "auto") ? "auto" : mine.model;
+  try {
+    const { titleBy } = await import("./naming.js");
+    return await titleBy(mine, model, { key, signal });
+  } catch (failure) {
+    const why = failure instanceof Refusal ? [failure.status || failure.code ? `${adviceFor(failure).title}.` : "", failure.message].filter(Boolean).join(" ") : t("part.missing");
+    throw new Error(why);
+  }
 }
 
 async function remove(head) {

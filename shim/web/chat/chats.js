@@ -36,8 +36,13 @@ export function newAnswer(model, research = 0) {
 export function titleOf(chat) {
   if (chat.title) return plain(chat.title);
   const question = chat.messages.find((message) => message.role === "user");
-  const words = plainWords((question?.text || question?.attachments[0]?.name || "").slice(0, 400));
-  return words.length > TITLE_CHARACTERS ? `${words.slice(0, TITLE_CHARACTERS).trimEnd()}…` : words || t("chat.new");
+  return plainTitle((question?.text || question?.attachments[0]?.name || "").slice(0, 400)) || t("chat.new");
+}
+
+/** The text as a title: a line of words that is not too long, "" where there are none. */
+export function plainTitle(text) {
+  const words = plainWords(text);
+  return words.length > TITLE_CHARACTERS ? `${words.slice(0, TITLE_CHARACTERS).trimEnd()}…` : words;
 }
 
 // A title is a line of words: what Markdown marks is read, its marks are not.

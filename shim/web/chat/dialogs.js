@@ -10,8 +10,9 @@ const FIELDS = {
   lines: () => el("textarea", { id: "ask-field", rows: "8", dir: "auto" }),
 };
 
-/** Ask for a text: `kind` is a row of FIELDS. Resolves to it, or to null when it was not given. */
-export function ask({ title, why = "", label, value = "", kind = "line", yes = t("common.save") }) {
+/** Ask for a text: `kind` is a row of FIELDS. `offer` {text, make(signal)} is a button that fetches one to begin with; why it
+ * can't is what `make` throws. Resolves to the text, or to null when it was not given. */
+export function ask({ title, why = "", label, value = "", kind = "line", yes = t("common.save"), offer = null }) {
   const dialog = at("ask");
   const field = FIELDS[kind]();
   if (dialog.open) return Promise.resolve(null);
@@ -21,6 +22,9 @@ export function ask({ title, why = "", label, value = "", kind = "line", yes = t
   at("ask-label").textContent = label;
   at("ask-yes").textContent = yes;
   at("ask-place").replaceChildren(field);
+  at("ask-offer").hidden = !offer;
+  at("ask-offer").textContent = offer?.text ?? "";
+  at("ask-offer").onclick = () => fetchInto(field, offer, dialog);
   dialog.returnValue = "";
   dialog.showModal();
   field.focus();
@@ -28,6 +32,27 @@ export function ask({ title, why = "", label, value = "", kind = "line", yes = t
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes" ? field.value : null), { once: true });
   });
+}
+
+async function fetchInto(field, { text, make, busy }, dialog) {
+  const button = at("ask-offer");
+  if (button.ariaBusy === "true") return;
+  const controller = new AbortController();
+  dialog.addEventListener("close", () => controller.abort(), { once: true });
+  const told = (state, words) => Object.assign(button, { ariaBusy: String(state), textContent: words });
+  told(true, busy);
+  at("ask-why").textContent = "";
+  try {
+    const made = await make(controller.signal);
+    if (controller.signal.aborted) return;
+    field.value = made;
+    field.select();
+    field.focus();
+  } catch (failure) {
+    if (!controller.signal.aborted) at("ask-why").textContent = failure.message;
+  } finally {
+    told(false, controller.signal.aborted ? "" : text);
+  }
 }
 
 /** Make the dialog work. */
