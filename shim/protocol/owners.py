@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 _ACCOUNT = re.compile(r"[0-9a-f]{16}")  # shim.accounts.account.account_id
 # Fields of a request whose value is a name. `id` is one only where it is a file's (protocol.md 6.4).
-_FIELDS = frozenset({"conversation_id", "file_id", "asset_pointer"})
+_FIELDS = frozenset({"conversation_id", "file_id", "asset_pointer", "gizmo_id"})
 _FILE = re.compile(r"file[-_]")
 _HELD = 4096  # bytes; the longest thing that is rewritten, and more than any name
 
@@ -98,6 +98,7 @@ class Namer:
 _IDS = (
     rb'"(?:conversation_id|conduit_token)"[ ]?:[ ]?"[\w.-]{1,2000}',
     rb'"(?:file_id|id)"[ ]?:[ ]?"file[-_][\w.-]{1,300}',
+    rb'"(?:gizmo_id|id)"[ ]?:[ ]?"g-p-[\w.-]{1,300}',  # a project; any other GPT is not one account's alone
     rb'"(?:file-service|sediment)://file[-_][\w.-]{1,300}',
 )
 # A conversation's own UUID, with the parts that gateways nearer to upstream have put behind it.

@@ -364,3 +364,35 @@ def test_a_client_that_does_not_read_does_not_fill_the_memory(pooled, answers, k
         grown = sum(worker.memory_info().rss for worker in workers) - before
     assert len(sent) < 1000
     assert grown < 60_000_000
+
+
+def test_a_project_is_listed_with_its_account_which_then_takes_the_turn(start_gateway, upstream, make_account):
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, AUTHORIZATION=KEY, ADMIN_KEY="admin-key")
+    projects = ["g-p-garden", "g-p-house"]
+    tokens = "\n".join(make_account(project, plan="plus", gizmos=[project]) for project in projects)
+    gateway.post("/tokens/api/accounts", {"text": tokens}, Authorization="Bearer admin-key").raise_for_status()
+    headers = {"authorization": f"Bearer {KEY}"}
+    listed: dict[str, str] = {}
+    for device in range(40):  # each keeps to an account
+        path = "gizmos/snorlax/sidebar?owned_only=true&conversations_per_gizmo=0&limit=50"
+        answer = ask(gateway, "GET", path, headers=headers | {"oai-device-id": f"device-{device}"})
+        [item] = answer.json()["items"]
+        gizmo = item["gizmo"]["gizmo"]
+        listed[gizmo["display"]["name"]] = gizmo["id"]
+        if len(listed) == 2:
+            break
+    assert sorted(name.partition(".")[0] for name in listed.values()) == projects
+    for name in [*listed.values()] * 2:
+        body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+        body["chatgpt"] = {"project": name, "temporary": False}
+        answer = httpx.post(
+            f"{gateway.base_url}/v1/chat/completions", json=body, headers=headers, trust_env=False, timeout=30
+        )
+        assert answer.status_code == 200, answer.text
+        assert ask(gateway, "GET", f"gizmos/{name}", headers=headers).json()["gizmo"]["id"] == name
+    other = name.partition(".")[0] + "." + "0" * 16
+    body["chatgpt"]["project"] = other
+    answer = httpx.post(
+        f"{gateway.base_url}/v1/chat/completions", json=body, headers=headers, trust_env=False, timeout=30
+    )
+    assert answer.status_code == 404

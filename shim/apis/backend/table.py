@@ -81,6 +81,7 @@ TABLE = (
     Row("POST", "transcribe", Kind.CALL),
     Row("GET", "gizmos/bootstrap", Kind.PINNED),
     Row("GET", "gizmos/pinned", Kind.PINNED),
+    Row("GET", "gizmos/snorlax/sidebar", Kind.PINNED),
     Row("GET", "gizmos/{gizmo}", Kind.CALL),
     Row("GET", "gizmos/{gizmo}/conversations", Kind.LISTING),
 )
@@ -106,7 +107,7 @@ NOT_FOUND = b'{"detail":"Not Found"}'
 
 # What a client may do to a conversation: name it, hide it (which deletes it) and archive it.
 _CHANGES = frozenset({"title", "is_visible", "is_archived"})
-_NAMES = ("conversation", "file")  # words that are names
+_NAMES = ("conversation", "file", "gizmo")  # words that are names
 _IN_QUERY = frozenset({"conversation_id", "file_id", "id"})
 _CONDUIT = "x-conduit-token"
 _JSON = "application/json"
@@ -283,7 +284,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 _WORDS = {
     "conversation": r"(?!init$)[\w-]{1,100}(?:\.[0-9a-f]{16}){0,8}",
     "file": r"file[-_][\w-]{1,200}(?:\.[0-9a-f]{16}){0,8}",
-    "gizmo": r"g-[\w-]{1,100}",
+    "gizmo": r"g-[\w-]{1,140}(?:\.[0-9a-f]{16}){0,8}",
     "version": r"[\w-]{1,50}",
 }
 _PATTERNS = tuple((row, _pattern(row.path)) for row in TABLE)

@@ -41,7 +41,8 @@ def conversation_for(
     `placed` has a file for every part that is one. `now` is in seconds since 1970, `new_id` makes a UUID v4.
     """
     continues = prompt.continues
-    gizmo = prompt.wishes.project or gizmo_of(prompt.model)
+    project = prompt.wishes.project
+    gizmo = taken_apart(project)[0] if project else gizmo_of(prompt.model)
     hints = tuple(_HINTS[hint] for hint in sorted(prompt.wishes.hints))
     tier = prompt.wishes.tier
     return Conversation(
@@ -82,8 +83,10 @@ def effort_for(prompt: Prompt, chosen: Chosen) -> str | None:
 
 
 def owner_of(prompt: Prompt) -> str | None:
-    """The account that owns the conversation a prompt continues: its name says so (`shim.protocol.owners`)."""
-    return taken_apart(prompt.continues.conversation_id)[1] if prompt.continues else None
+    """The account that owns the conversation a prompt continues, or else the project it is asked in: its name says so
+    (`shim.protocol.owners`)."""
+    name = prompt.continues.conversation_id if prompt.continues else prompt.wishes.project
+    return taken_apart(name)[1] if name else None
 
 
 def encode_conversation(conversation: Conversation) -> bytes:

@@ -1,4 +1,4 @@
-"""GPTs over HTTP (protocol.md 7.7): those an account's `gizmos` names exist."""
+"""GPTs over HTTP (protocol.md 7.7): those an account's `gizmos` names exist; projects (7.11) are among them."""
 
 from litestar import get
 from litestar.params import FromPath, FromQuery
@@ -20,6 +20,16 @@ async def bootstrap(caller: TheCaller, limit: FromQuery[int] = 2) -> Json:
 async def pinned(caller: TheCaller) -> Json:
     """None is ever pinned."""
     return {"items": [], "cursor": None}
+
+
+@get("/gizmos/snorlax/sidebar")
+async def projects(caller: TheCaller, limit: FromQuery[int] = 5, cursor: FromQuery[str] = "0") -> Json:
+    """The account's projects, a page of them."""
+    every = [gizmo_id for gizmo_id in caller.account.gizmos if gizmo_id.startswith("g-p-")]
+    start = int(cursor) if cursor.isdecimal() else 0
+    end = start + max(1, limit)
+    items = [{"gizmo": {"gizmo": _gizmo(caller.account, gizmo_id)["gizmo"]}} for gizmo_id in every[start:end]]
+    return {"items": items, "cursor": str(end) if end < len(every) else None}
 
 
 @get("/gizmos/{gizmo_id:str}")
@@ -47,7 +57,7 @@ def _gizmo(account: Account, gizmo_id: str) -> Json:
     if gizmo_id not in account.gizmos:
         raise refused("gizmo_not_found")
     display: Json = {
-        "name": gizmo_id.removeprefix("g-").title(),
+        "name": gizmo_id.removeprefix("g-").removeprefix("p-").title(),
         "description": "A GPT of the stand-in; it plays prepared texts.",
         "prompt_starters": [],
         "profile_picture_url": None,
@@ -63,5 +73,5 @@ def _gizmo(account: Account, gizmo_id: str) -> Json:
     return {"gizmo": described, "tools": [], "files": []}
 
 
-LOGGED_IN = (bootstrap, pinned, gizmo, conversations)
+LOGGED_IN = (bootstrap, pinned, projects, gizmo, conversations)
 WITHOUT_PREFIX = (recent,)

@@ -43,7 +43,7 @@ const [store] = await Promise.all([openStore(), useLanguage(document.documentEle
 const library = new Library(store, { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), tell: (key, values) => notice("store", key && (() => t(key, values))) });
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved, how) => library.save(saved, how) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
-const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes });
+const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes, projects });
 const speech = new Speech({ key: () => key, changed: () => thread.update(chat, turns.isRunning(chat)), tell: toast });
 const thread = new Thread({ speech, research, edit, retry, retryWith, goOn, turnTo: showVersion, enterKey: () => enterKey() });
 const finder = new Finder({ heads: () => library.heads, load: (id) => turns.chat(id) ?? library.load(id), open });
@@ -152,6 +152,11 @@ function research(message, place) {
   const acts = { stop: () => turns.stop(chat), report: openReport };
   researching ??= import("./research.js").catch(() => (researching = null)); // It is asked for again as more is told.
   researching?.then((part) => part?.showResearch(message, place, acts));
+}
+
+/** Have a project chosen from a list, where there is one. */
+function projects(field) {
+  import("./projects.js").then((part) => part.offerProjects(field, key)).catch(() => {}); // An id can be written all the same.
 }
 
 async function openReport(message) {
@@ -275,7 +280,7 @@ function usePreset(preset) {
 }
 
 async function showPresets() {
-  const acts = { presets, current: () => chat, models: () => picker.models, account: () => !at("wishes-open").hidden, use: usePreset, tell: toast };
+  const acts = { presets, current: () => chat, models: () => picker.models, account: () => !at("wishes-open").hidden, use: usePreset, projects, tell: toast };
   presetList ??= import("./preset_list.js").then(({ PresetList }) => new PresetList(acts));
   try {
     (await presetList).show();

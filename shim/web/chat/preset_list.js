@@ -9,9 +9,9 @@ import { t } from "./texts.js";
 
 export class PresetList {
   /** `current()` is the chat on the screen, `models()` those that can be chosen, `account()` whether one answers,
-   * `use(preset)` has the chat go by a preset, `tell(text, undo)` shows a notice. */
-  constructor({ presets, current, models, account, use, tell }) {
-    Object.assign(this, { presets, current, models, account, use, tell });
+   * `use(preset)` has the chat go by a preset, `projects(field)` puts a list of them in its place, `tell(text, undo)` shows a notice. */
+  constructor({ presets, current, models, account, use, projects, tell }) {
+    Object.assign(this, { presets, current, models, account, use, projects, tell });
     this.list = el("ul", { "aria-label": t("preset.title") });
     this.none = el("p", { class: "hint", text: t("preset.none") });
     this.more = el("button", { type: "button", text: t("preset.keep"), on: { click: () => this.edit(presetOf(this.current(), ""), true) } });
@@ -82,6 +82,7 @@ export class PresetList {
     document.body.append(dialog);
     dialog.showModal();
     form.elements.name.select();
+    if (this.account()) this.projects(form.elements.project);
     this.dialog = dialog;
   }
 

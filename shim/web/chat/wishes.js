@@ -8,13 +8,14 @@ const KINDS = ["", "search", "picture", "research"];
 const KEPT = ["", "temporary", "kept"];
 const NAMES = { search: "wish.searchHint", picture: "wish.pictureHint", research: "wish.researchHint" };
 const LASTING = ["", "search"];
+export const PROJECT = /^g-p-[\w-]{2,128}(?:\.[0-9a-f]{16}){0,8}$/; // Its id; as a name of the gateway's, with the account that has it.
 
 /** No wish at all. `kind` and `keep` are "" or a word of the lists above. */
 export const noWishes = () => ({ kind: "", keep: "", memory: true, project: "" });
 
 /** Wishes from what was stored. */
 export function readWishes(stored) {
-  const project = typeof stored?.project === "string" && /^g-p-[\w-]{2,128}$/.test(stored.project) ? stored.project : "";
+  const project = typeof stored?.project === "string" && PROJECT.test(stored.project) ? stored.project : "";
   return {
     kind: KINDS.includes(stored?.kind) ? stored.kind : "",
     keep: KEPT.includes(stored?.keep) ? stored.keep : "",
@@ -37,9 +38,10 @@ export function chatgptOf({ kind, keep, memory, project }) {
 export const lasting = (wishes) => ({ ...wishes, kind: LASTING.includes(wishes.kind) ? wishes.kind : "" });
 
 export class WishDialog {
-  /** `current()` gives the wishes of the chat on the screen; `choose(wishes)` is told of others. */
-  constructor({ current, choose }) {
-    Object.assign(this, { current, choose });
+  /** `current()` gives the wishes of the chat on the screen; `choose(wishes)` is told of others; `projects(field)` puts a
+   * list of them in its place. */
+  constructor({ current, choose, projects }) {
+    Object.assign(this, { current, choose, projects });
     at("wishes-open").addEventListener("click", () => this.open());
     at("wishes-form").addEventListener("submit", (event) => this.take(event));
     at("wishes-no").addEventListener("click", () => at("wishes").close());
@@ -65,8 +67,11 @@ export class WishDialog {
     form.keep.value = keep;
     form.keep.disabled = false;
     form.memory.checked = memory;
+    // A list may not have it yet.
+    if (form.project.options) form.project.append(Object.assign(document.createElement("option"), { value: project, text: project }));
     form.project.value = project;
     this.fit();
+    this.projects(form.project);
     at("wishes").showModal();
   }
 
