@@ -218,6 +218,15 @@ async def test_each_block_is_read_its_own_way(gateway, visit, say, locale, direc
         assert await way("p", "npm") == "rtl"  # what is code does not decide it
         assert await way(".formula", "") == "ltr"
         assert await prose.evaluate("node => getComputedStyle(node).direction") == direction
+        side = """node => {
+            const range = document.createRange();
+            range.selectNodeContents(node);
+            const [text, box] = [range.getBoundingClientRect(), node.getBoundingClientRect()];
+            return text.left - box.left < box.right - text.right ? "left" : "right";
+        }"""
+        assert await prose.locator("li").filter(has_text="second").evaluate(side) == "right"  # where its bullet is
+        assert await prose.locator("li").filter(has_text="ثانيًا").evaluate(side) == "left"
+        assert await chat.chats.first.evaluate(side) == ("left" if direction == "ltr" else "right")
         lines = """bubble => {
             const range = document.createRange();
             const { left, right } = bubble.getBoundingClientRect();

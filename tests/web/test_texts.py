@@ -168,3 +168,37 @@ def test_the_code_says_nothing_by_itself():
 )
 def test_the_finder_of_texts_finds_them(code):
     assert texts_of(code)
+
+
+def test_no_text_is_asked_for_before_the_language_is_known():
+    """What a module asks for while it is loaded stays English, whatever is chosen then."""
+    at_once = re.compile(r"""^(?!\s*//)(?!.*(?:=>|function)).*\bt\(["`]""")
+    lines = [
+        f"{name}: {line}"
+        for name, code in CODE.items()
+        for line in re.sub(r"(?ms)^(?:export )?(?:async )?(?:function|class) .*?^\}", "", code).splitlines()
+        if at_once.match(line) and line[0] not in " }"
+    ]
+    assert not lines, f"Keep the key and ask for the text when it is shown: {lines}"
+    assert at_once.match('const NAMES = { one: t("answer.name") };')
+
+
+# What goes by the reader's left and right stays there in a page from right to left.
+PHYSICAL = re.compile(
+    r"(?:margin|padding|border|inset)-(?:left|right)|(?<![\w-])(?:left|right|float|clear):|text-align: (?:left|right)"
+    r"|(?:margin|padding|inset): ([^\s;]+) ([^\s;]+) ([^\s;]+) (?!\2;)[^\s;]+;|translateX\((?!calc\([^)]*--forward)"
+)
+
+
+def test_the_styles_go_by_the_direction_of_the_page():
+    """But for columns of a table that was written with a side, and what is out of sight."""
+    rules = [
+        (path.name, rule)
+        for path in sorted(CHAT.glob("*.css"))
+        for rule in re.findall(r"[^{}]+\{[^{}]*\}", path.read_text("utf-8"))
+        if PHYSICAL.search(rule) and not re.search(r"\.table \.(left|right)|#diagrams|\.table \.center", rule)
+    ]
+    assert not rules, f"Use logical properties (margin-inline-start, inset-inline, text-align: start): {rules}"
+    for bad in ("margin-left: 1px", "left: 0;", "padding: 1px 2px 3px 4px;", "text-align: left;", "translateX(-50%)"):
+        assert PHYSICAL.search(bad), bad
+    assert not PHYSICAL.search("padding: 1px 2px 3px 2px; margin: 0 auto; margin-inline-start: 0")

@@ -5,7 +5,7 @@ import { effortName } from "./facts.js";
 import { EFFORTS } from "./models.js";
 import { MOST_PRESETS, presetOf } from "./presets.js";
 import { readWishes } from "./wishes.js";
-import { t } from "./texts.js";
+import { plain, t } from "./texts.js";
 
 export class PresetList {
   /** `current()` is the chat on the screen, `models()` those that can be chosen, `account()` whether one answers,
@@ -40,7 +40,7 @@ export class PresetList {
       wishes.keep === "temporary" ? t("wish.temporaryHint") : "",
       system.replace(/\s+/g, " ").trim().slice(0, 80),
     ];
-    const words = [el("span", { class: "name", dir: "auto", text: name }), el("span", { class: "about", dir: "auto", text: parts.filter(Boolean).join(" · ") })];
+    const words = [el("span", { class: "name", dir: "auto", text: plain(name) }), el("span", { class: "about", dir: "auto", text: parts.filter(Boolean).join(" · ") })];
     return el(
       "li",
       { class: "kept" },
@@ -98,11 +98,11 @@ export class PresetList {
       check("search", t("preset.search"), wishes.kind === "search"),
       ...labelled("keep", t("wish.keep"), choice("keep", keeps, wishes.keep)),
       check("memory", t("wish.memory"), wishes.memory),
-      ...labelled("project", t("wish.project"), made("input", { type: "text", name: "project", placeholder: "g-p-…", autocomplete: "off" }, { value: wishes.project })),
+      ...labelled("project", t("wish.project"), made("input", { type: "text", name: "project", placeholder: "g-p-…", autocomplete: "off", dir: "ltr" }, { value: wishes.project })),
     );
     return [
       el("h2", { id: "preset-title", text: t(isNew ? "preset.new" : "preset.change") }),
-      ...labelled("name", t("preset.name"), made("input", { type: "text", name: "name", required: true, maxlength: "80", autocomplete: "off" }, { value: name })),
+      ...labelled("name", t("preset.name"), made("input", { type: "text", name: "name", required: true, maxlength: "80", autocomplete: "off", dir: "auto" }, { value: name })),
       ...labelled("model", t("model.name"), choice("model", models, model)),
       ...labelled("effort", t("preset.effort"), choice("effort", efforts, effort)),
       ...labelled("system", t("preset.system"), made("textarea", { name: "system", rows: "3", dir: "auto" }, { value: system })),

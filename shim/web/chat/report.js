@@ -6,15 +6,15 @@ import { timeName } from "./facts.js";
 import { linkTarget } from "./links.js";
 import { blocksOf, elementsOf } from "./markdown.js";
 import { download, fileName, pageOf } from "./saving.js";
-import { t } from "./texts.js";
+import { plain, t } from "./texts.js";
 
 /** Open the report that this answer is; `title` names it where it has no heading of its own. */
 export function openReport(message, title) {
   const env = {};
-  const body = el("div", { class: "prose", dir: "auto" });
+  const body = el("div", { class: "prose" });
   body.append(elementsOf(blocksOf(message.text, env), env));
   const headings = [...body.querySelectorAll("h1, h2, h3")];
-  const name = headings.find(({ localName }) => localName === "h1")?.textContent.trim() || title;
+  const name = plain(headings.find(({ localName }) => localName === "h1")?.textContent.trim() || title);
   const button = (key, act, kind = null) => el("button", { type: "button", class: kind, text: t(key), on: { click: act } });
   const dialog = el(
     "dialog",
@@ -47,14 +47,14 @@ function contentsOf(headings) {
   return el("nav", { "aria-label": t("report.contents") }, el("h2", { text: t("report.contents") }), el("ol", {}, ...headings.map(entry)));
 }
 
-const linksOf = ({ citations }) => citations.map(({ url, title }) => [linkTarget(url), title]).filter(([target]) => target);
+const linksOf = ({ citations }) => citations.map(({ url, title }) => [linkTarget(url), plain(title)]).filter(([target]) => target);
 
 function sourcesOf(message) {
   const links = linksOf(message);
   const facts = el("p", { class: "hint", text: t("report.took", { time: timeName(Math.round(message.took / 1000)) }) });
   if (!links.length) return facts;
   const outside = { target: "_blank", rel: "noopener noreferrer nofollow" };
-  const items = links.map(([target, title]) => el("li", {}, el("a", { href: target, ...outside, text: title || target }), " ", el("span", { class: "hint", text: new URL(target).hostname })));
+  const items = links.map(([target, title]) => el("li", {}, el("a", { href: target, ...outside, dir: "auto", text: title || target }), " ", el("span", { class: "hint", text: new URL(target).hostname })));
   return el("section", { class: "sources" }, el("h2", { text: t("answer.sources") }), el("ol", {}, ...items), facts);
 }
 

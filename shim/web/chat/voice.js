@@ -5,7 +5,7 @@ import { reasonOf, release } from "./capture.js";
 import { call } from "./client.js";
 import { at, el } from "./dom.js";
 import { adviceFor, Refusal } from "./errors.js";
-import { t } from "./texts.js";
+import { number, t } from "./texts.js";
 
 const MOST_MS = 600_000;
 const WARN_MS = 60_000;
@@ -148,4 +148,4 @@ export class Voice {
   }
 }
 
-const clockName = (milliseconds) => `${Math.floor(milliseconds / 60_000)}:${String(Math.floor(milliseconds / 1000) % 60).padStart(2, "0")}`;
+const clockName = (milliseconds) => `${number(Math.floor(milliseconds / 60_000))}:${number(Math.floor(milliseconds / 1000) % 60, { minimumIntegerDigits: 2 })}`;
