@@ -214,7 +214,7 @@ function onAnswer(changed, message) {
   const isAway = message.error?.code === "unreachable" && !busy;
   if (isAway || (message.state === "done" && notices.get("models"))) loadModels();
   if (changed !== chat) return;
-  if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.update(chat, busy);
+  if (busy && message.state === "streaming" && thread.views.has(message.id)) return thread.grow(message);
   show();
   if (!busy && message.error?.status === 401) enterKey("key.refused");
 }
@@ -376,6 +376,7 @@ async function saveAs(kind) {
   if (kind === "page") return download(`${fileName(title)}.html`, await pageOf(title, mine), "text/html");
   if (kind === "chat") return library.export([id], `${fileName(title)}.json`);
   if (id !== chat.id) await open(id);
+  await thread.whole();
   return print();
 }
 

@@ -28,9 +28,9 @@ export function branchOff(chat, place, messages) {
   };
 }
 
-/** {at, count, parent} of the versions that `message` is one of, or null where it is the only one. */
-export function versionsOf(chat, message) {
-  const parent = before(chat, chat.messages.indexOf(message));
+/** {at, count, parent} of the versions that the message at this place is one of, or null where it is the only one. */
+export function versionsAt(chat, place) {
+  const parent = before(chat, place);
   const branch = chat.branches[parent];
   return branch ? { at: branch.at, count: branch.tails.length, parent } : null;
 }
