@@ -6,6 +6,7 @@ Rules:
 * an account is taken once: of two access tokens the one that lasts longer counts.
 """
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,16 @@ class ImportedLine(Guarded, frozen=True):
     why: str = ""
     passed: bool = False
     shared: bool = False
+
+
+def text_of(raw: bytes) -> str:
+    """A file's text. Windows writes UTF-16 with a mark before it; where it is not UTF-8, single signs (mostly those of
+    a comment) become U+FFFD, which no token has. Raises ValueError for what is no text."""
+    encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8-sig")
+    text = raw.decode(encoding, "replace")
+    if "\0" in text:
+        raise ValueError("it is no text")
+    return text
 
 
 def read_text(text: str, source: str = "") -> list[ImportedLine]:
@@ -170,6 +181,9 @@ def _of_line(line: str, number: int, where: str, *, shared: bool = False) -> Imp
         return ImportedLine(number, where, parse_credential(line), shared=shared)
     except ValueError as error:
         named, why = _NAMED.fullmatch(line), str(error)
+    fields = _MAIL_FIRST.match(line)
+    if fields is not None:
+        return _of_fields(fields[1], line[fields.end() :].split(fields[2], _MOST_FIELDS), fields[2], number, where)
     if named is None:
         return ImportedLine(number, where, why=why)
     try:
@@ -179,6 +193,27 @@ def _of_line(line: str, number: int, where: str, *, shared: bool = False) -> Imp
     if credential.kind != "session" and _PIECE.search(named[1]):
         return ImportedLine(number, where, why="it is a piece of some cookie, and not of the session's")
     return ImportedLine(number, where, credential, shared=shared)
+
+
+def _of_fields(mail: str, fields: list[str], between: str, number: int, where: str) -> ImportedLine:
+    """The first token behind a mail address, with the refresh token after it. Mostly a password stands before, which
+    nobody has a use for here, and whatever else is known of the account behind."""
+    fields = [field.strip(_AROUND) for field in fields]
+    for place in (*range(1, len(fields)), 0):  # a password may look like anything
+        behind = fields[place + 1 : place + 2]
+        # A workspace is what stands behind a comma; among fields it has to look like one.
+        workspace = [f",{word}" for word in behind if between == "," and _UUID.fullmatch(word)]
+        pair = [f"----{word}" for word in behind if fields[place].startswith("eyJ")]
+        for more in (*pair, *workspace, ""):
+            try:
+                credential = parse_credential(fields[place] + more)
+            except ValueError:
+                continue
+            if more in pair and credential.refresh_token is None:
+                continue  # it has the form of an access token, with what is no more of it
+            claims = replace(credential.claims, mail=credential.claims.mail or masked_mail(mail))
+            return ImportedLine(number, where, replace(credential, claims=claims))
+    return ImportedLine(number, where, why="there is no token behind the mail address")
 
 
 def _joined(pieces: dict[int, tuple[int, str]], before: str) -> ImportedLine:
@@ -375,6 +410,12 @@ _WORKSPACE_PLANS = frozenset({"team", "business", "enterprise"})
 _CODEX_TYPE = "codex"
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _NAMED = re.compile(r"(?:export\s+)?([A-Za-z_][\w.-]{0,63})\s*=\s*(\S.*)", re.ASCII)
+# A line of a list that has a mail address, a password and tokens of each account.
+_MAIL_FIRST = re.compile(r"[\"']?([^\s@|:;,\"']{1,64}@[\w.-]{1,255}?)[\"']?\s*(----|[|:;,\t])", re.ASCII)
+_MOST_FIELDS = 8
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+_AROUND = " \t\"'"
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _PIECE = re.compile(r"\.\d+$")
 _COOKIE = re.compile(rf"(?:^|[\s;\"']){re.escape(SESSION_COOKIE)}(?:\.(\d{{1,2}}))?=[\"']?([^;\s\"']+)")
 _decode = json.JSONDecoder().raw_decode

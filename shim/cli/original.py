@@ -157,9 +157,11 @@ def told_of(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _read(path: Path) -> str:
+    from shim.accounts.imports import text_of  # noqa: PLC0415
+
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{path} is not text in UTF-8") from error
+        return text_of(path.read_bytes())
+    except ValueError as error:
+        raise click.ClickException(f"{path} can't be read: {error}") from error
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from error

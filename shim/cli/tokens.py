@@ -252,16 +252,17 @@ def print_report(report: "AddReport", total: int, *, given_up: frozenset[str] = 
 
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
     """(name, text) of each file that PATH stands for; "" for the one that was named."""
+    from shim.accounts.imports import text_of  # noqa: PLC0415
+
     files = sorted(one for one in path.iterdir() if one.suffix in _READ and one.is_file()) if path.is_dir() else [path]
     if not files:
         raise click.ClickException(f"{path} has no .json or .txt files in it")
     for file in files:
         try:
             raw = sys.stdin.buffer.read() if str(path) == "-" else file.read_bytes()
-            # Editors on Windows put a byte order mark before the text, which would become a part of the first token.
-            yield (file.name if path.is_dir() else ""), raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise click.ClickException(f"{file} is not text in UTF-8") from error
+            yield (file.name if path.is_dir() else ""), text_of(raw)
+        except ValueError as error:
+            raise click.ClickException(f"{file} can't be read: {error}") from error
         except OSError as error:
             raise click.ClickException(f"{file} can't be read: {error.strerror}") from error
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.accounts.account import Account, account_of, read_claims
-from shim.accounts.imports import once, read_text, write_accounts
+from shim.accounts.imports import once, read_text, text_of, write_accounts
 from shim.standin import make_access_token, make_refresh_token, make_session_token
 from shim.standin.accounts import CODEX_CLIENT, MOBILE_CLIENT, PLATFORM_CLIENT, WEB_CLIENT
 
@@ -41,6 +41,61 @@ def cut(session):
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("between", ["----", "|", ":", "\t", ";", ","])
+@pytest.mark.parametrize(
+    ("fields", "given"),
+    [
+        (["hunter2", "TOKEN"], (ALICE, None)),
+        (["TOKEN"], (ALICE, None)),
+        (["hunter2", "TOKEN", "2026-11-28"], (ALICE, None)),
+        (["hunter2", "TOKEN", RT], (ALICE, RT)),
+        (["hunter2", RT, "plus"], (None, RT)),
+        (["p" * 45, RT], (None, RT)),  # a password that has the form of a token
+    ],
+)
+def test_a_mail_address_and_a_password_before_a_token(between, fields, given):
+    line = between.join(["Alice.Long@Example.com", *fields]).replace("TOKEN", ALICE)
+    account = only(line)
+    assert (account.access_token, account.refresh_token) == given
+    assert account.mail == ("al…@example.test" if given[0] else "Al…@example.com")  # the token's own, where it says one
+    assert "hunter2" not in repr(account)
+    assert account.workspace_id is None
+
+
+def test_a_workspace_behind_a_comma_behind_a_mail_address():
+    for line in (f"a@example.com,hunter2,{RT},{TEAM}", f"a@example.com----hunter2----{RT},{TEAM}"):
+        assert (only(line).refresh_token, only(line).workspace_id) == (RT, TEAM)
+
+
+@pytest.mark.parametrize(
+    "line", ["a@example.com----hunter2", "a@example.com:hunter2:" + RT[:-30] + " " + RT[-30:], "a@example.com----"]
+)
+def test_without_a_token_behind_it_a_mail_address_is_refused_and_not_repeated(line):
+    assert told(line) == [("line 1", "there is no token behind the mail address")]
+
+
+def test_a_table_with_quotes():
+    (head, line) = read_text(f'"mail","password","token"\n"a@example.com","hunter2","{RT}"\n')
+    assert head.credential is None
+    assert line.credential is not None
+    assert line.credential.secret_token == RT
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [("utf-8", b""), ("utf-8-sig", b""), ("utf-16", b""), ("utf-16-be", b"\xfe\xff"), ("gbk", b"")],
+)
+def test_files_in_the_encodings_that_people_have(encoding, mark):
+    text = text_of(mark + f"# 我的账号\r\n{ALICE}\r\n".encode(encoding))
+    assert only(text).access_token == ALICE
+
+
+@pytest.mark.parametrize("raw", [b"SQLite format 3\0", b"\x89PNG\r\n\x1a\n\0", "a".encode("utf-16-le")])
+def test_what_is_no_text(raw):
+    with pytest.raises(ValueError, match="no text"):
+        text_of(raw)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -49,6 +49,22 @@ def run(tmp_path, monkeypatch):
     return lambda *words: CliRunner().invoke(main, words)
 
 
+def test_files_as_windows_writes_them(folder, run):
+    (folder / "data/token.txt").write_bytes(TOKENS.replace("# mine", "# 我的").replace("\n", "\r\n").encode("utf-16"))
+    (folder / "data/error_token.txt").write_bytes(f"# 坏的\n{OF_DAVE}\n{GONE}\n".encode("gbk"))
+    run("import", str(folder))
+    kinds = {tuple(one["kinds"]): one["mail"] for one in listed(run)}
+    assert kinds[("access",)] == "al…@example.test"
+    assert len(listed(run)) == 4
+
+
+def test_a_file_that_is_no_text_is_told_of(folder, run):
+    (folder / "data/token.txt").write_bytes(b"SQLite format 3\0")
+    done = run("import", str(folder))
+    assert done.exit_code == 1
+    assert "token.txt can't be read: it is no text" in done.output
+
+
 def listed(run):
     return json.loads(run("tokens", "list", "--json").output)
 

@@ -15,6 +15,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, ExceptionHandler, Guard, Message, Receive, Scope, Send
 
+from shim.accounts.imports import text_of
 from shim.accounts.pool import AccountPool, LineResult, PoolHealth
 from shim.accounts.states import State
 from shim.accounts.stores import StoreError
@@ -318,9 +319,9 @@ async def _form_field(request: AnyRequest, name: str) -> str:
 
 def _text(body: bytes) -> str:
     try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise RequestError("This is not text in UTF-8") from error
+        return text_of(body)
+    except ValueError as error:
+        raise RequestError("This is no text") from error
 
 
 def _json(body: bytes) -> dict[str, Any]:

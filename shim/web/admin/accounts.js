@@ -470,10 +470,17 @@ function showReport(report) {
 
 async function readFiles(files) {
   if (!files.length) return;
-  const texts = await Promise.all(Array.from(files, (file) => file.text()));
-  at("text").value = texts.map((text) => text.replace(/^\uFEFF/, "").trimEnd()).join("\n");
+  const texts = await Promise.all(Array.from(files, textOf));
+  at("text").value = texts.map((text) => text.trimEnd()).join("\n");
   nameFile(files.length === 1 ? files[0].name : `${files.length} files`);
   at("text").focus();
+}
+
+// Windows writes UTF-16, with a mark before it, which the decoder leaves out.
+async function textOf(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const mark = `${bytes[0]},${bytes[1]}`;
+  return new TextDecoder({ "255,254": "utf-16le", "254,255": "utf-16be" }[mark] ?? "utf-8").decode(bytes);
 }
 
 function nameFile(name) {

@@ -182,7 +182,7 @@ def test_no_token_is_shown(run: Run) -> None:
 
 
 def test_what_goes_wrong_is_one_sentence(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00x")
+    (tmp_path / "binary").write_bytes(b"SQLite format 3\0")
     (tmp_path / "plain-file").write_text("")
     for done in (
         run("add", "binary"),
