@@ -481,9 +481,8 @@ def _check(settings: Settings) -> None:
     try:
         _ = settings.aliases
     except ValueError as error:
-        wanted = (
-            "each is 'name=model' or 'name=model:effort', with an effort of none, minimal, low, medium, high or xhigh"
-        )
+        efforts = "none, minimal, low, medium, high, xhigh or max"
+        wanted = f"each is 'name=model' or 'name=model:effort', with an effort of {efforts}"
         raise _wrong("MODEL_ALIASES", str(error), wanted) from None
     if settings.is_public and not settings.authorization:
         raise SettingError(

@@ -22,6 +22,7 @@ _WORDS: dict[Effort, str] = {
     "medium": "standard",
     "high": "extended",
     "xhigh": "max",
+    "max": "max",
 }
 _PRESETS = {"min": "light", "standard": "medium", "extended": "high", "max": "extra-high"}
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 Role = Literal["system", "user", "assistant", "tool"]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 SourceForm = Literal["url", "data_url", "base64", "file_id"]
 """How a file came: a URL to fetch, a data URL, bare base64, or the id of one that was uploaded before"""
 Hint = Literal["search", "picture", "research"]

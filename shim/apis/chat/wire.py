@@ -18,7 +18,7 @@ FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "reasoni
 """What this API calls the fields that the core knows"""
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "function_call"]
-ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 # --- request ----------------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ class ImageUrl(msgspec.Struct, frozen=True):
     """An http(s) or data URL. `detail` decides the tokens a picture counts, and nothing else here."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
@@ -98,7 +98,7 @@ class InputImagePart(msgspec.Struct, frozen=True, tag="input_image"):
 
     image_url: str | None = None
     file_id: str | None = None
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class InputFilePart(FileSource, frozen=True, tag="input_file"):

@@ -40,8 +40,8 @@ class UnusedImageFields(msgspec.Struct, frozen=True):
     input_fidelity: Literal["high", "low"] | None = None
     moderation: Literal["low", "auto"] | None = None
     output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
-    quality: Literal["standard", "hd", "low", "medium", "high", "auto"] | None = None
+    output_format: Literal["png", "jpeg", "webp", "gif", "svg"] | None = None
+    quality: Literal["standard", "hd", "low", "medium", "high", "xhigh", "max", "auto"] | None = None
     style: Literal["vivid", "natural"] | None = None
 
 

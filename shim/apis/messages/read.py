@@ -114,6 +114,8 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     hints = frozenset[Hint]({"search"}) if any(map(_is_search, request.tools or [])) else frozenset[Hint]()
     choice = request.tool_choice
     config = request.output_config or wire.OutputConfig()
+    efforts = [one.output_config.effort for one in request.messages if one.output_config is not None]
+    effort = next((one for one in reversed(efforts) if one is not None), config.effort)
     form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
     return Prompt(
         model=request.model,
@@ -122,7 +124,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
         choice=_choice(choice, functions, {tool.name or "" for tool in request.tools or [] if _is_search(tool)}),
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
         answer_form=form,
-        effort=_EFFORTS[config.effort] if config.effort else _effort(request.thinking),
+        effort=_EFFORTS[effort] if effort else _effort(request.thinking),
         continues=continued_by(request.chatgpt),
         wishes=wishes_of(request.chatgpt, hints=hints, store=None, tier=None),
     )
@@ -221,6 +223,10 @@ def _system(system: str | list[wire.GivenText] | None) -> Iterator[PromptMessage
 def _messages(messages: list[wire.InputMessage]) -> Iterator[PromptMessage]:
     """Each message; where one of the user's holds results, those in messages of their own, in the order they came."""
     for place, message in enumerate(messages):
+        if message.content is None:
+            if message.role != "system" or message.output_config is None:
+                raise missing(f"messages[{place}].content")
+            continue
         if isinstance(message.content, str):
             yield PromptMessage(message.role, (Text(message.content),))
             continue

@@ -16,6 +16,7 @@ from shim.errors import Field
 FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "thinking"}
 """What this API calls the fields that the core knows"""
 
+MessageEffort = Literal["low", "medium", "high", "xhigh", "max"]
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$(?!\n)")]
 
 # --- request ----------------------------------------------------------------------------------------------------------
@@ -250,11 +251,18 @@ InputBlock = (
 )
 
 
+class MessageConfig(msgspec.Struct, frozen=True):
+    """How hard to try from a message on."""
+
+    effort: MessageEffort | None = None
+
+
 class InputMessage(msgspec.Struct, frozen=True):
-    """One message of the history."""
+    """One message of the history. One of the system's may say nothing but its `output_config`."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | list[InputBlock]
+    content: str | list[InputBlock] | None = None
+    output_config: MessageConfig | None = None
 
 
 class GivenTool(msgspec.Struct, frozen=True):
@@ -328,7 +336,7 @@ class Thinking(msgspec.Struct, frozen=True):
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Meta(ge=1)] | None = None
-    display: Literal["summarized", "omitted"] | None = None
+    display: Literal["summarized", "omitted", "updates"] | None = None
 
 
 class SchemaFormat(msgspec.Struct, frozen=True, tag="json_schema"):
@@ -340,7 +348,7 @@ class SchemaFormat(msgspec.Struct, frozen=True, tag="json_schema"):
 class OutputConfig(msgspec.Struct, frozen=True):
     """How hard to try, and the form of the answer."""
 
-    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    effort: MessageEffort | None = None
     format: SchemaFormat | None = None
 
 

@@ -17,7 +17,7 @@ from shim.errors import Field
 FIELDS = {Field.PROMPT: "input", Field.MODEL: "model", Field.EFFORT: "reasoning.effort"}
 """What this API calls the fields that the core knows"""
 
-ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Includable = Literal[
     "file_search_call.results",
     "web_search_call.results",

@@ -58,6 +58,16 @@ def test_the_system_comes_first_and_may_stand_among_the_messages():
     assert (told[0].parts, told[2].parts) == ((Text("One."), Text("Two.")), (Text("Now loud."),))
 
 
+def test_a_system_message_may_say_nothing_but_how_hard_to_try():
+    quiet = {"role": "system", "output_config": {"effort": "low"}}
+    prompt = asked(HI, quiet, output_config={"effort": "high"}).prompt
+    assert (prompt.messages, prompt.effort) == ((PromptMessage("user", (Text("hi"),)),), "low")
+    for wrong in ({"role": "system"}, {"role": "user", "output_config": {"effort": "low"}}):
+        with pytest.raises(RequestError) as raised:
+            asked(HI, wrong)
+        assert (raised.value.param, raised.value.code) == ("messages[1].content", "missing_required_parameter")
+
+
 def test_pictures_and_documents_are_found_with_their_place():
     field = "messages[0].content"
 
