@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
 
@@ -64,6 +64,7 @@ from shim.http.health import healthz, readyz
 from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
+from shim.http.routing import Routes
 from shim.http.spellings import respelled
 from shim.http.static import page_router
 from shim.server.heartbeats import beating
@@ -175,7 +176,7 @@ def create_app(
         *relayed,
     ]
     app = Litestar(
-        route_handlers=[Router(settings.root_path or "/", route_handlers=routes)],
+        route_handlers=[Routes(settings.root_path or "/", route_handlers=routes)],
         dependencies={
             "gateway": Provide(provide_gateway, use_cache=True),
             "pool": Provide(provide_pool, use_cache=True),

@@ -10,11 +10,14 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
 import hypothesis
 import pytest
+from httpx._transports import default as httpx_default
+from litestar.utils.signature import ParsedSignature
 
 from tests.redis_server import shared_redis, start_redis, store_place  # noqa: F401  fixtures
 from tests.servers import Running, gateways, in_this_process, standins
@@ -65,6 +68,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"client {case.id.partition('-')[0]}"))
         elif fixtures & _COSTLY:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+# Each client of httpx, so each of the SDKs, reads the certificates of all the world's authorities for itself: 20 ms,
+# more than most tests do besides, for connections that have no TLS. They are read once; tests of TLS have their own.
+httpx_default.create_ssl_context = cache(httpx_default.create_ssl_context)
+
+# And each application has Litestar read the signatures of the same hundred functions. (Functions made in functions are
+# read anew: they hold on to what they belong to.)
+_read_signature = ParsedSignature.from_fn
+_signatures: dict[Any, ParsedSignature] = {}
+
+
+def _signature_of(function: Any, names: dict[str, Any]) -> ParsedSignature:
+    if "<locals>" in getattr(function, "__qualname__", "<locals>"):
+        return _read_signature(function, names)
+    if function not in _signatures:
+        _signatures[function] = _read_signature(function, names)
+    return _signatures[function]
+
+
+ParsedSignature.from_fn = staticmethod(_signature_of)
 
 
 def secrets_in(text: str) -> list[str]:

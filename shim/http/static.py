@@ -10,17 +10,18 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, Router, get
+from litestar import Request, get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 
 from shim.errors import RequestError
 from shim.http.responses import answer_headers
+from shim.http.routing import Routes
 
 # Nothing but our own files runs, no other origin is asked for anything, and nobody may frame the page. Only the
 # sanitiser may turn text into markup: `trusted-types` names its policy, and the one for the address of the worker.
@@ -120,12 +121,18 @@ class Site:
 TheSite = NamedDependency[SkipValidation[Site]]
 
 
-def page_router(folder: Path | None = None) -> Router:
+def page_router(folder: Path | None = None) -> Routes:
     """The page and everything below `/web`. `folder` takes the place of the package's own files."""
-    site = Site(folder or WEB)
-    return Router(
+    site = Site(folder) if folder else _own_site()
+    return Routes(
         "/", route_handlers=[page, worker, part], dependencies={"site": Provide(lambda: site, sync_to_thread=False)}
     )
+
+
+@cache
+def _own_site() -> Site:
+    """The package's: its files don't change while it runs, and a program may have several applications."""
+    return Site(WEB)
 
 
 @get("/")

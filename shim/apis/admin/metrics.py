@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from litestar import Request, Router, get
+from litestar import Request, get
 from litestar.response.base import ASGIResponse
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from shim.apis.admin.door import Door
 from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers
+from shim.http.routing import Routes
 
 
-def metrics_router(door: Door) -> Router:
+def metrics_router(door: Door) -> Routes:
     """The one path."""
-    return Router("/", route_handlers=[metrics], guards=[lambda connection, _handler: door.guard_reader(connection)])
+    return Routes("/", route_handlers=[metrics], guards=[lambda connection, _handler: door.guard_reader(connection)])
 
 
 @get("/metrics")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from litestar import Request, Router, delete, get, post
+from litestar import Request, delete, get, post
 from litestar.datastructures import Cookie
 from litestar.di import Provide
 from litestar.params import FromPath
@@ -32,6 +32,7 @@ from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import RequestError, UnavailableError
 from shim.http.errors import error_response
 from shim.http.responses import answer_headers
+from shim.http.routing import Routes
 from shim.keys import KeyStoreError
 from shim.notes import NotesError
 from shim.settings import Settings
@@ -98,15 +99,15 @@ class Uploaded(msgspec.Struct, frozen=True):
     status: str = "success"
 
 
-def admin_router(settings: Settings, door: Door | None = None) -> Router:
+def admin_router(settings: Settings, door: Door | None = None) -> Routes:
     """Everything below `/tokens`. Its handlers need the dependencies `pool` and `prober`."""
     door = door or Door(settings)
     place, origin, private_guard = (_shared(guard) for guard in (door.guard_place, door.guard_origin, door.guard))
     # The page itself is open to a bookmark and to who is not logged in yet; logging in is for our own pages alone.
-    files = Router("/", route_handlers=PAGE_ROUTES, guards=[place])
-    entry = Router("/", route_handlers=[log_in, session], guards=[place, origin])
-    private = Router("/", route_handlers=_PRIVATE, guards=[private_guard])
-    return Router(
+    files = Routes("/", route_handlers=PAGE_ROUTES, guards=[place])
+    entry = Routes("/", route_handlers=[log_in, session], guards=[place, origin])
+    private = Routes("/", route_handlers=_PRIVATE, guards=[private_guard])
+    return Routes(
         PATH,
         route_handlers=[files, entry, private],
         dependencies={"door": Provide(lambda: door, sync_to_thread=False)},

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import msgspec
-from litestar import Request, Router, get
+from litestar import Request, get
 from litestar.response.base import ASGIResponse
 
 from shim.apis.admin.door import Door
@@ -16,6 +16,7 @@ from shim.errors import RequestError
 from shim.exchange import Gateway
 from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
+from shim.http.routing import Routes
 from shim.usage import CallRecord, UsageRow, add_up
 from shim.usage.book import DAYS, DIMENSIONS
 
@@ -40,9 +41,9 @@ class CallList(msgspec.Struct, frozen=True):
     next: str | None
 
 
-def usage_router(door: Door) -> Router:
+def usage_router(door: Door) -> Routes:
     """`/admin/usage` alone, behind `Door.guard_reader`."""
-    return Router("/", route_handlers=[read_usage], guards=[lambda connection, _handler: door.guard_reader(connection)])
+    return Routes("/", route_handlers=[read_usage], guards=[lambda connection, _handler: door.guard_reader(connection)])
 
 
 @get("/admin/usage")

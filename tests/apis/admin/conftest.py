@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar, Router
+from litestar import Litestar
 from litestar.di import Provide
 
 from shim.accounts.account import Account
@@ -26,6 +26,7 @@ from shim.apis.admin.door import COOKIE, CSRF, Door
 from shim.apis.admin.route import admin_router
 from shim.errors import UpstreamError
 from shim.http.errors import exception_handlers
+from shim.http.routing import Routes
 from shim.notes import open_notes
 from shim.settings import Settings
 from shim.standin import make_access_token
@@ -141,7 +142,7 @@ def make_site(tmp_path: Path) -> MakeSite:
 def make_app(settings: Settings, pool: AccountPool, prober: Prober, clock: Time) -> Litestar:
     return Litestar(
         route_handlers=[
-            Router(settings.root_path or "/", route_handlers=[admin_router(settings, Door(settings, clock))])
+            Routes(settings.root_path or "/", route_handlers=[admin_router(settings, Door(settings, clock))])
         ],
         dependencies={
             "pool": Provide(lambda: pool, sync_to_thread=False),
