@@ -11,6 +11,7 @@ Rule: libcurl's callbacks only note what happened; whatever calls back into libc
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from curl_cffi import AsyncCurl, Curl, CurlError, CurlInfo, ffi, lib
@@ -37,7 +38,36 @@ _MAX_LINGERING = _MAX_SPARE_HANDLES
 # Bytes libcurl sends at once, and holds for as long as the answer lasts: half of what an open stream cost with its own
 # 64 KB. Files get these.
 _SMALL_UPLOAD, _LARGE_UPLOAD = 16 * 1024, 64 * 1024
+# As plain numbers: an enumeration's cost libcurl's wrapper a call of their own.
+_URL, _CUSTOMREQUEST, _HTTPHEADER = int(CurlOpt.URL), int(CurlOpt.CUSTOMREQUEST), int(CurlOpt.HTTPHEADER)
+_POSTFIELDS, _POSTFIELDSIZE_LARGE = int(CurlOpt.POSTFIELDS), int(CurlOpt.POSTFIELDSIZE_LARGE)
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class _Multi(AsyncCurl):
+    """As its parent, for half of what that costs: its numbers for libcurl are made once, and libcurl is only asked who
+    has ended where somebody has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._running, self._queued = ffi.new("int *"), ffi.new("int *")
+
+    def process_data(self, sockfd: int, ev_bitmask: int) -> None:
+        """Let libcurl read and write: of this socket, or (-1) of none, because a time has come."""
+        if not self._curlm:  # closed, and the loop had called already
+            return
+        code = lib.curl_multi_socket_action(self._curlm, sockfd, ev_bitmask, self._running)
+        if code:
+            self._check_error(code)
+        if self._running[0] == len(self._curl2future):
+            return
+        while message := lib.curl_multi_info_read(self._curlm, self._queued):
+            easy, code = self._curl2curl[message.easy_handle], message.data.result
+            error = easy._get_callback_exception() or easy._get_error(code, "perform")
+            if error is None:
+                self.set_result(easy)
+            else:
+                self.set_exception(easy, error)
 
 
 class _Easy(Curl):
@@ -52,11 +82,52 @@ class _Easy(Curl):
     def __init__(self, cacert: str) -> None:
         super().__init__(cacert=cacert)
         self.response: CurlResponse | None = None
+        self._length = ffi.new("int64_t *")
+        self._method = ""  # which it is set to
 
     def listen(self) -> None:
         """Have libcurl call back; again after each `reset`."""
         self.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
         self.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+
+    def ask(self, request: HttpRequest) -> None:
+        """Set everything in which calls differ: whatever is set here is set for every call."""
+        headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
+        with_body = True
+        if isinstance(request.body, StreamedBody):
+            length = request.body.length
+            self.setopt(CurlOpt.UPLOAD, 1)
+            self.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _LARGE_UPLOAD)  # until the handle is reset, as it is after an upload
+            self.setopt(CurlOpt.INFILESIZE_LARGE, -1 if length is None else length)  # -1: chunked, or as HTTP/2 does it
+        elif request.body or request.method in _WITH_BODY:
+            self._body_handle = request.body  # libcurl makes no copy
+            self._length[0] = len(request.body)
+            self._set(_POSTFIELDSIZE_LARGE, self._length)
+            self._set(_POSTFIELDS, request.body)  # which makes it a POST
+        else:
+            with_body = False
+            self.setopt(CurlOpt.HTTPGET, 1)
+        if with_body:
+            headers.append(b"expect:")
+        self._set(_URL, request.url.encode())
+        if request.method != self._method:
+            self._method = request.method
+            self._set(_CUSTOMREQUEST, request.method.encode())
+        for header in headers:
+            self._headers = lib.curl_slist_append(self._headers, header)
+        self._set(_HTTPHEADER, self._headers)
+
+    def _set(self, option: int, value: Any) -> None:
+        """As `setopt`, which takes seven times as long, for bytes and what libcurl itself has made. Raises
+        CurlError."""
+        code = lib._curl_easy_setopt(self._curl, option, value)
+        if code:
+            self._check_error(code, "setopt", option)
+
+    def reset(self) -> None:
+        """See Curl."""
+        super().reset()
+        self._method = ""
 
     def let_go(self) -> None:
         """The call is over: nothing of it is kept."""
@@ -144,7 +215,7 @@ class _Session:
         self.taken = False  # whether upstream has answered any call with a status below 400
         self.lingering = 0  # calls that only wait for their body's end
         self._drop = drop
-        self._multi = AsyncCurl()
+        self._multi = _Multi()
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
         self.proxy = proxy
@@ -158,7 +229,7 @@ class _Session:
         """Hand a call to libcurl; the future ends with it."""
         self.active.add(response)
         self._crowds.came()
-        _ask(response.easy, request)
+        response.easy.ask(request)
         future: asyncio.Future[None] = self._multi.add_handle(response.easy)
         return future
 
@@ -206,27 +277,6 @@ class _Session:
         return easy
 
 
-def _ask(easy: Curl, request: HttpRequest) -> None:
-    """Set everything in which calls differ: whatever is set here is set for every call."""
-    headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
-    if isinstance(request.body, StreamedBody):
-        length = request.body.length
-        easy.setopt(CurlOpt.UPLOAD, 1)
-        easy.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _LARGE_UPLOAD)  # until the handle is reset, as it is after an upload
-        easy.setopt(CurlOpt.INFILESIZE_LARGE, -1 if length is None else length)  # -1: chunked, or as HTTP/2 does it
-        headers.append(b"expect:")
-    elif request.body or request.method in _WITH_BODY:
-        easy.setopt(CurlOpt.POSTFIELDSIZE_LARGE, len(request.body))
-        easy.setopt(CurlOpt.POSTFIELDS, request.body)
-        easy.setopt(CurlOpt.POST, 1)
-        headers.append(b"expect:")
-    else:
-        easy.setopt(CurlOpt.HTTPGET, 1)
-    easy.setopt(CurlOpt.URL, request.url)
-    easy.setopt(CurlOpt.CUSTOMREQUEST, request.method)
-    easy.setopt(CurlOpt.HTTPHEADER, headers)
-
-
 class CurlResponse:
     """One call: its head, its body as it arrives, and its deadlines."""
 
@@ -240,6 +290,7 @@ class CurlResponse:
         self._size = 0
         self._paused = self._resumed = False
         self._head_done = False
+        self._head: list[bytes] = []  # its lines so far
         self._head_bytes = 0
         self._ended = False
         self._then: Callable[[], None] | None = None  # set once the call has been released
@@ -361,28 +412,32 @@ class CurlResponse:
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
     def on_header(self, line: bytes) -> int:
-        """A line of the head."""
-        self._touched = self._loop.time()
+        """A line of the head. All of them are read at once, at its end."""
         self._head_bytes += len(line)
         if self._head_bytes > _MAX_HEADER_BYTES:
             return CURL_WRITEFUNC_ERROR
-        if line.startswith(b"HTTP/"):
-            self.status, self.headers = int(line.split(None, 2)[1]), {}
-        elif line in {b"\r\n", b"\n"}:
-            self._head_done = self.status >= 200
-            self._wake()
-        else:
-            self._note_header(line)
+        self._head.append(line)
+        if line in {b"\r\n", b"\n"}:
+            self._on_head(b"".join(self._head).decode("latin-1").split("\n"))
+            self._head.clear()
         return len(line)
 
-    def _note_header(self, line: bytes) -> None:
-        """Keep a header; the last of a name counts. Cookies come one a line and a comma may be part of each, so that
-        (as RFC 9110 5.3 says of them) they can't be joined by commas: here they are joined by newlines."""
-        name, _, value = line.decode("latin-1").partition(":")
-        name, value = name.strip().lower(), value.strip()
-        if name == _SET_COOKIE and name in self.headers:
-            value = f"{self.headers[name]}\n{value}"
-        self.headers[name] = value
+    def _on_head(self, lines: list[str]) -> None:
+        """The whole head, or one of several; what comes after the body is one without a status. The last header of a
+        name counts. Cookies come one a line and a comma may be part of each, so that (as RFC 9110 5.3 says of them)
+        they can't be joined by commas: here they are joined by newlines."""
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if line.startswith("HTTP/"):
+                self.status, self.headers = int(line.split(None, 2)[1]), {}
+            elif colon:
+                name, value = name.strip().lower(), value.strip()
+                if name == _SET_COOKIE and name in self.headers:
+                    value = f"{self.headers[name]}\n{value}"
+                self.headers[name] = value
+        self._touched = self._loop.time()
+        self._head_done = self.status >= 200
+        self._wake()
 
     def on_body(self, data: bytes) -> int:
         """A piece of the body."""
