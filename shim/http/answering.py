@@ -126,6 +126,10 @@ class ApiCall:
         self.gateway.keys.check_model(caller.key, said, prompt.model)
         return asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
 
+    def begun(self) -> None:
+        """The first bytes of its stream go out."""
+        self.first_byte = time.perf_counter()
+
     def answer_headers(self) -> dict[str, str]:
         """`x-request-id`, what was ignored of the request, and how its key stands to its limits."""
         ignored = list(self.asked.ignored) if self.asked is not None else []
@@ -414,20 +418,19 @@ async def _streamed(
 
     def finish() -> None:
         opening.cancel()  # where the client left before `run` looked at it; else it is done, and this does nothing
-        call.first_byte = stream.first_byte
         call.end()
 
-    stream = EventStream(
+    return EventStream(
         request,
         run,
         finish,
         headers=call.answer_headers(),
         longest=settings.total_timeout,
         break_off=break_off,
+        begun=call.begun,  # a call knows no stream: what goes in a circle waits for the collector
         late=late,
         presence=presence,
     )
-    return stream
 
 
 async def _wait_for(opening: "asyncio.Task[Any]", seconds: float | None = None) -> None:

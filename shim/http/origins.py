@@ -3,6 +3,7 @@
 Rule: pure, and refused unless recognised; a browser sends its user's requests to any address that a page names.
 """
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+@lru_cache(16)  # asked for each request, nearly always about the same name
 def is_loopback_name(host: str) -> bool:
     """Whether a Host header names this machine itself. Any other name may have been pointed here (DNS rebinding)."""
     try:

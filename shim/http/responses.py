@@ -1,8 +1,7 @@
 """Responses: bytes that are ready or still to come, with the headers every answer carries."""
 
 import asyncio
-import time
-import uuid
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
@@ -39,7 +38,7 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     """The id of this request, the same whenever it is asked."""
     state: dict[str, Any] = request.scope["state"]
     if _ID not in state:
-        state[_ID] = f"req_{uuid.uuid4().hex}"
+        state[_ID] = f"req_{os.urandom(16).hex()}"
     identifier: str = state[_ID]
     return identifier
 
@@ -187,9 +186,9 @@ class EventStream(ASGIResponse):
     """Server-sent events, with a comment (`filler`) where nothing happens for a while, so that no proxy on the way
     takes the stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
-    byte, `finish` is called, once. `break_off` writes the stream's end where the gateway itself ends, `longest` is in
-    seconds, for a client that stops reading, and `late` says that the client has waited long already. `presence`
-    watches over the client from before."""
+    byte, `finish` is called, once, and before it `begun`, when the answer's first bytes go out. `break_off` writes the
+    stream's end where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late`
+    says that the client has waited long already. `presence` watches over the client from before."""
 
     _should_set_content_length = False
 
@@ -202,6 +201,7 @@ class EventStream(ASGIResponse):
         headers: dict[str, str],
         longest: float,
         break_off: Callable[[GatewayError], bytes],
+        begun: Callable[[], None] | None = None,
         late: bool = False,
         presence: Presence | None = None,
         filler: bytes = KEEP_ALIVE,
@@ -213,7 +213,7 @@ class EventStream(ASGIResponse):
         self._run, self._finish, self._break_off = run, finish, break_off
         self._longest, self._late, self._presence, self._filler = longest, late, presence, filler
         self._last = 0.0
-        self.first_byte: float | None = None  # when the answer's first bytes went out, by `time.perf_counter`
+        self._begun = begun  # until it has been called
         self._comment: asyncio.Task[None] | None = None
 
     async def send_body(self, send: Send, receive: Receive) -> None:
@@ -234,8 +234,8 @@ class EventStream(ASGIResponse):
                             self._timer.cancel()
                             if self._comment is not None:
                                 self._comment.cancel()
-                        if self.first_byte is None and rest:
-                            self.first_byte = time.perf_counter()
+                        if rest:
+                            self._note_begin()
                         await self._deadline.send(_body(rest, more=False))
                 except ClientGoneError:
                     raise
@@ -248,9 +248,13 @@ class EventStream(ASGIResponse):
 
     async def _send_piece(self, data: bytes) -> None:
         self._last = self._loop.time()
-        if self.first_byte is None:
-            self.first_byte = time.perf_counter()
+        self._note_begin()
         await self._deadline.send(_body(data, more=True))
+
+    def _note_begin(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun()
 
     def _look(self) -> None:
         # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a

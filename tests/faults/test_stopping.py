@@ -15,6 +15,7 @@ import pytest
 from shim.errors import UnavailableError
 from shim.http.presence import interrupt_all
 from shim.http.responses import ByteStream, EventStream
+from tests.gateway.conftest import wait_until
 from tests.http.test_answers import Stream, request
 from tests.servers import PYTHON, clean_environment, free_port
 
@@ -162,7 +163,7 @@ def test_what_fails_after_an_early_head_is_told_in_the_stream(start_gateway):
             assert time.monotonic() - began < 1.4
             rest = [line for line in pieces if line]
         assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "timeout"
-        assert "status=timeout" in gateway.log
+        assert wait_until(lambda: "status=timeout" in gateway.log)
         # A whole answer waits, and has its status.
         assert gateway.post(CHAT, ask("x")).status_code == 504
         never = start_gateway(CHATGPT_BASE_URL=base, EARLY_HEAD="0", FIRST_BYTE_TIMEOUT="1", RETRY_TIMES="0")
