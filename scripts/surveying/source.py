@@ -113,30 +113,65 @@ def length_of(function: Function) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-def private_helpers(found: list[Module]) -> dict[str, int]:
-    """How often each private function or method is named outside its own definition, in calls or otherwise.
+@dataclass
+class Helper:
+    """How often a private function is named outside its own definition: called, and handed on as a value."""
+
+    calls: int = 0
+    values: int = 0
+
+    @property
+    def uses(self) -> int:
+        """Of either kind."""
+        return self.calls + self.values
+
+
+def private_helpers(found: list[Module]) -> dict[str, Helper]:
+    """The uses of each private function and method.
 
     A name is looked for in its own file, and in others where they import it; so a method that a base class in another
-    file calls looks unused. Two helpers of one name in one file can't be told apart and share their uses evenly.
+    file calls looks unused. Two helpers of one name in one file can't be told apart and share their uses evenly. What
+    stands in a table, is a callback or a thread's body is named without being called: it has its name for others.
     """
-    own: dict[str, Counter[str]] = {module.path: Counter() for module in found}
     abroad: Counter[str] = Counter()
     for module in found:
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Name):
-                own[module.path][node.id] += 1
-            elif isinstance(node, ast.Attribute):
-                own[module.path][node.attr] += 1
-            elif isinstance(node, ast.ImportFrom):
+            if isinstance(node, ast.ImportFrom):
                 abroad.update(alias.name for alias in node.names)
     helpers = {}
     for module in found:
         names = [(name, function) for name, function in functions_of(module) if is_private(function.name)]
         twins = Counter(function.name for _, function in names)
+        called, named = mentions(module, {function.name for _, function in names if is_property(function)})
         for name, function in names:
-            uses = own[module.path][function.name] // twins[function.name]
-            helpers[f"{module.path}:{name}"] = uses + abroad[function.name]
+            helpers[f"{module.path}:{name}"] = Helper(
+                called[function.name] // twins[function.name] + abroad[function.name],
+                named[function.name] // twins[function.name],
+            )
     return helpers
+
+
+def mentions(module: Module, properties: set[str]) -> tuple[Counter[str], Counter[str]]:
+    """How often each name is called in a module, and how often it is mentioned otherwise; to read a property calls it,
+    and so does a decorator."""
+    calls = set()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Call):
+            calls.add(node.func)
+        elif isinstance(node, ast.ClassDef | Function):
+            calls.update(node.decorator_list)
+    called: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            name = node.id if isinstance(node, ast.Name) else node.attr
+            (called if node in calls or name in properties else named)[name] += 1
+    return called, named
+
+
+def is_property(function: Function) -> bool:
+    """`@property`, `@cached_property`, `@name.setter`."""
+    return any("property" in ast.dump(it) or "setter" in ast.dump(it) for it in function.decorator_list)
 
 
 def is_private(name: str) -> bool:
@@ -206,7 +241,7 @@ def survey(root: Path) -> dict[str, object]:
             figures[f"{part}: comment lines, %"] = round(100 * total.comments / total.all, 1)
             figures[f"{part}: lines with a comment, %"] = round(100 * (total.comments + total.trailing) / total.all, 1)
     everything = private_helpers([*ours, *parts["stand-in"], *parts["scripts"]])
-    figures["private helpers used once, stand-in and scripts too, %"] = _share(everything, 1)
+    figures["private helpers used once, stand-in and scripts too, %"] = _used(everything, 1)
     figures |= {**_of_functions(ours), **_of_classes(ours)}
     known = {module.name for module in [*ours, *parts["stand-in"]]}
     counts = {module.path: len(imports_of(module, known)) for module in ours}
@@ -226,6 +261,7 @@ def _of_functions(ours: list[Module]) -> dict[str, object]:
     if not lengths:
         return {}
     helpers = private_helpers(ours)
+    called = {name: helper for name, helper in helpers.items() if helper.calls}
     longest = sorted(lengths, key=lambda name: -lengths[name])[:5]
     return {
         "functions": len(lengths),
@@ -234,14 +270,18 @@ def _of_functions(ours: list[Module]) -> dict[str, object]:
         "functions: longest": [f"{lengths[name]} {name}" for name in longest],
         "private helpers": len(helpers),
         "private helpers, % of functions": round(100 * len(helpers) / len(lengths), 1),
-        "private helpers used once, %": _share(helpers, 1),
-        "private helpers used never, %": _share(helpers, 0),
-        "private helpers used never": sorted(name for name, uses in helpers.items() if not uses)[:5],
+        # All that are named once, and those whose one use is a call: only these could stand where they are called.
+        "private helpers used once, %": _used(helpers, 1),
+        "private helpers called, not handed on": len(called),
+        "private helpers called once, % of those": _used(called, 1),
+        "private helpers used never, %": _used(helpers, 0),
+        "private helpers used never": sorted(name for name, helper in helpers.items() if not helper.uses)[:5],
     }
 
 
-def _share(helpers: dict[str, int], uses: int) -> float:
-    return round(100 * sum(count == uses for count in helpers.values()) / max(1, len(helpers)), 1)
+def _used(helpers: dict[str, Helper], times: int) -> float:
+    """The share of those that are used that often, in percent."""
+    return round(100 * sum(helper.uses == times for helper in helpers.values()) / max(1, len(helpers)), 1)
 
 
 def _of_classes(ours: list[Module]) -> dict[str, object]:

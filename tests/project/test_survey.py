@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from scripts.surveying.__main__ import print_table, way
-from scripts.surveying.source import lines_of, modules, private_helpers, survey
+from scripts.surveying.source import Helper, lines_of, modules, private_helpers, survey
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +40,13 @@ class Thing:
 # A reason.
 def _never():
     return "# no comment"
+
+
+def _listed():
+    pass
+
+
+TABLE = [_listed]
 '''
 
 FILES = {
@@ -67,15 +74,27 @@ def test_every_line_is_counted_once(checkout: Path) -> None:
     lines = lines_of(one)
     assert lines.all == len(one.text.splitlines())
     assert (lines.docstrings, lines.comments, lines.trailing) == (5, 1, 1)
-    assert lines.code == 13
+    assert lines.code == 16
 
 
 def test_helpers_are_counted_by_their_uses(checkout: Path) -> None:
     assert private_helpers(modules(checkout, "shim")) == {
-        "shim/one.py:Thing._once": 1,
-        "shim/one.py:Thing._twice": 2,
-        "shim/one.py:_never": 0,
-        "shim/two.py:_imported": 1,
+        "shim/one.py:Thing._once": Helper(calls=1),
+        "shim/one.py:Thing._twice": Helper(calls=2),
+        "shim/one.py:_never": Helper(),
+        "shim/one.py:_listed": Helper(values=1),
+        "shim/two.py:_imported": Helper(calls=1),
+    }
+
+
+def test_to_read_a_property_is_to_call_it_and_so_is_a_decorator(tmp_path: Path) -> None:
+    text = "class A:\n    @property\n    def _b(self): return 1\n    def c(self): return self._b\n"
+    text += "def _d(it): return it\n\n@_d\ndef e(): return A._b\n"
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim/it.py").write_text(text)
+    assert private_helpers(modules(tmp_path, "shim")) == {
+        "shim/it.py:A._b": Helper(calls=2),
+        "shim/it.py:_d": Helper(calls=1),
     }
 
 
@@ -83,9 +102,11 @@ def test_figures(checkout: Path) -> None:
     figures = survey(checkout)
     assert figures["product: modules"] == 5
     assert figures["stand-in: modules"] == figures["tests: modules"] == 1
-    assert figures["functions"] == 5
-    assert figures["private helpers used once, %"] == 50.0
-    assert figures["private helpers used never, %"] == 25.0
+    assert figures["functions"] == 6
+    assert figures["private helpers used once, %"] == 60.0
+    assert figures["private helpers called, not handed on"] == 3
+    assert figures["private helpers called once, % of those"] == 66.7
+    assert figures["private helpers used never, %"] == 20.0
     assert figures["classes: shared names"] == ["Thing"], "the stand-in's own does not count"
     assert figures["classes: most attributes"] == 4
     assert figures["imports of ours per module, exchange: median"] == 2.5
