@@ -130,8 +130,10 @@ def private_helpers(found: list[Module]) -> dict[str, Helper]:
     """The uses of each private function and method.
 
     A name is looked for in its own file, and in others where they import it; so a method that a base class in another
-    file calls looks unused. Two helpers of one name in one file can't be told apart and share their uses evenly. What
-    stands in a table, is a callback or a thread's body is named without being called: it has its name for others.
+    file calls looks unused. Two helpers of one name in one file can't be told apart and share their uses evenly.
+
+    Handed on is what stands in a table, is a callback, or is a task's body: it has its name for whoever runs it later,
+    and could not stand where it is named.
     """
     abroad: Counter[str] = Counter()
     for module in found:
@@ -142,7 +144,7 @@ def private_helpers(found: list[Module]) -> dict[str, Helper]:
     for module in found:
         names = [(name, function) for name, function in functions_of(module) if is_private(function.name)]
         twins = Counter(function.name for _, function in names)
-        called, named = mentions(module, {function.name for _, function in names if is_property(function)})
+        called, named = mentions(module, {function.name: function for _, function in names})
         for name, function in names:
             helpers[f"{module.path}:{name}"] = Helper(
                 called[function.name] // twins[function.name] + abroad[function.name],
@@ -151,27 +153,41 @@ def private_helpers(found: list[Module]) -> dict[str, Helper]:
     return helpers
 
 
-def mentions(module: Module, properties: set[str]) -> tuple[Counter[str], Counter[str]]:
-    """How often each name is called in a module, and how often it is mentioned otherwise; to read a property calls it,
-    and so does a decorator."""
-    calls = set()
+def mentions(module: Module, functions: dict[str, Function]) -> tuple[Counter[str], Counter[str]]:
+    """How often each name is called in a module, and how often it is mentioned otherwise. To read a property calls it,
+    and so does a decorator; a call in a lambda is for later, and so is one of a coroutine that isn't awaited there."""
+    calls, awaited, later = set[ast.AST](), set[ast.AST](), set[ast.AST]()
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call):
-            calls.add(node.func)
-        elif isinstance(node, ast.ClassDef | Function):
-            calls.update(node.decorator_list)
+        match node:
+            case ast.Call():
+                calls.add(node.func)
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                calls.update(node.decorator_list)
+            case ast.Await(value=ast.Call(func=func)):
+                awaited.add(func)
+            case ast.Lambda():
+                later.update(ast.walk(node))
     called: Counter[str] = Counter()
     named: Counter[str] = Counter()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Name | ast.Attribute):
             name = node.id if isinstance(node, ast.Name) else node.attr
-            (called if node in calls or name in properties else named)[name] += 1
+            function = functions.get(name)
+            runs = node in calls or (function is not None and is_property(function))
+            waits = function is not None and is_coroutine(function) and node not in awaited
+            (called if runs and not waits and node not in later else named)[name] += 1
     return called, named
 
 
 def is_property(function: Function) -> bool:
     """`@property`, `@cached_property`, `@name.setter`."""
     return any("property" in ast.dump(it) or "setter" in ast.dump(it) for it in function.decorator_list)
+
+
+def is_coroutine(function: Function) -> bool:
+    """One that runs when it is awaited: neither a generator, nor made something else by a decorator."""
+    yields = any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(function))
+    return isinstance(function, ast.AsyncFunctionDef) and not yields and not function.decorator_list
 
 
 def is_private(name: str) -> bool:
@@ -270,7 +286,7 @@ def _of_functions(ours: list[Module]) -> dict[str, object]:
         "functions: longest": [f"{lengths[name]} {name}" for name in longest],
         "private helpers": len(helpers),
         "private helpers, % of functions": round(100 * len(helpers) / len(lengths), 1),
-        # All that are named once, and those whose one use is a call: only these could stand where they are called.
+        # All that are named once; and, of those that are called, the ones whose one use is the call.
         "private helpers used once, %": _used(helpers, 1),
         "private helpers called, not handed on": len(called),
         "private helpers called once, % of those": _used(called, 1),

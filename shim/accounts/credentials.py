@@ -54,8 +54,12 @@ def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool
     mistyped key of ours or the secret of another service.
     """
     bearer = bearer_of(authorization)
-    if bearer and keys and (place := _matching(bearer, keys)) is not None:
-        return Caller(key=f"env-{place + 1}", key_id=hashlib.sha256(bearer.encode()).hexdigest()[:32])
+    if bearer and keys:
+        given = bearer.encode()
+        # Every key is compared, and none by `==`: the time tells nothing of which one was near.
+        places = [place for place, key in enumerate(keys) if hmac.compare_digest(given, key.encode())]
+        if places:
+            return Caller(key=f"env-{places[0] + 1}", key_id=hashlib.sha256(given).hexdigest()[:32])
     try:
         return Caller(parse_credential(bearer))
     except ForeignTokenError:
@@ -91,9 +95,3 @@ def bearer_of(authorization: str | None) -> str:
     text = (authorization or "").strip()
     # The scheme may be left out: some programs send a bare key.
     return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text
-
-
-def _matching(bearer: str, keys: Sequence[str]) -> int | None:
-    """The place of the key that this is. Every key is compared: the time tells nothing of which one was near."""
-    given = bearer.encode()
-    return next(iter([place for place, key in enumerate(keys) if hmac.compare_digest(given, key.encode())]), None)

@@ -136,13 +136,13 @@ class Tries:
     ) -> None:
         """An attempt with `account` failed. Raises `error` where it was the last one. An account whose token was
         refused may be tried again if it is `renewable`, with a new token, once."""
-        if (
-            attempt.accepted
-            or now >= self._until
-            or not self._times
-            or not self._helps(error, attempt, account, renewable)
-        ):
+        by_token = isinstance(error, CredentialError) and renewable and account not in self._renewed
+        # Where nobody else can take over, only time or a new token of the same account helps.
+        alone = self.alone and not may_pass(error)
+        helps = by_token if alone else may_retry(error, sent=attempt.sent)
+        if attempt.accepted or now >= self._until or not self._times or not helps:
             raise error
+        # A refusal or limit that came before anything was sent costs no try: a few dead accounts use up none.
         if attempt.sent or not isinstance(error, CredentialError | LimitError):
             self._left -= 1
         if self._left < 0:
@@ -150,15 +150,10 @@ class Tries:
         self.failure = error
         if account is None:
             return
-        if renewable and isinstance(error, CredentialError) and account not in self._renewed:
+        if by_token:
             self._renewed.add(account)
         else:
             self.tried |= {account}
-
-    def _helps(self, error: GatewayError, attempt: Attempt, account: str | None, renewable: bool) -> bool:
-        if self.alone and not may_pass(error):
-            return isinstance(error, CredentialError) and renewable and account not in self._renewed
-        return may_retry(error, sent=attempt.sent)
 
     @property
     def may_pass(self) -> bool:

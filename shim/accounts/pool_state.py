@@ -201,8 +201,13 @@ class PoolState:
             entry.condition = replace(entry.condition, turns=entry.condition.turns + 1)
             last_used, turns = self._uses.get(entry.account.id, (0.0, 0))
             self._uses[entry.account.id] = (max(last_used, slot.begun), turns + 1)
-        if not _is_stale(slot, entry, event):
-            self._happen(entry, event, now)
+        if (
+            isinstance(event, Refused | TokenExpired)
+            and not slot.needs_renewal  # else the turn waited for a renewal, and had the new token
+            and slot.account.access_token != entry.account.access_token
+        ):
+            return  # what is said of a token that was replaced meanwhile is not held against the new one
+        self._happen(entry, event, now)
 
     def report(self, id: str, event: AccountEvent, now: float) -> str | None:
         """Tell what happened to an account outside of its turns. Nothing happens where it is not there (any more).
@@ -394,14 +399,6 @@ class PoolState:
 def _name(account: Account) -> tuple[str, str | None] | None:
     """What two accounts have in common that are the same, where it is known."""
     return (account.user, account.workspace_id) if account.user is not None else None
-
-
-def _is_stale(slot: Slot, entry: Entry, event: TurnEvent) -> bool:
-    """Whether the turn speaks of an access token the account has no more. A turn that waited for a renewal had the new
-    one."""
-    if not isinstance(event, Refused | TokenExpired) or slot.needs_renewal:
-        return False
-    return slot.account.access_token != entry.account.access_token
 
 
 def _view(entry: Entry, now: float) -> AccountView:

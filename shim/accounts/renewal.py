@@ -14,7 +14,7 @@ import asyncio
 import logging
 import math
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -203,7 +203,14 @@ class Renewals:
         now = self._clock()
         due = sorted((one for one in accounts if self._is_due(one, now, ahead)), key=lambda one: one.expires or 0.0)
         waiting = iter(due)
-        await asyncio.gather(*(self._work_off(waiting, pause) for _ in range(min(at_once, len(due)))))
+
+        async def work_off() -> None:
+            for account in waiting:
+                await asyncio.sleep(pause * self._jitter())
+                with suppress(GatewayError):  # reported already
+                    await self.renew(account)
+
+        await asyncio.gather(*(work_off() for _ in range(min(at_once, len(due)))))
 
     async def close(self) -> None:
         """Let go: what only waits is ended; an exchange is awaited, as its answer may carry a refresh token."""
@@ -235,12 +242,6 @@ class Renewals:
             return False  # somebody who needs it finds out whether that has changed
         ahead *= 1 + zlib.crc32(account.id.encode()) / 2**32  # spread out, and always alike for one account
         return not account.is_fresh(now, ahead) and not account.is_fresh(now, min(ahead, _margin(account)))
-
-    async def _work_off(self, waiting: Iterator[Account], pause: float) -> None:
-        for account in waiting:
-            await asyncio.sleep(pause * self._jitter())
-            with suppress(GatewayError):  # reported already
-                await self.renew(account)
 
     # --- one renewal ------------------------------------------------------------------------------------------------
 
@@ -335,8 +336,13 @@ class Renewals:
         try:
             return await self._rotations.keep(Rotation(account, await self._ask(account)))
         except DeadCredentialError as error:
-            if error.maybe_late and (newer := await self._newer_than(account)) is not None:
-                return newer
+            # A process that could not store its exchange may do so only now: it is waited for, as long as stores lag
+            # behind, before the account counts as dead.
+            for _ in range(math.ceil(self._times.lag / self._times.poll) if error.maybe_late else 0):
+                await asyncio.sleep(self._times.poll)
+                newest = self._newest(account)
+                if _is_other(newest, account):
+                    return newest
             raise
         finally:
             self._committed.discard(account.id)
@@ -352,15 +358,6 @@ class Renewals:
                 f"The log-in server has not renewed the access token within {self._times.exchange:g} s",
                 about=About.TOKEN,
             ) from error
-
-    async def _newer_than(self, account: Account) -> Account | None:
-        """A process that could not store its exchange may do so only now: look once more before the account is dead."""
-        for _ in range(math.ceil(self._times.lag / self._times.poll)):
-            await asyncio.sleep(self._times.poll)
-            newest = self._newest(account)
-            if _is_other(newest, account):
-                return newest
-        return None
 
     async def _unlock(self, id: str) -> None:
         with suppress(StoreError):  # then it ends by itself

@@ -105,7 +105,10 @@ class Rotations:
         except StoreError:
             pass  # kept here until it is back
         log.warning("account %s: its new token is not saved yet", rotation.used.id)
-        return self._remember(rotation)
+        self._unsaved[rotation.used.id] = rotation
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_until_done())
+        return rotation.on(rotation.used)
 
     async def close(self, seconds: float) -> int:
         """Try for at most `seconds` to save what is left; how many accounts could not be saved."""
@@ -133,12 +136,6 @@ class Rotations:
         if not await self._store.save_account(renewed):
             return None  # somebody was first; `latest` will soon say with what
         return renewed
-
-    def _remember(self, rotation: Rotation) -> Account:
-        self._unsaved[rotation.used.id] = rotation
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.create_task(self._save_until_done())
-        return rotation.on(rotation.used)
 
     async def _save_until_done(self) -> None:
         delay = self._poll

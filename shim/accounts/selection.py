@@ -194,16 +194,16 @@ def _told(able: Collection[tuple[Entry, str]], obstacles: Collection[str], now: 
     told = []
     for what, starts in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))[:_TOLD_REASONS]:
         soonest = min(starts)
-        end = "" if not now < soonest < math.inf else f"until {_moment(soonest)}"
-        # Of an end that is the same for all nobody is the first.
-        end = f", {'the first ' if max(starts) != soonest else ''}{end}" if end else ""
+        end = ""
+        if now < soonest < math.inf:
+            # Whole seconds, rounded up: at that time it is over.
+            until = datetime.fromtimestamp(math.ceil(min(soonest, _END_OF_TIME)), UTC)
+            # Of an end that is the same for all nobody is the first.
+            first = "the first " if max(starts) != soonest else ""
+            end = f", {first}until {until:%Y-%m-%dT%H:%M:%SZ}"
         told.append(f"{len(starts)} {what}{end}")
     left = len(groups) - len(told)
     return "; ".join([*told, *([f"{left} more reasons"] if left > 0 else [])])
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(math.ceil(min(seconds, _END_OF_TIME)), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 _TOLD_REASONS = 5

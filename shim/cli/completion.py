@@ -33,7 +33,10 @@ def completion(*, shell: str | None, only_print: bool) -> None:
     if only_print:
         click.echo(script, nl=False)
         return
-    place = _place(shell)
+    if shell == "fish":  # which reads what belongs to programs in PATH alone, of its folder `completions`
+        place = _folder("XDG_CONFIG_HOME", ".config") / "fish" / "conf.d" / f"{NAME}.fish"
+    else:
+        place = _folder("XDG_DATA_HOME", ".local/share") / NAME / f"completion.{shell}"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(script, "utf-8")
@@ -64,13 +67,6 @@ def script_for(shell: str) -> str:
         first, rest = script.split("\n", 1)
         script = f"{first}\n(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit -i }}\n{rest}"
     return script
-
-
-def _place(shell: str) -> Path:
-    """Where the script goes. Of the folder `completions` fish reads what belongs to programs in PATH alone."""
-    if shell == "fish":
-        return _folder("XDG_CONFIG_HOME", ".config") / "fish" / "conf.d" / f"{NAME}.fish"
-    return _folder("XDG_DATA_HOME", ".local/share") / NAME / f"completion.{shell}"
 
 
 def _folder(variable: str, usual: str) -> Path:

@@ -39,19 +39,18 @@ class LazyFile:
             with ExitStack() as undo:
                 undo.callback(connection.close)
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-                self._make_tables(connection)
+                # At once, because several workers open a new file at the same time.
+                with transaction(connection, "BEGIN IMMEDIATE"):
+                    (version,) = connection.execute("PRAGMA user_version").fetchone()
+                    if version > self._format:
+                        text = f"{self.path} was written by a newer chat2api (format {version}): update this one"
+                        raise DatabaseError(text)
+                    if version < self._format:
+                        for statement in (*self._tables, f"PRAGMA user_version = {self._format}"):
+                            connection.execute(statement)
                 undo.pop_all()
             self._connection = connection
         return self._connection
-
-    def _make_tables(self, connection: sqlite3.Connection) -> None:
-        with transaction(connection, "BEGIN IMMEDIATE"):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > self._format:
-                raise DatabaseError(f"{self.path} was written by a newer chat2api (format {version}): update this one")
-            if version < self._format:
-                for statement in (*self._tables, f"PRAGMA user_version = {self._format}"):
-                    connection.execute(statement)
 
 
 P = ParamSpec("P")

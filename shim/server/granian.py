@@ -40,7 +40,18 @@ async def serve_app(
 ) -> AsyncIterator[int]:
     """Serve any application in the running loop until the block is left; yields the port it listens on."""
     with claimed_port(host, port) as claimed:
-        server = _server(app, host, claimed, websockets=websockets)
+        server = Server(
+            app,
+            address=host,
+            port=claimed,
+            interface=Interfaces.ASGI,
+            websockets=websockets,
+            log_enabled=False,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1,
+            backlog=BACKLOG,
+            backpressure=most_connections(),
+        )
         serving = asyncio.create_task(server.serve())
         try:
             await _accepting(host, claimed, serving)
@@ -79,21 +90,6 @@ def claimed_port(host: str, port: int) -> Iterator[int]:
         reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reservation.bind((host, port))
         yield port
-
-
-def _server(app: Any, host: str, port: int, *, websockets: bool) -> Server:
-    return Server(
-        app,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        websockets=websockets,
-        log_enabled=False,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1,
-        backlog=BACKLOG,
-        backpressure=most_connections(),
-    )
 
 
 async def _accepting(host: str, port: int, serving: "asyncio.Task[None]") -> None:

@@ -45,7 +45,24 @@ def create_replay(player: Player, pace: Pace = "recorded") -> Litestar:
 
     @asgi("/", is_mount=True, copy_scope=True)
     async def replay(scope: Scope, receive: Receive, send: SendEvent) -> None:
-        await _answer(player, pace, cast("HTTPScope", scope), receive, send)
+        call = cast("HTTPScope", scope)
+        body = b""
+        more = True
+        while more and len(body) <= _MAX_REQUEST_BYTES:
+            event = await receive()
+            body += event.get("body", b"")  # type: ignore[operator]
+            more = bool(event.get("more_body", False))
+        query = call["query_string"].decode("latin-1")
+        raw = call.get("raw_path") or call["path"].encode()
+        url = raw.decode("latin-1").partition("?")[0] + (f"?{query}" if query else "")
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in call["headers"]]
+        match player.play(call["method"], url, headers, body):
+            case Miss() as miss:
+                missing = 404 if may_be_missing(url) else MISS
+                await _start(send, missing, {"content-type": "application/json"})
+                await send(_piece(msgspec.json.encode({"detail": str(miss)}), last=True))
+            case Interaction(response=response):
+                await _play(response, pace, receive, send)
 
     return Litestar(
         [status, rewind, replay], openapi_config=None, logging_config=None, request_max_body_size=_MAX_REQUEST_BYTES
@@ -71,26 +88,6 @@ async def run(cassettes: Iterable[Cassette], *, port: int, pace: Pace, listening
         listening(f"http://127.0.0.1:{claimed}")
         await stopped.wait()
     return player
-
-
-async def _answer(player: Player, pace: Pace, scope: HTTPScope, receive: Receive, send: SendEvent) -> None:
-    body = b""
-    more = True
-    while more and len(body) <= _MAX_REQUEST_BYTES:
-        event = await receive()
-        body += event.get("body", b"")  # type: ignore[operator]
-        more = bool(event.get("more_body", False))
-    query = scope["query_string"].decode("latin-1")
-    raw = scope.get("raw_path") or scope["path"].encode()
-    url = raw.decode("latin-1").partition("?")[0] + (f"?{query}" if query else "")
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    match player.play(scope["method"], url, headers, body):
-        case Miss() as miss:
-            status = 404 if may_be_missing(url) else MISS
-            await _start(send, status, {"content-type": "application/json"})
-            await send(_piece(msgspec.json.encode({"detail": str(miss)}), last=True))
-        case Interaction(response=response):
-            await _play(response, pace, receive, send)
 
 
 async def _play(response: RecordedResponse, pace: Pace, receive: Receive, send: SendEvent) -> None:

@@ -98,6 +98,18 @@ def test_to_read_a_property_is_to_call_it_and_so_is_a_decorator(tmp_path: Path) 
     }
 
 
+def test_what_a_task_or_a_lambda_runs_later_is_handed_on(tmp_path: Path) -> None:
+    text = "async def _a(): await _b()\nasync def _b(): return 1\ndef _c(): pass\n"
+    text += "async def d(): create_task(_a()); retry(lambda: _c())\n"
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim/it.py").write_text(text)
+    assert private_helpers(modules(tmp_path, "shim")) == {
+        "shim/it.py:_a": Helper(values=1),
+        "shim/it.py:_b": Helper(calls=1),
+        "shim/it.py:_c": Helper(values=1),
+    }
+
+
 def test_figures(checkout: Path) -> None:
     figures = survey(checkout)
     assert figures["product: modules"] == 5
