@@ -72,7 +72,13 @@ class Solver:
         """
         search = Search(challenge, config)
         if challenge.expected_attempts * SECONDS_PER_ATTEMPT <= EASY_SECONDS:
-            return await self._solve_here(search)
+            # So easy that a thread would cost more than the proof.
+            for start, stop in self._slices(int(EASY_SECONDS / SECONDS_PER_ATTEMPT)):
+                token = search.run(start, stop)
+                if token is not None:
+                    return token
+                await asyncio.sleep(0)  # an unlucky one: everybody else first
+            raise ProofNotSolvedError("proof of work not solved")
         with self._place(min(challenge.expected_attempts, self._attempts)):
             loop = asyncio.get_running_loop()
             for start, stop in self._slices(self._slice_attempts):
@@ -90,14 +96,6 @@ class Solver:
         # Drains: a slice in work is finished, the waiting ones are refused.
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self._children.close)
-
-    async def _solve_here(self, search: Search) -> str:
-        for start, stop in self._slices(int(EASY_SECONDS / SECONDS_PER_ATTEMPT)):
-            token = search.run(start, stop)
-            if token is not None:
-                return token
-            await asyncio.sleep(0)  # an unlucky one: everybody else first
-        raise ProofNotSolvedError("proof of work not solved")
 
     def _slices(self, size: int) -> Iterator[tuple[int, int]]:
         for start in range(0, self._attempts, size):

@@ -163,7 +163,14 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def numeric_host(self) -> IPv4Address | IPv6Address | None:
         """HOST as a number, in whatever spelling; None for a name."""
-        return _address_of(self.host)
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            pass
+        try:
+            return IPv4Address(socket.inet_aton(self.host))  # as the system reads it: `127.1`, `0`
+        except (OSError, UnicodeError):
+            return None
 
     def address(self, called: str) -> str:
         """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
@@ -260,26 +267,12 @@ def _given(
         variables = {name: value for name, value in source.items() if value}
         files = {name: variables.get(f"{name}_FILE", "") for name in SECRET}
         for name, text in _with_files(variables).items():
-            given[name] = _Given(_bare(text), origin, files.get(name, ""))
+            text = text.strip()  # noqa: PLW2901
+            # `docker --env-file` leaves a pair of quotes around what had one.
+            if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+                text = text[1:-1].strip()  # noqa: PLW2901
+            given[name] = _Given(text, origin, files.get(name, ""))
     return {name: one for name, one in given.items() if one.text}
-
-
-def _bare(text: str) -> str:
-    """Without blanks around it, and without the one pair of quotes that `docker --env-file` leaves."""
-    text = text.strip()
-    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
-
-
-def _address_of(host: str) -> IPv4Address | IPv6Address | None:
-    """A numeric address in any spelling that the system reads (`127.1`, `0`); None for a name."""
-    try:
-        return ip_address(host)
-    except ValueError:
-        pass
-    try:
-        return IPv4Address(socket.inet_aton(host))
-    except (OSError, UnicodeError):
-        return None
 
 
 def _dotenv(path: Path) -> Mapping[str, str | None]:
@@ -476,7 +469,8 @@ def _check(settings: Settings) -> None:
         if url := getattr(settings, name):
             _check_url(name.upper(), url, _HTTP, query=True)
     _check_texts(settings)
-    if not all(_is_path_word(word) for word in settings.root_path.split("/")[1:]):
+    words = settings.root_path.split("/")[1:]
+    if any(word in {"", ".", ".."} or not all(one.isalnum() or one in "-_." for one in word) for word in words):
         raise _wrong("API_PREFIX", settings.api_prefix, "letters, digits, '-', '_' and '.' only")
     try:
         _ = settings.aliases
@@ -522,10 +516,6 @@ def _check_url(name: str, url: str, schemes: frozenset[str], *, query: bool = Fa
     if not usable:
         also = "" if query else ", and nothing after a ? or #"
         raise _wrong(name, url, f"a URL with a host is needed ({', '.join(sorted(schemes))}), without blanks{also}")
-
-
-def _is_path_word(word: str) -> bool:
-    return word not in {"", ".", ".."} and all(letter.isalnum() or letter in "-_." for letter in word)
 
 
 _KEY = re.compile(r"[!#-&(-:<-~]+")  # printable ASCII but for quotes and `;`

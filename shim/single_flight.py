@@ -29,7 +29,15 @@ class SingleFlight(Generic[K, V]):
         """The outcome of the call under way for `key`, or of a new one. Raises what `call` raises."""
         flight = self._flights.get(key)
         if flight is None or flight.task.done():  # ended, and its callback has not run yet
-            flight = self._begin(key, call)
+            flight = self._flights[key] = begun = _Flight(asyncio.create_task(call()))
+
+            def ended(task: "asyncio.Task[V]") -> None:
+                if self._flights.get(key) is begun:
+                    del self._flights[key]
+                if not task.cancelled():
+                    task.exception()  # looked at here, for nobody else may be there to do it
+
+            flight.task.add_done_callback(ended)
         flight.waiting += 1
         try:
             return await asyncio.shield(flight.task)
@@ -42,15 +50,3 @@ class SingleFlight(Generic[K, V]):
     def tasks(self) -> dict[K, "asyncio.Task[V]"]:
         """The calls under way."""
         return {key: flight.task for key, flight in self._flights.items()}
-
-    def _begin(self, key: K, call: Callable[[], Coroutine[Any, Any, V]]) -> _Flight[V]:
-        flight = self._flights[key] = _Flight(asyncio.create_task(call()))
-
-        def ended(task: "asyncio.Task[V]") -> None:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            if not task.cancelled():
-                task.exception()  # looked at here, for nobody else may be there to do it
-
-        flight.task.add_done_callback(ended)
-        return flight

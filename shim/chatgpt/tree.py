@@ -41,10 +41,12 @@ def newest_turn(tree: Tree) -> list[Message]:
     """What was said since the user last spoke, oldest first."""
     messages: list[Message] = []
     for message in _branch(tree):
-        if message is not None and _is_question(message):
+        if message is None:
+            continue
+        # The user's standing instructions have the user's role as well, and are no question.
+        if message.author.role == "user" and message.content.content_type != "user_editable_context":
             break
-        if message is not None:
-            messages.append(message)
+        messages.append(message)
     return messages[::-1]
 
 
@@ -68,11 +70,6 @@ def _read(raw: Any, kind: type[Any]) -> Any:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError:
         return None
-
-
-def _is_question(message: Message) -> bool:
-    """The user's own message. Their standing instructions have the same role."""
-    return bool(message.author.role == "user" and message.content.content_type != "user_editable_context")
 
 
 _decoder = msgspec.json.Decoder(Tree)

@@ -26,7 +26,7 @@ from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.turns import Turns, is_temporary
 from shim.notes import Notes, Shelf
 from shim.protocol.api import AnswerPlace
-from shim.protocol.prompt import Call, Continues, Prompt, PromptMessage, Text
+from shim.protocol.prompt import Call, Continues, PromptMessage, Text
 from shim.protocol.turn.conversation import owner_of
 from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
@@ -97,26 +97,21 @@ class KnownChat:
         await self._continuations.notes.write(self._history.key_with(answer), place)
 
     async def _rest(self) -> Wanted | None:
-        prompt = await self._known()
-        if prompt is None:
+        """What is new, as a turn of the conversation that the rest stands in; None where all of it has to be sent."""
+        prompt = self._wanted.prompt
+        if (known := prompt.goes_on) is not None:  # the API knows it by name, so nothing is looked up
+            continues = Continues(known.conversation_id, known.message_id)
+            prompt = msgspec.structs.replace(prompt, messages=known.messages, continues=continues)
+        elif self._history is not None and (found := await self._continuations.notes.find(self._history)) is not None:
+            length, place = found
+            prompt = rest_of(prompt, length, place.conversation_id, place.message_id)
+        else:
             return None
+        # Only the account that has the conversation can go on with it, and only if it is free and has the files, too.
         owner, files = owner_of(prompt), self._wanted.files.owner
         if not self._continuations.is_free(self._wanted.caller, owner) or files not in {None, owner}:
             return None
         return msgspec.structs.replace(self._wanted, prompt=prompt)
-
-    async def _known(self) -> Prompt | None:
-        prompt = self._wanted.prompt
-        if (known := prompt.goes_on) is not None:
-            continues = Continues(known.conversation_id, known.message_id)
-            return msgspec.structs.replace(prompt, messages=known.messages, continues=continues)
-        if self._history is None:
-            return None
-        found = await self._continuations.notes.find(self._history)
-        if found is None:
-            return None
-        length, place = found
-        return rest_of(prompt, length, place.conversation_id, place.message_id)
 
 
 class Continuations:

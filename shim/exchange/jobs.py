@@ -187,7 +187,10 @@ class Jobs:
         owner = caller.scope
         key = _key(owner, name)
         if (job := self._jobs.get(key)) is not None:
-            await self._end(job)
+            job.cancelled = True
+            if job.task is not None:
+                job.task.cancel()
+                await asyncio.wait({job.task})
             return
         await _needed(self._beats.put(f"{key}:cancel", b"{}", KEPT_SECONDS))
         for _ in range(int(STALE / _SOON)):
@@ -319,18 +322,13 @@ class Jobs:
         await self._kept.write(job.owner, job.name, record)
         await job.hear(job.keeping.told(record, job.count))
 
-    async def _end(self, job: Job) -> None:
-        job.cancelled = True
-        if job.task is not None:
-            job.task.cancel()
-            await asyncio.wait({job.task})
-
     def _beat(self, job: Job, taken: Beat | None = None, *, at: float | None = None) -> Beat:
         now = self._clock.now() if at is None else at
         conversation, passing = (taken.conversation, taken.passing) if taken is not None else (None, False)
         if (turn := job.turn) is not None:
             conversation, passing = turn.found_under or conversation, turn.passing
-        return Beat(now, job.id, job.created, conversation, passing, job.count - _count(job.unsaved))
+        unsaved = sum(piece.count(_END) for piece in job.unsaved)  # events that another gateway could not read yet
+        return Beat(now, job.id, job.created, conversation, passing, job.count - unsaved)
 
     async def _last_beat(self, key: str) -> Beat | None:
         found = await _needed(self._beats.get(key))
@@ -371,10 +369,6 @@ async def _tried(step: Awaitable[T]) -> T | None:
     except NotesError as error:
         log.warning("what an answer in the background has come to is not noted: %s", error)
         return None
-
-
-def _count(pieces: list[bytes]) -> int:
-    return sum(piece.count(_END) for piece in pieces)
 
 
 def _claim(key: str, beat: Beat | None) -> str:

@@ -157,7 +157,13 @@ class ApiCall:
         if self._entered:
             self.gateway.line.leave()
         if self._pass is not None:
-            self.gateway.keys.leave(self._pass, self._used + self._tokens())
+            tokens = self._used
+            if (exchange := self.exchange) is not None:
+                usage = exchange.counted
+                # Where it broke off in the midst of a long answer nothing was counted, so that it is estimated.
+                said = sum(transcript.size for transcript in exchange.transcripts) if usage is None else 0
+                tokens += usage.prompt + usage.completion if usage is not None else said // _CHARACTERS
+            self.gateway.keys.leave(self._pass, tokens)
         record, parent = self._record(error or self.failure), self._headers.get("traceparent")
         if self._tape is not None:
             self.gateway.tapes.end(self._tape, record)
@@ -203,15 +209,6 @@ class ApiCall:
             tokens=(usage.prompt, usage.completion) if usage is not None else None,
             opened_ms=self._since(self._opened) if self._opened is not None else None,
         )
-
-    def _tokens(self) -> int:
-        """What the call has used, estimated where it broke off in the midst of a long answer."""
-        exchange = self.exchange
-        if exchange is None:
-            return 0
-        if (usage := exchange.counted) is not None:
-            return usage.prompt + usage.completion
-        return sum(transcript.size for transcript in exchange.transcripts) // _CHARACTERS
 
     def _since(self, moment: float) -> float:
         return (moment - self._began) * 1000

@@ -151,15 +151,12 @@ def _operation(operation: OpenApiOperation, form: ErrorForm) -> Json:
         described["requestBody"] = {"required": True, "content": content}
     if operation.form:
         body = described.setdefault("requestBody", {"required": True, "content": {}})
-        body["content"][FORM] = {"schema": _form(operation.form)}
+        required = [name for name, schema in operation.form.items() if OPTIONAL not in schema]
+        fields = {"type": "object", "properties": operation.form, "required": required, "additionalProperties": False}
+        body["content"][FORM] = {"schema": fields}
     if operation.open:
         described["security"] = []
     return described
-
-
-def _form(fields: dict[str, Json]) -> Json:
-    required = [name for name, schema in fields.items() if OPTIONAL not in schema]
-    return {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
 
 
 def _success(operation: OpenApiOperation) -> Json:

@@ -70,7 +70,11 @@ def refusal_of(status: int, headers: Mapping[str, str], body: bytes) -> GatewayE
         )
         return page.witnessed(_evidence(status, headers, "a browser check page"))
     # From here on it is upstream's own word, so its sentence may be passed on.
-    refusal = _read(status, body)
+    try:
+        answer = msgspec.json.decode(body)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested beyond the decoder's depth
+        answer = None
+    refusal = _of_detail(status, answer.get("detail") if isinstance(answer, dict) else None)
     # What the body says belongs to the limit that was reached; the header's time may be the edge's.
     if refusal.clears_in is None:
         refusal = _with_retry_after(refusal, headers.get("retry-after", "").strip())
@@ -92,14 +96,6 @@ def failure_of(error: Any, code: Any = None) -> GatewayError:
 def turnstile_required() -> GatewayError:
     """The one answer to a challenge this project does not solve (protocol.md 2.7)."""
     return RefusedError(TURNSTILE_REQUIRED, type="upstream_challenge", code="turnstile_required", about=About.CHECK)
-
-
-def _read(status: int, body: bytes) -> RefusalDetail:
-    try:
-        answer = msgspec.json.decode(body)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested beyond the decoder's depth
-        return RefusalDetail(status)
-    return _of_detail(status, answer.get("detail") if isinstance(answer, dict) else None)
 
 
 def _of_detail(status: int, detail: Any) -> RefusalDetail:

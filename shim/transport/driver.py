@@ -57,7 +57,18 @@ class Driver:
             case Send(request=request):
                 return await read_reply(await self.transport.send(request, connection))
             case SolvePow(challenge=challenge, config=config):
-                return await self._solve(challenge, config)
+                try:
+                    return await self._solver.solve(challenge, config)
+                except ProofNotSolvedError:
+                    return None
+                except SolverBusyError as error:
+                    raise _unavailable(
+                        "The gateway is busy with proofs of work", "proof_of_work_busy", error.retry_after
+                    ) from error
+                except PowError as error:
+                    raise _unavailable(
+                        f"No proof of work could be made: {error}", "proof_of_work_failed", 1.0
+                    ) from error
             case FetchArkose(blob=blob, method=method):
                 try:
                     return await self._arkose.fetch(blob=blob, method=method)
@@ -66,18 +77,6 @@ class Driver:
             case Wait(seconds=seconds):
                 await asyncio.sleep(seconds)
                 return None
-
-    async def _solve(self, challenge: Challenge, config: list[object]) -> str | None:
-        try:
-            return await self._solver.solve(challenge, config)
-        except ProofNotSolvedError:
-            return None
-        except SolverBusyError as error:
-            raise _unavailable(
-                "The gateway is busy with proofs of work", "proof_of_work_busy", error.retry_after
-            ) from error
-        except PowError as error:
-            raise _unavailable(f"No proof of work could be made: {error}", "proof_of_work_failed", 1.0) from error
 
 
 def _unavailable(message: str, code: str, retry_after: float) -> UnavailableError:

@@ -123,7 +123,18 @@ async def change_account(request: AnyRequest, pool: ThePool, account_id: FromPat
 async def act_on_accounts(request: AnyRequest, pool: ThePool, prober: TheProber) -> ASGIResponse:
     """Do one thing to many accounts. One that fails does not stop the others."""
     wanted = await _body(request, AccountsAction)
-    act = _action(wanted.action, pool, prober)
+
+    async def probe(id: str) -> bool:
+        return await prober.probe(id) is not None
+
+    acts: dict[Action, Callable[[str], Awaitable[bool]]] = {
+        "pause": pool.pause,
+        "resume": pool.resume,
+        "reset": pool.reset,
+        "remove": pool.remove,
+        "probe": probe,
+    }
+    act = acts[wanted.action]
     results = []
     for id in dict.fromkeys(wanted.ids):
         try:
@@ -179,20 +190,6 @@ def _proxy(url: str | None) -> str | None:
         why = str(error).removeprefix("PROXY_URL is (not shown): ")
         raise RequestError(f"This is no proxy's address: {why}", param="proxy", code="invalid_proxy") from None
     return url.rstrip("/") or None
-
-
-def _action(action: Action, pool: AccountPool, prober: Prober) -> Callable[[str], Awaitable[bool]]:
-    async def probe(id: str) -> bool:
-        return await prober.probe(id) is not None
-
-    acts: dict[Action, Callable[[str], Awaitable[bool]]] = {
-        "pause": pool.pause,
-        "resume": pool.resume,
-        "reset": pool.reset,
-        "remove": pool.remove,
-        "probe": probe,
-    }
-    return acts[action]
 
 
 async def _body(request: AnyRequest, kind: type[T]) -> T:

@@ -26,7 +26,6 @@ from shim.protocol.prompt import (
     Result,
     Role,
     Text,
-    Wishes,
 )
 from shim.protocol.turn.inline_files import form_of_url
 
@@ -88,6 +87,8 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
     if "" in stop:
         raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
     functions, choice = _legacy_functions(request) if request.functions else _tools(request)
+    # What fields of the API say that the extension object has names for, too.
+    hints = frozenset[Hint]({"search"} if request.web_search_options is not None else ())
     return Prompt(
         model=request.model.removeprefix(_PROVIDER),
         messages=tuple(_message(message, f"messages[{place}]") for place, message in enumerate(request.messages)),
@@ -102,17 +103,11 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
         ),
         effort=request.reasoning_effort,
         continues=continues,
-        wishes=_wishes(request),
+        wishes=wishes_of(request.chatgpt, hints=hints, store=request.store, tier=request.service_tier),
         pictures="data" if request.image_response_format == "b64_json" else "links",
         stream=bool(request.stream),
         session=request.prompt_cache_key or request.user,
     )
-
-
-def _wishes(request: wire.ChatRequest) -> Wishes:
-    """The extension object, and the fields of the API that mean the same."""
-    hints = frozenset[Hint]({"search"} if request.web_search_options is not None else ())
-    return wishes_of(request.chatgpt, hints=hints, store=request.store, tier=request.service_tier)
 
 
 # --- functions --------------------------------------------------------------------------------------------------------

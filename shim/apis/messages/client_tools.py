@@ -30,18 +30,14 @@ def tool_of(tool: GivenTool) -> tuple[str, dict[str, Any]] | None:
     date = int(match[2])
     match match[1]:
         case "bash":
-            return _bash()
+            told = "Runs a command in a bash session that lasts; `restart` begins another session."
+            return told, _schema(command=_STRING, restart={"type": "boolean"})
         case "text_editor":
             return _text_editor(date)
         case "memory":
             return _memory()
         case _:
             return _computer(tool, date)
-
-
-def _bash() -> tuple[str, dict[str, Any]]:
-    told = "Runs a command in a bash session that lasts; `restart` begins another session."
-    return told, _schema(command=_STRING, restart={"type": "boolean"})
 
 
 def _text_editor(date: int) -> tuple[str, dict[str, Any]]:

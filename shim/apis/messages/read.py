@@ -110,6 +110,9 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     if not messages:
         text = "'messages' says nothing that a model could answer."
         raise RequestError(text, param="messages", code="invalid_value")
+    said = request.system or []
+    system = [said] if isinstance(said, str) else [block.text for block in said]
+    leading = [PromptMessage("system", tuple(map(Text, system)))] if system else []
     functions = _with_changes(tuple(_functions(request.tools or [], "tools")), request.messages)
     hints = frozenset[Hint]({"search"}) if any(map(_is_search, request.tools or [])) else frozenset[Hint]()
     choice = request.tool_choice
@@ -119,7 +122,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
     return Prompt(
         model=request.model,
-        messages=(*_system(request.system), *messages),
+        messages=(*leading, *messages),
         functions=functions,
         choice=_choice(choice, functions, {tool.name or "" for tool in request.tools or [] if _is_search(tool)}),
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
@@ -212,12 +215,6 @@ def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...], 
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
-
-
-def _system(system: str | list[wire.GivenText] | None) -> Iterator[PromptMessage]:
-    if system:
-        texts = [system] if isinstance(system, str) else [block.text for block in system]
-        yield PromptMessage("system", tuple(map(Text, texts)))
 
 
 def _messages(messages: list[wire.InputMessage]) -> Iterator[PromptMessage]:

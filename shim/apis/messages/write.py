@@ -92,7 +92,9 @@ class MessageWriter:
                     self._say(text, written)
                     self._cite(links if text else (), written)
                 case ReasoningDelta() if self._options.thinking:
-                    self._think(one, written)
+                    if thought := thought_piece(one, goes_on=self._open is ThinkingBlock):
+                        self._turn_to(ThinkingBlock, written)
+                        self._add(thought, written)
                 case Searched() | Picture():
                     self._stand_between(one, written)
                 case Called():
@@ -100,7 +102,8 @@ class MessageWriter:
                 case Finished():
                     self._close(written)
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
-                    written += event(self._last_delta(end)), event(MessageStop())
+                    told = MessageDelta(end, _usage(self._answer, self._options), answered_by(self._answer))
+                    written += event(told), event(MessageStop())
                 case Failed(error=error):
                     written.append(event_of(error, self._id))
         return b"".join(written)
@@ -108,11 +111,6 @@ class MessageWriter:
     def _say(self, text: str, written: list[bytes]) -> None:
         if text:
             self._turn_to(TextBlock, written)
-            self._add(text, written)
-
-    def _think(self, thought: ReasoningDelta, written: list[bytes]) -> None:
-        if text := thought_piece(thought, goes_on=self._open is ThinkingBlock):
-            self._turn_to(ThinkingBlock, written)
             self._add(text, written)
 
     def _cite(self, links: Sequence[Link], written: list[bytes]) -> None:
@@ -141,9 +139,6 @@ class MessageWriter:
             self._close(written)
         elif self._open is ThinkingBlock:
             self._close(written)
-
-    def _last_delta(self, end: MessageEnd) -> MessageDelta:
-        return MessageDelta(end, _usage(self._answer, self._options), answered_by(self._answer))
 
     def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:
         """Have a block of this kind open."""

@@ -101,9 +101,16 @@ class EventWriter:
                 case Searched():
                     self._search(one, written)
                 case Finished():
-                    self._end(written)
+                    status = status_of(self._answer.transcripts[0])
+                    self._close(written, "incomplete" if status == "incomplete" else "completed")
+                    written.append(self._response(status, response_of(self._answer, self._options)))
                 case Failed(error=error):
-                    written.append(self._fail(error))
+                    # Before the first event there is no response that could have failed, so that it is an error alone.
+                    written.append(
+                        self._response("failed", response_of(self._answer, self._options))
+                        if self._begun
+                        else broken(error)
+                    )
         return b"".join(written)
 
     # --- items --------------------------------------------------------------------------------------------------------
@@ -212,16 +219,6 @@ class EventWriter:
         self._said, self._length, self._cited = [], 0, []
 
     # --- the end ------------------------------------------------------------------------------------------------------
-
-    def _end(self, written: list[bytes]) -> None:
-        status = status_of(self._answer.transcripts[0])
-        self._close(written, "incomplete" if status == "incomplete" else "completed")
-        written.append(self._response(status, response_of(self._answer, self._options)))
-
-    def _fail(self, error: GatewayError) -> bytes:
-        if not self._begun:
-            return broken(error)
-        return self._response("failed", response_of(self._answer, self._options))
 
     # --- events -------------------------------------------------------------------------------------------------------
 

@@ -196,16 +196,13 @@ def _thoughts(message: Message) -> Reading:
     thoughts = message.content.thoughts
     known = [thought for thought in thoughts if isinstance(thought, dict)] if isinstance(thoughts, list) else []
     held = ""
-    if known and message.status == "in_progress" and _is_placeholder(known[-1]):
+    newest = known[-1] if known and message.status == "in_progress" else {}
+    # A lone "Thinking" stands where a summary will.
+    if newest.get("summary") == "Thinking" and not newest.get("content") and newest.get("finished") is not True:
         held = _thought(known.pop())
     text = "\n\n".join(_thought(thought) for thought in known)
     grows_at = f"/message/content/thoughts/{len(known) - 1}/content" if known and known[-1].get("content") else None
     return Reading(ReasoningDelta, text, None if held else grows_at, held=held, rewrites=True)
-
-
-def _is_placeholder(thought: dict[str, Any]) -> bool:
-    """A lone "Thinking" stands where a summary will."""
-    return thought.get("summary") == "Thinking" and not thought.get("content") and thought.get("finished") is not True
 
 
 def _thought(thought: dict[str, Any]) -> str:

@@ -99,7 +99,19 @@ class Gallery:
         by them."""
         # A picture that came under another name than was promised keeps a promise all the same: else the answer would
         # wait for one that never comes.
-        pictures = [picture for sight in sights for picture in self._look(sight)]
+        pictures: list[Picture] = []
+        for sight in sights:
+            names = {sight.generation, sight.picture.file.file_id or ""}
+            # The finished picture has a file of its own and the same generation as its previews; in a conversation that
+            # is read again both may be met once more.
+            if names & self._hung:
+                continue
+            if not sight.finished:
+                self._previews[sight.generation] = sight.picture  # shown only where nothing better comes
+                continue
+            self._previews.pop(sight.generation, None)
+            self._hung |= names
+            pictures.append(sight.picture)
         for _ in pictures:
             if self._promises:
                 name = promise if promise in self._promises else next(iter(self._promises))
@@ -126,20 +138,6 @@ class Gallery:
         self._previews.clear()
         self.shown += len(pictures)
         return pictures
-
-    def _look(self, sight: Sight) -> Iterator[Picture]:
-        names = {sight.generation, sight.picture.file.file_id or ""}
-        # The finished picture has a file of its own and the same generation as its previews; in a conversation that is
-        # read again both may be met once more.
-        if names & self._hung:
-            return
-        # Kept back: it is shown only where nothing better comes.
-        if not sight.finished:
-            self._previews[sight.generation] = sight.picture
-            return
-        self._previews.pop(sight.generation, None)
-        self._hung |= names
-        yield sight.picture
 
 
 class PicturePointer(msgspec.Struct, frozen=True):

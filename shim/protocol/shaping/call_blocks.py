@@ -91,7 +91,15 @@ class CallBlocks:
         pieces: list[str | Block] = []
         rest: str | None = text
         while rest and not self.ended:
-            rest = self._add_text(rest, pieces) if self._body is None else self._add_body(self._body, rest, pieces)
+            if self._body is None:
+                rest = self._add_text(rest, pieces)
+                continue
+            body = self._body
+            rest = body.add(rest)
+            if rest is not None:  # the block ends here, and text goes on behind it, outside of any fence
+                pieces.append(Block(body.text))
+                self._body, self._code = None, CodeFences()
+                self._had_block = self._after_block = True
         self.unread = rest or ""
         return pieces
 
@@ -138,15 +146,6 @@ class CallBlocks:
         passed = max(told, _before_space(data, last if may_open else len(data)))
         self._code.add(data[told:passed])
         return passed, None
-
-    def _add_body(self, body: "_BlockBody", text: str, pieces: list[str | Block]) -> str | None:
-        """Returns what follows the block that ends in `text`, if it does."""
-        rest = body.add(text)
-        if rest is not None:
-            pieces.append(Block(body.text))
-            self._body, self._code = None, CodeFences()
-            self._had_block = self._after_block = True
-        return rest
 
     def _say(self, text: str, pieces: list[str | Block]) -> None:
         """White space right after a block goes with the block."""

@@ -61,7 +61,17 @@ def write_down(upstream: Upstream, recording: SoundFile) -> Handshake[str]:
         )
     if reply.status != 200:
         raise refusal_of(reply.status, reply.headers, reply.body)
-    return _text_of(reply)
+    # JSON with a text, or the text itself.
+    if not reply.headers.get("content-type", "").lower().startswith("application/json"):
+        return reply.body.decode(errors="replace")
+    try:
+        answer: Any = msgspec.json.decode(reply.body)
+    except (ValueError, RecursionError):
+        answer = None
+    text = answer.get("text") if isinstance(answer, dict) else None
+    if not isinstance(text, str):
+        raise UpstreamError("Upstream's answer about a recording can't be read", code="upstream_transcript")
+    return text
 
 
 def _form(recording: SoundFile) -> bytes:
@@ -76,17 +86,3 @@ def _form(recording: SoundFile) -> bytes:
         field = f'\r\n--{recording.boundary}\r\nContent-Disposition: form-data; name="language"\r\n\r\n'
         tail = f"{field}{recording.language}{tail}"
     return head.encode() + recording.content + tail.encode()
-
-
-def _text_of(reply: HttpReply) -> str:
-    """JSON with a text, or the text itself."""
-    if not reply.headers.get("content-type", "").lower().startswith("application/json"):
-        return reply.body.decode(errors="replace")
-    try:
-        answer: Any = msgspec.json.decode(reply.body)
-    except (ValueError, RecursionError):
-        answer = None
-    text = answer.get("text") if isinstance(answer, dict) else None
-    if not isinstance(text, str):
-        raise UpstreamError("Upstream's answer about a recording can't be read", code="upstream_transcript")
-    return text

@@ -134,9 +134,12 @@ def open_call(
         headers["openai-sentinel-chat-requirements-prepare-token"] = requirements.prepare_token
     if cleared.proof is not None:
         headers["openai-sentinel-proof-token"] = cleared.proof
-    arkose = yield from _arkose(requirements)
-    if arkose is not None:
-        headers["openai-sentinel-arkose-token"] = arkose
+    if (arkose := requirements.arkose) is not None and arkose.required:
+        # What the token service is told of the account: which of its two keys the token is for (3).
+        method: Literal["chat35", "chat4"] = "chat35" if requirements.persona == "chatgpt-freeaccount" else "chat4"
+        token = yield FetchArkose(arkose.dx, method)
+        assert isinstance(token, str)  # noqa: S101  the driver's contract (commands.py)
+        headers["openai-sentinel-arkose-token"] = token
     opening = upstream.post(call.path, call.body, headers, stream=True)
     anonymous = upstream.identity.access_token is None
     return OpeningCall(opening, _challenged(requirements), anonymous=anonymous, ahead=ahead)
@@ -152,8 +155,13 @@ def clear(
     # The requirements are asked for anew with each attempt, for a challenge that was given up stays unsolved.
     for _attempt in range(_PROOF_ATTEMPTS):
         requirements, two_step = yield from _requirements(upstream, config, options.sentinel)
-        # Before the proof, which may cost seconds of a core.
-        _check(requirements, options)
+        # What is known not to work is refused before the proof, which may cost seconds of a core. A new device id is no
+        # way around `force_login`.
+        if requirements.force_login:
+            raise CredentialError("Upstream wants a log-in: use an access token")
+        # Unless it is to be refused the turn is sent without: upstream often asks for the check and does not insist.
+        if options.turnstile == "refuse" and _challenged(requirements):
+            raise turnstile_required()
         _check_slug(requirements, slug)
         proof, solved = yield from _proof(requirements.proofofwork, config, options.pow_floor)
         if solved:
@@ -216,15 +224,6 @@ def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Require
         ) from error
 
 
-def _check(requirements: Requirements, options: HandshakeOptions) -> None:
-    """Refuse what is already known not to work. A new device id is not a way around `force_login` (design)."""
-    if requirements.force_login:
-        raise CredentialError("Upstream wants a log-in: use an access token")
-    # Otherwise the turn is sent without: upstream often asks for the check and does not insist on it.
-    if options.turnstile == "refuse" and _challenged(requirements):
-        raise turnstile_required()
-
-
 def _check_slug(requirements: Requirements, slug: str | None) -> None:
     if slug in _PAID_ONLY and requirements.persona not in {None, _PAID}:
         raise model_not_found(slug)
@@ -252,16 +251,6 @@ def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Hands
     proof = yield SolvePow(challenge, config)
     assert not isinstance(proof, HttpReply)  # noqa: S101  the driver's contract (commands.py)
     return proof, proof is not None
-
-
-def _arkose(requirements: Requirements) -> Handshake[str | None]:
-    if requirements.arkose is None or not requirements.arkose.required:
-        return None
-    # What the token service is told of the account: which of its two keys the token is for (3).
-    method: Literal["chat35", "chat4"] = "chat35" if requirements.persona == "chatgpt-freeaccount" else "chat4"
-    token = yield FetchArkose(requirements.arkose.dx, method)
-    assert isinstance(token, str)  # noqa: S101  the driver's contract (commands.py)
-    return token
 
 
 _encode = msgspec.json.Encoder().encode

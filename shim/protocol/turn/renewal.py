@@ -20,7 +20,6 @@ from pow import ClientProfile
 from shim.chatgpt.oauth import (
     SESSION_COOKIE,
     WEB,
-    SessionAnswer,
     clients_of_form,
     refresh_body,
     refresh_decoder,
@@ -165,14 +164,17 @@ def renew_by_refresh(
         if not answer.access_token:
             raise _refusal(reply)
         ends = None if answer.expires_in is None else now + answer.expires_in
-        fresh = _fresh(answer.access_token, ends=ends, refresh_token=_sendable(answer.refresh_token))
+        # One that no header could carry would be kept for nothing, and the account lost with it.
+        rotated = answer.refresh_token if answer.refresh_token and _SENDABLE.fullmatch(answer.refresh_token) else None
+        fresh = _fresh(answer.access_token, ends=ends, refresh_token=rotated)
         return msgspec.structs.replace(fresh, client_id=client_id)
     raise DeadCredentialError("not_renewable")
 
 
 def renew_by_session(session_token: str, origin: str, profile: ClientProfile) -> Handshake[RenewedTokens]:
     """The session endpoint: it answers 200 even where nobody is logged in."""
-    reply = yield Send(_session_request(session_token, origin, profile))
+    headers = _headers(profile) | {"cookie": "; ".join(_cookies(session_token)), "referer": f"{origin}/"}
+    reply = yield Send(HttpRequest("GET", f"{origin}/api/auth/session", headers))
     assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
     if _is_elsewhere(reply):
         raise WrongAddressError(origin, reply.status, "CHATGPT_BASE_URL")
@@ -182,18 +184,15 @@ def renew_by_session(session_token: str, origin: str, profile: ClientProfile) ->
     if answer.error == SESSION_FAILED:  # an access token beside it is the old one
         raise DeadCredentialError(SESSION_FAILED)
     if not answer.access_token:
-        raise DeadCredentialError(NOT_LOGGED_IN) if _is_logged_out(answer) else _refusal(reply)
+        # `{}`: nothing about anybody. (An error of another kind, or a user without a token, may pass.)
+        says_nothing = answer.user is None and answer.error is None and answer.detail is None
+        raise DeadCredentialError(NOT_LOGGED_IN) if says_nothing else _refusal(reply)
     user = answer.user.id if answer.user else None
     fresh = _fresh(answer.access_token, user=user, session_token=_new_session(reply.headers))
     return msgspec.structs.replace(fresh, mail=fresh.mail or masked_mail(answer.user.email if answer.user else None))
 
 
 # --- what is sent -----------------------------------------------------------------------------------------------------
-
-
-def _session_request(session_token: str, origin: str, profile: ClientProfile) -> HttpRequest:
-    headers = _headers(profile) | {"cookie": "; ".join(_cookies(session_token)), "referer": f"{origin}/"}
-    return HttpRequest("GET", f"{origin}/api/auth/session", headers)
 
 
 def _headers(profile: ClientProfile) -> dict[str, str]:
@@ -256,20 +255,11 @@ def _cookie(line: str) -> tuple[str, str] | None:
     return (name.strip(), value) if _COOKIE_VALUE.fullmatch(value) else None
 
 
-def _sendable(token: str | None) -> str | None:
-    return token if token is not None and _SENDABLE.fullmatch(token) else None
-
-
 def _decoded(decoder: "msgspec.json.Decoder[T]", reply: HttpReply) -> T:
     try:
         return decoder.decode(reply.body)
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested beyond the decoder's depth
         raise _broken(reply) from error
-
-
-def _is_logged_out(answer: SessionAnswer) -> bool:
-    """`{}`: nothing about anybody. (An error of another kind, or a user without a token, may pass.)"""
-    return answer.user is None and answer.error is None and answer.detail is None
 
 
 # --- what says no -----------------------------------------------------------------------------------------------------
