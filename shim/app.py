@@ -56,7 +56,8 @@ from shim.apis.responses.route import (
 )
 from shim.apis.unserved import unserved
 from shim.exchange import Clock, Gateway
-from shim.exchange.assembly import open_gateway, replay_of
+from shim.exchange.assembly import open_gateway
+from shim.exchange.driving import replay_of
 from shim.http import downloads, health, openapi
 from shim.http.downloads import get_file
 from shim.http.errors import Refuse, exception_handlers

@@ -31,7 +31,7 @@ import uvloop
 from pow import Solver
 from shim.accounts import outcomes
 from shim.app import create_app
-from shim.exchange.assembly import replay_of
+from shim.exchange.driving import replay_of
 from shim.protocol.answer import follow_up
 from shim.server.granian import serve_app
 from shim.settings import load_settings
@@ -259,7 +259,7 @@ REAL_POLLS, REAL_RESUMES, REAL_BACKOFF = dict(follow_up.POLLS), follow_up.RESUME
 def in_this_process() -> Iterator[None]:
     """What gateways and stand-ins find changed in this process while it has some."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shim.exchange.assembly.Solver", _SharedSolver)
+        patch.setattr("shim.exchange.driving.Solver", _SharedSolver)
         patch.setattr("shim.server.granian.START_SECONDS", float(START_SECONDS))
         # The waits between looks at a conversation are seconds, for upstream's sake (their length is held in
         # tests/protocol/test_following). The stand-in may be asked as often as one likes.

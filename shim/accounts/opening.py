@@ -14,7 +14,7 @@ from pow import ClientProfile, Solver
 from shim.accounts.account import Account
 from shim.accounts.credentials import identity_of
 from shim.accounts.installation import installation_id
-from shim.accounts.leases import list_key
+from shim.accounts.leases import Fetch, Leases, list_key
 from shim.accounts.pool import AccountPool, PoolOptions
 from shim.accounts.renewal import RunsHandshakes, exchange_by
 from shim.accounts.states import AccountEvent
@@ -54,6 +54,32 @@ async def open_pool(
         yield pool
     finally:
         await pool.close()
+
+
+@asynccontextmanager
+async def open_leases(
+    settings: Settings,
+    driver: RunsHandshakes,
+    *,
+    fetch: Fetch,
+    clock: Callable[[], float],
+    heard: Callable[[AccountEvent], None],
+) -> AsyncIterator[Leases]:
+    """The pool, the guests beside it (callers with tokens of their own), and who lends the accounts of both. `fetch`
+    asks upstream for the models of one. Raises StoreError."""
+    async with (
+        open_pool(settings, driver, heard=heard) as pool,
+        open_pool(settings, driver, name=GUESTS, heard=heard) as guests,
+    ):
+        yield Leases(
+            pool,
+            guests,
+            fetch=fetch,
+            installation=installation_id(Path(settings.data_dir)),
+            clock=clock,
+            default_model=settings.default_model or None,
+            conversation_only=settings.conversation_only,
+        )
 
 
 def make_pool(

@@ -17,11 +17,11 @@ from shim.accounts.leases import Leases
 from shim.background import Background
 from shim.exchange.clock import Clock
 from shim.exchange.hurry import Hurry
-from shim.notes import Shelf
+from shim.notes import Notes
 
 KEPT_SECONDS = 86400.0
 """From its last use; it is noted anew at most once an hour."""
-MOST_SESSIONS = 50_000
+_MOST_SESSIONS = 50_000
 _NOTED_AGAIN = 3600.0  # seconds
 
 
@@ -40,10 +40,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Affinity:
-    """One for each worker. `shelf` is for nothing else."""
+    """One for each worker."""
 
-    def __init__(self, shelf: Shelf, leases: Leases, clock: Clock) -> None:
-        self._shelf, self._leases, self._clock = shelf, leases, clock
+    def __init__(self, notes: Notes, leases: Leases, clock: Clock) -> None:
+        self._shelf, self._leases, self._clock = notes.shelf("sessions", most=_MOST_SESSIONS), leases, clock
         self._hurry = Hurry("sessions")
         self._writing = Background("the sessions")
 

@@ -35,7 +35,7 @@ from shim.exchange.tapes import Tapes
 from shim.exchange.turns import Turns, is_temporary
 from shim.files.intake import Files, Gathered
 from shim.keys import ApiKeys
-from shim.metrics.metrics import Metrics
+from shim.metrics.metrics import Metrics, OpenCounts
 from shim.metrics.traces import Traces
 from shim.notes import Notes
 from shim.protocol.events import FileRef
@@ -115,6 +115,23 @@ class Gateway:
             "metrics": self.metrics.failing,
         }
         return [f"{owner}: {name}" for owner, failing in owners.items() for name in failing]
+
+    def counts(self) -> OpenCounts:
+        """What there is at this moment, for the metrics."""
+        pool = self.leases.pool
+        accounts = {state.value: number for state, number in pool.counts().items()}
+        line, is_store_well = self.line, pool.health().store == "ok"
+        return OpenCounts(line.open, line.waiting, pool.waiting, accounts, len(self.failing), is_store_well)
+
+    async def settle(self) -> None:
+        """Before the stores are closed: what is still written to them beside answers is waited for. Jobs first, for
+        they have turns, and turns leave work behind."""
+        await self.jobs.close()
+        await self.turns.settled()
+        await self.kept.settled()
+        await self.conversations.settled()
+        await self.affinity.settled()
+        await self.tapes.close()
 
     def note(self, record: CallRecord, parent: str | None = None) -> None:
         """A call is over. `parent` is the client's `traceparent`."""

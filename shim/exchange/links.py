@@ -8,16 +8,21 @@ import base64
 import hashlib
 import hmac
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
+from shim.accounts.installation import link_secret
 from shim.errors import RequestError
+from shim.notes import Notes
 from shim.protocol.events import FileRef
+from shim.settings import Settings
 
 PATH = "/files"
 LIFETIME = 7 * 86400.0  # seconds
 _SIGNATURE = 16  # bytes
 _MAX_TOKEN = 2048  # characters
+_TEN_YEARS = 10 * 366 * 86400.0  # seconds: longer than any link, so that none outlives what signed it
 
 
 class Ticket(msgspec.Struct, frozen=True, array_like=True):
@@ -61,3 +66,15 @@ def _in_base64(raw: bytes) -> str:
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Ticket)
+
+
+async def shared_secret(settings: Settings, notes: Notes) -> str:
+    """What links are signed with by all who share the store: with Redis it is noted there, by whoever is first. Raises
+    NotesError."""
+    own = link_secret(Path(settings.data_dir))
+    if not settings.redis_url:
+        return own
+    shelf = notes.shelf("links")
+    await shelf.add("secret", own.encode(), _TEN_YEARS)
+    kept = await shelf.get("secret")
+    return kept.decode() if kept is not None else own

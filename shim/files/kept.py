@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from shim.errors import RequestError, UnavailableError
-from shim.notes import NotesError, Shelf
+from shim.notes import Notes, NotesError
 from shim.protocol.turn.uploads import UploadedFile
 
 LONGEST = 30 * 86400
 """Seconds that a file is known here, at most and by default"""
-MOST_FILES = 100_000
+_MOST_FILES = 100_000
 _PAGE = 1000
 _ID, _LONGEST_ID = "file-", 64
 _OURS = re.compile(_ID + "[0-9a-f]{12}[0-9A-Za-z]{1,20}")
@@ -44,11 +44,11 @@ class KeptFile(msgspec.Struct, frozen=True):
 
 
 class KeptFiles:
-    """The notes of all of them. `secret` is what the gateways that share the notes have in common. `scope` is whose
+    """All of them, in `notes`. `secret` is what the gateways that share the notes have in common. `scope` is whose
     files are meant (`Caller.scope`). Raises UnavailableError where the store is away."""
 
-    def __init__(self, shelf: Shelf, secret: str, *, new_id: Callable[[], str]) -> None:
-        self._shelf, self._new_id = shelf, new_id
+    def __init__(self, notes: Notes, secret: str, *, new_id: Callable[[], str]) -> None:
+        self._shelf, self._new_id = notes.shelf("files", most=_MOST_FILES), new_id
         self._key = f"chat2api files\n{secret}".encode()
 
     @staticmethod

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from shim.accounts.states import AccountEvent, RenewalDropped, RenewalFailed, RenewalRefused, Renewed
 from shim.background import Background
 from shim.metrics.sharing import own_place, shared_folder
 from shim.usage import CallRecord
@@ -27,6 +28,12 @@ _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0,
 _SHORT = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOOK_SECONDS = 1.0
 _NAP_SECONDS = 0.05  # of which the loop's delay is what comes on top
+_RENEWALS: dict[type[AccountEvent], str] = {
+    Renewed: "renewed",
+    RenewalFailed: "failed",
+    RenewalRefused: "refused",
+    RenewalDropped: "dropped",
+}
 _PAGES = Path("/proc/self/statm")  # in pages; not on macOS
 
 
@@ -164,9 +171,11 @@ class Metrics:
         """A proof of work was made, or not."""
         self._child(self._proofs, outcome).observe(seconds)
 
-    def renewed(self, outcome: str) -> None:
-        """A renewal of an access token ended."""
-        self._child(self._renewals, outcome).inc()
+    def heard(self, event: AccountEvent) -> None:
+        """Something happened to an account: ends of renewals are counted, and no others."""
+        outcome = _RENEWALS.get(type(event))
+        if outcome is not None:
+            self._child(self._renewals, outcome).inc()
 
     def _child(self, family: _F, *values: str) -> _F:
         """That of a family with these labels: the library's own way there takes five times as long."""

@@ -11,7 +11,8 @@ import msgspec
 
 from shim.app import create_app
 from shim.exchange import Gateway
-from shim.exchange.assembly import open_gateway, replay_of
+from shim.exchange.assembly import open_gateway
+from shim.exchange.driving import replay_of
 from shim.http.tickets import Inside
 from shim.server.granian import serve_app
 from shim.settings import Settings

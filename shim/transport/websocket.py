@@ -15,6 +15,7 @@ from curl_cffi.requests.exceptions import RequestException
 from curl_cffi.requests.websockets import AsyncWebSocket
 
 from shim.errors import UpstreamError
+from shim.transport.base import ConnectionKey
 
 _MAX_FRAME_BYTES = 4 * 1024 * 1024
 _WAITING_FRAMES = 64
@@ -45,11 +46,17 @@ class CurlWebSocket:
 
     @classmethod
     async def open(
-        cls, url: str, headers: dict[str, str], *, proxy: str | None, ca_file: str | None, connect_timeout: float
+        cls,
+        url: str,
+        headers: dict[str, str],
+        connection: ConnectionKey,
+        *,
+        ca_file: str | None,
+        connect_timeout: float,
     ) -> "CurlWebSocket":
-        """Connect. Raises UpstreamError."""
+        """Connect, over the proxy of `connection`. Raises UpstreamError."""
         options = {CurlOpt.CAINFO: ca_file} if ca_file else {}
-        session: AsyncSession[Response] = AsyncSession(proxy=proxy, trust_env=False, curl_options=options)
+        session: AsyncSession[Response] = AsyncSession(proxy=connection.proxy, trust_env=False, curl_options=options)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(session.close)
             try:

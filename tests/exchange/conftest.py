@@ -133,7 +133,7 @@ OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
 @pytest.fixture
 def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenHouse:
     """`async with open_house(accounts=2, retry_times=3) as house`: with these settings, and so many accounts."""
-    monkeypatch.setattr("shim.exchange.assembly.Solver", NoProofs)
+    monkeypatch.setattr("shim.exchange.driving.Solver", NoProofs)
     numbers = itertools.count()
 
     @asynccontextmanager

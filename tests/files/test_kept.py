@@ -20,7 +20,7 @@ async def notes(tmp_path):
 @pytest.fixture
 def kept(notes):
     numbers = count()
-    return KeptFiles(notes.shelf("files"), "secret", new_id=lambda: f"{next(numbers):032x}")
+    return KeptFiles(notes, "secret", new_id=lambda: f"{next(numbers):032x}")
 
 
 async def write(kept, scope="key a", at=NOW, seconds=3600, **more):
@@ -45,7 +45,7 @@ async def test_a_file_is_seen_in_its_own_scope_alone(kept):
 
 async def test_other_secrets_have_other_files(kept, notes):
     file = await write(kept)
-    other = KeptFiles(notes.shelf("files"), "another", new_id=lambda: "0")
+    other = KeptFiles(notes, "another", new_id=lambda: "0")
     assert await other.those("key a", [file.id]) == []
 
 
@@ -70,7 +70,7 @@ async def test_many_files_are_gone_through_page_by_page(kept, monkeypatch):
 async def test_a_note_that_can_not_be_had_is_a_503(tmp_path):
     (tmp_path / "data").write_text("no folder")
     async with open_notes(data_dir=tmp_path / "data") as notes:
-        kept = KeptFiles(notes.shelf("files"), "secret", new_id=lambda: "0")
+        kept = KeptFiles(notes, "secret", new_id=lambda: "0")
         with pytest.raises(UnavailableError):
             await write(kept)
         with pytest.raises(UnavailableError):

@@ -34,7 +34,7 @@ def solver(monkeypatch: pytest.MonkeyPatch) -> type[MoodySolver]:
     class OfThisTest(MoodySolver):
         pass
 
-    monkeypatch.setattr("shim.exchange.assembly.Solver", OfThisTest)
+    monkeypatch.setattr("shim.exchange.driving.Solver", OfThisTest)
     return OfThisTest
 
 

@@ -439,7 +439,7 @@ def cassette(name: str) -> Cassette:
 @pytest.fixture
 def drivers(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Drivers:
     """The app and flows, without processes of their own."""
-    monkeypatch.setattr("shim.exchange.assembly.Solver", InlineSolver)
+    monkeypatch.setattr("shim.exchange.driving.Solver", InlineSolver)
     return Drivers(lambda: tmp_path_factory.mktemp("data"))
 
 
