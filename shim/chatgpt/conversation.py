@@ -17,6 +17,7 @@ class SentAuthor(msgspec.Struct, frozen=True):
 class ImagePointer(msgspec.Struct, frozen=True):
     """A picture among a message's parts (4.2, 6.4). Width and height are in pixels."""
 
+    # Goes by the form of the id: `file_0000...` is named by `sediment://`, any other by `file-service://` (6.4).
     asset_pointer: str
     size_bytes: int
     width: int

@@ -40,6 +40,8 @@ class FileCreation(msgspec.Struct, frozen=True):
 
     file_name: str
     file_size: int
+    # What upstream does with the file: shows it to the model, reads it into an index, or puts it into the sandbox
+    # (6.1).
     use_case: UseCase
     timezone_offset_min: int = 0
     reset_rate_limits: bool = False
@@ -48,6 +50,7 @@ class FileCreation(msgspec.Struct, frozen=True):
 class CreatedFile(msgspec.Struct, frozen=True):
     """Where its bytes go, and its id from now on."""
 
+    # Signed and elsewhere, so nothing of the account goes along with the bytes (6.2).
     upload_url: str
     file_id: str
     status: str = "success"
@@ -62,6 +65,7 @@ class ConfirmedFile(msgspec.Struct, frozen=True):
 class FileState(msgspec.Struct, frozen=True):
     """How far a document's indexing is: `pending`, `success` or `failed`."""
 
+    # Only of documents: pictures and files for the interpreter have no index to wait for (6.3).
     retrieval_index_status: str | None = None
 
 

@@ -26,6 +26,8 @@ class RefreshRequest(Guarded, frozen=True):
 
 def clients_of_form(refresh_token: str) -> tuple[str, ...]:
     """Whose it may be, by its form alone; the likeliest first."""
+    # Both of today's applications have tokens that begin with `rt_`, so a guess may be wrong: then the next is tried
+    # (8.1).
     return (MOBILE, CODEX) if refresh_token.startswith("rt_") else (OLD_MOBILE, MOBILE, CODEX)
 
 
@@ -44,6 +46,7 @@ class RefreshAnswer(Guarded, frozen=True):
 
     access_token: str | None = None
     refresh_token: str | None = None
+    # From when it was answered; the token's own claim goes before it where there is one.
     expires_in: float | None = None
 
 
@@ -59,6 +62,7 @@ class SessionAnswer(Guarded, frozen=True):
 
     access_token: str | None = msgspec.field(name="accessToken", default=None)
     user: SessionUser | None = None
+    # `RefreshAccessTokenError`: the session could not be renewed, and a token beside it is the old one (8).
     error: Any = None
     detail: Any = None
 

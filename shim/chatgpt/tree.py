@@ -16,8 +16,10 @@ class Tree(msgspec.Struct, frozen=True):
     (`messages`, oldest first)."""
 
     mapping: dict[str, Any] | None = None
+    # A tree has branches: what is looked at is this node and its parents (7.5).
     current_node: Any = None
     messages: list[Any] | None = None
+    # 3: it is being written, and what is there now is not the end (5.8).
     async_status: Any = None
 
 
@@ -56,6 +58,7 @@ def _branch(tree: Tree) -> list[Message | None]:
         return [_read(raw, Message) for raw in reversed(tree.messages or [])]
     branch: list[Message | None] = []
     place, seen = tree.current_node, set[str]()
+    # `seen`, because a tree that goes in circles would be walked for ever.
     while isinstance(place, str) and place not in seen and place in tree.mapping:
         seen.add(place)
         raw = tree.mapping[place]
