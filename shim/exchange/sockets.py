@@ -25,7 +25,7 @@ from shim.errors import GatewayError, UpstreamError
 from shim.exchange.calls import Calls, Route
 from shim.protocol.answer.follow_up import SILENCE, Socket
 from shim.protocol.answer.topic import TopicReader, connecting, told_in, unsubscribing
-from shim.protocol.commands import Handshake, HttpReply, Send
+from shim.protocol.commands import Handshake, ask
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 from shim.single_flight import SingleFlight
@@ -244,8 +244,7 @@ def _address(upstream: Upstream) -> Handshake[str]:
     """Where the socket is: a secret, asked for anew for each connection. Raises GatewayError."""
     if not upstream.identity.access_token:
         raise UpstreamError("Without an account there is no socket", code="upstream_socket")
-    reply = yield Send(upstream.get("celsius/ws/user"))
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    reply = yield from ask(upstream.get("celsius/ws/user"))
     if reply.status != 200:
         raise refusal_of(reply.status, reply.headers, reply.body)
     try:

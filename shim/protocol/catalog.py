@@ -131,6 +131,7 @@ def _presets(versions: Any) -> Iterator[Preset]:
         presets = version.get("intelligence_presets") if isinstance(version, dict) else None
         for preset in presets if isinstance(presets, list) else ():
             match preset:
+                # Others can't be chosen with this account.
                 case {"model_slug": str(slug), "lane": str(lane), "preset_type": "available", **rest}:
                     effort = rest.get("thinking_effort")
                     name = _PRESETS.get(effort, lane) if isinstance(effort, str) else lane

@@ -74,3 +74,10 @@ Command = Send | SolvePow | FetchArkose | Wait
 Reply = HttpReply | str | None
 Handshake = Generator[Command, Reply, T]
 """A conversation with the world: commands out, replies in, a T in the end. Raises GatewayError."""
+
+
+def ask(request: HttpRequest) -> Handshake[HttpReply]:
+    """One call as a step of a handshake: its whole answer, whatever that says."""
+    reply = yield Send(request)
+    assert isinstance(reply, HttpReply)  # noqa: S101  what drivers promise of Send
+    return reply

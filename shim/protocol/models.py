@@ -75,6 +75,7 @@ def slug_candidates(model: str) -> list[str]:
     """The slugs `model` could mean, best first: by the table, by dots to dashes, as it stands."""
     if gizmo_of(model):
         return list(_UNDER_A_GIZMO)
+    # Before the table: its rows would take the dots out of the name (4.3).
     if works(model):
         return [model]
     if _PRESET.fullmatch(model):
@@ -98,6 +99,7 @@ def slug_for(model: str, listed: Collection[str]) -> str | None:
     if _PRESET.fullmatch(model):
         return None  # not without knowing what it means
     candidates = slug_candidates(model)
+    # Better an answer of upstream's than a refusal of ours that may be wrong.
     if not listed:
         return candidates[0]
     return next((slug for slug in candidates if slug in listed or slug == AUTO), None)
@@ -127,6 +129,7 @@ def resolve(model: str, listed: Collection[str], default: str | None) -> tuple[s
 def answered_model(asked: str, sent: str, answered: str | None) -> str:
     """The name the answer carries when upstream says which slug really answered: the one asked for, unless upstream
     put another model in its place."""
+    # What `auto` and a GPT run on was upstream's choice from the beginning, and is no other model in its place.
     if answered is None or sent in {AUTO, answered} or gizmo_of(asked):
         return asked
     return public_name(answered)

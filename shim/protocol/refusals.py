@@ -26,12 +26,15 @@ from shim.errors import (
     UpstreamError,
 )
 
+# Characters of upstream's words: a sentence is told, and no page.
 _MAX_SENTENCE = 300
 _MAIL = re.compile(r"[^\s@<>\"'(),:;]+@[\w-]+(?:\.[\w-]+)+")
 _TELLING = re.compile(r"retry-after|cf-mitigated|(?:x-)?ratelimit(?:-[\w-]+)?|x-codex-[\w-]+")  # headers of limits
 _MAX_HEADERS = 240
+# JWTs, the sentinel's tokens and whatever they were sealed to, keys by their prefix, and any word that long (8).
 _TOKEN = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*)*|gAAAA[\w+/=-]{8,}|\b(?:sk|rt|sess)[-_][\w.-]{12,}|[\w.~+/=-]{45,}")
 _MARKS = re.compile("[\ue200-\ue206]")  # citation markers, which nobody is to see (5.4)
+# What pages of a browser check have in them; an outage has a page as well, and none of these (9.1).
 _CHALLENGE = (b"cf-please-wait", b"cf-spinner-please-wait", b"Just a moment...", b"challenge-platform")
 _CONTENT_TYPE_HTML = "text/html"
 _CODE = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -46,6 +49,7 @@ _WAVE_SECONDS = 6.0  # three of them, as often as RETRY_TIMES tries again, outla
 _MODEL_CAP = "model_cap_exceeded"
 _ONE_TURN = "one message at a time"  # of the account; the other turn is soon over
 # Statuses that say the origin, or what stands in front of it, is not well.
+# 501 and 505 are about the request, and no other origin would say anything else.
 _UNWELL = frozenset({500, 502, 503, 504, *range(520, 525)})
 
 TURNSTILE_REQUIRED = "The upstream asked for a Turnstile check, which this gateway does not perform"
@@ -102,6 +106,7 @@ def _of_detail(status: int, detail: Any) -> RefusalDetail:
     match detail:
         case str():
             return RefusalDetail(status, detail)
+        # Before the next one, for an object with both has the sentence and the code.
         case {"message": message, **rest}:
             code, clears_in = rest.get("code"), rest.get("clears_in")
             return RefusalDetail(
@@ -267,9 +272,12 @@ def _overloaded(refusal: RefusalDetail) -> GatewayError:
 
 # A word that decides whatever the status (found in the code or in the sentence), and what it means.
 _BY_SENTENCE = (
+    # Before the limits: what it says of itself is no limit of the account's (9.1).
     (re.compile(r"server_is_overloaded"), _overloaded),
+    # In a code or in a sentence, and whatever the status (6.5, 9.1).
     (re.compile(r"content_policy", re.I), _policy),
     (re.compile(r"conversation_too_large|message_length_exceeds_limit", re.I), _too_long),
+    # Upstream has said these with other statuses than 429, also in the stream (9.1).
     (re.compile(r"model_cap_exceeded|work_usage_limit_exceeded|too many|only one message at a time", re.I), _limit),
     (re.compile(r"rate.?limit|usage limit|reached .{0,40}limit", re.I), _limit),
     (re.compile(r"model_not_found|gizmo not found", re.I), _no_model),

@@ -70,7 +70,9 @@ class Upstream(msgspec.Struct, frozen=True):
         if identity.access_token:
             headers["authorization"] = f"Bearer {identity.access_token}"
         else:
+            # Without an account the device is who asks, and upstream wants it in both places (1).
             headers["cookie"] = f"oai-did={identity.device_id}"
+        # Left out for the personal account: upstream takes the header for a workspace's id alone (1).
         if identity.workspace_id:
             headers["chatgpt-account-id"] = identity.workspace_id
         return headers

@@ -48,6 +48,7 @@ class Sources:
 
     def receive(self, metadata: Metadata) -> None:
         """The newest metadata of the message: they replace what was said before."""
+        # Whole lists each time: deltas patch upstream's own object, of which this is a view.
         self._references = metadata.content_references
         self._groups = metadata.search_result_groups
         self._citations = metadata.citations
@@ -85,6 +86,7 @@ class Sources:
         return next((one for one in _dicts(self._references) if one.get("matched_text") == marker), {})
 
     def _links(self, reference: dict[str, Any], marker: str) -> Iterator[Link]:
+        # Where neither is there, the marker itself names results of the search by key.
         pages = [*_dicts(reference.get("items"))] or [*_dicts(reference.get("fallback_items"))]
         seen = set[str]()  # a page that several items name is cited once
         for page in pages or self._results(marker):
@@ -127,6 +129,7 @@ def _entity(marker: str) -> str:
 def _link(page: Any) -> Link | None:
     """A page as a link, where it has an address of the web."""
     url = page.get("url") if isinstance(page, dict) else None
+    # Upstream's references have other addresses, too: of files, and none at all.
     if not isinstance(url, str) or not url.startswith(("https://", "http://")):
         return None
     url = without_marks(_untracked(url)).translate(_IN_ADDRESS)
@@ -136,6 +139,7 @@ def _link(page: Any) -> Link | None:
 
 def _untracked(url: str) -> str:
     """`url` without the `utm_source` that upstream adds."""
+    # By hand, for a library would write the rest of the address in its own way.
     head, hash_, fragment = url.partition("#")
     path, _, query = head.partition("?")
     kept = "&".join(field for field in query.split("&") if field and not field.startswith("utm_source="))

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import UNSET
 
 from shim.chatgpt.conversation import Conversation
-from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send, Wait
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Wait, ask
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -143,7 +143,7 @@ def poll(upstream: Upstream, follow: Poll) -> Handshake[Look]:
     """
     yield Wait(max(POLLS[follow.what].wait(follow.attempt), follow.wait))
     id = quote(follow.conversation_id, safe="")
-    status = yield from _get(upstream, f"conversation/{id}/stream_status")
+    status = yield from ask(upstream.get(f"conversation/{id}/stream_status"))
     if status.status in _LATER:
         return Look(later=_retry_after(status))
     if status.status not in {200, *_MISSING}:
@@ -151,9 +151,9 @@ def poll(upstream: Upstream, follow: Poll) -> Handshake[Look]:
     state = _state_of(status) if status.status == 200 else "unknown"
     if state == "streaming":
         return Look(state)
-    reply = yield from _get(upstream, f"conversation/{id}")
+    reply = yield from ask(upstream.get(f"conversation/{id}"))
     if reply.status in _MISSING:
-        reply = yield from _get(upstream, f"conversations/{id}?include_has_versions=true&num_turns=10")
+        reply = yield from ask(upstream.get(f"conversations/{id}?include_has_versions=true&num_turns=10"))
     if reply.status == 200:
         return Look(state, reply.body)
     if reply.status in _MISSING:
@@ -183,12 +183,6 @@ def is_passing(status: int) -> bool:
 def has_nothing_to_resume(status: int) -> bool:
     """Whether this status says that the answer has to be had in another way."""
     return status in _NOT_TO_BE_RESUMED
-
-
-def _get(upstream: Upstream, path: str) -> Handshake[HttpReply]:
-    reply = yield Send(upstream.get(path))
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
-    return reply
 
 
 def _state_of(reply: HttpReply) -> StreamState:

@@ -35,9 +35,11 @@ class Looks:
         self, turn: list[Message], tree: Tree, follow: Poll, known: Ending, pictures: frozenset[str]
     ) -> bool:
         """Whether the conversation holds what was polled for. `pictures` are those that it has shown so far."""
+        # Whatever there is now is not the end (5.8).
         if tree.async_status == _STREAMING:
             return False
         if follow.what == "answer":
+            # A look has read the messages before it asks, so that the machine knows whether one of them ends the turn.
             return known.reason is not None
         if known.failure is not None:
             return True

@@ -22,7 +22,9 @@ class Patcher:
     __slots__ = ("_channel", "_cursor", "_op", "_path", "_root", "_roots")
 
     def __init__(self) -> None:
+        # One for each channel. They are never dropped: a channel is a message, and a turn has few of them.
         self._roots: dict[int, Any] = {}
+        # What the next operation takes over where it says nothing; these are the values before the first (5.2).
         self._channel = 0
         self._path = ""
         self._op = "add"
@@ -32,6 +34,7 @@ class Patcher:
     def restart(self) -> None:
         """A delta stream begins: nothing is inherited from what was before. The roots stay, for it may go on with
         them."""
+        # An announcement in mid-turn begins a new stream of operations about the same objects (5.6).
         self._channel, self._path, self._op, self._cursor = 0, "", "add", None
 
     def apply(self, operation: Operation) -> tuple[Any, str | None]:
@@ -78,6 +81,7 @@ class Patcher:
 
 def _perform(root: Any, path: str, op: str, value: Any) -> Any:
     """The root after one operation. `path` is a JSON Pointer; "" is the root itself."""
+    # Before the table: its value is a list of operations, and it has no place of its own.
     if op == "patch":
         return _perform_batch(root, value)
     if op not in _AT_KEY:
@@ -177,6 +181,7 @@ def _merged(target: Any, value: Any) -> Any:
         case None:
             return value
         case list():
+            # A list is joined, and anything else becomes the next item (5.2).
             target.extend(value) if isinstance(value, list) else target.append(value)
             return target
         case dict() if isinstance(value, dict):

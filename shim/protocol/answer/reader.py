@@ -87,9 +87,11 @@ class Reader:
             return None if unfinished else _broken("Upstream sent an event that is not JSON", "upstream_json")
 
     def _read(self, name: bytes, data: bytes) -> Heard | None:
+        # It is the end, and none of the events that a resume counts (5.6).
         if data == b"[DONE]":
             self.offset -= 1
             return _DONE
+        # First of the names, because nearly every event of a stream has it.
         if name == b"delta":
             return self._operation(data)
         if name in {b"message", b"error"}:

@@ -9,6 +9,7 @@ import msgspec
 
 from shim.chatgpt.stream import Message
 
+# Guesses, for only "completed" has been met: where none of them comes, the looks run out (7.14).
 FAILED = frozenset({"failed", "error", "cancelled", "canceled"})
 
 
@@ -42,6 +43,7 @@ class ResearchState(msgspec.Struct, frozen=True):
 
 def research_state(turn: list[Message]) -> ResearchState | None:
     """The newest state in a turn's messages."""
+    # Each state is the whole of it, so that the newest says all.
     for message in reversed(turn):
         kept = message.metadata.chatgpt_sdk
         text = kept.get("widget_state") if isinstance(kept, dict) and message.author.role == "tool" else None

@@ -11,6 +11,7 @@ import msgspec
 
 from shim.protocol.answer.follow_up import Socket
 
+# What ends a stream over HTTP, so that the machine needs to know nothing of sockets.
 DONE = b"data: [DONE]\n\n"
 _OF_CONVERSATIONS = "conversations"
 
@@ -31,6 +32,7 @@ def told_in(frame: bytes) -> list[Any]:
         told = msgspec.json.decode(frame)
     except (ValueError, RecursionError):
         return []
+    # The server sends lists, and single objects as well (5.7).
     return told if isinstance(told, list) else [told]
 
 
@@ -43,6 +45,7 @@ class TopicReader:
         self.ended = self.lost = False
         self.items = 0
         self._follow = follow
+        # Ids of items: duplicates are normal, 189 messages for 16 items in one recording (5.7).
         self._taken: set[str] = set()
 
     @property
@@ -100,6 +103,7 @@ class TopicReader:
             case {"type": "stream-item", "encoded_item": str(encoded)}:
                 id = item.get("stream_item_id")
                 if isinstance(id, str):
+                    # An item without an id is never dropped: nothing tells it from the next one (5.7).
                     if id in self._taken:
                         return
                     self._taken.add(id)
@@ -113,6 +117,7 @@ class TopicReader:
 
     def _update(self, update: dict[str, Any]) -> Iterator[bytes]:
         """What is told of a conversation beside its turns: whole messages (6.5). Of use where there is no topic."""
+        # The whole account hears of these, other chats' too.
         if self._follow.topic_id is not None or update.get("conversation_id") != self._follow.conversation_id:
             return
         content = update.get("update_content")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
+from shim.protocol.commands import Handshake, HttpRequest, ask
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -39,8 +39,7 @@ def _path(conversation_id: str) -> str:
 
 
 def _tell(request: HttpRequest) -> Handshake[None]:
-    reply = yield Send(request)
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    reply = yield from ask(request)
     if reply.status >= 300:
         raise refusal_of(reply.status, reply.headers, reply.body)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from shim.errors import RequestError, UpstreamError
-from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
+from shim.protocol.commands import Handshake, HttpRequest, ask
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -47,8 +47,7 @@ def speech_of(upstream: Upstream, conversation_id: str, message_id: str, speech:
 def write_down(upstream: Upstream, recording: SoundFile) -> Handshake[str]:
     """What is said in a recording. Raises RequestError (400) where upstream can't read it, and every GatewayError."""
     content_type = f"multipart/form-data; boundary={recording.boundary}"
-    reply = yield Send(upstream.post("transcribe", _form(recording), {"content-type": content_type}))
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    reply = yield from ask(upstream.post("transcribe", _form(recording), {"content-type": content_type}))
     if reply.status == 413:
         raise RequestError(
             "Upstream does not take this recording, it is too large.", param="file", code="file_too_large"

@@ -67,6 +67,7 @@ def _hinted(messages: list[SentMessage], prompt: Prompt, hints: tuple[str, ...])
     place = next((place for place in reversed(range(len(messages))) if messages[place].author.role == "user"), None)
     if hints and place is not None:
         told: dict[str, object] = {"system_hints": list(hints)}
+        # What the page sends beside the hint (4.6).
         if "research" in prompt.wishes.hints:
             told |= _RESEARCH
         sent = messages[place]
@@ -127,6 +128,7 @@ def _pieces(message: PromptMessage, prompt: Prompt, placed: Placed) -> Iterator[
     """Texts and files in their order. Calls and results are written down by the convention for tools as one text."""
     # A user passes on what others wrote; the client's own instructions and the answers stay as they were.
     guarded = message.role == "user" and bool(prompt.callable_functions)
+    # Upstream knows no calls of a client's functions, so they are told as text, and files behind it.
     if message.role == "tool" or message.calls:
         yield history_text(message, Marks(prompt.mark_key))
         yield from (placed[part] for part in message.attached if part in placed)

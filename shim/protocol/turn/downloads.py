@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 import msgspec
 
 from shim.errors import GatewayError, RequestError, UpstreamError
-from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest, ask
 from shim.protocol.events import FileRef
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
@@ -33,8 +33,7 @@ def locate(upstream: Upstream, file: FileRef) -> Handshake[HttpRequest]:
     """The call that gets the file's bytes. Raises RequestError (404) where upstream no longer has it."""
     failure: GatewayError = _gone()
     for path in _paths(file):
-        reply = yield Send(upstream.get(path))
-        assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+        reply = yield from ask(upstream.get(path))
         if reply.status == 200:
             return bytes_of(upstream, reply)
         # A 404 of one path says nothing about the others. Any other failure is what is raised if none has the file.
@@ -52,6 +51,7 @@ def _paths(file: FileRef) -> Iterator[str]:
         return
     id = quote(file.file_id or "", safe="")
     attachment = f"conversation/{conversation}/attachment/{id}/download"
+    # `files/{id}` has answered 422 for these, and 404 (6.5).
     if conversation and id.startswith(_NEW_STYLE):
         yield attachment
     yield f"files/{id}/download"
@@ -68,6 +68,7 @@ def bytes_of(upstream: Upstream, reply: HttpReply) -> HttpRequest:
         answer = _decoder.decode(reply.body)
     except (ValueError, RecursionError) as error:
         raise UpstreamError("Upstream's answer about a file can't be read", code="upstream_file") from error
+    # 200 with `status: "error"` is how upstream says that a file is gone; "retry" says not yet (6.5).
     if not answer.download_url or answer.status not in {None, "success"}:
         raise _gone()
     url = urljoin(f"{upstream.base_url}/", answer.download_url)

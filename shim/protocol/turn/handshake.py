@@ -14,7 +14,7 @@ from pow import Challenge, ClientProfile, proof_config, requirements_token
 from shim.chatgpt.conversation import Conversation
 from shim.chatgpt.sentinel import ProofOfWork, Requirements, requirements_decoder
 from shim.errors import About, CredentialError, GatewayError, RefusedError, UpstreamError
-from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, Send, SolvePow
+from shim.protocol.commands import FetchArkose, Handshake, HttpReply, HttpRequest, SolvePow, ask
 from shim.protocol.models import model_not_found
 from shim.protocol.refusals import login_free_refused, refusal_of, turnstile_required
 from shim.protocol.turn.conversation import encode_conversation
@@ -23,6 +23,7 @@ from shim.protocol.upstream import Upstream
 _PROOF_ATTEMPTS = 2  # a challenge nobody could solve is asked anew once
 _LIFE = 540.0  # seconds that a token is good for, unless upstream says less (2.1)
 _MARGIN = 60.0  # before its end it is not used any more: the turn is yet to be sent
+# What upstream calls an account with a plan (2.1), and the slugs that others are refused (4.3).
 _PAID = "chatgpt-paid"
 _PAID_ONLY = frozenset({"gpt-4"})
 
@@ -61,8 +62,10 @@ class OpeningCall(msgspec.Struct, frozen=True):
 
     def refused(self, reply: HttpReply) -> GatewayError:
         """The error for an answer to `request` that is not an event stream."""
+        # The sentence is the same for every check that fails (2.7), so only what was asked for tells which it was.
         if reply.status == 403 and self.challenged:
             return turnstile_required()
+        # JSON for the socket mode of 2024, which nobody serves any more (5.5).
         if reply.status == 200:
             return UpstreamError("Upstream did not answer with an event stream", code="upstream_content_type")
         error = refusal_of(reply.status, reply.headers, reply.body)
@@ -168,6 +171,7 @@ def clear(
             break
     else:
         raise RefusedError("proof of work not solved", code="proof_of_work_not_solved")
+    # The proof was made for the first step; the token for the turn is what the second gives for it (2.2).
     if two_step:
         requirements = yield from _finalize(upstream, requirements, proof)
     if not requirements.token:
@@ -209,8 +213,7 @@ def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> 
 
 
 def _ask(request: HttpRequest, *, challenged: bool = False) -> Handshake[Requirements]:
-    reply = yield Send(request)
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    reply = yield from ask(request)
     # Nothing else in the answer says why; a check that was asked for and is not done here is the likeliest reason.
     if reply.status == 403 and challenged:
         raise turnstile_required()

@@ -3,7 +3,7 @@
 from shim.chatgpt.models import listing_decoder
 from shim.errors import UpstreamError
 from shim.protocol.catalog import Catalog, read_catalog
-from shim.protocol.commands import Handshake, HttpReply, Send
+from shim.protocol.commands import Handshake, ask
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -12,8 +12,7 @@ _PATH = "models?iim=false&is_gizmo=false&supports_model_picker_upgrade_presets=t
 
 def list_models(upstream: Upstream) -> Handshake[Catalog]:
     """What the identity may use, in upstream's order. Raises GatewayError."""
-    reply = yield Send(upstream.get(_PATH))
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    reply = yield from ask(upstream.get(_PATH))
     if reply.status != 200:
         raise refusal_of(reply.status, reply.headers, reply.body)
     try:

@@ -28,7 +28,7 @@ from shim.chatgpt.oauth import (
 )
 from shim.chatgpt.token import Claims, Guarded, masked_mail, read_claims
 from shim.errors import About, CredentialError, Evidence, GatewayError, LimitError, Sent, UpstreamError
-from shim.protocol.commands import Handshake, HttpReply, HttpRequest, Send
+from shim.protocol.commands import Handshake, HttpReply, HttpRequest, ask
 from shim.protocol.refusals import refusal_of
 
 T = TypeVar("T")
@@ -129,6 +129,7 @@ def renewal_of(account: Renewable, places: TokenEndpoints, now: float) -> Handsh
         except DeadCredentialError as error:
             if account.session_token is None:
                 raise
+            # Kept with what the session brings: that refresh token must not be sent again.
             refused = error.reason
     if account.session_token is None:
         raise DeadCredentialError("not_renewable")
@@ -152,8 +153,7 @@ def renew_by_refresh(
     token that says nothing of its end is taken to end `expires_in` seconds after `now`."""
     for left, client_id in zip(range(len(clients) - 1, -1, -1), clients, strict=True):
         content_type, body = refresh_body(refresh_token, client_id)
-        reply = yield Send(HttpRequest("POST", oauth_url, _headers(profile) | {"content-type": content_type}, body))
-        assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+        reply = yield from ask(HttpRequest("POST", oauth_url, _headers(profile) | {"content-type": content_type}, body))
         if left and _dead_reason(reply) in _MAYBE_CLIENT:
             continue
         if _is_elsewhere(reply):
@@ -174,8 +174,7 @@ def renew_by_refresh(
 def renew_by_session(session_token: str, origin: str, profile: ClientProfile) -> Handshake[RenewedTokens]:
     """The session endpoint: it answers 200 even where nobody is logged in."""
     headers = _headers(profile) | {"cookie": "; ".join(_cookies(session_token)), "referer": f"{origin}/"}
-    reply = yield Send(HttpRequest("GET", f"{origin}/api/auth/session", headers))
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
+    reply = yield from ask(HttpRequest("GET", f"{origin}/api/auth/session", headers))
     if _is_elsewhere(reply):
         raise WrongAddressError(origin, reply.status, "CHATGPT_BASE_URL")
     if reply.status != 200:
@@ -285,6 +284,7 @@ def _refusal(reply: HttpReply) -> GatewayError:
 def _is_elsewhere(reply: HttpReply) -> bool:
     """Whether this is an answer of something else than the log-in server. An outage has pages, too, and the page of a
     browser check tells that the address is right."""
+    # The old host has answered 404 since 2025-07-04 (8).
     if reply.status in {404, 405}:
         return True
     is_page = reply.headers.get("content-type", "").lower().startswith("text/html")
@@ -319,6 +319,7 @@ def _broken(reply: HttpReply) -> GatewayError:
 
 
 # What is said of a token that is unknown: to this client, too.
+# Nobody has published what a wrong client id is answered with, so these may mean that (8.1, 10).
 _MAYBE_CLIENT = frozenset({"invalid_grant", "access_denied", "token_expired"})
 _MAYBE_LATE = frozenset({"refresh_token_reused", "invalid_grant", "token_expired"})
 _MEANINGS = {
@@ -326,6 +327,7 @@ _MEANINGS = {
     "refresh_token_invalidated": "its log-in has been ended, by a person or because one of its tokens was used twice",
     "refresh_token_expired": "its time is over",
 }
+# 200 too: the session endpoint says so in its body (8).
 _DECIDING = frozenset({200, 400, 401, 403})
 _DEAD = frozenset(
     {

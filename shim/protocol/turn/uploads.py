@@ -23,7 +23,7 @@ from shim.chatgpt.files import (
     use_case_of,
 )
 from shim.errors import GatewayError, RequestError, UpstreamError
-from shim.protocol.commands import Body, Handshake, HttpReply, HttpRequest, Send, Wait
+from shim.protocol.commands import Body, Handshake, HttpReply, HttpRequest, Wait, ask
 from shim.protocol.refusals import refusal_of
 from shim.protocol.upstream import Upstream
 
@@ -98,7 +98,7 @@ def upload_file(upstream: Upstream, file: LocalFile) -> Handshake[str]:
     if not upstream.identity.access_token:
         raise RequestError("Files and pictures need an account: send an access token.", code="files_need_account")
     use_case = use_case_of(file.mime_type)
-    reply = yield from _ask(upstream.post("files", _encode(FileCreation(file.name, file.size, use_case))))
+    reply = yield from ask(upstream.post("files", _encode(FileCreation(file.name, file.size, use_case))))
     if reply.status in _TOO_LARGE:
         raise _refused_as_too_large()
     if reply.status != 200:
@@ -108,7 +108,7 @@ def upload_file(upstream: Upstream, file: LocalFile) -> Handshake[str]:
     if created.status != "success" or not _FILE_ID.fullmatch(created.file_id):
         raise _broken("did not create the file")
     yield from _put(upstream, created.upload_url, file)
-    reply = yield from _ask(upstream.post(f"files/{created.file_id}/uploaded", b"{}"))
+    reply = yield from ask(upstream.post(f"files/{created.file_id}/uploaded", b"{}"))
     if reply.status != 200:
         raise _refusal(reply)
     if _read(confirmed_file_decoder, reply).status != "success":
@@ -160,9 +160,10 @@ def _put(upstream: Upstream, url: str, file: LocalFile) -> Handshake[None]:
         "x-ms-blob-type": "BlockBlob",
         "x-ms-version": _STORE_VERSION,
     }
-    reply = yield from _ask(HttpRequest("PUT", url, headers, file.content))
+    reply = yield from ask(HttpRequest("PUT", url, headers, file.content))
     if reply.status == 413:
         raise _refused_as_too_large()
+    # 201 is what the store says; any other success is taken as well (6.2).
     if not 200 <= reply.status < 300:
         raise UpstreamError(f"Upstream's file store answered {reply.status}", code="upload_failed")
 
@@ -172,7 +173,7 @@ def _await_index(upstream: Upstream, file_id: str) -> Handshake[None]:
     for attempt in range(_POLLS):
         if attempt:
             yield Wait(_POLL_SECONDS)
-        reply = yield from _ask(upstream.get(f"files/{file_id}"))
+        reply = yield from ask(upstream.get(f"files/{file_id}"))
         if reply.status >= 500:
             continue  # the file is there; only the look at it failed
         if reply.status != 200:
@@ -182,12 +183,6 @@ def _await_index(upstream: Upstream, file_id: str) -> Handshake[None]:
             return
         if status == "failed":
             raise RequestError("Upstream can't read this file.", code="file_processing_failed")
-
-
-def _ask(request: HttpRequest) -> Handshake[HttpReply]:
-    reply = yield Send(request)
-    assert isinstance(reply, HttpReply)  # noqa: S101  the driver's contract (commands.py)
-    return reply
 
 
 def _refusal(reply: HttpReply) -> GatewayError:
