@@ -132,9 +132,12 @@ def private_helpers(found: list[Module]) -> dict[str, Helper]:
     A name is looked for in its own file, and in others where they import it; so a method that a base class in another
     file calls looks unused. Two helpers of one name in one file can't be told apart and share their uses evenly.
 
-    Handed on is what stands in a table, is a callback, or is a task's body: it has its name for whoever runs it later,
-    and could not stand where it is named.
+    Handed on is what stands in a table, is a callback, a task's body, or a method that an abstract class leaves to
+    others: it has its name for whoever runs it later, and could not stand where it is named.
     """
+    promised = {
+        function.name for module in found for _, function in functions_of(module) if is_decorated(function, "abstract")
+    }
     abroad: Counter[str] = Counter()
     for module in found:
         for node in ast.walk(module.tree):
@@ -146,10 +149,10 @@ def private_helpers(found: list[Module]) -> dict[str, Helper]:
         twins = Counter(function.name for _, function in names)
         called, named = mentions(module, {function.name: function for _, function in names})
         for name, function in names:
-            helpers[f"{module.path}:{name}"] = Helper(
-                called[function.name] // twins[function.name] + abroad[function.name],
-                named[function.name] // twins[function.name],
-            )
+            calls = called[function.name] // twins[function.name] + abroad[function.name]
+            values = named[function.name] // twins[function.name]
+            is_left = "." in name and function.name in promised
+            helpers[f"{module.path}:{name}"] = Helper(0, calls + values) if is_left else Helper(calls, values)
     return helpers
 
 
@@ -173,15 +176,15 @@ def mentions(module: Module, functions: dict[str, Function]) -> tuple[Counter[st
         if isinstance(node, ast.Name | ast.Attribute):
             name = node.id if isinstance(node, ast.Name) else node.attr
             function = functions.get(name)
-            runs = node in calls or (function is not None and is_property(function))
+            runs = node in calls or (function is not None and is_decorated(function, "property", "setter"))
             waits = function is not None and is_coroutine(function) and node not in awaited
             (called if runs and not waits and node not in later else named)[name] += 1
     return called, named
 
 
-def is_property(function: Function) -> bool:
-    """`@property`, `@cached_property`, `@name.setter`."""
-    return any("property" in ast.dump(it) or "setter" in ast.dump(it) for it in function.decorator_list)
+def is_decorated(function: Function, *words: str) -> bool:
+    """Whether one of the words is in one of its decorators: `@cached_property`, `@name.setter`, `@abstractmethod`."""
+    return any(word in ast.dump(decorator) for decorator in function.decorator_list for word in words)
 
 
 def is_coroutine(function: Function) -> bool:

@@ -38,19 +38,15 @@ def link_secret(data_dir: Path) -> str:
 
 def _kept(path: Path, fresh: str) -> str:
     if not path.exists():
-        _make(path, fresh)
+        made = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(f"{fresh}\n")
+        try:
+            os.link(made, path)  # all or nothing; where another process was first, its id counts
+        except FileExistsError:
+            pass
+        finally:
+            made.unlink()
     elif stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.chmod(0o600)
+        path.chmod(0o600)  # of an older version, or copied
     return path.read_text().strip()
-
-
-def _make(path: Path, text: str) -> None:
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with open(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(f"{text}\n")
-    try:
-        os.link(fresh, path)  # all or nothing; where another process was first, its id counts
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()

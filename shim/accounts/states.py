@@ -303,8 +303,11 @@ def usable_from(account: Account, condition: Condition, renewing: bool, slug: st
 def after(condition: Condition, event: AccountEvent, now: float) -> Condition:
     """The condition once `event` has happened; the same object where it changes nothing."""
     match event:
-        case Succeeded():
-            return _succeeded(condition, event)
+        case Succeeded(model=model, begun=begun):
+            # A turn that began before a limit was learned says nothing about it.
+            cooling, since = condition.cooling, condition.since
+            over = {key for key in (model, EVERY_MODEL) if key in cooling and since.get(key, 0.0) < begun}
+            return _only(condition, cooling.keys() - over) if over else condition
         case Limited():
             return _limited(condition, event, now)
         case Refused(reason=reason) if condition.parked is None:  # else the first reason is the one to know
@@ -345,15 +348,6 @@ def united(one: Condition, other: Condition) -> Condition:
         last_used=max(one.last_used, other.last_used),
         turns=one.turns + other.turns,
     )
-
-
-def _succeeded(condition: Condition, event: Succeeded) -> Condition:
-    """A turn that began before a limit was learned says nothing about it."""
-    cooling, since = condition.cooling, condition.since
-    if not cooling:
-        return condition
-    over = {key for key in (event.model, EVERY_MODEL) if key in cooling and since.get(key, 0.0) < event.begun}
-    return _only(condition, cooling.keys() - over) if over else condition
 
 
 def _limited(condition: Condition, event: Limited, now: float) -> Condition:

@@ -136,7 +136,12 @@ def describe(operations: Iterable[OpenApiOperation], errors: ErrorForm, root_pat
 
 
 def _operation(operation: OpenApiOperation, form: ErrorForm) -> Json:
-    answers: Json = {"200": _success(operation)}
+    given: Json = {media: {"schema": _schema(kind)} for media, kind in operation.gives.items()}
+    if EVENTS in given:
+        given[EVENTS]["schema"]["description"] = operation.about_events
+    for media, example in operation.example.items():
+        given[media]["example"] = msgspec.json.decode(msgspec.json.encode(example))
+    answers: Json = {"200": {"description": operation.summary, "headers": _headers(_OF_SUCCESS), "content": given}}
     for status in (*operation.errors, _ALL):
         answers[str(status)] = {"$ref": f"#/components/responses/{form.prefix}{status}"}
     described: Json = {"operationId": operation.id, "summary": operation.summary, "responses": answers}
@@ -157,15 +162,6 @@ def _operation(operation: OpenApiOperation, form: ErrorForm) -> Json:
     if operation.open:
         described["security"] = []
     return described
-
-
-def _success(operation: OpenApiOperation) -> Json:
-    content: Json = {media: {"schema": _schema(kind)} for media, kind in operation.gives.items()}
-    if EVENTS in content:
-        content[EVENTS]["schema"]["description"] = operation.about_events
-    for media, example in operation.example.items():
-        content[media]["example"] = msgspec.json.decode(msgspec.json.encode(example))
-    return {"description": operation.summary, "headers": _headers(_OF_SUCCESS), "content": content}
 
 
 def _failure(status: int, form: ErrorForm) -> Json:

@@ -110,6 +110,18 @@ def test_what_a_task_or_a_lambda_runs_later_is_handed_on(tmp_path: Path) -> None
     }
 
 
+def test_what_an_abstract_class_leaves_to_others_is_handed_on(tmp_path: Path) -> None:
+    text = "class A:\n    def b(self): self._c()\n    @abstractmethod\n    def _c(self): ...\n"
+    text += "class D(A):\n    def _c(self): self._e()\n    def _e(self): self._c()\n"
+    (tmp_path / "shim").mkdir()
+    (tmp_path / "shim/it.py").write_text(text)
+    assert private_helpers(modules(tmp_path, "shim")) == {
+        "shim/it.py:A._c": Helper(values=1),
+        "shim/it.py:D._c": Helper(values=1),
+        "shim/it.py:D._e": Helper(calls=1),
+    }
+
+
 def test_figures(checkout: Path) -> None:
     figures = survey(checkout)
     assert figures["product: modules"] == 5

@@ -88,7 +88,15 @@ class RedisStore:
         self._scripts = {name: self._client.register_script(text) for name, text in _SCRIPTS.items()}
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.close)
-            await self._check_server()
+            version, appends, policy = await self._run_on("format", "open", FORMAT)
+            # Never written with an older format's rules: that could lose what the newer one keeps.
+            if int(version) > FORMAT:
+                newer = f"was written by a newer chat2api (format {int(version)})"
+                raise StoreError(f"{self._name} {newer}: update this one")
+            if appends == b"0":
+                log.warning("%s loses what is new when it restarts: set appendonly to yes there", self._name)
+            if policy.startswith(b"allkeys"):
+                log.warning("%s drops accounts when it is full: set maxmemory-policy to noeviction there", self._name)
             undo.pop_all()
 
     async def close(self) -> None:
@@ -195,16 +203,6 @@ class RedisStore:
         self._known = Known()
         self._server, self._seen = b"", _NOTHING_YET
         self._order = asyncio.Lock()
-
-    async def _check_server(self) -> None:
-        version, appends, policy = await self._run_on("format", "open", FORMAT)
-        # Never written with an older format's rules: that could lose what the newer one keeps.
-        if int(version) > FORMAT:
-            raise StoreError(f"{self._name} was written by a newer chat2api (format {int(version)}): update this one")
-        if appends == b"0":
-            log.warning("%s loses what is new when it restarts: set appendonly to yes there", self._name)
-        if policy.startswith(b"allkeys"):
-            log.warning("%s drops accounts when it is full: set maxmemory-policy to noeviction there", self._name)
 
     async def _remove(self, script: str, *ids: str) -> int:
         async with self._in_order():

@@ -220,7 +220,11 @@ class _File:
         return len(gone)
 
     def changes(self) -> list[Change]:
-        if self._is_replaced():
+        try:
+            is_replaced = self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            is_replaced = True
+        if is_replaced:  # what is written to the old file would be written for nobody
             return self._start_again()
         version = self._number("PRAGMA data_version")
         if version == self._data_version:
@@ -293,13 +297,6 @@ class _File:
         self._seen = 0
         self._data_version = -1
         self._synchronous = ""
-
-    def _is_replaced(self) -> bool:
-        """Whether the file was deleted, or another one put in its place: ours would be written for nobody."""
-        try:
-            return self._path.stat().st_ino != self._inode
-        except FileNotFoundError:
-            return True
 
     def _start_again(self) -> list[Change]:
         """Go on with the file that is there now. Raises StoreEmptiedError where that is a new one."""

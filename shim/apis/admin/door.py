@@ -231,17 +231,12 @@ def _bearer(connection: Connection) -> str | None:
 
 
 def _cookie(connection: Connection, value: str, max_age: int | None = None) -> Cookie:
-    # Litestar leaves an empty path out of the header; the docstring of this module says why it has to be left out.
-    return Cookie(
-        COOKIE, path="", value=value, max_age=max_age, httponly=True, samesite="strict", secure=_is_https(connection)
-    )
-
-
-def _is_https(connection: Connection) -> bool:
-    """Whether the browser spoke TLS, also where a proxy ended it. A client that lies here only loses its own cookie."""
     headers = connection.headers
+    # Whether the browser spoke TLS, also where a proxy ended it. A client that lies here only loses its own cookie.
     forwarded = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
-    return "https" in {connection.scope["scheme"], forwarded} or headers.get("origin", "").startswith("https://")
+    secure = "https" in {connection.scope["scheme"], forwarded} or headers.get("origin", "").startswith("https://")
+    # Litestar leaves an empty path out of the header; the docstring of this module says why it has to be left out.
+    return Cookie(COOKIE, path="", value=value, max_age=max_age, httponly=True, samesite="strict", secure=secure)
 
 
 _FORWARDING = frozenset({"forwarded", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip"})

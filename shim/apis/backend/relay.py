@@ -114,12 +114,6 @@ class _Turn:
             raise
 
     async def _attempt(self, lease: AccountLease, route: Route, attempt: Attempt) -> Relaying:
-        response = await self._converse(lease, route, attempt)
-        owner = lease.account_id if self._shared else None
-        watch = Watch(lease, self._gateway.clock.now)
-        return Relaying(response, *_towards(self._client, response, self._wanted, route, owner), watch)
-
-    async def _converse(self, lease: AccountLease, route: Route, attempt: Attempt) -> Response:
         calls, wanted = self._calls, self._wanted
         # A turn is always JSON for an event stream, whatever the client says of it: the handshake sets both.
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
@@ -131,7 +125,9 @@ class _Turn:
         response = await calls.send(turn.request, route)
         if is_event_stream(response.status, response.headers):
             attempt.accepted = True
-            return response
+            owner = lease.account_id if self._shared else None
+            watch = Watch(lease, self._gateway.clock.now)
+            return Relaying(response, *_towards(self._client, response, wanted, route, owner), watch)
         reply = await read_reply(response)
         error = turn.refused(reply)
         # Only what upstream itself says to this client goes on in its own bytes: no challenge page, no 200 without a

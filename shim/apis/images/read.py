@@ -108,7 +108,10 @@ def _asked(
     if background not in {None, "auto"}:
         told = [*told, f"The background of the picture has to be {background}."]
     if request.size not in {None, "auto"}:
-        told = [*told, _shape(str(request.size))]
+        # In words: upstream chooses among a few sizes of its own, so the shape is what it can follow.
+        width, height = map(int, str(request.size).split("x"))
+        shape = "square" if width == height else "landscape" if width > height else "portrait"
+        told = [*told, f"The picture has to be {shape}, {width} pixels wide and {height} high."]
     messages = [PromptMessage("user", (*(pictures or []), Text(words)))]
     if told:
         messages.insert(0, PromptMessage("system", (Text(" ".join(told)),)))
@@ -127,13 +130,6 @@ def _asked(
         stream=streamed,
     )
     return Asked(prompt, ignored, ImageOptions(kind, data or streamed, count))
-
-
-def _shape(size: str) -> str:
-    """A size in words: upstream chooses among a few of its own, so the shape is what it can follow."""
-    width, height = map(int, size.split("x"))
-    shape = "square" if width == height else "landscape" if width > height else "portrait"
-    return f"The picture has to be {shape}, {width} pixels wide and {height} high."
 
 
 def _picture(reference: wire.ImageReference, param: str) -> Image:

@@ -35,7 +35,15 @@ def tool_of(tool: GivenTool) -> tuple[str, dict[str, Any]] | None:
         case "text_editor":
             return _text_editor(date)
         case "memory":
-            return _memory()
+            told = (
+                "Keeps files in /memories, which outlast this conversation: look there before you begin, and note what "
+                "will be needed later. `view` shows a folder or a file; `create` writes `file_text`; `str_replace`, "
+                "`insert`, `delete` and `rename` (`old_path` to `new_path`) change what is there."
+            )
+            texts = ("path", "old_path", "new_path", "file_text", "old_str", "new_str", "insert_text")
+            commands = _one_of((*_EDITS, "delete", "rename"))
+            fields = dict.fromkeys(texts, _STRING)
+            return told, _schema("command", command=commands, insert_line=_NUMBER, view_range=_RANGE, **fields)
         case _:
             return _computer(tool, date)
 
@@ -50,17 +58,6 @@ def _text_editor(date: int) -> tuple[str, dict[str, Any]]:
     inserted = {"insert_text": _STRING} if date >= _INSERTS_TEXT else {}
     edits = {"file_text": _STRING, "old_str": _STRING, "new_str": _STRING, "insert_line": _NUMBER, "view_range": _RANGE}
     return told, _schema("command", "path", command=_one_of(commands), path=_STRING, **edits, **inserted)
-
-
-def _memory() -> tuple[str, dict[str, Any]]:
-    told = (
-        "Keeps files in /memories, which outlast this conversation: look there before you begin, and note what will be "
-        "needed later. `view` shows a folder or a file; `create` writes `file_text`; `str_replace`, `insert`, `delete` "
-        "and `rename` (`old_path` to `new_path`) change what is there."
-    )
-    paths = dict.fromkeys(("path", "old_path", "new_path", "file_text", "old_str", "new_str", "insert_text"), _STRING)
-    commands = _one_of((*_EDITS, "delete", "rename"))
-    return told, _schema("command", command=commands, insert_line=_NUMBER, view_range=_RANGE, **paths)
 
 
 def _computer(tool: GivenTool, date: int) -> tuple[str, dict[str, Any]]:

@@ -49,7 +49,12 @@ def page(models: Sequence[Model], query: Mapping[str, str]) -> AnthropicModelLis
         first = _place(ids, after, "after_id") + 1
     if (before := query.get("before_id")) is not None:
         end = _place(ids, before, "before_id")
-    limit = _limit(query.get("limit"))
+    given, limit = query.get("limit"), MOST
+    if given is not None:
+        # No more digits than the number could need: beyond 4,300 of them Python refuses to read it.
+        if not (given.isascii() and given.isdecimal() and len(given) < 10 and 1 <= int(given) <= MOST):
+            raise RequestError(f"'limit' must be a number from 1 to {MOST}.", param="limit", code="invalid_value")
+        limit = int(given)
     shown = range(first, end)[:limit] if before is None else range(first, end)[-limit:]
     data = [described(models[place]) for place in shown]
     more = len(shown) < len(range(first, end))
@@ -60,11 +65,3 @@ def _place(ids: Sequence[str], id: str, field: str) -> int:
     if id not in ids:
         raise RequestError(f"There is no model '{id[:100]}'.", param=field, code="invalid_value")
     return ids.index(id)
-
-
-def _limit(given: str | None) -> int:
-    if given is None:
-        return MOST
-    if not (given.isascii() and given.isdecimal() and len(given) < 10 and 1 <= int(given) <= MOST):
-        raise RequestError(f"'limit' must be a number from 1 to {MOST}.", param="limit", code="invalid_value")
-    return int(given)

@@ -5,7 +5,7 @@ chat, the record says where, and a response goes on there; what was changed sinc
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -38,7 +38,16 @@ class KeptConversation(msgspec.Struct, frozen=True):
     def with_items(self, items: Iterable[msgspec.Raw], fallback: str) -> "KeptConversation":
         """The same with more items. One whose id is taken gets another, made of `fallback`."""
         taken = {name_of(item) for item in self.items}
-        return msgspec.structs.replace(self, items=[*self.items, *_named_apart(items, taken, fallback)])
+        all_of_them, number = [*self.items], _AGAIN
+        for item in items:
+            name = name_of(item)
+            if name is None or name in taken:
+                name = item_id("item", fallback, number)
+                number += 1
+                item = msgspec.Raw(_encode(_raw_decoder.decode(item) | {"id": msgspec.Raw(_encode(name))}))  # noqa: PLW2901
+            all_of_them.append(item)
+            taken.add(name)
+        return msgspec.structs.replace(self, items=all_of_them)
 
     def without_item(self, id: str) -> "KeptConversation | None":
         """The same without an item; None where it has none of that id. What upstream has can't be taken back there, so
@@ -134,20 +143,6 @@ def too_long() -> RequestError:
 
 def _messages(items: list[msgspec.Raw]) -> tuple[PromptMessage, ...]:
     return messages_of([_item_decoder.decode(item) for item in items], "conversation", _no_reference)
-
-
-def _named_apart(items: Iterable[msgspec.Raw], taken: set[str | None], fallback: str) -> Iterator[msgspec.Raw]:
-    number = _AGAIN
-    for item in items:
-        name = name_of(item)
-        if name is None or name in taken:
-            name = item_id("item", fallback, number)
-            number += 1
-            fields = _raw_decoder.decode(item) | {"id": msgspec.Raw(_encode(name))}
-            yield msgspec.Raw(_encode(fields))
-        else:
-            yield item
-        taken.add(name)
 
 
 def _no_reference(id: str, param: str) -> tuple[PromptMessage, ...]:

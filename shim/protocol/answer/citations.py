@@ -71,7 +71,15 @@ class Sources:
         links = tuple(self._links(self._reference(marker), marker))
         if links:
             return Citation(", ".join(map(_markdown, links)), links)
-        return Citation(_entity(marker))
+        match _fields(marker):
+            case ["entity", names, *_]:  # `["software","Node.js","javascript runtime"]`: the second is its name
+                try:
+                    _kind, name, *_ = msgspec.json.decode(names, type=list[Any])
+                except (ValueError, RecursionError):
+                    name = None
+                return Citation(without_marks(name) if isinstance(name, str) else "")
+            case _:
+                return Citation("")
 
     def ranged(self, start: int, end: int) -> Citation | None:
         """The old kind (2023): a page for the characters from `start` to `end` of the message."""
@@ -111,19 +119,6 @@ class Sources:
 
 def _fields(marker: str) -> list[str]:
     return marker.strip(OPEN + CLOSE).split(SEPARATOR)
-
-
-def _entity(marker: str) -> str:
-    """The second of an entity's names: `entity`, `["software","Node.js","javascript runtime"]`."""
-    match _fields(marker):
-        case ["entity", names, *_]:
-            try:
-                _kind, name, *_ = msgspec.json.decode(names, type=list[Any])
-            except (ValueError, RecursionError):
-                return ""
-            return without_marks(name) if isinstance(name, str) else ""
-        case _:
-            return ""
 
 
 def _link(page: Any) -> Link | None:

@@ -50,22 +50,22 @@ class ShownMessage:
     def __init__(self, reading: Reading, file: FileRef, *, joins: bool) -> None:
         self.kind, self.canvas = reading.kind, reading.canvas
         self.raw, self.held = RawText(), ""
-        self.text_filter = self._text_filter(reading, file, joins=joins)
+        self.text_filter: TextFilter
+        if reading.canvas:
+            self.text_filter = Canvas()
+        elif reading.kind is CodeDelta:
+            self.text_filter = PassThrough(CodeDelta("", reading.language, opens=True))
+        elif reading.kind is ToolOutput:
+            self.text_filter = PassThrough(ToolOutput("", opens=True))
+        elif reading.kind is ReasoningDelta:
+            # Thoughts have markers too, but name no files and cite by no ranges.
+            self.text_filter = MarkdownTextFilter(ReasoningDelta)
+        else:
+            self.text_filter = MarkdownTextFilter(TextDelta, file, length=self.raw.length, opened=joins)
 
     def is_like(self, reading: Reading) -> bool:
         """Whether `reading` is the same message read in the same way."""
         return self.kind is reading.kind and self.canvas is reading.canvas
-
-    def _text_filter(self, reading: Reading, file: FileRef, *, joins: bool) -> TextFilter:
-        if reading.canvas:
-            return Canvas()
-        if reading.kind is CodeDelta:
-            return PassThrough(CodeDelta("", reading.language, opens=True))
-        if reading.kind is ToolOutput:
-            return PassThrough(ToolOutput("", opens=True))
-        if reading.kind is ReasoningDelta:
-            return MarkdownTextFilter(ReasoningDelta)
-        return MarkdownTextFilter(TextDelta, file, length=self.raw.length, opened=joins)
 
 
 class Display:
