@@ -94,6 +94,7 @@ async def test_a_tour(gateway, visit, make_account, locale, code, direction):
         await expect(page.locator("#found button")).to_be_focused()
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(page.locator("#text")).to_be_focused()  # the chat has been read, and is there
         await page.locator("#scroller").focus()
         await page.keyboard.press("?")
         await expect(page.locator("#shortcut-list")).to_contain_text(texts["keys.line"])

@@ -7,7 +7,7 @@ import { listModels } from "./client.js";
 import { Composer } from "./composer.js";
 import { ask, prepareDialogs, toast } from "./dialogs.js";
 import { at, el } from "./dom.js";
-import { adviceFor, Refusal } from "./errors.js";
+import { adviceFor, lineFor, Refusal } from "./errors.js";
 import { prepareMarkdown } from "./growing.js";
 import { Finder } from "./finder.js";
 import { Library } from "./library.js";
@@ -221,7 +221,7 @@ function onAnswer(changed, message) {
 
 /** Tell a screen reader, once: the whole answer, or what went wrong. */
 function announce({ state, text, error }) {
-  const ends = { done: text.slice(0, SPOKEN_CHARACTERS), stopped: t("answer.wasStopped"), failed: `${error ? adviceFor(error).title : t("answer.failed")}. ${error?.message ?? ""}` };
+  const ends = { done: text.slice(0, SPOKEN_CHARACTERS), stopped: t("answer.wasStopped"), failed: error ? lineFor(error) : t("answer.failed") };
   at("announcer").textContent = ends[state] ?? "";
 }
 
@@ -343,7 +343,7 @@ async function titleByModel(mine, signal) {
     const { titleBy } = await import("./naming.js");
     return await titleBy(mine, model, { key, signal });
   } catch (failure) {
-    const why = failure instanceof Refusal ? [failure.status || failure.code ? `${adviceFor(failure).title}.` : "", failure.message].filter(Boolean).join(" ") : t("part.missing");
+    const why = failure instanceof Refusal ? (failure.status || failure.code ? lineFor(failure) : failure.message) : t("part.missing");
     throw new Error(why);
   }
 }

@@ -40,6 +40,12 @@ export function adviceFor({ status, code }) {
   return { title: t(title), advice: t(advice), action };
 }
 
+/** One line that says what failed, in the server's own words too where there are some. */
+export function lineFor(error) {
+  const { title } = adviceFor(error);
+  return error.message ? t("error.told", { title, message: error.message }) : title;
+}
+
 // After the first byte there is no status: the type says which it would have been (docs/errors.md).
 const STATUS_OF_TYPE = { invalid_request_error: 400, authentication_error: 401, rate_limit_error: 429, server_error: 503 };
 

@@ -44,4 +44,10 @@
   if (theme === "light" || theme === "dark") root.dataset.theme = theme;
   root.lang = languageOf(keptAs("language"), navigator.languages);
   root.dir = LANGUAGES[root.lang].dir;
+
+  // Its table, beside all else that is fetched: texts.js asks for it when it runs itself.
+  const table = document.createElement("link");
+  table.rel = "modulepreload";
+  table.href = new URL(`texts/${root.lang}.js`, document.currentScript.src).href;
+  if (root.lang !== "en") document.head.append(table);
 }

@@ -4,7 +4,7 @@
 import { reasonOf, release } from "./capture.js";
 import { call } from "./client.js";
 import { at, el } from "./dom.js";
-import { adviceFor, Refusal } from "./errors.js";
+import { lineFor, Refusal } from "./errors.js";
 import { number, t } from "./texts.js";
 
 const MOST_MS = 600_000;
@@ -99,7 +99,7 @@ export class Voice {
       return this.insert(words);
     } catch (failure) {
       if (signal.aborted) return undefined;
-      const why = failure instanceof Refusal ? `${adviceFor(failure).title}. ${failure.message}`.trim() : failure.message;
+      const why = failure instanceof Refusal ? lineFor(failure) : failure.message;
       return this.fail(t("voice.failed", { why }));
     }
   }

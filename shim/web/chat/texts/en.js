@@ -307,6 +307,7 @@ export default {
   "store.full": "The browser’s storage for this page is full: this chat is not kept. Export what you need and delete chats with large attachments.",
   "store.failed": "The browser could not store this chat. It stays on the screen until the page is closed.",
 
+  "error.told": "{title}. {message}",
   "error.unreachable.title": "The gateway can’t be reached",
   "error.unreachable.advice": "Check your network and that the gateway runs, then try again.",
   "error.cut.title": "The answer broke off",

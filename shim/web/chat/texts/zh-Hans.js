@@ -51,8 +51,8 @@ export default {
   "chat.edited": "对话从您的新消息继续。",
   "chat.replaced": "之前的回答已被替换。",
 
-  "offline.notice": "无法连接到网关。保存在此浏览器中的聊天仍可查看；你写的内容会在恢复连接后发送。",
-  "offline.held": "尚未发送：无法连接到网关。你的消息保留在这里。",
+  "offline.notice": "无法连接到网关。保存在此浏览器中的对话仍可查看；您写的内容会在恢复连接后发送。",
+  "offline.held": "尚未发送：无法连接到网关。您的消息保留在这里。",
 
   "title.offer": "由模型命名",
   "title.busy": "正在起名…",
@@ -302,6 +302,7 @@ export default {
   "store.full": "浏览器分配给本页面的存储空间已满：此对话未能保存。请导出您需要的对话，并删除带有大附件的对话。",
   "store.failed": "浏览器未能保存此对话。在页面关闭之前，它会留在屏幕上。",
 
+  "error.told": "{title}。{message}",
   "error.unreachable.title": "无法连接网关",
   "error.unreachable.advice": "请检查网络以及网关是否在运行，然后重试。",
   "error.cut.title": "回答中断了",
