@@ -82,9 +82,16 @@ async def test_an_answer_goes_on_after_a_reload_and_nothing_is_left_at_the_gatew
         assert (await gone.value).status == 200
         await expect(chat.answers.last.locator(".failure")).to_have_count(0)
         await expect(chat.answers.last.locator(".by")).to_contain_text("tokens")
-        words = (await chat.answers.last.locator(".prose").last.inner_text()).split()
-        whole = await chat.ask("Go on [[script=long words=160]]")
-        assert len(words) == len((await whole.locator(".prose").last.inner_text()).split())
+        await chat.ask("Go on [[script=long words=160]]")
+        # What has arrived may still have to be drawn.
+        await chat.page.wait_for_function(
+            """() => {
+                const [one, other] = [...document.querySelectorAll("article.answer")].map((answer) => {
+                    return [...answer.querySelectorAll(".prose")].at(-1).innerText.split(/\\s+/).length;
+                });
+                return one === other && one > 150;
+            }"""
+        )
         kept = await chat.page.request.get((await gone.value).url)
         assert kept.status == 404
         chat.check()
