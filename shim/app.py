@@ -59,6 +59,7 @@ from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway
 from shim.exchange.driving import replay_of
 from shim.http import downloads, health, openapi
+from shim.http.api_page import api_page_route
 from shim.http.downloads import get_file
 from shim.http.errors import Refuse, exception_handlers
 from shim.http.health import healthz, readyz
@@ -166,10 +167,14 @@ def create_app(
     described = openapi_route(
         OPERATIONS, openai_errors.ERROR_FORM, settings.root_path, keyed=bool(settings.authorization)
     )
+    readable = api_page_route(
+        OPERATIONS, settings.root_path, keyed=bool(settings.authorization), chat=settings.enable_gateway
+    )
     door = Door(settings)
     routes = [
         *_ROUTES,
         described,
+        readable,
         admin_router(settings, door),
         metrics_router(door),
         usage_router(door),

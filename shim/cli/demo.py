@@ -63,7 +63,7 @@ async def _demo(port: int, data_dir: Path, *, once: bool) -> int:
             await pool.add_lines(read_text(make_access_token(_ACCOUNT, expires_at=time.time() + _ACCOUNT_SECONDS)))
         async with serve_app(create_app(settings), port, _HOST):
             address = f"http://{_HOST}:{port}"
-            docs = _DOCS if _DOCS.exists() else f"{address}/openapi.json"
+            docs = _DOCS if _DOCS.exists() else f"{address}/docs"
             _say(_BANNER.format(upstream=upstream.base_url, gateway=address, docs=docs))
             answered = await _call(port)
             if once or not answered:
@@ -126,7 +126,7 @@ _BANNER = """\
 chat2api demo
   chat      {gateway}/
   accounts  {gateway}/tokens
-  API       {gateway}/v1  (described in {gateway}/openapi.json)
+  API       {gateway}/v1  (described on {gateway}/docs)
   docs      {docs}
   upstream  {upstream}  (a stand-in with an account of its own: nothing leaves this machine)
 

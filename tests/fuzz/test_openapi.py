@@ -57,6 +57,7 @@ CONVERSATIONS = {
 _MESSAGES, _MESSAGE = "/v1/messages", "post /v1/messages 200"
 METHODS = {"get", "post", "put", "patch", "delete"}
 # Pages, and interfaces of their own that are not OpenAI's.
+PAGES = {"/", "/docs"}  # for people
 OTHERS = ("/tokens", "/admin/usage", "/metrics", "/backend-api", "/backend-anon", "/web", "/offline.js")
 _ASK_FOR_ROUTES = """
 import json
@@ -82,7 +83,7 @@ def served() -> set[tuple[str, str]]:
         (method.lower(), re.sub(r"\{[^}]*\}", "{}", path))
         for path, methods in json.loads(told.stdout)
         for method in methods
-        if method != "OPTIONS" and path != "/" and not path.startswith(OTHERS)
+        if method != "OPTIONS" and path not in PAGES and not path.startswith(OTHERS)
     }
 
 

@@ -17,7 +17,7 @@ ERRORS = (ROOT / "docs/errors.md").read_text()
 SETTINGS = ROOT / "docs/settings.md"
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Pages and what is passed on: the OpenAPI document leaves them out.
-BESIDE = {"/", "/tokens", "/openapi.json", "/metrics", "/backend-api/…", "/backend-anon/…"}
+BESIDE = {"/", "/tokens", "/openapi.json", "/docs", "/metrics", "/backend-api/…", "/backend-anon/…"}
 
 
 def rows(text):

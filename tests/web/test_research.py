@@ -6,7 +6,7 @@ from playwright.async_api import expect
 from shim.protocol.answer import follow_up
 from tests.web.test_access import violations
 
-PHONE = {"viewport": {"width": 390, "height": 844}}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 REPORT = (
     "## What it is\n\nA light on a tower.\n\n## Who built it\n\n| who | when |\n|---|---|\n| Sostratus | 280 BC |\n\n"
     '## What is left\n\n<img src=x onerror="window.ran = true">**Stones** in the [harbour](javascript:window.ran=true).'
@@ -23,6 +23,8 @@ async def begin(chat, text: str) -> None:
     await chat.button("Search, picture, research and more").click()
     await chat.page.get_by_label("The next message").select_option("research")
     await chat.button("Save").click()
+    await expect(chat.page.locator("#hint")).to_have_text("Deep research: takes minutes")
+    await expect(chat.page.locator("#hint")).to_be_visible()
     await chat.send(text)
 
 

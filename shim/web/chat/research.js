@@ -40,7 +40,7 @@ class ResearchView {
     Object.assign(this, { wasLive: isLive, count: steps.length });
     this.place.setAttribute("aria-busy", String(isLive));
     this.title.textContent = t(isLive ? "research.runs" : message.state === "done" ? "research.done" : "research.ended");
-    this.steps.replaceChildren(...steps.map((text, place) => el("li", { class: isLive && !message.text && place === steps.length - 1 ? "current" : null, text })));
+    this.steps.replaceChildren(...steps.map((text, place) => el("li", { class: isLive && !message.text && place === steps.length - 1 ? "current" : null, dir: "auto", text })));
     this.details.hidden = !steps.length;
     const count = message.citations.filter(({ url }) => linkTarget(url)).length;
     this.sources.textContent = count ? t(isLive ? "research.soFar" : "research.sources", { count }) : "";

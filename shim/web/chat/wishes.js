@@ -57,7 +57,9 @@ export class WishDialog {
   show() {
     const { kind, keep, memory, project } = this.current();
     at("wishes-open").classList.toggle("on", Boolean(kind || keep || !memory || project));
-    at("hint").textContent = [kind && t(NAMES[kind]), keep === "temporary" ? t("wish.temporaryHint") : ""].filter(Boolean).join(" · ") || t("write.hint");
+    const wished = [kind && t(NAMES[kind]), keep === "temporary" ? t("wish.temporaryHint") : ""].filter(Boolean).join(" · ");
+    at("hint").textContent = wished || t("write.hint");
+    at("hint").classList.toggle("usual", !wished);
   }
 
   open() {
