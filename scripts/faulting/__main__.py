@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 
 from scripts.faulting.measuring import Folders, descriptors, megabytes
+from shim.cli.progress import followed
 from tests.faults.faulty import ANSWER, FAULTS, Fault, FaultyUpstream, Wire, good
 from tests.servers import Process, gateways
 
@@ -50,8 +51,10 @@ def prompt(text: str, *, stream: bool = False) -> dict[str, Any]:
     return {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": text}]}
 
 
-def repeat(times: int, call: Callable[[httpx.Client, int], Any], workers: int = 8) -> collections.Counter[Any]:
-    """What `times` calls come to."""
+def repeat(
+    times: int, call: Callable[[httpx.Client, int], Any], workers: int = 8, what: str = ""
+) -> collections.Counter[Any]:
+    """What `times` calls come to. Where it takes long, `what` stands beside a bar."""
     local = threading.local()
 
     def one(number: int) -> Any:
@@ -60,7 +63,8 @@ def repeat(times: int, call: Callable[[httpx.Client, int], Any], workers: int = 
         return call(local.client, number)
 
     with ThreadPoolExecutor(workers) as pool:
-        return collections.Counter(pool.map(one, range(times)))
+        results = pool.map(one, range(times))
+        return collections.Counter(next(results) for _ in (followed(what, range(times)) if what else range(times)))
 
 
 class Run:
@@ -106,9 +110,7 @@ class Run:
 
             play(FAULTS["good"])  # what is made once is made
             play(FAULTS["end in the middle"])
-            for name, fault in FAULTS.items():
-                if self.options.only not in name:
-                    continue
+            for name, fault in followed("failures", [one for one in FAULTS.items() if self.options.only in one[0]]):
                 before = megabytes(gateway)
                 seen = play(fault)
                 upstream.act = good
@@ -134,7 +136,7 @@ class Run:
 
             repeat(16, call)
             before, open_before = megabytes(gateway), descriptors(gateway)
-            seen = repeat(self.options.times, lambda client, number: call(client, number + 100))
+            seen = repeat(self.options.times, lambda client, number: call(client, number + 100), what="strangers")
             after = self.settled(gateway, before, ROOM["strangers"])
             opened = descriptors(gateway) - open_before
             self.tell("strangers", "each with a token of its own", before, after, f"{seen}, {opened:+} fds")

@@ -25,6 +25,7 @@ import aiohttp
 from cryptography.fernet import Fernet
 
 from scripts.faulting.measuring import Folders, descriptors, megabytes, threads
+from shim.cli.progress import followed
 from tests.redis_server import RedisServer
 from tests.servers import Process, Running, gateways, standins
 
@@ -129,7 +130,11 @@ class Soak:
                 except (aiohttp.ClientError, TimeoutError) as error:
                     self.seen[f"WRONG: {kind.__name__}, {type(error).__name__}"] += 1
 
-        await asyncio.gather(*(client() for _ in range(clients)))
+        async def clock() -> None:
+            for _ in followed("calls of all kinds", range(int(until - time.monotonic()))):
+                await asyncio.sleep(1)
+
+        await asyncio.gather(clock(), *(client() for _ in range(clients)))
 
     async def post(self, name: str, path: str, body: dict[str, object], wanted: int = 200) -> str:
         async with self._session.post(self.to(path), json=body, headers=self.key()) as answer:
