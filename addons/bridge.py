@@ -48,7 +48,7 @@ def guarded(hook: Hook) -> Hook:
             await hook(self, flow)
         except GatewayError as error:
             self.fail(flow, error)
-        except Exception:
+        except Exception:  # the outermost edge: mitmproxy would pass the flow on, to an origin that is not meant
             log.exception("unexpected failure in %s", hook.__name__)
             self.fail(flow, unforeseen(502))
 
@@ -89,7 +89,7 @@ class Bridge:
             async with serve_embedded(self._settings) as embedded:
                 self._embedded.set_result(embedded)
                 await asyncio.Event().wait()
-        except Exception:
+        except Exception:  # the outermost edge of a task: a proxy without its gateway must not look as if it served
             log.exception("the gateway can't be opened")
             ctx.master.shutdown()
 

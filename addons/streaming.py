@@ -27,7 +27,7 @@ def stream_of(crossing: Crossing, heard: Stream | None) -> Stream:
             said = crossing.receive(piece) if piece else b""
             if not chunk:
                 said += crossing.receive(b"")
-        except Exception:
+        except Exception:  # the outermost edge: nothing above it could still tell the client
             log.exception("unexpected failure within an answer")
             broken = True
             return error_line(unforeseen(502))

@@ -73,7 +73,7 @@ class Background:
                 if name not in self._away:
                     log.warning("the store of %s is away, it is tried again: %s", self._owner, error)
                 self._away.add(name)
-            except Exception as error:
+            except Exception as error:  # one failure must not end the task for good
                 if name not in self.failing:
                     log.exception("background task %r of %s failed; it is tried again", name, self._owner)
                 self.failing[name] = type(error).__name__

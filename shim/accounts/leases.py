@@ -35,6 +35,7 @@ class Fetch(Protocol):
     def __call__(self, identity: Identity, lane: str | None = None) -> Awaitable[Catalog]: ...
 
 
+# The lane of those who are asked about: they share connections, since anybody can make up a token.
 _STRANGERS = "strangers"
 _STRANGERS_AT_ONCE = 8  # callers with tokens of their own that upstream is asked about
 _STRANGER_WAITS = 20.0  # seconds
@@ -296,7 +297,7 @@ class Leases:
             )
             pool.end(slot, event)
             raise
-        except BaseException:
+        except BaseException:  # cancelled, mostly: the client has gone, and that says nothing of the account
             pool.end(slot, Unused())
             raise
         # From now on selection knows the account's models, and does not offer it for one it lacks.

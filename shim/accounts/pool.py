@@ -30,11 +30,15 @@ from shim.accounts.waiting import SlotWish, WaitingLine
 from shim.background import Background
 from shim.protocol.turn.renewal import DeadCredentialError
 
+# How far this process is behind others on the same store, at most, while that answers.
 _SYNC_SECONDS = 0.25
+# How often it is looked for tokens that end soon; the hours below leave many such looks.
 _AHEAD_SECONDS = 30.0
 _AHEAD_OF_END = 2 * 3600  # seconds before a token ends, at which its renewal is thought of
+# How often it is asked for a turn that another process has: nobody tells when it ends there.
 _CLAIM_POLL_SECONDS = 0.05
 _PROLONG_TIMES = 4  # in the life of a claim, so that one that fails, or a busy loop, loses none
+# Accounts of callers with tokens of their own, who may be anybody.
 _MAX_HOSTED = 10_000
 _SUPPLY_TRIES = 5
 _LINES_AT_ONCE = 200
@@ -114,9 +118,11 @@ class AccountPool:
         self._new_id = new_id
         self._is_dead = is_dead
         self._pool = PoolState(options.limit)
+        # Who waits for a turn is served from here when one ends, so that nobody asks again and again.
         self._line = WaitingLine(self._lease)
         self._places = itertools.count()  # in the line of those who wait
         self._background = Background("the accounts")
+        # Memory and store, in both directions; what changes there may be what somebody in the line waits for.
         self._synced = StoreSync(
             store,
             self._pool,
@@ -133,6 +139,7 @@ class AccountPool:
             if vanished is not None:
                 self._background.spawn(self._synced.forget(vanished))
 
+        # Last, for it reports to the pool and catches up by the sync.
         self._renewals = Renewals(
             store,
             exchange,
@@ -202,7 +209,7 @@ class AccountPool:
             try:
                 if await self._synced.claim(slot):
                     return slot
-            except BaseException:
+            except BaseException:  # cancelled, or the store's: either way the turn is nobody's
                 self.end(slot, Unused())
                 raise
             # Other processes have all of its turns; the next one is asked for without it. Nobody here is offered this
@@ -225,7 +232,7 @@ class AccountPool:
         waiting = self._line.join(wish, place)
         try:
             await asyncio.wait({waiting}, timeout=seconds)
-        except BaseException:
+        except asyncio.CancelledError:
             if (slot := self._line.leave(wish, place, waiting)) is not None:
                 self.end(slot, Unused())
             raise

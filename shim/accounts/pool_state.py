@@ -65,11 +65,15 @@ class PoolState:
     def __init__(self, limit: int = 1) -> None:
         self._limit = limit
         self._entries: dict[str, Entry] = {}
+        # By user and workspace: two credentials of one person are one account, and are found under this.
         self._users: dict[tuple[str, str | None], Entry] = {}
+        # By slot, the entry whose turn it is: also one that was removed meanwhile, or became another.
         self._slots: dict[str, Entry] = {}
         self._removed: dict[str, Entry] = {}  # only while something of theirs is under way
+        # Who has never been used is taken in the order of arrival.
         self._numbers = itertools.count()
         self._latest = 0.0
+        # Ids of conditions that the store does not have yet; it is written behind, four times a second at most.
         self._dirty: set[str] = set()
         self._uses: dict[str, tuple[float, int]] = {}
 

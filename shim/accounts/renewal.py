@@ -261,7 +261,7 @@ class Renewals:
             retry_at = now + (error.retry_in(now) or self._times.rest)
             self._report(id, RenewalFailed(error.code or "failed", retry_at, error.evidence))
             raise
-        except BaseException:
+        except BaseException:  # cancelled, or what nobody foresaw: the account would stay "refreshing" for ever
             self._report(id, RenewalDropped())
             raise
         log.info("account %s: renewed", id)

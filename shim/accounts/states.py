@@ -318,11 +318,13 @@ def after(condition: Condition, event: AccountEvent, now: float) -> Condition:
             # Refusals and expiries belong to the token that has gone; the limits stay, for they are the user's.
             condition = _only(condition, condition.cooling.keys(), of_token=())
             changes = {"parked": None, "expired": False, "retry_at": 0.0}
+        # Not parked: the credential may be good, and is tried again from then on.
         case RenewalFailed(reason=reason, retry_at=retry_at):
             reasons = condition.reasons | {RENEWAL: reason[:_MAX_REASON]}
             changes = {"reasons": reasons, "retry_at": retry_at} | _noted(condition, RENEWAL, event, now)
         case RenewalRefused(reason=reason):
             changes = {"parked": reason[:_MAX_REASON]} | _noted(condition, PARKING, event, now)
+        # What a person resets is what is held against the account; how often it was used, and its quotas, are facts.
         case Reset():
             kept = {name: getattr(condition, name) for name in ("last_used", "turns", "quotas", "quotas_at")}
             return Condition(**kept)

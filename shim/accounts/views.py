@@ -71,6 +71,7 @@ class AccountView(msgspec.Struct, frozen=True):
 
 def view_of(account: Account, condition: Condition, renewing: bool, active: int, now: float) -> AccountView:
     """The view of one account, with `active` turns under way."""
+    # What is shown beside the state depends on it: why, until when, and what ends it.
     state = state_of(account, condition, renewing, now)
     reasons = condition.reasons
     why: str | None = None

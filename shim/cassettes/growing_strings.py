@@ -61,6 +61,9 @@ class _Delta:
     """What delta events inherit from the one before (protocol.md 5.2 rule 1)."""
 
     def __init__(self) -> None:
+        # Read here a second time, and not by the machine's Patcher: this has literals at their places in a text that is
+        # to be
+        # kept byte for byte, also of streams that broke off or that no machine could follow.
         self.c, self.p, self.o = "0", "", "add"
 
     def read(self, event: list[Literal]) -> dict[int, tuple[str, str]]:

@@ -21,6 +21,7 @@ def connect(path: Path) -> sqlite3.Connection:
     of which `complaint` says what a person can do."""
     _make_private(path)
     # No isolation level, because the module would begin and end transactions of its own between ours.
+    # The timeout is SQLite's own wait for other processes' writes.
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     with ExitStack() as undo:
         undo.callback(connection.close)

@@ -66,6 +66,7 @@ async def open_gateway(
                 open_keys(data_dir=settings.data_dir, redis_url=settings.redis_url) as keys,
                 open_book(notes, clock=clock.now) as usage,
             ):
+                # Before anything that makes ids or links with it: a gateway that shares the notes must read both.
                 secret = await shared_secret(settings, notes)
                 # What a turn is made of, and what it brings along.
                 files = Files(settings, driver, clock=clock.now)
@@ -105,6 +106,7 @@ async def open_gateway(
                     line=Line(share(settings.max_streams), share(settings.max_waiting)),
                     filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
                 )
+                # From here on the worker shows what it has; before, there was nothing to look at.
                 metrics.open(gateway.counts)
                 try:
                     yield gateway

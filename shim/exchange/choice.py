@@ -89,6 +89,7 @@ class Choice:
 
     def begin(self) -> list[Event]:
         """The events that the turn came with."""
+        # They were read before the head went out, since a failure among them had to become a status.
         first, self.turn.first = self.turn.first, []
         return self.take(first)
 

@@ -184,6 +184,7 @@ class Exchange:
         """The client's bytes for events of one choice; nothing where it wants its answer in one piece."""
         if not events or self._failed is not None:
             return b""
+        # A failure is the last event of its choice, so no other place has to be looked at.
         if isinstance(events[-1], Failed):
             self._failed = choice
         if not self.prompt.stream:
@@ -212,6 +213,7 @@ class Exchange:
         them. Where it fails, these say so, and `error` is set."""
         if self._counts_first and self.prompt.stream and self._size() > tokenizer.SLICE:
             self._prompt_tokens = await tokenizer.total_by(self._wanted.tokens)
+        # Nearly always; a task for each of many costs what a task costs.
         if len(self.choices) == 1:
             return await self._run_choice(0, send)
         lock = asyncio.Lock()  # first come, first served: bytes go out in the order they were written in

@@ -178,7 +178,7 @@ class Gateway:
             held = await self.conversations.hold(call.caller, asked.conversation, anew=anew)
         try:
             complete = asked.complete(await self.found(call.caller, asked.refers, asked.conversation))
-        except BaseException:
+        except BaseException:  # cancelled, too: nobody else would let go of the conversation before its lease is over
             if held is not None:
                 held.let_go_soon()
             raise
@@ -274,7 +274,7 @@ class Gateway:
         ]
         try:
             return await asyncio.gather(*tasks)
-        except BaseException:
+        except BaseException:  # one that failed, or the client has gone: no other turn has anybody to read it
             for task in tasks:
                 task.cancel()
             for opened in await asyncio.gather(*tasks, return_exceptions=True):

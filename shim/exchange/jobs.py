@@ -258,7 +258,7 @@ class Jobs:
         except GatewayError as error:
             job.error = error
             await self._last_words(job, job.under_way("failed", error))
-        except Exception:
+        except Exception:  # the outermost edge of what nobody waits for: whoever asks is told that it has failed
             log.exception("an answer in the background failed")
             await self._last_words(job, job.under_way("failed", UpstreamError("The gateway failed on this request")))
         finally:

@@ -37,7 +37,7 @@ class Line:
         try:
             async with asyncio.timeout(self._patience):
                 await turn
-        except BaseException as error:
+        except (TimeoutError, asyncio.CancelledError) as error:
             if turn.done() and not turn.cancelled():  # it was let in at the very moment it gave up
                 self.leave()
             elif turn in self._waiting:

@@ -116,6 +116,7 @@ class LiveTurn:
         if events:
             # Whatever comes counts as life: the moment that is waited for more begins anew.
             self.whole_since = None  # it was not all
+            # It is the first of its turn's events, if it is there at all.
             if isinstance(first := events[0], Started):
                 self.slug = first.slug or self.slug
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
@@ -144,6 +145,7 @@ class LiveTurn:
         that is nowhere, or not known yet."""
         id = self.answer.conversation_id
         temporary = self.conversation.history_and_training_disabled
+        # A chat that is kept for this turn alone is there as long as the turn is.
         return None if id is None or temporary else named(id, self.lease.account_id)
 
     def place(self) -> AnswerPlace | None:

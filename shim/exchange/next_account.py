@@ -60,6 +60,7 @@ class AccountLoop:
         `tries`. Raises GatewayError, that of the last attempt."""
         while True:
             lease = await self._next_lease(seeker, tries)
+            # How far this attempt got decides whether there may be another (protocol.md 9.3).
             made = Attempt()
             seeker.attempted.tries += 1
             seeker.attempted.account = lease.account_id

@@ -94,7 +94,7 @@ class SharedSocket:
         wire = await connect()
         try:
             await wire.send(connecting(next(self._ids)))
-        except BaseException:
+        except BaseException:  # cancelled, too: nobody else knows of the connection yet
             await wire.close()
             raise
         if not self._listening:
@@ -160,7 +160,7 @@ class SocketResponse:
         """Subscribe. Raises GatewayError where the account has no socket, or it can't be connected."""
         try:
             await self._shared.join(self, self._connect)
-        except BaseException:
+        except BaseException:  # cancelled, too: it listens already, and would be told for ever
             self.close()
             raise
 

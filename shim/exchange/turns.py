@@ -60,6 +60,7 @@ class Turns:
         self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
         self.accounts = AccountLoop(leases, calls, clock.now)
+        # What upstream is told of turns that are over: nobody waits for it, and its failures are the log's.
         self._aftermath = Background("the turns")
         self._ahead = Ahead(calls) if settings.requirements_ahead and not settings.conversation_only else None
 

@@ -232,7 +232,7 @@ def ending_failed(end: Callable[[GatewayError | None], None]) -> Iterator[None]:
     except GatewayError as error:
         end(error)
         raise
-    except BaseException as error:
+    except BaseException as error:  # the outermost edge of a call: it is raised on, and logged by who answers for it
         end(unforeseen() if isinstance(error, Exception) else None)
         raise
 
@@ -435,7 +435,7 @@ async def _wait_for(opening: "asyncio.Task[Any]", seconds: float | None = None) 
     gives it up: it lets go of its account as it ends, and before the call's line is written."""
     try:
         await asyncio.wait({opening}, timeout=seconds)
-    except BaseException:
+    except asyncio.CancelledError:
         opening.cancel()
         await asyncio.wait({opening})
         if not opening.cancelled():

@@ -47,6 +47,7 @@ async def read_body(request: Request[Any, Any, Any], limit: int, announced: str 
     """The whole body; `announced` is its length as the client says. Raises RequestError (413) where it is longer than
     `limit`, and what Litestar does where it breaks off. Litestar's own `body` makes a dictionary of all headers to find
     that one."""
+    # Refused by what it says of itself, before any of it is read.
     if announced is not None and announced.isdecimal() and int(announced) > limit:
         raise _too_large()
     pieces: list[bytes] = []
@@ -124,6 +125,7 @@ class _Deadline:
     def _check(self) -> None:
         now = self._loop.time()
         if self._waiting_since is None:
+            # Over its time, but nothing is waiting to be read: the answer itself is what takes so long.
             self._timer = self._loop.call_later(_UNREAD_SECONDS, self._check)
         elif now < self._waiting_since + _UNREAD_SECONDS:
             self._timer = self._loop.call_at(self._waiting_since + _UNREAD_SECONDS, self._check)

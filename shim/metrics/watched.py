@@ -24,8 +24,8 @@ class WatchedTransport:
         except GatewayError as error:
             self._metrics.called(error.code or error.error_type)
             raise
-        except BaseException:
-            self._metrics.called("given_up")  # mostly: the client has gone
+        except BaseException:  # cancelled, mostly: the client has gone. Whatever it is, it is a call that was made
+            self._metrics.called("given_up")
             raise
         outcome = "429" if response.status == 429 else f"{response.status // 100}xx"
         self._metrics.called(outcome, time.perf_counter() - began)

@@ -162,7 +162,7 @@ class CurlTransport:
         response = CurlResponse(session, request, self._deadlines, self._max_buffered)
         try:
             await response.head()
-        except BaseException:
+        except BaseException:  # cancelled, too: libcurl would go on with a call that nobody reads
             response.close()
             raise
         return response

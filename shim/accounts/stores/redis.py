@@ -232,7 +232,7 @@ class RedisStore:
         async with self._order:
             try:
                 yield
-            except BaseException:
+            except BaseException:  # cancelled, too: then nobody has read what the server has done
                 self._server = b""
                 raise
 
