@@ -22,14 +22,24 @@ def ask(text="hi", **more):
 
 
 @pytest.fixture
-def two(pooled, redis_url, upstream, tell, said):
-    """Two gateways that share a Redis with four accounts."""
-    settings = {"REDIS_URL": redis_url, "HISTORY_DISABLED": "false", "ACCOUNT_LIMIT": "20"}
-    settings["SHUTDOWN_TIMEOUT"] = "1"  # how long the worker of a main process that was killed goes on
-    one = pooled(upstream.base_url, *(tell(f"machine-{number}") for number in range(4)), process=True, **settings)
-    other = pooled(upstream.base_url, process=True, **settings)
+def machine(pooled, redis_url, upstream, tell):
+    """One gateway of those that share a Redis with four accounts, which it has put there."""
+    return pooled(
+        upstream.base_url, *(tell(f"machine-{number}") for number in range(4)), process=True, **settings(redis_url)
+    )
+
+
+def settings(redis_url):
+    # The last is how long the worker of a main process that was killed goes on.
+    return {"REDIS_URL": redis_url, "HISTORY_DISABLED": "false", "ACCOUNT_LIMIT": "20", "SHUTDOWN_TIMEOUT": "1"}
+
+
+@pytest.fixture
+def two(machine, pooled, redis_url, upstream, said):
+    """Two of them."""
+    other = pooled(upstream.base_url, process=True, **settings(redis_url))
     assert said.wait_until(lambda: len(accounts(other)) == 4)
-    return one, other
+    return machine, other
 
 
 def accounts(gateway):
@@ -152,30 +162,30 @@ def under_way(base_url, key):
         yield lines
 
 
-def test_through_nginx_alone_a_stream_whose_gateway_dies_is_broken_off(two, balanced, key):
-    with balanced(two[1]) as base_url, under_way(base_url, key) as lines:
-        two[1].kill()
+def test_through_nginx_alone_a_stream_whose_gateway_dies_is_broken_off(machine, balanced, key):
+    with balanced(machine) as base_url, under_way(base_url, key) as lines:
+        machine.kill()
         with pytest.raises(httpx.RemoteProtocolError):
             list(lines)
 
 
-def test_the_openai_sdk_notices_a_stream_that_is_broken_off(two, balanced, said):
+def test_the_openai_sdk_notices_a_stream_that_is_broken_off(machine, balanced, said):
     with (
-        balanced(two[1]) as base_url,
+        balanced(machine) as base_url,
         OpenAI(base_url=f"{base_url}/v1", api_key=said.pool_key, max_retries=0) as client,
     ):
         stream = client.chat.completions.create(**ask("[[words=3000 delay=0.01]]", stream=True))
         assert next(stream).choices
-        two[1].kill()
+        machine.kill()
         with pytest.raises(APIConnectionError):
             list(stream)
 
 
-def test_a_front_gateway_tells_it_in_the_stream(two, balanced, pooled, said):
-    with balanced(two[1]) as base_url:
+def test_a_front_gateway_tells_it_in_the_stream(machine, balanced, pooled, said):
+    with balanced(machine) as base_url:
         front = pooled(base_url, said.pool_key, AUTHORIZATION="front-key", CONVERSATION_ONLY="true")
         with under_way(front.base_url, {"Authorization": "Bearer front-key"}) as lines:
-            two[1].kill()
+            machine.kill()
             last = list(lines)[-1]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "upstream_502", "the rest was asked for"
 
