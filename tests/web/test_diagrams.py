@@ -125,6 +125,19 @@ async def test_a_diagram_is_a_picture_with_its_code_behind_it(gateway, visit, sa
         chat.check()
 
 
+async def test_what_is_inherited_in_it_is_what_the_style_sheet_said(gateway, visit, say):
+    """The names of a sequence's actors stand in a group with a stroke, and have none."""
+    async with visit(f"{gateway.base_url}/") as chat:
+        await drawn(chat, say, "sequenceDiagram\n  participant A as Alice\n  A->>A: Hello")
+        names = [
+            node.attrib["stroke"]
+            for node in ElementTree.fromstring(await svg_of(chat)).iter("{http://www.w3.org/2000/svg}tspan")
+            if node.text == "Alice"
+        ]
+        assert len(names) == 2
+        assert set(names) == {"none"}
+
+
 async def test_it_is_drawn_when_it_is_whole_only(gateway, visit):
     async with visit(f"{gateway.base_url}/") as chat:
         await chat.page.evaluate(

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 MOST_BYTES = 200_000
-WIDE = {"viewport": {"width": 1200, "height": 800}}
+WIDE = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 EARLIER = ("Rename a branch safely", "Packing list for a rainy week", "What is a monad, really?")
 QUESTION = "How fast does a binary search find something, and why?"
@@ -39,6 +39,20 @@ def find(values: list[int], wanted: int) -> int | None:
 | 1 000 000 000 | 30 |
 
 The list has to be **sorted**; see the [notes on `bisect`](https://example.test/bisect).
+"""
+DIAGRAM = """The name is looked up first, then the page is asked for:
+
+```mermaid
+sequenceDiagram
+  participant You as Your browser
+  participant Names as DNS
+  participant Site as The site
+  You->>Names: Where is example.org?
+  Names-->>You: 192.0.2.10
+  You->>Site: GET / (encrypted)
+  Site-->>You: The page
+  Note over You,Site: Pictures and styles come the same way
+```
 """
 SHORT = "Because it halves what is left with every look: **20 looks** are enough for a million values."
 
@@ -91,13 +105,32 @@ async def test_a_failure(gateway, visit, say, folder):
         await picture(chat, folder, "chat-failure")
 
 
-async def test_a_phone(gateway, visit, say, folder):
-    async with visit(f"{gateway.base_url}/", **PHONE) as chat:
+async def test_a_beginning(gateway, visit, say, folder):
+    async with visit(f"{gateway.base_url}/", **WIDE) as chat:
+        await some_chats(chat, say)
+        await expect(chat.page.locator("#suggestions button")).to_have_count(5)
+        await picture(chat, folder, "chat-start")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_diagram(gateway, visit, say, folder, scheme):
+    async with visit(f"{gateway.base_url}/", color_scheme=scheme, **WIDE) as chat:
+        await some_chats(chat, say)
+        say(DIAGRAM)
+        answer = await chat.ask("How does a web page reach me? Draw it.")
+        await expect(answer.locator(".diagram img")).to_be_visible(timeout=60_000)
+        await picture(chat, folder, f"chat-diagram-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_phone(gateway, visit, say, folder, scheme):
+    async with visit(f"{gateway.base_url}/", color_scheme=scheme, **PHONE) as chat:
         await some_chats(chat, say)
         say(ANSWER)
         answer = await chat.ask(QUESTION)
         await expect(answer.locator(".katex")).to_have_count(2)
         await chat.page.locator("#scroller").evaluate("scroller => scroller.scrollTo(0, 0)")
-        await picture(chat, folder, "chat-phone")
-        await chat.button("Open the list of chats").tap()
-        await picture(chat, folder, "chat-phone-list")
+        await picture(chat, folder, "chat-phone" if scheme == "light" else "chat-phone-dark")
+        if scheme == "light":
+            await chat.button("Open the list of chats").tap()
+            await picture(chat, folder, "chat-phone-list")

@@ -37,10 +37,11 @@ function standingAlone(svg) {
   const usual = { ...lookOf(plain) };
   plain.remove();
   const all = [...svg.querySelectorAll("*")].filter((node) => node.namespaceURI === SVG);
-  const looks = all.map((node) => lookOf(node));
-  all.forEach((node, place) => {
-    for (const name of LOOKS) if (looks[place][name] !== usual[name] || node.hasAttribute(name)) node.setAttribute(name, looks[place][name]);
-  });
+  const looks = new Map(all.map((node) => [node, lookOf(node)]));
+  for (const [node, look] of looks) {
+    const above = looks.get(node.parentNode) ?? usual; // What differs from that would be inherited.
+    for (const name of LOOKS) if (look[name] !== usual[name] || look[name] !== above[name] || node.hasAttribute(name)) node.setAttribute(name, look[name]);
+  }
   for (const node of [svg, ...all]) ["class", "style"].forEach((name) => node.removeAttribute(name));
   svg.querySelectorAll("a").forEach(unlink);
   for (const name of ["color", "fill", "font-family", "font-size", "font-weight"]) svg.setAttribute(name, getComputedStyle(svg)[name]);
