@@ -115,7 +115,7 @@ async def test_it_opens_without_the_gateway_and_takes_up_another_version(
     folder = shutil.copytree(WEB, tmp_path / "web")
     texts = folder / "chat/texts/en.js"
     texts.write_text(texts.read_text("utf-8").replace("What would you like to know?", "Newer than before"), "utf-8")
-    monkeypatch.setattr(static, "WEB", folder)
+    monkeypatch.setattr(static, "_own_site", lambda: static.Site(folder))
     newer = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url)
     without = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, ENABLE_GATEWAY="false")
     async with door_to(gateway) as (door, url), staying(visit, f"{url}/") as chat:
