@@ -102,7 +102,8 @@ def _shown(operation: OpenApiOperation, root_path: str, *, keyed: bool) -> str:
         *(_example("Answer", value) for value in [operation.example.get(JSON)] if value is not None),
     ]
     line = f'<span class="method">{operation.method}</span> {escape(root_path + operation.path)}'
-    summary = f'<summary><code>{line}</code> <span class="what">{escape(operation.summary)}</span></summary>'
+    what = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(operation.summary))
+    summary = f'<summary><code>{line}</code> <span class="what">{what}</span></summary>'
     return f'<details id="{escape(operation.id)}">{summary}<div class="in">{"".join(parts)}</div></details>'
 
 

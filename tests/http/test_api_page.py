@@ -23,6 +23,7 @@ def test_every_public_route_is_on_it_once_and_every_example_whole(page):
     assert "\n…</pre>" not in page.text
     assert not re.search(r"\{(?:links|base|here|keys|groups)\}", page.text)
     assert 'href="./"' in page.text
+    assert "`" not in page.text
 
 
 def test_it_holds_nothing_that_runs_or_is_fetched(page):

@@ -14,8 +14,8 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def equipped() -> AsyncIterator[Browser]:
-    """A browser with a microphone that beeps and a camera."""
-    async with browser.chromium("--use-fake-device-for-media-stream") as started:
+    """A browser with a microphone that beeps and two cameras."""
+    async with browser.chromium("--use-fake-device-for-media-stream=device-count=2") as started:
         yield started
 
 
@@ -129,6 +129,13 @@ async def test_a_picture_is_taken_looked_at_and_sent(gateway, visit, make_accoun
         dialog = chat.page.get_by_role("dialog", name="Take a picture")
         await expect(chat.button("Take the picture")).to_be_focused()
         assert await violations(chat.page) == []
+        using = "document.querySelector('.camera video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
+        first = await chat.page.evaluate(using)
+        await chat.button("Other camera").click()
+        await chat.page.wait_for_function(f"(first) => ![undefined, first].includes({using})", arg=first)
+        await chat.button("Other camera").click()
+        await chat.page.wait_for_function(f"(first) => {using} === first", arg=first)
+        await expect(chat.button("Take the picture")).to_be_focused()
         await chat.page.keyboard.press("Enter")
         await expect(dialog.get_by_alt_text("The picture that was taken")).to_be_visible()
         await chat.button("Take another").click()

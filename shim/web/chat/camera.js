@@ -10,8 +10,8 @@ const REASONS = { denied: "camera.denied", missing: "camera.missing", taken: "ca
 
 export class Camera {
   constructor({ attach }) {
-    this.attach = attach;
-    this.place = "environment"; // the camera on the back, where there are two
+    Object.assign(this, { attach, cameras: [] });
+    this.wanted = { facingMode: "environment" }; // the camera on the back, where there are two
     const button = (name, act, kind = null) => el("button", { type: "button", class: kind, text: t(name), on: { click: act } });
     this.live = el("video", { autoplay: true, playsinline: true, "aria-label": t("camera.live") });
     this.live.muted = true;
@@ -35,18 +35,18 @@ export class Camera {
   }
 
   async start() {
-    const place = this.place;
+    const { wanted } = this;
     release(this.stream);
     this.stream = null;
     this.show(t("camera.asking"));
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: place, width: { ideal: MOST_PIXELS } } });
-      if (!this.dialog.open || place !== this.place) return release(stream);
+      const stream = await navigator.mediaDevices.getUserMedia({ video: { ...wanted, width: { ideal: MOST_PIXELS } } });
+      if (!this.dialog.open || wanted !== this.wanted) return release(stream);
       this.stream = stream;
       this.live.srcObject = stream;
       await this.live.play().catch(() => {}); // It was closed meanwhile.
-      const cameras = await navigator.mediaDevices.enumerateDevices();
-      this.hasOther = cameras.filter(({ kind }) => kind === "videoinput").length > 1;
+      const devices = await navigator.mediaDevices.enumerateDevices();
+      this.cameras = devices.filter(({ kind }) => kind === "videoinput").map(({ deviceId }) => deviceId);
       this.show("");
       this.shoot.focus();
     } catch (failure) {
@@ -56,7 +56,8 @@ export class Camera {
   }
 
   turn() {
-    this.place = this.place === "environment" ? "user" : "environment";
+    const now = this.cameras.indexOf(this.stream?.getVideoTracks()[0].getSettings().deviceId);
+    this.wanted = { deviceId: { exact: this.cameras[(now + 1) % this.cameras.length] } };
     return this.start();
   }
 
@@ -101,6 +102,6 @@ export class Camera {
     this.still.hidden = this.again.hidden = this.use.hidden = !picture;
     this.shoot.hidden = Boolean(picture);
     this.shoot.disabled = !stream;
-    this.other.hidden = Boolean(picture) || !this.hasOther;
+    this.other.hidden = Boolean(picture) || this.cameras.length < 2;
   }
 }
