@@ -17,7 +17,7 @@ from shim.accounts.credentials import Caller
 from shim.background import Background
 from shim.errors import RequestError, UnavailableError
 from shim.exchange.clock import Clock
-from shim.notes import Notes, NotesError
+from shim.notes import Notes, NotesError, needed
 from shim.notes.base import NoteTooLargeError
 from shim.protocol.api import AnswerInfo, AnswerPlace, Appending
 
@@ -103,24 +103,20 @@ class Conversations:
 
     async def delete(self, caller: Caller, name: str) -> bool:
         """Forget one, also while it is held; whether there was one. Raises UnavailableError."""
-        try:
+        with needed(_AWAY):
             return await self._shelf.delete(_key(caller, name))
-        except NotesError as error:
-            raise _away(error) from None
 
     async def hold(self, caller: Caller, name: str, *, anew: bool = False) -> HeldConversation:
         """Have one, there or not, for oneself. `anew` is for whoever goes on with a call whose gateway is gone, hold
         and all. Raises UnavailableError, RequestError (400) where another call has it."""
         key, token = _key(caller, name), self._clock.new_id().encode()
         for _ in range(int(PATIENCE / _SOON)):
-            try:
+            with needed(_AWAY):
                 if anew:
                     await self._holds.put(key, token, LEASE)
                 elif not await self._holds.add(key, token, LEASE):
                     await asyncio.sleep(_SOON)
                     continue
-            except NotesError as error:
-                raise _away(error) from None
             return HeldConversation(self, key, token)
         raise RequestError(
             "Another process is currently operating on this conversation. Please retry in a few seconds.",
@@ -145,20 +141,17 @@ class Conversations:
 
     async def record(self, key: str) -> bytes | None:
         """What there is. Raises UnavailableError."""
-        try:
+        with needed(_AWAY):
             return await self._shelf.get(key)
-        except NotesError as error:
-            raise _away(error) from None
 
     async def write(self, key: str, record: bytes) -> None:
         """Keep it. Raises UnavailableError, RequestError (400) where it is too long."""
-        try:
-            await self._shelf.put(key, record, KEPT_SECONDS)
-        except NoteTooLargeError:
-            text = f"The conversation has more than {LARGEST} bytes: begin another one."
-            raise RequestError(text, param="conversation", code="conversation_too_long") from None
-        except NotesError as error:
-            raise _away(error) from None
+        with needed(_AWAY):
+            try:
+                await self._shelf.put(key, record, KEPT_SECONDS)
+            except NoteTooLargeError:
+                text = f"The conversation has more than {LARGEST} bytes: begin another one."
+                raise RequestError(text, param="conversation", code="conversation_too_long") from None
 
     async def renew(self, key: str, token: bytes) -> None:
         """Hold on to it."""
@@ -184,5 +177,4 @@ def _key(caller: Caller, name: str) -> str:
     return f"{caller.scope}:{name}"
 
 
-def _away(error: NotesError) -> UnavailableError:
-    return UnavailableError(f"Conversations can't be had just now: {error}")
+_AWAY = "Conversations can't be had just now"

@@ -22,7 +22,7 @@ from shim.exchange.clock import Clock
 from shim.exchange.exchange import ClientCall, Exchange
 from shim.exchange.kept import KeptAnswers
 from shim.exchange.live_turn import LiveTurn
-from shim.notes import Notes, NotesError
+from shim.notes import Notes, NotesError, needed
 from shim.protocol.api import BackgroundKeeping, JobState
 
 T = TypeVar("T")
@@ -357,10 +357,8 @@ async def _lost(_call: ClientCall) -> Exchange:
 
 
 async def _needed(step: Awaitable[T]) -> T:
-    try:
+    with needed("Answers can't go on in the background just now"):
         return await step
-    except NotesError as error:
-        raise UnavailableError(f"Answers can't go on in the background just now: {error}") from None
 
 
 async def _tried(step: Awaitable[T]) -> T | None:

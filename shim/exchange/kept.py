@@ -9,8 +9,7 @@ import logging
 
 from shim.accounts.credentials import Caller
 from shim.background import Background
-from shim.errors import UnavailableError
-from shim.notes import Notes, NotesError
+from shim.notes import Notes, NotesError, needed
 from shim.protocol.api import AnswerInfo, AnswerPlace, Keeping
 
 KEPT_SECONDS = 30 * 86400.0
@@ -31,10 +30,8 @@ class KeptAnswers:
 
     async def find(self, caller: Caller, name: str) -> bytes | None:
         """What was kept under a name; None where nothing is, or it is somebody else's. Raises UnavailableError."""
-        try:
+        with needed(_AWAY):
             return await self._shelf.get(_key(caller.scope, name))
-        except NotesError as error:
-            raise _away(error) from None
 
     async def write(self, owner: str, name: str, record: bytes) -> None:
         """Keep a record, in the place of what is there."""
@@ -50,10 +47,8 @@ class KeptAnswers:
 
     async def delete(self, caller: Caller, name: str) -> bool:
         """Forget what is kept under a name; whether there was anything. Raises UnavailableError."""
-        try:
+        with needed(_AWAY):
             return await self._shelf.delete(_key(caller.scope, name))
-        except NotesError as error:
-            raise _away(error) from None
 
     async def record(self, owner: str, name: str) -> bytes | None:
         """What is kept under a name; None also where the store is away."""
@@ -80,5 +75,4 @@ def _key(owner: str, name: str) -> str:
     return f"{owner}:{name}"
 
 
-def _away(error: NotesError) -> UnavailableError:
-    return UnavailableError(f"Kept answers can't be had just now: {error}")
+_AWAY = "Kept answers can't be had just now"

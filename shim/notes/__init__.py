@@ -3,7 +3,7 @@
 shelf.put / add / get / delete / page  ──>  Notes (bounds, sealing)  ──>  a file in DATA_DIR, or Redis
 """
 
-from shim.notes.base import Note, NotesError, NoteTooLargeError
+from shim.notes.base import Note, NotesError, NoteTooLargeError, needed
 from shim.notes.shelf import Notes, Shelf, open_notes
 
-__all__ = ["Note", "NoteTooLargeError", "Notes", "NotesError", "Shelf", "open_notes"]
+__all__ = ["Note", "NoteTooLargeError", "Notes", "NotesError", "Shelf", "needed", "open_notes"]

@@ -9,9 +9,13 @@ Rules:
   whoever keeps notes there to say.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
+
+from shim.errors import UnavailableError
 
 
 class NotesError(Exception):
@@ -56,3 +60,13 @@ class NoteStore(Protocol):
         """At most `limit` notes whose keys begin with `prefix`, in the order of their keys (by code point; or against
         it), those that come after the key `after`."""
         ...
+
+
+@contextmanager
+def needed(what: str) -> Iterator[None]:
+    """Around what is done with notes that a call can't do without: their failure is told to the client, as the reason
+    for `what` ("... can't be had just now"). Raises UnavailableError."""
+    try:
+        yield
+    except NotesError as error:
+        raise UnavailableError(f"{what}: {error}") from None

@@ -1,5 +1,7 @@
 """Conversations in the OpenAPI document, with examples that tests decode."""
 
+from functools import partial
+
 import msgspec
 
 from shim.apis.responses.conversation_wire import (
@@ -23,29 +25,28 @@ _CONVERSATION = ConversationObject("conv_1", 1741288944, {"topic": "demo"})
 _LIST = ItemList([msgspec.Raw(_ITEM)], "msg_0", "msg_0", has_more=False)
 _ERRORS = (400, 401, 404, 503)
 
+# What most of them answer with: the conversation, or some of its items.
+_gives_it = partial(OpenApiOperation, gives={JSON: ConversationObject}, example={JSON: _CONVERSATION}, errors=_ERRORS)
+_gives_items = partial(OpenApiOperation, parameters=_ID, gives={JSON: ItemList}, example={JSON: _LIST}, errors=_ERRORS)
+
 OPERATIONS = (
-    OpenApiOperation(
+    _gives_it(
         "post",
         "/v1/conversations",
         "createConversation",
         "Make a conversation.",
         takes=CreateConversationRequest,
         examples={"empty": {}, "begun": {"items": [_ASKED], "metadata": {"topic": "demo"}}},
-        gives={JSON: ConversationObject},
-        example={JSON: _CONVERSATION},
         errors=(*_ERRORS, 413),
     ),
-    OpenApiOperation(
+    _gives_it(
         "get",
         _PATH,
         "getConversation",
         "A conversation without its items.",
         parameters=_ID,
-        gives={JSON: ConversationObject},
-        example={JSON: _CONVERSATION},
-        errors=_ERRORS,
     ),
-    OpenApiOperation(
+    _gives_it(
         "post",
         _PATH,
         "updateConversation",
@@ -53,8 +54,6 @@ OPERATIONS = (
         parameters=_ID,
         takes=UpdateConversationRequest,
         examples={"metadata": {"metadata": {"topic": "demo"}}},
-        gives={JSON: ConversationObject},
-        example={JSON: _CONVERSATION},
         errors=(*_ERRORS, 413),
     ),
     OpenApiOperation(
@@ -67,26 +66,19 @@ OPERATIONS = (
         example={JSON: DeletedConversation("conv_1")},
         errors=_ERRORS,
     ),
-    OpenApiOperation(
+    _gives_items(
         "get",
         f"{_PATH}/items",
         "listConversationItems",
         "The items of a conversation.",
-        parameters=_ID,
-        gives={JSON: ItemList},
-        example={JSON: _LIST},
-        errors=_ERRORS,
     ),
-    OpenApiOperation(
+    _gives_items(
         "post",
         f"{_PATH}/items",
         "createConversationItems",
         "Add items to a conversation.",
-        parameters=_ID,
         takes=AddItemsRequest,
         examples={"message": {"items": [_ASKED]}},
-        gives={JSON: ItemList},
-        example={JSON: _LIST},
         errors=(*_ERRORS, 413),
     ),
     OpenApiOperation(
@@ -99,14 +91,11 @@ OPERATIONS = (
         example={JSON: msgspec.Raw(_ITEM)},
         errors=_ERRORS,
     ),
-    OpenApiOperation(
+    _gives_it(
         "delete",
         f"{_PATH}/items/{{item_id}}",
         "deleteConversationItem",
         "Take an item out of a conversation.",
         parameters=_IDS,
-        gives={JSON: ConversationObject},
-        example={JSON: _CONVERSATION},
-        errors=_ERRORS,
     ),
 )

@@ -14,7 +14,6 @@ from litestar.response.base import ASGIResponse
 
 from shim.accounts.credentials import Caller
 from shim.apis.decoding import decode
-from shim.apis.responses import RESPONSES
 from shim.apis.responses.conversation_wire import (
     AddItemsRequest,
     ConversationObject,
@@ -32,6 +31,7 @@ from shim.apis.responses.conversations import (
 )
 from shim.apis.responses.item_pages import listed, page_of
 from shim.apis.responses.kept import name_of
+from shim.apis.responses.route import who_calls
 from shim.errors import RequestError
 from shim.exchange import Gateway
 from shim.http.answering import beside_others
@@ -44,7 +44,7 @@ AnyRequest = Request[Any, Any, Any]
 @post("/v1/conversations", status_code=200)
 async def create_conversation(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """A new one."""
-    caller, id = _caller(request, gateway), _new_id(gateway)
+    caller, id = who_calls(request, gateway), _new_id(gateway)
     created = int(gateway.clock.now())
 
     def made(body: bytes) -> KeptConversation:
@@ -60,7 +60,7 @@ async def create_conversation(request: AnyRequest, gateway: TheGateway) -> ASGIR
 @get("/v1/conversations/{conversation_id:str}")
 async def get_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIResponse:
     """One without its items."""
-    return json_answer(request, _shown(await _kept(gateway, _caller(request, gateway), conversation_id)))
+    return json_answer(request, _shown(await _kept(gateway, who_calls(request, gateway), conversation_id)))
 
 
 @post("/v1/conversations/{conversation_id:str}", status_code=200)
@@ -77,7 +77,7 @@ async def update_conversation(request: AnyRequest, gateway: TheGateway, conversa
 @delete("/v1/conversations/{conversation_id:str}", status_code=200)
 async def delete_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIResponse:
     """Forget one; what a response under way would add to it is not kept."""
-    if not await gateway.conversations.delete(_caller(request, gateway), conversation_id):
+    if not await gateway.conversations.delete(who_calls(request, gateway), conversation_id):
         raise no_conversation(conversation_id, "conversation_id")
     return json_answer(request, msgspec.json.encode(DeletedConversation(conversation_id)))
 
@@ -87,7 +87,7 @@ async def list_conversation_items(
     request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]
 ) -> ASGIResponse:
     """Its items, the newest first unless `order` is `asc`."""
-    kept = await _kept(gateway, _caller(request, gateway), conversation_id)
+    kept = await _kept(gateway, who_calls(request, gateway), conversation_id)
     return json_answer(request, msgspec.json.encode(page_of(kept.items, request.query_params)))
 
 
@@ -117,7 +117,7 @@ async def get_conversation_item(
     request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str], item_id: FromPath[str]
 ) -> ASGIResponse:
     """One item."""
-    kept = await _kept(gateway, _caller(request, gateway), conversation_id)
+    kept = await _kept(gateway, who_calls(request, gateway), conversation_id)
     item = next((item for item in kept.items if name_of(item) == item_id), None)
     if item is None:
         raise _no_item(item_id)
@@ -143,7 +143,7 @@ async def _change(
     request: AnyRequest, gateway: Gateway, id: str, changed: Callable[[KeptConversation], KeptConversation]
 ) -> KeptConversation:
     """What a conversation has become. Raises GatewayError."""
-    caller = _caller(request, gateway)
+    caller = who_calls(request, gateway)
     await _kept(gateway, caller, id)  # nobody holds what isn't there, or isn't theirs
     async with gateway.conversations.held(caller, id) as held:
         record = await held.record()
@@ -163,11 +163,6 @@ async def _kept(gateway: Gateway, caller: Caller, id: str) -> KeptConversation:
 
 def _shown(kept: KeptConversation) -> bytes:
     return msgspec.json.encode(ConversationObject(kept.id, kept.created, kept.metadata))
-
-
-def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return gateway.caller(RESPONSES.credential(headers))
 
 
 def _new_id(gateway: Gateway) -> str:

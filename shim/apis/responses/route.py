@@ -47,7 +47,7 @@ async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIRespo
 @post("/v1/responses/input_tokens", status_code=200)
 async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """How many tokens a response would be asked with. Nothing goes upstream."""
-    caller, body = _caller(request, gateway), await request.body()
+    caller, body = who_calls(request, gateway), await request.body()
     prompt, names, conversation = await beside_others(read_countable, body)
     if names or conversation:
         found = await gateway.found(caller, names, conversation)
@@ -65,7 +65,7 @@ async def compact_response(request: AnyRequest, gateway: TheGateway) -> ASGIResp
 @get("/v1/responses/{response_id:str}", status_code=200)
 async def get_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
     """A kept response; with `stream` the events of one in the background, behind `starting_after`."""
-    caller = _caller(request, gateway)
+    caller = who_calls(request, gateway)
     kept = await _kept(gateway, caller, response_id)
     if is_under_way(kept) and await _seen_to(request, gateway, caller, response_id):
         kept = await _kept(gateway, caller, response_id)
@@ -150,7 +150,7 @@ async def _entered(call: ApiCall, asked: ClientCall) -> bool:
 @delete("/v1/responses/{response_id:str}", status_code=200)
 async def delete_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
     """Forget a kept response; one that is under way is ended first, or it would be kept again."""
-    caller = _caller(request, gateway)
+    caller = who_calls(request, gateway)
     if is_under_way(await _kept(gateway, caller, response_id)):
         await gateway.jobs.cancel(caller, response_id)
     if not await gateway.kept.delete(caller, response_id):
@@ -161,7 +161,7 @@ async def delete_response(request: AnyRequest, gateway: TheGateway, response_id:
 @post("/v1/responses/{response_id:str}/cancel", status_code=200)
 async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
     """End what goes on without its client; everything else ends with its connection."""
-    caller = _caller(request, gateway)
+    caller = who_calls(request, gateway)
     kept = await _kept(gateway, caller, response_id)
     if not is_in_background(kept):
         text = "Only responses that were created with 'background' can be cancelled."
@@ -176,11 +176,12 @@ async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id:
 @get("/v1/responses/{response_id:str}/input_items", status_code=200)
 async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
     """The items that a kept response was asked with, the newest first unless `order` is `asc`."""
-    kept = await _kept(gateway, _caller(request, gateway), response_id)
+    kept = await _kept(gateway, who_calls(request, gateway), response_id)
     return json_answer(request, msgspec.json.encode(page_of(kept.input, request.query_params)))
 
 
-def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
+def who_calls(request: AnyRequest, gateway: Gateway) -> Caller:
+    """By the key of the request. Raises CredentialError."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     return gateway.caller(RESPONSES.credential(headers))
 

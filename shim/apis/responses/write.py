@@ -96,10 +96,8 @@ class EventWriter:
                     self._think(thought_piece(one, goes_on=type(self._open) is wire.ReasoningItem), written)
                 case Called():
                     self._call(one, written)
-                case Picture():
-                    self._show(one, written)
-                case Searched():
-                    self._search(one, written)
+                case Picture() | Searched():
+                    self._own_work(one, written)
                 case Finished():
                     status = status_of(self._answer.transcripts[0])
                     self._close(written, "incomplete" if status == "incomplete" else "completed")
@@ -175,20 +173,21 @@ class EventWriter:
             written.append(self._about(wire.ArgumentsEvent, f"{name}.done", arguments=item.arguments))
         self._done(item, written)
 
-    def _show(self, picture: Picture, written: list[bytes]) -> None:
+    def _own_work(self, done: Picture | Searched, written: list[bytes]) -> None:
+        """What a tool of ChatGPT's own has made. It is told of when it is there, so that all its steps come at once."""
         self._close(written)
-        item = _picture_item(picture, self._answer, self._index)
-        self._begin(msgspec.structs.replace(item, result=None, status="in_progress"), written)
-        steps = (f"response.image_generation_call.{name}" for name in ("in_progress", "generating", "completed"))
-        written += [self._about(wire.PlaceEvent, step) for step in steps]
-        self._done(item, written)
-
-    def _search(self, searched: Searched, written: list[bytes]) -> None:
-        self._close(written)
-        item = _search_item(searched, self._answer, self._index)
-        self._begin(msgspec.structs.replace(item, status="in_progress"), written)
-        steps = (f"response.web_search_call.{name}" for name in ("in_progress", "searching", "completed"))
-        written += [self._about(wire.PlaceEvent, step) for step in steps]
+        item: wire.PictureItem | wire.SearchItem
+        begun: wire.PictureItem | wire.SearchItem
+        if isinstance(done, Picture):
+            item = _picture_item(done, self._answer, self._index)
+            begun = msgspec.structs.replace(item, result=None, status="in_progress")
+            steps = [f"image_generation_call.{step}" for step in ("in_progress", "generating", "completed")]
+        else:
+            item = _search_item(done, self._answer, self._index)
+            begun = msgspec.structs.replace(item, status="in_progress")
+            steps = [f"web_search_call.{step}" for step in ("in_progress", "searching", "completed")]
+        self._begin(begun, written)
+        written += [self._about(wire.PlaceEvent, f"response.{step}") for step in steps]
         self._done(item, written)
 
     def _close(self, written: list[bytes], status: wire.ItemStatus = "completed") -> None:
