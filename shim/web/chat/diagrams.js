@@ -13,6 +13,7 @@ const LOAD_MS = 30_000;
 const DRAW_MS = 6000;
 const IDLE_MS = 60_000;
 const KEPT = 40;
+const WATCHED = 200;
 const MOST_SAVED = 50; // in one page
 
 // What is told instead of a diagram; the code stays.
@@ -108,11 +109,13 @@ const watch = new IntersectionObserver((entries) => {
 const frames = new WeakMap();
 const shown = new Set();
 
+function forgetGone() {
+  for (const frame of shown) if (!frame.isConnected) shown.delete(frame);
+}
+
 function onTheme() {
-  for (const frame of shown) {
-    if (!frame.isConnected) shown.delete(frame);
-    else watch.unobserve(frame), watch.observe(frame);
-  }
+  forgetGone();
+  for (const frame of shown) watch.unobserve(frame), watch.observe(frame);
 }
 night.addEventListener("change", onTheme);
 new MutationObserver(onTheme).observe(document.documentElement, { attributeFilter: ["data-theme"] });
@@ -142,6 +145,7 @@ export function offerDiagram(frame, text) {
       if (wanted !== theme) return;
       const isFirst = !place.firstChild;
       place.replaceChildren(picture(svg));
+      trouble.remove();
       if (!isFirst) return;
       head.querySelector(".code-acts").prepend(other, save);
       frame.append(place);
@@ -150,9 +154,11 @@ export function offerDiagram(frame, text) {
       if (!(failure instanceof NoDrawing)) throw failure;
       trouble.textContent = t(TROUBLES[failure.message]);
       trouble.hidden = false;
+      if (failure.message === "away") theme = ""; // It is tried again when it comes into sight again.
       head.after(trouble);
     }
   };
+  if (shown.size > WATCHED) forgetGone();
   frames.set(frame, draw);
   shown.add(frame);
   watch.observe(frame);
