@@ -128,10 +128,7 @@ class Exchange:
     @property
     def error(self) -> GatewayError | None:
         """What it failed with."""
-        for transcript in self.transcripts:  # in line, for a generator costs every piece of a stream a microsecond
-            if transcript.error is not None:
-                return transcript.error
-        return None
+        return next((one.error for one in self.transcripts if one.error is not None), None)
 
     @property
     def ignored(self) -> list[str]:

@@ -290,7 +290,6 @@ class CurlResponse:
         self._size = 0
         self._paused = self._resumed = False
         self._head_done = False
-        self._head: list[bytes] = []  # its lines so far
         self._head_bytes = 0
         self._ended = False
         self._then: Callable[[], None] | None = None  # set once the call has been released
@@ -412,32 +411,28 @@ class CurlResponse:
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
     def on_header(self, line: bytes) -> int:
-        """A line of the head. All of them are read at once, at its end."""
+        """A line of the head."""
+        self._touched = self._loop.time()
         self._head_bytes += len(line)
         if self._head_bytes > _MAX_HEADER_BYTES:
             return CURL_WRITEFUNC_ERROR
-        self._head.append(line)
-        if line in {b"\r\n", b"\n"}:
-            self._on_head(b"".join(self._head).decode("latin-1").split("\n"))
-            self._head.clear()
+        if line.startswith(b"HTTP/"):
+            self.status, self.headers = int(line.split(None, 2)[1]), {}
+        elif line in {b"\r\n", b"\n"}:
+            self._head_done = self.status >= 200
+            self._wake()
+        else:
+            self._note_header(line)
         return len(line)
 
-    def _on_head(self, lines: list[str]) -> None:
-        """The whole head, or one of several; what comes after the body is one without a status. The last header of a
-        name counts. Cookies come one a line and a comma may be part of each, so that (as RFC 9110 5.3 says of them)
-        they can't be joined by commas: here they are joined by newlines."""
-        for line in lines:
-            name, colon, value = line.partition(":")
-            if line.startswith("HTTP/"):
-                self.status, self.headers = int(line.split(None, 2)[1]), {}
-            elif colon:
-                name, value = name.strip().lower(), value.strip()
-                if name == _SET_COOKIE and name in self.headers:
-                    value = f"{self.headers[name]}\n{value}"
-                self.headers[name] = value
-        self._touched = self._loop.time()
-        self._head_done = self.status >= 200
-        self._wake()
+    def _note_header(self, line: bytes) -> None:
+        """Keep a header; the last of a name counts. Cookies come one a line and a comma may be part of each, so that
+        (as RFC 9110 5.3 says of them) they can't be joined by commas: here they are joined by newlines."""
+        name, _, value = line.decode("latin-1").partition(":")
+        name, value = name.strip().lower(), value.strip()
+        if name == _SET_COOKIE and name in self.headers:
+            value = f"{self.headers[name]}\n{value}"
+        self.headers[name] = value
 
     def on_body(self, data: bytes) -> int:
         """A piece of the body."""
