@@ -197,3 +197,73 @@ def test_ninja_152_the_stream_says_its_role_once_and_first(gateway, upstream):
     chunks = [json.loads(line[6:]) for line in text.split("\n\n") if line.startswith("data: {")]
     roles = [chunk["choices"][0]["delta"].get("role") for chunk in chunks]
     assert roles == ["assistant"] + [None] * (len(roles) - 1)
+
+
+def claude(gateway, *messages, **more):
+    body = {"model": "auto", "max_tokens": 99, "messages": list(messages), **more}
+    return httpx.post(f"{gateway.base_url}/v1/messages", json=body, trust_env=False, timeout=30)
+
+
+LOOK = {"name": "look", "input_schema": {"type": "object"}}
+
+
+def test_cli2api_152_edgee_128_tool_references_do_not_lock_a_session(gateway, upstream):
+    """Claude Code's search for tools leaves them in the history: every later request was a 400."""
+    use = {"type": "tool_use", "id": "toolu_1", "name": "ToolSearch", "input": {"query": "stop"}}
+    found = {"type": "tool_reference", "tool_name": "mcp__neon__run_sql"}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [found]}
+    asked = [
+        user("go"),
+        {"role": "assistant", "content": [use]},
+        user([result, {"type": "text", "text": "[[say=on]]"}]),
+    ]
+    assert claude(gateway, *asked, tools=[LOOK]).json()["content"][0]["text"] == "on"
+    assert "mcp__neon__run_sql" in json.dumps(history(upstream))
+
+
+def test_teamclaude_451_tools_that_come_in_the_midst_are_taken(gateway):
+    """A connector that is ready later is told by a block of its own type in a message of the system's."""
+    added = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": "look"}}
+    late = {"role": "system", "content": [{"type": "text", "text": "Connected."}, added]}
+    answer = claude(gateway, user("go"), late, user("[[say=on]]"), tools=[LOOK])
+    assert answer.json()["content"][0]["text"] == "on"
+
+
+def test_manifest_1897_tools_of_anthropics_own_are_done_without(gateway):
+    """Claude Code names `advisor_20260301` in every request: a 400 for all of them."""
+    answer = claude(gateway, user("[[say=on]]"), tools=[LOOK, {"type": "advisor_20260301", "name": "advisor"}])
+    assert (answer.status_code, answer.headers["x-chat2api-ignored"]) == (200, "tools.advisor")
+
+
+@pytest.mark.parametrize("effort", ["xhigh", "max"])
+def test_cliproxyapi_1059_efforts_of_newer_models_are_taken(gateway, effort):
+    assert ask(gateway, reasoning_effort=effort).status_code == 200
+
+
+def test_oh_my_pi_3201_a_search_in_the_history_is_taken(gateway):
+    """`Unknown parameter: 'input[1].action'` for an item that the answer before had."""
+    search = {
+        "type": "web_search_call",
+        "id": "ws_1",
+        "status": "completed",
+        "action": {"type": "search", "query": "q"},
+    }
+    body = {"model": "auto", "input": [user("go"), search, user("[[say=on]]")]}
+    answer = httpx.post(f"{gateway.base_url}/v1/responses", json=body, trust_env=False, timeout=30)
+    assert answer.json()["output"][0]["content"][0]["text"] == "on"
+
+
+def test_omniroute_13956_cliproxyapi_1681_strict_clients_can_read_each_event(gateway):
+    """Clients that know the fields of every event beforehand failed where one was missing."""
+    body = {"model": "auto", "input": "[[script=reasoning]] go", "reasoning": {"summary": "auto"}, "stream": True}
+    answer = httpx.post(f"{gateway.base_url}/v1/responses", json=body, trust_env=False, timeout=30)
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n") if line.startswith("data: ")]
+    events = [json.loads(line) for line in lines]
+    for event in events:
+        assert "sequence_number" in event
+        if "response" in event:
+            assert {"model", "usage", "output", "background", "error", "status"} <= event["response"].keys()
+    items = [event["item"] for event in events if "item" in event]
+    assert {item["type"] for item in items} == {"reasoning", "message"}
+    assert all("status" in item for item in items)
+    assert events[-1]["response"]["usage"]["total_tokens"] > 0

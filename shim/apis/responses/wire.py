@@ -330,6 +330,7 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag="reasoning"):
 
     id: str
     summary: list[SummaryText]
+    status: ItemStatus = "completed"
 
 
 class FunctionCallItem(msgspec.Struct, frozen=True, tag="function_call"):
@@ -350,6 +351,7 @@ class CustomCallItem(msgspec.Struct, frozen=True, tag="custom_tool_call"):
     call_id: str
     name: str
     input: str
+    status: ItemStatus = "completed"
     namespace: str | UnsetType = UNSET
 
 

@@ -133,7 +133,7 @@ class EventWriter:
             return
         if type(self._open) is not wire.ReasoningItem:
             self._close(written)
-            self._begin(wire.ReasoningItem(self._id("rs"), []), written)
+            self._begin(wire.ReasoningItem(self._id("rs"), [], "in_progress"), written)
             part = {"summary_index": 0, "part": wire.SummaryText("")}
             written.append(self._about(wire.SummaryPartEvent, "response.reasoning_summary_part.added", **part))
             name = "response.reasoning_summary_text.delta"
@@ -162,7 +162,7 @@ class EventWriter:
         self._close(written)
         item = _call_item(called, self._answer.id, self._index, self._options)
         if isinstance(item, wire.CustomCallItem):
-            self._begin(msgspec.structs.replace(item, input=""), written)
+            self._begin(msgspec.structs.replace(item, input="", status="in_progress"), written)
             name, given = "response.custom_tool_call_input", item.input
             written.append(self._about(wire.CustomInputEvent, f"{name}.delta", delta=given))
             written.append(self._about(wire.CustomInputEvent, f"{name}.done", input=given))
@@ -204,7 +204,7 @@ class EventWriter:
                 summary = wire.SummaryText(said)
                 written.append(self._about(wire.SummaryTextEvent, f"{name}_text.done", summary_index=0, text=said))
                 written.append(self._about(wire.SummaryPartEvent, f"{name}_part.done", summary_index=0, part=summary))
-                self._done(msgspec.structs.replace(item, summary=[summary]), written)
+                self._done(msgspec.structs.replace(item, summary=[summary], status="completed"), written)
 
     def _begin(self, item: wire.OutputItem, written: list[bytes]) -> None:
         if isinstance(item, wire.MessageItem | wire.ReasoningItem):

@@ -116,6 +116,7 @@ def joined(events):
             assert event["output_index"] == len(items) - (kind != ITEM)
             assert event.get("item_id", None) in {None, items[-1]["id"] if items else None}
         if kind == ITEM:
+            assert event["item"]["status"] == "in_progress"  # some clients can't read an item without it
             items.append(dict(event["item"]))
             said = ""
         said += event.get("delta", "")
@@ -126,6 +127,7 @@ def joined(events):
         if kind == "output_item.done":
             parts = event["item"].get("content") or [{"annotations": []}]
             assert parts[0]["annotations"] == items[-1].get("annotations", [])
+            assert event["item"]["status"] != "in_progress"
             items[-1] = event["item"]
     assert before in ENDS
     return items
