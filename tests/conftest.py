@@ -8,7 +8,7 @@ import gc
 import itertools
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from ipaddress import ip_address
@@ -16,6 +16,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import pytest_asyncio
 from httpx._transports import default as httpx_default
 from litestar.utils.signature import ParsedSignature
 
@@ -68,6 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"client {case.id.partition('-')[0]}"))
         elif fixtures & _COSTLY:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if "chromium" in fixtures and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)  # the browser's
 
 
 # Each client of httpx, so each of the SDKs, reads the certificates of all the world's authorities for itself: 20 ms,
@@ -97,8 +100,8 @@ def secrets_in(text: str) -> list[str]:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """What a passing test has put out must not hold a token either."""
-    if report.passed and secrets_in(report.capstdout + report.capstderr + report.caplog):
+    """What a passing test has put out must not hold a token either. Its last report has all of it."""
+    if report.when == "teardown" and report.passed and secrets_in(report.capstdout + report.capstderr + report.caplog):
         _leaks.append(f"{report.nodeid} ({report.when})")
 
 
@@ -207,6 +210,15 @@ def pytest_runtest_call() -> Iterator[None]:
 def pytest_runtest_teardown() -> Iterator[None]:
     yield
     _fail_if_reached()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Any]:
+    """One browser for all tests of pages; each has a context, a profile of its own, in it."""
+    from tests import browser  # playwright takes a while, and most tests have no page
+
+    async with browser.chromium() as started:
+        yield started
 
 
 @contextmanager

@@ -15,8 +15,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests import browser
-
 FOLDER = Path(__file__).parent
 expect.set_options(timeout=30_000)  # a state is waited for, on a machine that may have much else to do
 # What Chromium says by itself of an HTTP error or of a server that is away.
@@ -94,12 +92,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == FOLDER and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium() -> AsyncIterator[Browser]:
-    async with browser.chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, expect
 
 from shim.accounts.states import Limited, Refused
 from shim.apis.admin.door import COOKIE
 from shim.errors import Evidence
 from shim.standin import make_access_token, make_refresh_token
-from tests.browser import chromium
 
 
 class Watch:
@@ -39,22 +39,39 @@ class Watch:
         assert self.addresses
 
 
+# All of it runs on one loop, as the browser does that is started once.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def site(make_site) -> AsyncIterator[object]:
+    """With an admin key."""
+    async with make_site() as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_site(make_site) -> AsyncIterator[object]:
+    """Without one: this machine only."""
+    async with make_site(admin_key="") as made:
+        yield made
+
+
 @pytest.fixture
-async def browse() -> AsyncIterator[Callable[..., object]]:
+def browse(chromium) -> Callable[..., object]:
     """`async with browse(site, **options of a context) as (page, watch)`."""
-    async with chromium() as browser:
 
-        @asynccontextmanager
-        async def open_page(site, **options):
-            context = await browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | options))
-            context.set_default_timeout(10_000)
-            watch = Watch(context, re.match(r"https?://[^/]+", site.base_url)[0])
-            page = await context.new_page()
-            await page.goto(f"{site.base_url}/tokens")
-            yield page, watch
-            await context.close()
+    @asynccontextmanager
+    async def open_page(site, **options):
+        context = await chromium.new_context(**({"viewport": {"width": 1200, "height": 900}} | options))
+        context.set_default_timeout(10_000)
+        watch = Watch(context, re.match(r"https?://[^/]+", site.base_url)[0])
+        page = await context.new_page()
+        await page.goto(f"{site.base_url}/tokens")
+        yield page, watch
+        await context.close()
 
-        yield open_page
+    return open_page
 
 
 async def log_in(page: Page, key: str) -> None:
