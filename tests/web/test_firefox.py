@@ -18,6 +18,7 @@ flowchart LR
 """
 LAST = "[...document.querySelectorAll('article.answer')].at(-1)"
 READY = "document.activeElement?.id === 'text'"
+ROOT = "document.documentElement"
 DONE = f"{LAST}?.getAttribute('aria-busy') === 'false'"
 
 
@@ -70,5 +71,31 @@ async def test_a_short_tour_in_firefox(gateway, say):
         await page.until("document.querySelectorAll('article').length === 4")
         await page.resize(390, 800)
         await page.until("document.documentElement.scrollWidth === 390")
+        assert len(await page.picture()) > 10_000
+
+        # From right to left: the list is on the other side, and each paragraph is read from its own.
+        await page.resize(1100, 800)
+        say("1. واحد\n2. two\n\nand `code` on")
+        await page.run("document.getElementById('language').value = 'ar'")
+        await page.run("document.getElementById('language').dispatchEvent(new Event('change'))")
+        await page.until(f"{ROOT}.dir === 'rtl' && document.getElementById('new-chat').textContent.includes('محادثة')")
+        await page.run("document.getElementById('text').focus()")
+        await page.press("مرحبا")
+        await page.press("Enter")
+        await page.until(
+            f"document.querySelectorAll('article').length === 6 && {DONE} && {LAST}.querySelector('p code')"
+        )
+        sides = f"""(() => {{
+            const range = document.createRange();
+            const nodes = [...{LAST}.querySelectorAll('li, p:has(code)'), document.querySelector('#chats .chat')];
+            return nodes.map((node) => {{
+                range.selectNodeContents(node);
+                const [text, box] = [range.getBoundingClientRect(), node.getBoundingClientRect()];
+                return text.left - box.left < box.right - text.right ? 'left' : 'right';
+            }}).join(' ');
+        }})()"""
+        assert await page.run(sides) == "right right left right"
+        assert await page.run("document.getElementById('sidebar').getBoundingClientRect().right") == 1100
+        assert await page.run(f"{ROOT}.scrollWidth") == 1100
         assert len(await page.picture()) > 10_000
         assert page.complaints == []
