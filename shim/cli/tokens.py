@@ -27,6 +27,9 @@ _READ = frozenset({".json", ".txt"})
 # Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("new", "ready", "cooling", "parked", "expired", "refreshing", "paused")
 GIVEN_UP_THERE = "; the original had given it up, so see whether it works"
+_WIDE_COLUMNS = 120
+"""of a terminal: a narrower one would cut the words of a reason into pieces beside three columns of times"""
+_PIPE_COLUMNS = 250
 _UNKNOWN = "there is no account {}"
 
 
@@ -321,33 +324,45 @@ def _print_table(views: "list[AccountView]") -> None:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(highlight=False, markup=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_COLUMNS  # nobody sees an edge there
+    narrow = console.width < _WIDE_COLUMNS
     if not views:
         console.print("no accounts")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     # The id is what the other commands take, so it stays in one piece to be copied.
     table.add_column("account", no_wrap=True)
-    for name in ("label", "plan", "state", "why", "until", "token ends", "last used"):
+    table.add_column("label", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for name in () if narrow else ("until", "token ends", "last used"):
         table.add_column(name, overflow="fold")
     table.add_column("turns", justify="right")
     for view in views:
         table.add_row(
             Text(view.id),
-            Text("\n".join(filter(None, (view.label, view.mail)))),
-            Text(view.plan or ""),
+            Text("\n".join(filter(None, (view.label, view.mail, view.plan)))),
             Text(view.state.value, style=_STYLES[view.state.value]),
-            Text("\n".join(_reasons(view))),
-            Text(_moment(view.until) if view.until else ""),
-            Text(_moment(view.expires) if view.expires else ""),
-            Text(_moment(view.last_used) if view.last_used else "never"),
+            Text("\n".join(_reasons(view, with_until=narrow))),
+            *(() if narrow else map(Text, _times(view))),
             Text(str(view.turns)),
         )
     console.print(table)
     console.print(f"{len(views)} in all")
 
 
-def _reasons(view: "AccountView") -> Iterator[str]:
+def _times(view: "AccountView") -> Iterator[str]:
+    """Until when it rests, when its token ends, and when it was used last."""
+    yield _moment(view.until) if view.until else ""
+    yield _moment(view.expires) if view.expires else ""
+    yield _moment(view.last_used) if view.last_used else "never"
+
+
+def _reasons(view: "AccountView", *, with_until: bool) -> Iterator[str]:
     """Why it rests, a line for each: what was said, since when, and what ends it; then how it is used."""
+    if with_until and view.until:
+        yield f"until {_moment(view.until)}"
     if view.why:
         since = f" (since {_moment(view.since)})" if view.since else ""
         yield f"{view.why}{since}"

@@ -156,6 +156,13 @@ def test_labels_pauses_proxies_and_turns_at_once(run: Run) -> None:
     ):
         assert told in table
     assert "hunter2" not in table
+    small, piped = run("list", COLUMNS="80").stdout, run("list").stdout
+    assert max(map(len, small.splitlines())) <= 80
+    assert "last used" not in small
+    assert "last used" in piped
+    for told in ("  paused  ", "paused by an operator", "ends by: being resumed", "by http://proxy.test:8080"):
+        assert told in small, small
+        assert told in piped, piped
     assert run("resume", first).stdout.strip() == f"{first}: ready"
     for wrong in (
         ["label", first, "x" * 65],
