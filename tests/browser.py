@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Nothing of its own may go out while a test looks at what the page asks for.
@@ -19,6 +19,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# For a state of a page, and for what is done to it: a busy machine is no fault of the page.
+PATIENCE = 45_000  # milliseconds
+expect.set_options(timeout=PATIENCE)
 
 
 @asynccontextmanager

@@ -15,14 +15,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.browser import PATIENCE
+
 FOLDER = Path(__file__).parent
-expect.set_options(timeout=30_000)  # a state is waited for, on a machine that may have much else to do
 # What Chromium says by itself of an HTTP error or of a server that is away.
 FAILED_LOAD = re.compile(r"Failed to load resource: ")
 # What it says of markup that a policy keeps from running, even in a document that is only parsed.
 STOPPED = re.compile(r"(?s).*violates the following Content Security Policy")
 BLOCKED = "Service Worker registration blocked by Playwright"
-expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
 
 
 @dataclass
@@ -104,7 +104,7 @@ def visit(chromium: Browser) -> Callable[..., Any]:
         # A page that keeps itself for later costs every test some fetches; those that are about it allow it.
         usual = {"viewport": {"width": 1200, "height": 860}, "service_workers": "block"}
         context = await started.new_context(**(usual | options))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         if key:
             await context.add_init_script(f"sessionStorage.setItem('chat2api.key', {json.dumps(key)})")
         chat = watched(context, await context.new_page())

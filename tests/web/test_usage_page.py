@@ -15,6 +15,7 @@ from playwright.async_api import Page, expect
 
 from shim.notes import open_notes
 from shim.usage import CallBook, CallRecord
+from tests.browser import PATIENCE
 from tests.web.test_access import violations
 
 DAY = 86400.0
@@ -74,7 +75,7 @@ def server(start_gateway, shared_standin, tmp_path_factory):
 async def opened(browser, server, path: str = "/tokens/usage", **options):
     """The page, logged in, of which nothing is asked elsewhere and the browser complains of nothing."""
     context = await browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | options))
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     complaints: list[str] = []
     addresses: list[str] = []
     context.on("console", lambda message: complaints.append(message.text))
@@ -145,7 +146,7 @@ async def test_charts_tables_and_the_log(chromium, server, tmp_path):
         body = {"model": "no-such-model", "messages": [{"role": "user", "content": "hi"}]}
         answer = server.post("/v1/chat/completions", body, authorization="Bearer first-key")
         mine = page.locator(f'#calls tr[data-id="{answer.headers["x-request-id"]}"]')
-        await expect(mine).to_contain_text("model_not_found · 404", timeout=15_000)
+        await expect(mine).to_contain_text("model_not_found · 404")
         await expect(mine).to_contain_text("env-1")
 
 

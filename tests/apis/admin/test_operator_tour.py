@@ -8,6 +8,8 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser import PATIENCE
+
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 WORDS = "You've hit your usage limit."
@@ -43,7 +45,7 @@ async def test_an_account_is_added_rests_is_understood_labelled_paused_found_and
         return httpx.post(f"{server.base_url}/v1/chat/completions", json=CHAT, headers=headers, trust_env=False)
 
     context = await chromium.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
     complaints: list[str] = []
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     page = await context.new_page()
@@ -70,7 +72,7 @@ async def test_an_account_is_added_rests_is_understood_labelled_paused_found_and
     await expect(page.locator("#rows tr")).to_have_count(1)
     assert ask().status_code == 429
     tired, tired_row = await row(0)
-    await expect(tired_row.locator(".state")).to_have_text("Cooling", timeout=8000)
+    await expect(tired_row.locator(".state")).to_have_text("Cooling")
     await expect(tired_row.locator(".evidence q")).to_have_text(WORDS)
     await expect(tired_row.locator(".evidence code")).to_contain_text("HTTP 429")
     await expect(tired_row.locator(".since")).to_contain_text("ends by its time")

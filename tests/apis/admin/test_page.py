@@ -16,6 +16,7 @@ from shim.accounts.states import Limited, Refused
 from shim.apis.admin.door import COOKIE
 from shim.errors import Evidence
 from shim.standin import make_access_token, make_refresh_token
+from tests.browser import PATIENCE
 
 
 class Watch:
@@ -64,7 +65,7 @@ def browse(chromium) -> Callable[..., object]:
     @asynccontextmanager
     async def open_page(site, **options):
         context = await chromium.new_context(**({"viewport": {"width": 1200, "height": 900}} | options))
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE)
         watch = Watch(context, re.match(r"https?://[^/]+", site.base_url)[0])
         page = await context.new_page()
         await page.goto(f"{site.base_url}/tokens")
@@ -120,7 +121,7 @@ async def test_a_day_with_the_page(site, browse):
 
         site.pool.report(first, Limited(time.time() + 1500, None, "usage_limit_reached"))
         site.pool.report(second, Limited(time.time() + 60, "gpt-5", "model_cap"))
-        await expect(card(page, "cooling")).to_have_text("1", timeout=4000)
+        await expect(card(page, "cooling")).to_have_text("1")
         await expect(row(page, first).locator(".state")).to_have_text("Cooling")
         await expect(row(page, first)).to_contain_text("usage_limit_reached")
         await expect(row(page, first).locator("time.until")).to_have_text("in 25 min")
@@ -231,7 +232,7 @@ async def test_a_log_in_that_ends_elsewhere_ends_here(site, browse):
         await log_in(page, site.key)
         await expect(card(page, "all")).to_have_text("1")
         site.time.ahead += 3700
-        await expect(page.get_by_label("Admin key")).to_be_visible(timeout=5000)
+        await expect(page.get_by_label("Admin key")).to_be_visible()
         await expect(page.get_by_role("alert")).to_contain_text("log-in is over")
         assert site.pool.page()[0].id not in await page.content()
         watch.check(refusals=True)
@@ -255,7 +256,7 @@ async def test_ten_thousand_accounts_are_usable(open_site, browse):
         assert time.perf_counter() - began < 5
         for id in ids[5100:5150]:
             await open_site.pool.reset(id)
-        await expect(page.locator("#rows tr")).to_have_count(100, timeout=8000)  # the page that is gone is left
+        await expect(page.locator("#rows tr")).to_have_count(100)  # the page that is gone is left
         watch.check()
 
 
@@ -265,10 +266,10 @@ async def test_a_row_that_changes_stays_where_it_is_and_keeps_the_focus(open_sit
         button = page.get_by_role("button", name=f"Probe {second}")
         await button.focus()
         open_site.pool.report(second, Refused("gone"))
-        await expect(row(page, second).locator(".state")).to_have_text("Parked", timeout=4000)
+        await expect(row(page, second).locator(".state")).to_have_text("Parked")
         await expect(button).to_be_focused()
         await open_site.pool.remove(first)
-        await expect(page.locator("#rows tr")).to_have_count(1, timeout=4000)
+        await expect(page.locator("#rows tr")).to_have_count(1)
         await expect(button).to_be_focused()
         watch.check()
 
