@@ -1,4 +1,5 @@
-"""`chat2api tokens` as its users run it: a process of its own, with and without a running server."""
+"""`chat2api tokens` as its users run it, with and without a running server. Whole lives, terminals and secrets are in
+processes of their own; the rest is in this one, as most of what a command costs is its start."""
 
 import json
 import os
@@ -10,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from shim.cli.main import main
 from shim.standin import make_access_token, make_refresh_token
 from shim.standin.accounts import CODEX_CLIENT
 
@@ -28,8 +31,25 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """`run("list", "--json", input="...", SETTING="...")`."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run("list", "--json", input="...", SETTING="...")`, in this process."""
+    monkeypatch.chdir(tmp_path)
+    for name in {*os.environ} - {"PATH", "HOME", "TMPDIR"}:
+        monkeypatch.delenv(name)
+
+    def call(*arguments: str, input: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
+        ran = CliRunner().invoke(
+            main, ["tokens", *arguments], input=input, env=environment(tmp_path / "data", **settings)
+        )
+        assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
+        return subprocess.CompletedProcess(arguments, ran.exit_code, ran.stdout, ran.stderr)
+
+    return call
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Run:
+    """The same as a process."""
 
     def call(*arguments: str, input: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -53,40 +73,41 @@ def listed(run: Run, *arguments: str) -> list[dict[str, object]]:
     return accounts
 
 
-def test_a_life_of_accounts(run: Run, tmp_path: Path) -> None:
-    assert run("list").stdout.strip() == "no accounts"
-    done = run("add", "-", input=f"# mine\n{ONE}\n")
+@pytest.mark.timeout(400)
+def test_a_life_of_accounts(command: Run, tmp_path: Path) -> None:
+    assert command("list").stdout.strip() == "no accounts"
+    done = command("add", "-", input=f"# mine\n{ONE}\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"line 2: added \w{16}\n1 added, 0 updated, 1 in all\n", done.stdout)
     (tmp_path / "more.txt").write_text(f"\ufeff{ONE}\nnonsense\r\n{TWO}\n")
-    done = run("add", "more.txt")
+    done = command("add", "more.txt")
     assert done.returncode == 1
     assert "line 1: already here" in done.stderr
     assert "line 2: it is neither" in done.stderr
     assert done.stdout.endswith("1 added, 0 updated, 2 in all\n")
 
-    first, second = (account["id"] for account in listed(run))
-    table = run("list").stdout
+    first, second = (account["id"] for account in listed(command))
+    table = command("list").stdout
     assert str(first) in table
     assert "plus" in table
     assert "ready" in table
     assert "2 in all" in table
-    assert listed(run, "--state", "parked") == []
-    assert run("list", "--state", "nice").returncode == 2
+    assert listed(command, "--state", "parked") == []
+    assert command("list", "--state", "nice").returncode == 2
 
-    done = run("reset", str(first), "unknown")
+    done = command("reset", str(first), "unknown")
     assert (done.returncode, done.stdout.strip()) == (1, f"{first}: ready")
     assert "no account unknown" in done.stderr
-    done = run("probe", str(first))
+    done = command("probe", str(first))
     assert (done.returncode, done.stdout.strip()) == (0, f"{first}: ready (nothing to renew it with)")
-    assert run("remove", str(first)).returncode == 0
-    assert run("remove", str(first)).returncode == 1
-    assert [account["id"] for account in listed(run)] == [second]
+    assert command("remove", str(first)).returncode == 0
+    assert command("remove", str(first)).returncode == 1
+    assert [account["id"] for account in listed(command)] == [second]
 
-    assert run("clear", input="n\n").returncode == 1
-    assert len(listed(run)) == 1
-    assert "1 removed" in run("clear", input="y\n").stdout
-    assert run("clear", "--yes").stdout.strip() == "0 removed"
+    assert command("clear", input="n\n").returncode == 1
+    assert len(listed(command)) == 1
+    assert "1 removed" in command("clear", input="y\n").stdout
+    assert command("clear", "--yes").stdout.strip() == "0 removed"
 
 
 def test_the_files_of_a_folder_and_an_export_that_is_taken_again(run: Run, tmp_path: Path) -> None:
@@ -180,10 +201,13 @@ def test_a_folder_without_files(run: Run, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "Error: empty has no .json or .txt files in it\n")
 
 
-def test_no_token_is_shown(run: Run) -> None:
+def test_no_token_is_shown(command: Run) -> None:
     tokens = [ONE, TWO, make_refresh_token("r"), "sk-not-a-chatgpt-token", "nonsense-nonsense"]
-    outputs = [run("add", "-", input="\n".join(tokens)), run("list"), run("list", "--json")]
-    outputs += [run("remove", ONE), run("probe", str(listed(run)[2]["id"]), OAUTH_URL="http://127.0.0.1:9/x")]
+    outputs = [command("add", "-", input="\n".join(tokens)), command("list"), command("list", "--json")]
+    outputs += [
+        command("remove", ONE),
+        command("probe", str(listed(command)[2]["id"]), OAUTH_URL="http://127.0.0.1:9/x"),
+    ]
     told = "".join(done.stdout + done.stderr for done in outputs[:3] + outputs[4:])
     assert not [token for token in tokens if token in told or token[8:40] in told]
 
@@ -202,13 +226,13 @@ def test_what_goes_wrong_is_one_sentence(run: Run, tmp_path: Path) -> None:
     assert run("add", "missing.txt").returncode == 2
 
 
-def test_a_narrow_terminal_still_shows_whole_ids(run: Run, tmp_path: Path) -> None:
-    run("add", "-", input=f"{ONE}\n{TWO}")
-    ids = [str(account["id"]) for account in listed(run)]
+def test_a_narrow_terminal_still_shows_whole_ids(command: Run, tmp_path: Path) -> None:
+    command("add", "-", input=f"{ONE}\n{TWO}")
+    ids = [str(account["id"]) for account in listed(command)]
     ours, theirs = pty.openpty()
-    command = [PYTHON, "-m", "shim", "tokens", "list"]
+    words = [PYTHON, "-m", "shim", "tokens", "list"]
     terminal = environment(tmp_path / "data", COLUMNS="60", TERM="xterm")
-    subprocess.run(command, env=terminal, cwd=tmp_path, stdout=theirs, check=True, timeout=60)
+    subprocess.run(words, env=terminal, cwd=tmp_path, stdout=theirs, check=True, timeout=60)
     os.close(theirs)
     shown = os.read(ours, 65536).decode()
     os.close(ours)
