@@ -146,7 +146,7 @@ LONG_TASKS = """() => {
     ids=["x", "brackets", "dollars", "stars", "ticks"],
 )
 async def test_a_megabyte_without_a_line_end_leaves_the_page_usable(gateway, visit, unit):
-    """While it streams in, a click is answered. The longest task was 80 to 150 ms, and 1,900 where twenty others ran."""
+    """While it streams in, a click is answered. The longest task was 80 to 150 ms, 1,900 where twenty others ran."""
     piece = unit * (4000 // len(unit))
     async with visit(f"{gateway.base_url}/") as chat:
         await chat.page.evaluate(LONG_TASKS)
