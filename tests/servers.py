@@ -189,8 +189,10 @@ def standins(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]
         started.append(running)
         return running
 
-    yield make
-    _end(started)
+    try:
+        yield make
+    finally:  # also of a script that fails
+        _end(started)
 
 
 def _end(started: list[Running]) -> None:
@@ -224,8 +226,10 @@ def gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]
         started.append(running)
         return running
 
-    yield make
-    _end(started)
+    try:
+        yield make
+    finally:  # also of a script that fails
+        _end(started)
 
 
 @asynccontextmanager
