@@ -89,6 +89,20 @@ def converted(value: object, kind: Any, within: str) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise mistyped(str(error), within) from None
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def written(value: object) -> str:
+    """A decoded value as JSON text again. Raises RequestError where it is nested as deeply as could just be read."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> RequestError:
+    return RequestError("The request body is not valid JSON: it is nested too deeply", code="invalid_json")
 
 
 def missing(param: str, hint: str = "") -> RequestError:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from shim.apis.chatgpt_extension import continued_by, wishes_of
-from shim.apis.decoding import allowed, decode, decoders_of, ignored_fields, missing
+from shim.apis.decoding import allowed, decode, decoders_of, ignored_fields, missing, written
 from shim.apis.messages import wire
 from shim.apis.messages.client_tools import tool_of
 from shim.errors import RequestError
@@ -239,17 +239,17 @@ def _parts(block: wire.InputBlock, field: str) -> Iterator[Shown | Call | Result
     """What is shown of a block; nothing of those whose structs say why."""
     match block:
         case wire.GivenToolUse(id=id, name=name, input=given):
-            yield Call(_call_id(id), name, msgspec.json.encode(given).decode())
+            yield Call(_call_id(id), name, written(given))
         case wire.GivenMcpUse(id=id, name=name, input=given, server_name=server):
-            yield Call(id, f"{server}.{name}", msgspec.json.encode(given).decode())
+            yield Call(id, f"{server}.{name}", written(given))
         case wire.GivenOwnUse(id=id, name=name, input=given) if not _IN_WORDS.fullmatch(name):
-            yield Call(id, name, msgspec.json.encode(given).decode())
+            yield Call(id, name, written(given))
         case wire.GivenToolResult(tool_use_id=id) | wire.GivenMcpResult(tool_use_id=id):
             failed = (Text(_FAILED),) if block.is_error else ()
             yield Result(_call_id(id), None, (*failed, *_shown(block.content or "", f"{field}.content")))
         case wire.OwnResult(tool_use_id=id, content=content):
             told = {name: value for name, value in content.items() if not name.startswith("encrypted_")}
-            yield Result(id, None, (Text(msgspec.json.encode(told).decode()),))
+            yield Result(id, None, (Text(written(told)),))
         case wire.GivenSummary(content=str() as summary):
             yield Text(f"What was said before, summed up:\n\n{summary}")
         case wire.GivenUpload(file_id=id):
@@ -281,7 +281,7 @@ def _block(block: wire.ReturnedBlock, field: str) -> Iterator[Shown]:
         case wire.GivenToolReference(tool_name=name):
             yield Text(name)
         case wire.GivenBrowserState(tabs=tabs, state_changes=changes):
-            yield Text(msgspec.json.encode({"tabs": tabs, **({"state_changes": changes} if changes else {})}).decode())
+            yield Text(written({"tabs": tabs, **({"state_changes": changes} if changes else {})}))
         case wire.GivenDocument():
             yield from _document(block, f"{field}.source")
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from shim.apis.decoding import converted, missing
+from shim.apis.decoding import converted, missing, written
 from shim.apis.named_files import file_of
 from shim.apis.responses import wire
 from shim.apis.responses.tool_items import ToolItem
@@ -131,7 +131,7 @@ def _call(item: wire.GivenItem, kind: str, field: str) -> Call:
     id, name = _required(item, "call_id", field), _required(item, "name", field)
     is_custom = kind == "custom_tool_call"
     given = {INPUT: item.input or ""} if is_custom else converted(item.arguments, _Arguments, f"{field}.arguments")
-    arguments = given if isinstance(given, str) else msgspec.json.encode(given or {}).decode()
+    arguments = given if isinstance(given, str) else written(given or {})
     return Call(id, name_in(item.namespace, name), arguments)
 
 
@@ -144,7 +144,7 @@ def _required(item: wire.GivenItem, name: str, field: str) -> str:
 
 def _output(output: wire.ReturnedOutput, field: str) -> Iterator[Text | Image | File]:
     if isinstance(output, dict):
-        yield Text(msgspec.json.encode(output).decode())
+        yield Text(written(output))
     else:
         yield from _parts(output, field)
 

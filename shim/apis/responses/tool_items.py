@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from shim.apis.decoding import written
 from shim.apis.responses.tools import name_in
 from shim.protocol.prompt import Call, Image, PromptMessage, Result, Text
 from shim.protocol.turn.inline_files import form_of_data, form_of_url
@@ -273,4 +274,4 @@ def _returned(id: str | None, text: str) -> PromptMessage:
 
 
 def _as_text(output: object) -> str:
-    return output if isinstance(output, str) else msgspec.json.encode(output).decode()
+    return output if isinstance(output, str) else written(output)

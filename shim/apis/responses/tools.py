@@ -101,7 +101,7 @@ def _given(
     for place, item in enumerate(request.input if isinstance(request.input, list) else ()):
         if item.type in _BRINGS_TOOLS:
             field = f"input[{place}]"
-            tools = converted(item.tools, list[wire.GivenFunction] | None, f"{field}.tools")
+            tools = converted(item.tools, wire.BroughtTools, f"{field}.tools")
             yield from ((*one, True) for one in _flat(tools or [], within=f"{field}."))
 
 

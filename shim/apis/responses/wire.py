@@ -170,6 +170,10 @@ class GivenFunction(msgspec.Struct, frozen=True):
     tools: "list[GivenFunction] | None" = None
 
 
+BroughtTools = Annotated[list[GivenFunction], Meta(max_length=512)] | None
+"""Tools of an item of the input"""
+
+
 class PickedTool(msgspec.Struct, frozen=True):
     """A tool by its type and, where it has one, its name."""
 

@@ -226,6 +226,7 @@ def test_odd_shapes_are_read_too(item, messages):
         ({"type": "image_generation_call", "id": "ig_of_openai"}, "input[1].id", "item_not_found"),
         ({"type": "compaction", "encrypted_content": "gAA"}, "input[1].encrypted_content", "invalid_encrypted_content"),
         ({"type": "additional_tools", "tools": "x"}, "input[1].tools", "invalid_type"),
+        ({"type": "additional_tools", "tools": [ADD] * 513}, "input[1].tools", "array_above_max_length"),
         ({"type": "configuration_update", "reasoning": {"effort": "x"}}, "input[1].reasoning.effort", "invalid_value"),
     ],
 )  # fmt: skip
@@ -233,6 +234,24 @@ def test_what_is_wrong_with_an_item_is_named(item, param, code):
     with pytest.raises(RequestError) as raised:
         asked(item)
     assert (raised.value.param, raised.value.code) == (param, code)
+
+
+def test_what_is_nested_as_deeply_as_can_just_be_read_is_no_failure_of_ours():
+    """It was read, and could not be written again: Python 3.11 counts its own calls and those of msgspec together."""
+
+    def outcome(depth: int) -> str | None:
+        head, tail = b'{"model":"auto","input":[{"type":"shell_call","call_id":"c","action":{"a":', b"}}]}"
+        try:
+            read(head + b"[" * depth + b"]" * depth + tail)
+        except RequestError as error:
+            return error.code
+        return None
+
+    low, high = 100, 200_000
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if outcome(middle) is None else (low, middle)
+    assert {outcome(depth) for depth in range(low - 3, low + 8)} == {None, "invalid_json"}
 
 
 def test_tools_that_items_bring_can_be_called():
