@@ -91,7 +91,15 @@ def timeline_of(heard: CapturedCall, *, over: bool = True, waited: float = 0.0) 
         chunks=len(heard.chunks),
         size=sum(len(piece) for _, piece in heard.chunks),
         head=waited,
-        first=next((at for at, event in events if _says(event)), None),
+        # When a person first sees something: words that are there, or what is more than words.
+        first=next(
+            (
+                at
+                for at, event in events
+                if (event.text if isinstance(event, TextDelta | Citation) else isinstance(event, _SEEN))
+            ),
+            None,
+        ),
         total=times[-1] if times else None,
         pause=max((later - earlier for earlier, later in pairwise(times)), default=0.0),
     )
@@ -148,8 +156,3 @@ def _outcome(heard: CapturedCall, said: Transcript, reader: Answer | ChatReader,
     if heard.status != 200 or heard.kept != "all":
         return "not kept whole" if heard.status == 200 else f"status {heard.status}"
     return "unreadable" if over else "still streaming"
-
-
-def _says(event: Event) -> bool:
-    """Whether a person sees something by it."""
-    return bool(event.text) if isinstance(event, TextDelta | Citation) else isinstance(event, _SEEN)

@@ -255,24 +255,19 @@ class Turns:
                 opening = resume(live.route.upstream, follow, self._clock.chance())
                 return await self._reopen(live, await self._run(opening, live))
             case Socket() as follow:
-                return await self._onto_socket(live, follow)
+                live.response.close()
+                try:
+                    live.response = await self._sockets.open(follow, live.route)
+                except GatewayError as error:
+                    # Whatever is in the way of the socket says nothing about the answer, nor of the account.
+                    log.info("the account's socket can't be had (%s)", error.code)
+                    return live.note(answer.abort(UpstreamError(error.message, code="stream_handoff")))
+                answer.reopen()
             case Continue() as follow:
                 conversation = continuation(live.conversation, follow, self._clock.new_id())
                 call = await self._shake_hands(live.lease, live.route, conversation)
                 return await self._reopen(live, call.request)
-            case None:
-                return []
-
-    async def _onto_socket(self, live: LiveTurn, follow: Socket) -> list[Event]:
-        """Read on from the account's socket. Whatever is in the way of that says nothing about the answer."""
-        live.response.close()
-        try:
-            live.response = await self._sockets.open(follow, live.route)
-        except GatewayError as error:
-            log.info("the account's socket can't be had (%s)", error.code)
-            return live.note(live.answer.abort(UpstreamError(error.message, code="stream_handoff")))
-        live.answer.reopen()
-        return []
+        return []  # the next chunk is what there is to do
 
     async def _chunk(self, live: LiveTurn) -> bytes:
         """The stream's next chunk. After the answer's own end it is waited for only a moment, and then it is as if the

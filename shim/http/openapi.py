@@ -119,6 +119,12 @@ def describe(operations: Iterable[OpenApiOperation], errors: ErrorForm, root_pat
     paths: dict[str, Json] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation, operation.error_form or errors)
+    failures: dict[str, Json] = {}
+    for form in forms:
+        content = {JSON: {"schema": _schema(form.envelope), "example": msgspec.to_builtins(form.example)}}
+        for status, text in _FAILURES.items():
+            failure: Json = {"description": text, "headers": _headers(_OF_FAILURE), "content": content}
+            failures[f"{form.prefix}{status}"] = failure
     bearer: list[Json] = [{"bearer": []}]
     return {
         "openapi": "3.1.0",
@@ -129,7 +135,7 @@ def describe(operations: Iterable[OpenApiOperation], errors: ErrorForm, root_pat
         "components": {
             "schemas": _schemas(operations, forms),
             "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
-            "responses": {f"{form.prefix}{status}": _failure(status, form) for form in forms for status in _FAILURES},
+            "responses": failures,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _ABOUT_KEYS}},
         },
     }
@@ -162,11 +168,6 @@ def _operation(operation: OpenApiOperation, form: ErrorForm) -> Json:
     if operation.open:
         described["security"] = []
     return described
-
-
-def _failure(status: int, form: ErrorForm) -> Json:
-    content = {JSON: {"schema": _schema(form.envelope), "example": msgspec.to_builtins(form.example)}}
-    return {"description": _FAILURES[status], "headers": _headers(_OF_FAILURE), "content": content}
 
 
 def _headers(names: tuple[str, ...]) -> Json:

@@ -31,7 +31,9 @@ class TextWriter:
         usage = None if options.include_usage else UNSET
         self._line = TextCompletion(f"cmpl-{answer.id}", answer.created, answer.model, [], usage=usage)
         # Only the text differs from line to line, so the bytes around it are made once.
-        self._around = [self._choice(TextChoice("", place)).split(_HOLE) for place in range(len(answer.transcripts))]
+        empty = (TextChoice("", place) for place in range(len(answer.transcripts)))
+        lines = (_encode(msgspec.structs.replace(self._line, choices=[choice])) for choice in empty)
+        self._around = [data_line(line).split(_HOLE) for line in lines]
         self._unfinished = len(answer.transcripts)  # a transcript may have ended before its end is written here
 
     def head(self) -> bytes:
@@ -67,9 +69,6 @@ class TextWriter:
             return DONE
         usage = usage_on_wire(self._answer.usage)
         return data_line(_encode(msgspec.structs.replace(self._line, usage=usage))) + DONE
-
-    def _choice(self, choice: TextChoice) -> bytes:
-        return data_line(_encode(msgspec.structs.replace(self._line, choices=[choice])))
 
 
 def completion(answer: AnswerInfo, options: CompletionOptions) -> bytes:

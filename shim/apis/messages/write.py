@@ -90,7 +90,9 @@ class MessageWriter:
                     self._say(text, written)
                 case Citation(text=text, links=links):
                     self._say(text, written)
-                    self._cite(links if text else (), written)
+                    # One without words is nowhere in the text, so that there is nothing to cite for.
+                    shown = links if text and self._options.search else ()
+                    written += (event(ContentBlockDelta(self._index, AddedCitation(_cited(link)))) for link in shown)
                 case ReasoningDelta() if self._options.thinking:
                     if thought := thought_piece(one, goes_on=self._open is ThinkingBlock):
                         self._turn_to(ThinkingBlock, written)
@@ -112,10 +114,6 @@ class MessageWriter:
         if text:
             self._turn_to(TextBlock, written)
             self._add(text, written)
-
-    def _cite(self, links: Sequence[Link], written: list[bytes]) -> None:
-        shown = links if self._options.search else ()
-        written += (event(ContentBlockDelta(self._index, AddedCitation(_cited(link)))) for link in shown)
 
     def _call(self, called: Called, written: list[bytes]) -> None:
         self._close(written)
