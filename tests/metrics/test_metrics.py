@@ -193,8 +193,7 @@ def test_the_files_that_workers_share_have_their_room_from_the_start(start_gatew
 FILL = """
 from shim.metrics import sharing
 sharing.as_worker()
-from shim.exchange.assembly import _RENEWED
-from shim.metrics.metrics import Metrics, OpenCounts
+from shim.metrics.metrics import _RENEWALS, Metrics, OpenCounts
 from shim.usage import CallRecord
 from shim.accounts.states import State
 
@@ -213,8 +212,8 @@ for number in range(4000):
     metrics.called(of, 1.0)
 for outcome in ("solved", "not_solved", "failed"):
     metrics.proved(outcome, 1.0)
-for outcome in set(_RENEWED.values()):
-    metrics.renewed(outcome)
+for outcome in _RENEWALS.values():
+    metrics._child(metrics._renewals, outcome).inc()
 metrics._counts = lambda: OpenCounts(1, 1, 1, {state.value: 1 for state in State}, 1, True)
 metrics._look()
 """
