@@ -213,7 +213,7 @@ def test_an_edit_by_form(send, png):
         ("input_fidelity", "middling"),
         ("moderation", "none"),
         ("output_compression", 101),
-        ("output_format", "gif"),
+        ("output_format", "bmp"),
         ("quality", "best"),
         ("style", 5),
     ],
