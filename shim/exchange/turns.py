@@ -247,7 +247,8 @@ class Turns:
         match answer.follow:
             # First of all: what the machine follows is bounded in number, but each may take minutes.
             case _ if self.now() > live.opened_at + (live.longest or self._settings.total_timeout):
-                late = DeadlineError("The answer took longer than TOTAL_TIMEOUT allows")
+                setting = "TOTAL_TIMEOUT" if live.longest is None else "BACKGROUND_TIMEOUT"
+                late = DeadlineError(f"The answer took longer than {setting} allows")
                 return live.note(answer.abort(late, final=True))
             case Poll() as follow:
                 return live.note(answer.read_conversation(await self._run(poll(live.route.upstream, follow), live)))
