@@ -143,9 +143,3 @@ def peer_name(host: str) -> str:
     if isinstance(address, IPv6Address):
         return str(ip_network((int(address), 64), strict=False))
     return str(address) if address is not None else "unknown"
-
-
-def _is_current(session: AdminSession, now: float) -> bool:
-    if session.used > now + _SKEW_SECONDS:
-        return False
-    return now < session.began + LIFE_SECONDS and now < session.used + IDLE_SECONDS

@@ -239,12 +239,6 @@ def _call(call: wire.EarlierCall, field: str) -> Call:
     return Call(call.id, call.function.name, call.function.arguments)
 
 
-def _parts(content: str | list[wire.ContentPart] | None, field: str) -> list[Text | Image | File]:
-    if not isinstance(content, list):
-        return [Text(content or "")]
-    return [_part(part, f"{field}[{place}]") for place, part in enumerate(content)]
-
-
 def _part(part: wire.ContentPart, field: str) -> Text | Image | File:
     match part:
         case (
