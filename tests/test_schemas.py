@@ -158,10 +158,10 @@ def doubling(levels: int) -> dict[str, Any]:
 
 @pytest.fixture
 def soon() -> Iterator[None]:
-    """Fails a test whose body takes more than a second."""
+    """Fails a test whose body takes ten seconds: what it guards against never ends."""
     began = time.perf_counter()
     yield
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 10
 
 
 @pytest.mark.usefixtures("soon")

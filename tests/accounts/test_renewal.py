@@ -440,12 +440,12 @@ async def test_a_process_that_died_between_exchange_and_store(world):
 async def test_long_waiting_ends(world):
     account = world.put(by_refresh())
     world.shelf.locks["renew:a"] = ("somebody", time.monotonic() + 60)
-    process = world.start(msgspec.structs.replace(TIMES, patience=0.2))
+    process = world.start(msgspec.structs.replace(TIMES, patience=1.0))
     began = time.monotonic()
     with pytest.raises(UpstreamError) as caught:
         await process.renewals.renew(account)
     assert caught.value.code == "renewal_busy"
-    assert time.monotonic() - began < 0.4  # once, not once for each try
+    assert time.monotonic() - began < 1.9  # once, not once for each try
     assert world.asked == 0
 
 

@@ -63,7 +63,7 @@ async def test_a_free_running_stream_leaves_room_for_others(served, conversation
         await anext(chunks)
         started = time.monotonic()
         await served.stats()
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 5
 
 
 async def test_many_at_once(served):

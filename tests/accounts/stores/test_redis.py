@@ -170,7 +170,7 @@ async def test_a_server_that_hangs_is_not_waited_for(
     os.kill(server.process.pid, signal.SIGSTOP)
     began = time.monotonic()
     answers = await asyncio.gather(*(store.claim("a", f"{n}", 9, 60) for n in range(10)), return_exceptions=True)
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.9  # one after another: 3
     assert {str(answer) for answer in answers} == {f"{server.url} does not answer in time"}
     os.kill(server.process.pid, signal.SIGCONT)
     assert await store.claim("b", "lease", 1, 60)

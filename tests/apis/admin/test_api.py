@@ -267,7 +267,7 @@ async def test_ten_thousand_accounts(script, site):
         began = time.perf_counter()
         page = (await script.get(f"tokens/api/accounts{query}")).json()
         assert len(page["accounts"]) == 100
-        assert time.perf_counter() - began < 0.5
+        assert time.perf_counter() - began < 5
 
 
 async def test_what_is_reported_as_added_is_in_the_store(script, site):

@@ -253,7 +253,7 @@ async def test_ten_thousand_accounts_are_usable(open_site, browse):
         await expect(page.locator("#place")).to_have_text("1–100 of 150")
         await page.get_by_role("button", name="Next page").click()
         await expect(page.locator("#rows tr")).to_have_count(50)
-        assert time.perf_counter() - began < 5
+        assert time.perf_counter() - began < 30
         for id in ids[5100:5150]:
             await open_site.pool.reset(id)
         await expect(page.locator("#rows tr")).to_have_count(100)  # the page that is gone is left
