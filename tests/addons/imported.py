@@ -38,6 +38,7 @@ def _become(order: dict[str, object]) -> None:
     nothing, log = os.open(os.devnull, os.O_RDONLY), os.open(str(order["log"]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a signal at its end must not cost its last words
     os.chdir(str(order["folder"]))
     os.environ.clear()
     os.environ.update(order["environment"])  # type: ignore[call-overload]

@@ -1,5 +1,6 @@
 """Presets: choices under a name, used in a chat or in every new one, and taken along with an export."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -97,6 +98,28 @@ async def test_presets_go_with_an_export_and_come_back_once(gateway, visit, tmp_
             await expect(chat.page.locator("#toasts")).to_have_text(told)
         await chat.button("Saved prompts and presets").click()
         await expect(chat.page.locator("#presets .name")).to_have_text(["Short", "<img src=x onerror=alert(1)>"])
+        chat.check()
+
+
+async def test_a_form_that_was_opened_before_the_models_came_shows_them(gateway, visit, make_account):
+    came = asyncio.Event()
+
+    async def hold(route):
+        await came.wait()
+        await route.continue_()
+
+    async with visit(f"{gateway.base_url}/", key=make_account("quick", plan="plus")) as chat:
+        await chat.page.route("**/v1/models", hold)
+        await chat.page.reload()
+        await chat.button("Saved prompts and presets").click()
+        await chat.button("Keep what this chat is set to").click()
+        form = chat.page.get_by_role("dialog", name="New preset")
+        await form.get_by_label("Name").fill("Quick")
+        await expect(form.get_by_label("Model").locator("option")).to_have_count(1)
+        came.set()
+        await form.get_by_label("Model").select_option("gpt-4o")
+        await expect(form.get_by_label("Search the web for every answer")).to_be_visible()
+        await expect(form.get_by_label("Name")).to_have_value("Quick")
         chat.check()
 
 

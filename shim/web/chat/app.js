@@ -237,6 +237,7 @@ async function loadModels() {
     wishes.allow(account);
     speech.allowed = account;
     capture.allow(account);
+    presetList?.then((list) => list.know(), () => {});
     thread.update(chat, turns.isRunning(chat));
     notice("models", null);
     if (reach.away) turns.resume(chat);

@@ -86,13 +86,27 @@ export class PresetList {
     this.dialog = dialog;
   }
 
-  fields({ name, model, effort, system, wishes, id }, isNew) {
+  /** What can be chosen has changed. Who was quick has the form open already. */
+  know() {
+    if (!this.dialog?.open) return;
+    const { model } = this.dialog.querySelector("form").elements;
+    model.replaceWith(Object.assign(choice("model", this.choices(model.value), model.value), { id: model.id }));
+    if (!this.account() || !this.switches.hidden) return;
+    this.switches.hidden = false;
+    this.projects(this.dialog.querySelector("form").elements.project);
+  }
+
+  /** [id, name] of each model, and of the one that is chosen. */
+  choices(model) {
     const ids = this.models().map((one) => [one.id, one.display_name || one.id]);
-    const models = ids.some(([one]) => one === model) ? ids : [[model, model], ...ids];
+    return ids.some(([one]) => one === model) ? ids : [[model, model], ...ids];
+  }
+
+  fields({ name, model, effort, system, wishes, id }, isNew) {
     const efforts = [["", t("preset.effortUsual")], ...Object.entries(EFFORTS).map(([word, value]) => [value, effortName(word)])];
     const keeps = [["", t("wish.keepUsual")], ["temporary", t("wish.keepTemporary")], ["kept", t("wish.keepKept")]];
     const check = (key, text, checked) => el("label", { class: "check" }, made("input", { type: "checkbox", name: key }, { checked }), text);
-    const switches = el(
+    this.switches = el(
       "div",
       { hidden: !this.account() },
       check("search", t("preset.search"), wishes.kind === "search"),
@@ -103,10 +117,10 @@ export class PresetList {
     return [
       el("h2", { id: "preset-title", text: t(isNew ? "preset.new" : "preset.change") }),
       ...labelled("name", t("preset.name"), made("input", { type: "text", name: "name", required: true, maxlength: "80", autocomplete: "off", dir: "auto" }, { value: name })),
-      ...labelled("model", t("model.name"), choice("model", models, model)),
+      ...labelled("model", t("model.name"), choice("model", this.choices(model), model)),
       ...labelled("effort", t("preset.effort"), choice("effort", efforts, effort)),
       ...labelled("system", t("preset.system"), made("textarea", { name: "system", rows: "3", dir: "auto" }, { value: system })),
-      switches,
+      this.switches,
       check("usual", t("preset.usual"), this.presets.usualId === id),
       el("div", { class: "row" }, el("button", { type: "button", text: t("common.cancel"), on: { click: () => this.dialog.close() } }), el("button", { type: "submit", class: "primary", text: t("common.save") })),
     ];
