@@ -99,12 +99,17 @@ async def test_the_models_are_listed_when_a_limit_is_over(gateway, visit, make_a
         chat.check(refusals=True)
 
 
+async def attach_boat(chat) -> None:
+    """A picture beside the next message, as soon as the page knows that the account takes files."""
+    await expect(chat.button("Search, picture, research and more")).to_be_visible()
+    file = {"name": "boat.png", "mimeType": "image/png", "buffer": picture()}
+    await chat.page.locator("#files").set_input_files(file)
+    await expect(chat.page.locator("#attachments img")).to_be_visible()
+
+
 async def test_a_picture_that_was_attached_can_be_changed_too(gateway, visit, make_account):
     async with visit(f"{gateway.base_url}/", key=make_account("painter", plan="plus")) as chat:
-        await expect(chat.button("Search, picture, research and more")).to_be_visible()
-        file = {"name": "boat.png", "mimeType": "image/png", "buffer": picture()}
-        await chat.page.locator("#files").set_input_files(file)
-        await expect(chat.page.locator("#attachments img")).to_be_visible()
+        await attach_boat(chat)
         await chat.ask("Look")
         await chat.questions.first.get_by_role("img").focus()
         await chat.page.keyboard.press("Enter")
@@ -115,10 +120,7 @@ async def test_a_picture_that_was_attached_can_be_changed_too(gateway, visit, ma
 
 async def test_a_saved_page_has_its_pictures_formulas_and_sources(gateway, visit, make_account, tmp_path):
     async with visit(f"{gateway.base_url}/", key=make_account("saver", plan="plus")) as chat:
-        await expect(chat.button("Search, picture, research and more")).to_be_visible()
-        file = {"name": "boat.png", "mimeType": "image/png", "buffer": picture()}
-        await chat.page.locator("#files").set_input_files(file)
-        await expect(chat.page.locator("#attachments img")).to_be_visible()
+        await attach_boat(chat)
         await chat.ask("[[script=image_gen]] A boat")
         await chat.ask("[[say=It is $x^2$.]] A formula")
         await expect(chat.answers.last.locator(".katex-html")).to_be_visible()
