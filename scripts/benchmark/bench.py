@@ -10,11 +10,12 @@ from statistics import median
 import msgspec
 
 from scripts.benchmark.load import Order, Outcome
-from scripts.benchmark.servers import PROJECT, Target, environment_of, gateway, pass_through, upstream
+from scripts.benchmark.servers import PROJECT, Target, environment_of, gateway, libraries, pass_through, upstream
 from scripts.benchmark.sizes import Sizes
 from scripts.benchmark.upstream import CHAT_PATH, PROOFS, TURN_PATH
 
 UPSTREAM, RAW, PASS_THROUGH, GATEWAY = "upstream", "raw sockets", "pass-through", "chat2api"
+LIBRARIES = "libraries"
 
 Load = Mapping[str, object]
 """Fields of an order: what is asked for, whoever is asked."""
@@ -121,8 +122,8 @@ def bench(
     others: Mapping[str, str] | None = None,
     upstream_port: int | None = None,
 ) -> Iterator[Bench]:
-    """Upstream, both pass-throughs and the gateway, running. `others`: base URLs of gateways that run already, in front
-    of the upstream at `upstream_port`."""
+    """Upstream, both pass-throughs, the gateway and what it is made of. `others`: base URLs of gateways that run
+    already, in front of the upstream at `upstream_port`."""
     with ExitStack() as stack:
         source = stack.enter_context(upstream(folder, upstream_port))
         servers: dict[str, Target] = {
@@ -130,6 +131,7 @@ def bench(
             RAW: stack.enter_context(pass_through(folder, source.port, "raw")),
             PASS_THROUGH: stack.enter_context(pass_through(folder, source.port, "aiohttp")),
             GATEWAY: stack.enter_context(gateway(folder, source.port, prefix=PROOFS)),
+            LIBRARIES: stack.enter_context(libraries(folder, source.port)),
         }
         servers |= {name: Target(name, url) for name, url in (others or {}).items()}
         yield Bench(servers, sizes, folder, tell)

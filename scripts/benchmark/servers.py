@@ -160,6 +160,20 @@ def pass_through(folder: Path, upstream_port: int, kind: str = "aiohttp") -> Ite
 
 
 @contextlib.contextmanager
+def libraries(folder: Path, upstream_port: int) -> Iterator[Server]:
+    """What the gateway is made of, alone, served as it is served itself."""
+    port = free_port()
+    command = [
+        *(str(GATEWAY.parent / "granian"), "--interface", "asgi", "--loop", "uvloop", "--no-ws", "--http", "1"),
+        *("--host", "127.0.0.1", "--port", str(port), "--backlog", "4096", "--backpressure", "65536"),
+        *("--log-level", "warning", "scripts.benchmark.libraries:app"),
+    ]
+    environment = {"PYTHONPATH": str(PROJECT), "LIBRARIES_UPSTREAM": f"http://127.0.0.1:{upstream_port}"}
+    with running("libraries", command, folder, environment, port) as server:
+        yield server
+
+
+@contextlib.contextmanager
 def gateway(
     folder: Path,
     upstream_port: int,
