@@ -104,7 +104,8 @@ def fingerprint(secret: str) -> str:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    """`value` as a name, or None if it isn't one: anybody can write a JWT, and a terminal obeys what it is shown."""
+    return value if isinstance(value, str) and value.isprintable() and value else None
 
 
 def _seconds(value: Any) -> float | None:

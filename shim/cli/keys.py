@@ -66,6 +66,8 @@ def add(
     from shim.keys import KeyLimits  # noqa: PLC0415
 
     named = tuple(word for part in (models or "").split(",") if (word := part.strip()))
+    if models is not None and not named:  # a variable that is empty must not make a key for everything
+        raise click.BadParameter("it names no model; without it, all may be used", param_hint="--models")
     limits = KeyLimits(named, requests_per_minute, tokens_per_day, concurrent)
     click.echo(_run(lambda held: held.add(name, limits, expires)))
 
@@ -75,6 +77,8 @@ def add(
 def list_keys(*, as_json: bool) -> None:
     """Show the keys: their limits, and what of them is used."""
     import msgspec  # noqa: PLC0415
+
+    from shim.keys import LAST_SECOND  # noqa: PLC0415
 
     found = _run(lambda held: held.all())
     if as_json:
@@ -92,7 +96,8 @@ def list_keys(*, as_json: bool) -> None:
         if limits.models:
             told.append(f"models {', '.join(limits.models)}")
         if key.expires is not None:
-            moment = datetime.fromtimestamp(key.expires, UTC).strftime("%Y-%m-%d %H:%M UTC")
+            # Older versions took an end that no calendar has.
+            moment = datetime.fromtimestamp(min(key.expires, LAST_SECOND), UTC).strftime("%Y-%m-%d %H:%M UTC")
             told.append(f"{'expired' if key.expires <= time.time() else 'until'} {moment}")
         click.echo(f"{key.name}  …{key.hint}  {'; '.join(told) or 'no limits'}")
     click.echo(f"{len(found)} keys" if found else "no keys: `chat2api keys add NAME` makes one")

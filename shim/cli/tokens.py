@@ -383,9 +383,11 @@ def _said(evidence: "Evidence | None") -> Iterator[str]:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    # A token may say that it ends in a year that no calendar has.
+    return datetime.fromtimestamp(max(0.0, min(seconds, _LAST_DAY)), UTC).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+_LAST_DAY = 253_402_214_400.0  # seconds; the last of the year 9999, which has begun in every time zone
 _STYLES = {
     "new": "cyan",
     "ready": "green",

@@ -9,7 +9,18 @@ Rules:
   nobody could tell whether it is over them.
 """
 
-from shim.keys.base import ApiKey, KeyLimits, KeyStoreError, KeyUse, Standing
+from shim.keys.base import LAST_SECOND, ApiKey, KeyLimits, KeyStoreError, KeyUse, Standing, UnfitKeyError
 from shim.keys.keys import ApiKeys, Pass, open_keys
 
-__all__ = ["ApiKey", "ApiKeys", "KeyLimits", "KeyStoreError", "KeyUse", "Pass", "Standing", "open_keys"]
+__all__ = [
+    "LAST_SECOND",
+    "ApiKey",
+    "ApiKeys",
+    "KeyLimits",
+    "KeyStoreError",
+    "KeyUse",
+    "Pass",
+    "Standing",
+    "UnfitKeyError",
+    "open_keys",
+]

@@ -15,11 +15,20 @@ PREFIX = "c2a-"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WINDOW = 60.0  # seconds that `requests_per_minute` looks back
 DAY = 86400.0  # seconds; `tokens_per_day` begins anew at midnight UTC
+LAST_SECOND = 253_402_300_799.0  # of the year 9999
 _RESERVED = re.compile(r"env-\d+|own", re.IGNORECASE)  # what the log calls keys of AUTHORIZATION, and callers without
 
 
 class KeyStoreError(Exception):
     """The store can't be reached or read. The text names it without credentials."""
+
+
+class UnfitKeyError(ValueError):
+    """There can't be such a key. `field` is what of it is at fault."""
+
+    def __init__(self, message: str, field: str = "name") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -128,11 +137,21 @@ def hash_of(secret: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for a name that a key can't have."""
+    """Raises UnfitKeyError for a name that a key can't have."""
     if not NAME.fullmatch(name):
-        raise ValueError("a name is 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit")
+        raise UnfitKeyError("a name is 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit")
     if _RESERVED.fullmatch(name):
-        raise ValueError(f"the log calls other callers {name!r}: take another name")
+        raise UnfitKeyError(f"the log calls other callers {name!r}: take another name")
+
+
+def check_end(expires: float | None, now: float) -> None:
+    """Raises UnfitKeyError for an end (seconds since 1970) that is over already, or that no calendar has."""
+    if expires is None:
+        return
+    if expires <= now:
+        raise UnfitKeyError("its end is over already", "expires")
+    if expires > LAST_SECOND:
+        raise UnfitKeyError("its end is behind the year 9999, which no date can show", "expires")
 
 
 def standing_of(limits: KeyLimits, use: KeyUse, oldest: float, now: float) -> Standing:

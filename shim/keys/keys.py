@@ -18,7 +18,19 @@ from shim.background import Background
 from shim.databases import DatabaseError
 from shim.databases.reach import Reach
 from shim.errors import About, CredentialError, Field, LimitError, RequestError, UnavailableError
-from shim.keys.base import ApiKey, KeyLimits, KeyStore, KeyStoreError, KeyUse, Standing, check_name, hash_of, new_secret
+from shim.keys.base import (
+    ApiKey,
+    KeyLimits,
+    KeyStore,
+    KeyStoreError,
+    KeyUse,
+    Standing,
+    UnfitKeyError,
+    check_end,
+    check_name,
+    hash_of,
+    new_secret,
+)
 
 log = logging.getLogger("chat2api")
 
@@ -157,13 +169,13 @@ class ApiKeys:
         return list(zip(keys, [await self._store.use(key.id) for key in keys], strict=True))
 
     async def add(self, name: str, limits: KeyLimits, expires: float | None = None) -> str:
-        """A new key, which is not shown again. Raises ValueError for a name that is taken or can't be one, and
-        KeyStoreError."""
+        """A new key, which is not shown again. Raises UnfitKeyError (also where the name is taken) or KeyStoreError."""
         check_name(name)
+        check_end(expires, self._clock())
         secret = new_secret()
         key = ApiKey(name, self._new_id(), hash_of(secret), secret[-4:], self._clock(), limits, expires)
         if not await self._store.put(key, replaces=False):
-            raise ValueError(f"there is a key {name!r} already")
+            raise UnfitKeyError(f"there is a key {name!r} already")
         await self.refresh()
         return secret
 

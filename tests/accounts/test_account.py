@@ -196,6 +196,7 @@ def test_what_is_read_of_an_access_token():
         ({"chatgpt_plan_type": "free", AUTH: {"chatgpt_plan_type": "plus"}}, Claims(plan="plus", is_openai=True)),
         ({"chatgpt_plan_type": "free", AUTH: {"chatgpt_plan_type": None}}, Claims(plan="free", is_openai=True)),
         ({"sub": 5, "exp": "soon", "chatgpt_plan_type": []}, Claims()),
+        ({"sub": "\x1b[2J", "chatgpt_plan_type": "plus\u202e"}, Claims()),
         ({"exp": True}, Claims()),
         ({"exp": 5.5}, Claims(expires=5.5)),
         ({"iss": "https://auth.openai.com"}, Claims(is_openai=True)),

@@ -12,7 +12,7 @@ import pytest
 
 from shim.databases import redis
 from shim.errors import CredentialError, GatewayError, LimitError, RequestError, UnavailableError
-from shim.keys import ApiKeys, KeyLimits, KeyStoreError
+from shim.keys import LAST_SECOND, ApiKeys, KeyLimits, KeyStoreError, UnfitKeyError
 from shim.keys import keys as module
 from shim.keys.base import DAY, KeyUse, hash_of, standing_of
 from shim.keys.keys import KeyLimitError, headers_of
@@ -67,6 +67,14 @@ async def test_names_that_can_not_be(keys: ApiKeys, name: str) -> None:
         await keys.add(name, KeyLimits())
 
 
+async def test_ends_that_can_not_be(keys: ApiKeys) -> None:
+    for end, why in ((time.time() - 1, "over already"), (LAST_SECOND + 1, "9999")):
+        with pytest.raises(UnfitKeyError, match=why) as raised:
+            await keys.add("guest", KeyLimits(), expires=end)
+        assert raised.value.field == "expires"
+    assert await keys.all() == []
+
+
 async def test_a_name_is_taken_once(keys: ApiKeys, other: ApiKeys) -> None:
     secret = await keys.add("laptop", KeyLimits())
     with pytest.raises(ValueError, match="already"):
@@ -75,7 +83,8 @@ async def test_a_name_is_taken_once(keys: ApiKeys, other: ApiKeys) -> None:
 
 
 async def test_an_expired_key_says_so(keys: ApiKeys) -> None:
-    secret = await keys.add("guest", KeyLimits(), expires=time.time() - 1)
+    secret = await keys.add("guest", KeyLimits(), expires=time.time() + 600)
+    keys._clock = lambda: time.time() + 601
     with pytest.raises(CredentialError) as raised:
         keys.find(secret)
     assert raised.value.code == "key_expired"

@@ -14,10 +14,9 @@ from msgspec import Meta
 from shim.errors import RequestError
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
-from shim.keys import KeyLimits, KeyUse
+from shim.keys import LAST_SECOND, KeyLimits, KeyUse, UnfitKeyError
 
 AnyRequest = Request[Any, Any, Any]
-_LAST_SECOND = 253_402_300_799  # of the year 9999, behind which no date can be shown
 
 
 class KeyView(msgspec.Struct, frozen=True):
@@ -48,7 +47,7 @@ class KeyRequest(KeyLimits, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """The body that makes a key: its name, when it ends (seconds since 1970), and its limits beside them."""
 
     name: str
-    expires: Annotated[float, Meta(ge=0, le=_LAST_SECOND)] | None = None
+    expires: Annotated[float, Meta(ge=0, le=LAST_SECOND)] | None = None
 
 
 @get("/api/keys")
@@ -69,8 +68,8 @@ async def add_key(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     limits = KeyLimits(wanted.models, wanted.requests_per_minute, wanted.tokens_per_day, wanted.concurrent)
     try:
         secret = await gateway.keys.add(wanted.name, limits, wanted.expires)
-    except ValueError as error:
-        raise RequestError(str(error), param="name", code="invalid_key") from None
+    except UnfitKeyError as error:
+        raise RequestError(str(error), param=error.field, code="invalid_key") from None
     return _answer(request, NewKey(wanted.name, secret), 201)
 
 

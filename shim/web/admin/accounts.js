@@ -620,9 +620,11 @@ async function makeKey(event) {
   const wanted = { name: given.get("name").trim() };
   const models = given.get("models").split(",").map((name) => name.trim()).filter(Boolean);
   if (models.length) wanted.models = models;
+  else if (given.get("models").trim()) return sayOfKeys("The list of models names none.");
   for (const name of ["requests_per_minute", "tokens_per_day", "concurrent"]) if (given.get(name)) wanted[name] = Number(given.get(name));
   if (given.get("expires")) wanted.expires = Date.parse(`${given.get("expires")}T23:59:59`) / 1000;
   if (await changeKey(() => ask("POST", "api/keys", wanted))) form.reset();
+  return undefined;
 }
 
 async function onKey(event) {

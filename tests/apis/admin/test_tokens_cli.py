@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_labels_pauses_proxies_and_turns_at_once(run: Run) -> None:
     ):
         assert run(*wrong).returncode == 2, wrong
     assert run("pause", "none").returncode == 1
+
+
+@pytest.mark.parametrize("ends", [500_000_000_000, 253_402_300_799, -500_000_000_000])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
+def test_an_end_that_no_calendar_has(run: Run, monkeypatch: pytest.MonkeyPatch, ends: int, zone: str) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        run("add", "-", input=make_access_token("far", expires_at=ends))
+        done = run("list")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (done.returncode, "1 in all" in done.stdout) == (0, True), done.stdout
 
 
 def test_a_folder_without_files(run: Run, tmp_path: Path) -> None:
