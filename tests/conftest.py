@@ -40,11 +40,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files of tests/replay anew")
 
 
-# Fixtures made once for many tests that cost seconds: processes, and the programs of clients. (And the answers to a
-# cassette, which several tests look at.)
-_COSTLY = frozenset({"alone", "bridge", "chat2api_serve", "empty", "programs", "proxy", "regular", "reverse"})
-
-
 # Half of the CPU of collecting nine thousand cases was the collector's, which looked at them again and again, and then
 # a fifth of each test's. They are there to stay; what tests make is collected as ever, but a tenth as often.
 gc.disable()
@@ -58,19 +53,26 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: tests that share something costly run on one worker, all others wherever there is room.
-    By file alone, the longest file would be what everybody waits for."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """For `--dist loadfile`: tests/spreading.py says what runs where."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.spreading import ByFile  # where there are no workers, there need be no xdist
+
+    config.option.loadscopereorder = False  # by how many tests a file has
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long begins first, where there are workers. And tests of pages run in their browser's loop."""
+    if hasattr(config, "workerinput"):
+        from tests.spreading import turn
+
+        items.sort(key=lambda item: turn(item.nodeid))
     for item in items:
-        fixtures, case = {*getattr(item, "fixturenames", ())}, getattr(item, "callspec", None)
-        if case and "kept_answers" in fixtures:
-            item.add_marker(pytest.mark.xdist_group(f"cassette {case.params['name']}"))
-        elif case and {"programs", "client"} <= fixtures:
-            item.add_marker(pytest.mark.xdist_group(f"client {case.id.partition('-')[0]}"))
-        elif fixtures & _COSTLY:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        if "chromium" in fixtures and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)  # the browser's
+        if "chromium" in getattr(item, "fixturenames", ()) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 # Each client of httpx, so each of the SDKs, reads the certificates of all the world's authorities for itself: 20 ms,

@@ -39,9 +39,7 @@ def app(start_gateway, upstream):
     return start_gateway(CHATGPT_BASE_URL=upstream.base_url)
 
 
-@pytest.fixture(
-    params=[pytest.param(mode, marks=pytest.mark.xdist_group("test_bridge")) for mode in ("reverse", "regular")]
-)
+@pytest.fixture(params=["reverse", "regular"])
 def client(request):
     """The SDK as users have it: by its base URL, or with a base URL that can't be changed and a proxy it trusts."""
     bridge = request.getfixturevalue(request.param)

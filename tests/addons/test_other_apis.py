@@ -9,7 +9,6 @@ import openai
 import pytest
 
 NOTES = ("notes.txt", b"Buy milk.\n")
-pytestmark = pytest.mark.xdist_group("test_other_apis")
 
 
 @pytest.fixture(scope="module")
