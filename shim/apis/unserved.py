@@ -43,15 +43,21 @@ _BARE = re.compile(
 )
 
 
-def unserved(root_path: str, path: str, method: str) -> GatewayError | None:
+# What is said of these is said of the path; the others' sentences hold of a method, too.
+_OF_PATHS = frozenset({"images", "audio"})
+
+
+def unserved(root_path: str, path: str, method: str, *, is_path_served: bool = False) -> GatewayError | None:
     """The refusal of a path (below API_PREFIX, with it) that no route serves by this method; None where it is
-    nobody's."""
+    nobody's, or where all there is to say is that its method is another one (`is_path_served`)."""
     path = path.removeprefix(root_path)
     match = _KNOWN.fullmatch(f"/v1{path}" if _BARE.fullmatch(path) else path)
     if match is None:
         return None
     at = next(int(name.removeprefix("row")) for name, found in match.groupdict().items() if found is not None)
-    _, what, instead = _ROWS[at]
+    row, what, instead = _ROWS[at]
+    if is_path_served and row in _OF_PATHS:
+        return None
     return RequestError(
         f"{what}: the ChatGPT web backend can't do this ({method} {path[:100]}); {instead}.",
         status=404,

@@ -6,7 +6,7 @@ client without detail.
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, InternalServerException
@@ -20,8 +20,15 @@ Refuse = Callable[[GatewayError], tuple[dict[str, str], bytes]]
 """(error) -> headers and body, as `Api.refuse`"""
 RefuseFor = Callable[[Any], Refuse]
 """(ASGI scope of a request) -> how its client wants to be refused"""
-Unserved = Callable[[str, str], GatewayError | None]
-"""(path, method) -> what is told of it; None where there is nothing to tell"""
+
+
+class Unserved(Protocol):
+    """What is told of a path that is not served by a method, or (`is_path_served` false) by any; None where there is
+    nothing to tell."""
+
+    def __call__(self, path: str, method: str, *, is_path_served: bool = False) -> GatewayError | None: ...
+
+
 AnyRequest = Request[Any, Any, Any]
 
 # What Litestar refuses: the sentence, and the code.
@@ -38,8 +45,14 @@ def _no_websocket(request: AnyRequest) -> GatewayError:
     return RequestError(text, status=426, code="websocket_unsupported")
 
 
-def _nothing(_path: str, _method: str) -> None:
+def _nothing(path: str, method: str, *, is_path_served: bool = False) -> None:
     return None
+
+
+def _allowed(error: HTTPException) -> str:
+    """What a 405 has to list (RFC 9110 15.5.6): the methods that Litestar names, and HEAD, which is served as GET."""
+    methods = {one.strip() for one in (error.headers or {}).get("allow", "").split(",") if one.strip()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def unforeseen(status: int = 500) -> GatewayError:
@@ -48,11 +61,11 @@ def unforeseen(status: int = 500) -> GatewayError:
     return GatewayError(text, code="internal_error", status=status)
 
 
-def error_response(request: AnyRequest, error: GatewayError, refuse: Refuse) -> Response[bytes]:
-    """The answer that tells of a failure."""
+def error_response(request: AnyRequest, error: GatewayError, refuse: Refuse, allow: str = "") -> Response[bytes]:
+    """The answer that tells of a failure; `allow` are the methods that would have been served."""
     headers, body = refuse(error)
     media_type = headers.pop("content-type")
-    headers = answer_headers(request, headers)
+    headers = answer_headers(request, headers) | ({"allow": allow} if allow else {})
     return Response(body, status_code=error.http_status, media_type=media_type, headers=headers)
 
 
@@ -60,17 +73,20 @@ def exception_handlers(refuse_for: RefuseFor, unserved: Unserved = _nothing) -> 
     """Litestar's table of handlers, which answer in the envelope that suits the request. `unserved` knows paths that
     others serve and this gateway doesn't."""
 
-    def respond(request: AnyRequest, error: GatewayError) -> Response[bytes]:
-        return error_response(request, error, refuse_for(request.scope))
+    def respond(request: AnyRequest, error: GatewayError, allow: str = "") -> Response[bytes]:
+        return error_response(request, error, refuse_for(request.scope), allow)
 
     def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-        if error.status_code in {404, 405} and (known := unserved(request.scope["path"], request.method)) is not None:
-            return respond(request, known)
-        if error.status_code == 405 and request.headers.get("upgrade", "").lower() == "websocket":
+        status, path = error.status_code, request.scope["path"]
+        if status in {404, 405}:
+            known = unserved(path, request.method, is_path_served=status == 405)
+            if known is not None:
+                return respond(request, known)
+        if status == 405 and request.headers.get("upgrade", "").lower() == "websocket":
             return respond(request, _no_websocket(request))
-        text, code = _REFUSALS.get(error.status_code, ("This request can't be served ({method} {path})", "bad_request"))
-        told = text.format(method=request.method, path=request.scope["path"][:200])
-        return respond(request, RequestError(told, status=error.status_code, code=code))
+        text, code = _REFUSALS.get(status, ("This request can't be served ({method} {path})", "bad_request"))
+        refusal = RequestError(text.format(method=request.method, path=path[:200]), status=status, code=code)
+        return respond(request, refusal, _allowed(error))
 
     def on_broken_body(request: AnyRequest, _error: InternalServerException) -> Response[bytes]:
         # What Litestar calls a failure of the server's: a body that breaks off, or whose chunks can't be read.

@@ -8,7 +8,10 @@ import re
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-_API = re.compile(r"(?:/v1){0,3}(?P<rest>/(?:(?:chat/)?completions|messages|models|responses)(?:/.*)?)", re.DOTALL)
+_API = re.compile(
+    r"(?:/v1){0,3}(?P<rest>/(?:(?:chat/)?completions|messages|models|responses|conversations|images|audio)(?:/.*)?)",
+    re.DOTALL,
+)
 # Below /files without /v1 are links to files of answers; of ids only those that a link can't be.
 _FILES = re.compile(r"(?:/v1){1,3}(?P<rest>/files(?:/.*)?)|(?P<bare>/files(?:/file-[^/]*(?:/content)?)?)", re.DOTALL)
 

@@ -55,6 +55,11 @@ _ALIAS = re.compile(
 _DOTTED = re.compile(r"\bgpt-(\d+)-(\d)(?=-|$)")
 
 
+def without_provider(model: str) -> str:
+    """The name without `openai/`, by which routers tell providers apart."""
+    return model.removeprefix("openai/")
+
+
 def gizmo_of(model: str) -> str | None:
     """The id of the GPT that a model name means (`g-...`, or `gpt-4-gizmo-g-...`), or None."""
     match = _GIZMO.fullmatch(model)

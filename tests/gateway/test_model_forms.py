@@ -107,6 +107,12 @@ def test_codexs_form_has_all_that_it_reads(look, names):
     assert etag[0] == etag[-1] == '"'
 
 
+@pytest.mark.parametrize("spelled", ["openai/gpt-4o", "openai%2Fgpt-4o", "gpt-4o"])
+def test_a_name_with_its_provider_is_that_model(look, spelled):
+    assert look(f"/v1/models/{spelled}").json()["id"] == "gpt-4o"
+    assert look("/v1/models/openai/gpt-0").json()["error"]["code"] == "model_not_found"
+
+
 def test_an_alias_is_described_as_what_it_stands_for(look):
     stands_for, alias = (look(f"/v1/models/{name}").json() for name in ("gpt-4o-mini", "fast"))
     assert Model.model_validate(alias, strict=True).id == "fast"

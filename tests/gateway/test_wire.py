@@ -128,6 +128,24 @@ def test_unknown_paths_and_methods_answer_in_the_envelope(gateway, method, path,
     assert response.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/completions", {"POST"}),
+        ("PUT", "/v1/files", {"GET", "HEAD", "POST"}),
+        ("PATCH", "/v1/responses/resp_1", {"DELETE", "GET", "HEAD"}),
+        ("GET", "/v1/images/generations", {"POST"}),
+        ("PUT", "/v1/audio/speech", {"POST"}),
+        ("DELETE", "/v1/messages", {"POST"}),
+        ("TRACE", "/", {"GET", "HEAD"}),
+    ],
+)
+def test_another_method_is_told_which_ones_there_are(gateway, method, path, allowed):
+    response = httpx.request(method, gateway.base_url + path, trust_env=False)
+    assert response.status_code == 405
+    assert set(response.headers["allow"].split(", ")) == allowed | {"OPTIONS"}
+
+
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/completions"])
 def test_a_websocket_is_refused_so_that_its_client_goes_on_without(gateway, path):
     """426 is what Codex takes as "there are none here"; in the envelope, for whoever reads it."""

@@ -17,6 +17,9 @@ CHAT = "/v1/chat/completions"
         ("/models", "/v1/models"),
         ("/v1/v1/models/gpt-4o", "/v1/models/gpt-4o"),
         ("/models/gpt-4o", "/v1/models/gpt-4o"),
+        ("/images/generations", "/v1/images/generations"),
+        ("/v1/v1/audio/speech", "/v1/audio/speech"),
+        ("/conversations/conv_1/items", "/v1/conversations/conv_1/items"),
     ],
 )
 def test_what_is_meant(root: str, path: str, meant: str) -> None:

@@ -11,6 +11,7 @@ from shim.apis.decoding import decode, decoders_of, ignored_fields, missing
 from shim.apis.named_files import file_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
+from shim.protocol.models import without_provider
 from shim.protocol.prompt import (
     Call,
     File,
@@ -90,7 +91,7 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
     # What fields of the API say that the extension object has names for, too.
     hints = frozenset[Hint]({"search"} if request.web_search_options is not None else ())
     return Prompt(
-        model=request.model.removeprefix(_PROVIDER),
+        model=without_provider(request.model),
         messages=tuple(_message(message, f"messages[{place}]") for place, message in enumerate(request.messages)),
         functions=functions,
         choice=choice,
@@ -269,7 +270,6 @@ def _unsupported(sentence: str, param: str) -> RequestError:
     return RequestError(sentence, param=param, code="unsupported_content")
 
 
-_PROVIDER = "openai/"  # routers name models by their provider
 _PUBLISHED = decoders_of(wire.WithoutEffect)
 _FIELDS = frozenset(wire.ChatRequest.__struct_fields__)
 _decoder = msgspec.json.Decoder(wire.ChatRequest)

@@ -10,6 +10,7 @@ from shim.apis.completions import wire
 from shim.apis.decoding import decode, decoders_of, ignored_fields
 from shim.errors import RequestError
 from shim.protocol.api import Asked
+from shim.protocol.models import without_provider
 from shim.protocol.prompt import Limits, Prompt, PromptMessage, Text
 
 MOST_ANSWERS = 8  # of one call, each a turn: as many as `n` may ask for
@@ -55,7 +56,7 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
     first, *others = [(PromptMessage("user", (Text(text),)),) for text in texts]
     prompt = Prompt(
-        model=request.model,
+        model=without_provider(request.model),
         messages=first,
         others=tuple(others),
         limits=Limits(tuple(dict.fromkeys(stop)), request.max_tokens, len(texts) * each),

@@ -19,7 +19,7 @@ from shim.apis.images import wire
 from shim.errors import RequestError
 from shim.http.multipart import FormPart, is_form, read_form
 from shim.protocol.api import Asked
-from shim.protocol.models import AUTO
+from shim.protocol.models import AUTO, without_provider
 from shim.protocol.prompt import Image, Limits, Prompt, PromptMessage, Text
 from shim.protocol.turn.inline_files import form_of_data
 
@@ -93,7 +93,7 @@ def _asked(
     streamed, previews, background = False, 0, None
     if isinstance(request, wire.ImageGenerationRequest):
         streamed, previews, background = bool(request.stream), request.partial_images or 0, request.background
-    model = request.model or AUTO
+    model = without_provider(request.model or AUTO)
     data = request.response_format != "url" and (bool(request.response_format) or not model.startswith(_LINKED))
     if streamed and request.response_format == "url":
         raise RequestError(

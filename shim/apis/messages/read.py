@@ -16,6 +16,7 @@ from shim.apis.messages import wire
 from shim.apis.messages.client_tools import tool_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
+from shim.protocol.models import without_provider
 from shim.protocol.prompt import (
     Call,
     Effort,
@@ -121,7 +122,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     effort = next((one for one in reversed(efforts) if one is not None), config.effort)
     form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
     return Prompt(
-        model=request.model,
+        model=without_provider(request.model),
         messages=(*leading, *messages),
         functions=functions,
         choice=_choice(choice, functions, {tool.name or "" for tool in request.tools or [] if _is_search(tool)}),

@@ -4,6 +4,7 @@ Rule: the list is the same in every form; `anthropic-version` asks for Anthropic
 """
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from shim.apis.models import anthropic, codex
 from shim.apis.models.wire import Model, ModelList
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
-from shim.protocol.models import AUTO, model_not_found, public_name, slug_for
+from shim.protocol.models import AUTO, model_not_found, public_name, slug_for, without_provider
 
 ACCOUNT = "x-chat2api-account"
 """Whether an account answers for the caller: without one there are no files, pictures and kept chats"""
@@ -48,9 +49,10 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
     return json_answer(request, _encode(ModelList(models)), headers=headers)
 
 
-@get("/v1/models/{model_id:str}")
-async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_id: FromPath[str]) -> ASGIResponse:
-    """One of them, by any name it answers to."""
+@get("/v1/models/{model_path:path}")
+async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_path: FromPath[Path]) -> ASGIResponse:
+    """One of them, by any name it answers to; that of a provider (`openai/gpt-4o`) has a slash."""
+    model_id = without_provider(model_path.as_posix().removeprefix("/"))
     caller = gateway.caller(_credential(request))
     listed = await gateway.leases.models(caller)
     alias = next((one for one in gateway.aliases if one.means(model_id)), None)

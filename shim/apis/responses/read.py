@@ -17,6 +17,7 @@ from shim.apis.responses.options import ResponseOptions
 from shim.apis.responses.tools import Tools, tools_of
 from shim.errors import RequestError
 from shim.protocol.api import Asked
+from shim.protocol.models import without_provider
 from shim.protocol.prompt import Effort, JsonAnswer, Limits, Prompt, PromptMessage
 
 # Fields without an effect here, and the values that ask for nothing else than what happens anyway.
@@ -39,7 +40,6 @@ _SUM_UP = (
     "Answer with the summary alone."
 )
 _COMPACTION_FIELDS = frozenset({"model", "input", "instructions", "previous_response_id", "prompt_cache_key"})
-_PROVIDER = "openai/"  # routers name models by their provider
 
 
 def read(body: bytes, *, strict: bool = False) -> Asked:
@@ -144,7 +144,7 @@ def _prompt(
     history = (*before, *new)
     effort, form = _configured(request)
     prompt = Prompt(
-        model=(request.model or "auto").removeprefix(_PROVIDER),
+        model=without_provider(request.model or "auto"),
         messages=(*told, *history),
         functions=tools.functions,
         choice=tools.choice,

@@ -26,6 +26,7 @@ def test_a_prompt_is_one_message_of_the_users(prompt):
         ({"stop": "x"}, "limits", Limits(("x",))),
         ({"stop": ["x", "y", "x"], "max_tokens": 3, "n": 2}, "limits", Limits(("x", "y"), 3, 2)),
         ({"stream": True}, "stream", True),
+        ({"model": "openai/gpt-5"}, "model", "gpt-5"),
     ],
 )
 def test_fields_come_to_what_they_mean(fields, name, value):

@@ -27,7 +27,12 @@ def test_wishes_are_told_in_words():
 
 @pytest.mark.parametrize(
     ("model", "given", "pictures"),
-    [("gpt-image-1", "auto", "data"), ("dall-e-3", "auto", "links"), ("gpt-5", "gpt-5", "data")],
+    [
+        ("gpt-image-1", "auto", "data"),
+        ("dall-e-3", "auto", "links"),
+        ("gpt-5", "gpt-5", "data"),
+        ("openai/gpt-image-1", "auto", "data"),
+    ],
 )
 def test_names_of_picture_models_are_no_chat_models(model, given, pictures):
     prompt = read_generation(b'{"prompt": "a", "model": "%s"}' % model.encode()).prompt

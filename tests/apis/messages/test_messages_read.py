@@ -49,6 +49,7 @@ def test_what_is_not_asked_for_has_the_prompts_defaults():
     assert (prompt.functions, prompt.choice, prompt.parallel, prompt.answer_form) == ((), "auto", True, None)
     assert (prompt.limits, prompt.effort, prompt.stream) == (Limits((), 99), None, False)
     assert asked().options == MessageOptions(thinking=False)
+    assert asked(model="openai/gpt-5").prompt.model == "gpt-5"
 
 
 def test_the_system_comes_first_and_may_stand_among_the_messages():
