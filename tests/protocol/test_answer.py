@@ -734,6 +734,7 @@ WHOLE = snapshot("Hello", **END)
     [
         pytest.param([WHOLE, DONE], "stop", id="end_turn and [DONE]"),
         pytest.param([WHOLE], "stop", id="end_turn alone proves it whole"),
+        pytest.param([V1, added("", **END), append("Hi")], "stop", id="end_turn before the text it ends"),
         pytest.param([HELLO, DONE], "stop", id="[DONE] alone proves it whole"),
         pytest.param([HELLO, b"data: [DONE]"], "stop", id="[DONE] without its blank line"),
         pytest.param([HELLO, b"data: [DONE]   \r\n"], "stop", id="[DONE] with padding and a line end"),

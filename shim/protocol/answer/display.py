@@ -111,14 +111,16 @@ class Display:
             joins, self.joins = self.joins, self.joins and reading.kind is not TextDelta
             file = FileRef(conversation_id, key[0])
             shown = self._shown[key] = ShownMessage(reading, file, joins=joins and reading.kind is TextDelta)
-        before, new = shown.raw.so_far(), ""
-        if not before.startswith(reading.text):  # else it is old news, or text taken back, which can't be
-            new = _after(before, reading.text, paragraphs=reading.rewrites)
+        now, new = shown.raw.so_far(), ""
+        if not now.startswith(reading.text):  # else it is old news, or text taken back, which can't be
+            new = _after(now, reading.text, paragraphs=reading.rewrites)
             shown.raw.set(reading.text)
-        shown.held = reading.held and ("\n\n" if shown.raw.length() else "") + reading.held
+            now = reading.text
+        shown.held = reading.held and ("\n\n" if now else "") + reading.held
         shown.text_filter.receive_metadata(message.metadata)
         events += self._give(shown, shown.text_filter.receive(new))
-        grows = bool(reading.text) and shown.raw.length() == len(reading.text)
+        # A message without text that says it is the end is looked at again: with text, it will be (`is_answer`).
+        grows = now == reading.text and (now or message.end_turn is not True)
         self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
         return events
 
@@ -140,8 +142,7 @@ class Display:
                 shown.raw.append(held)
                 events += shown.text_filter.receive(held)
             events += shown.text_filter.rest()
-        self._note(events)
-        return events
+        return self._noted(events)
 
     def detach(self) -> None:
         """The object that the deltas append to has changed, or is another stream's."""
@@ -149,13 +150,13 @@ class Display:
 
     def _give(self, shown: ShownMessage, events: list[Event]) -> list[Event]:
         self._holding[shown] = None
-        self._note(events)
-        return events
+        return self._noted(events)
 
-    def _note(self, events: list[Event]) -> None:
+    def _noted(self, events: list[Event]) -> list[Event]:
         """Reasoning alone is no answer."""
         if events and not isinstance(events[0], ReasoningDelta):
             self.says_something = True
+        return events
 
 
 def _after(before: str, now: str, *, paragraphs: bool) -> str:

@@ -149,25 +149,25 @@ class Answer:
         """The events that `chunk` completes. `b""` is the end of input. A paused answer that is fed on is not followed:
         it ends."""
         events: list[Event] = []
-        if self.ended:
+        if self.phase is Phase.ENDED:
             return events
         if self._otherwise is not None:
             return self.abort(self._otherwise, final=True)
-        reader = self._reader
         try:
-            arrived = reader.decode(chunk)
+            arrived = self._reader.sse.receive(chunk)
         except OverflowError as error:
             self._break_off(
                 events, UpstreamError(f"Upstream's answer can't be read: {error}", code="upstream_too_large")
             )
             return events
         for event in arrived:
-            heard = reader.read(event, unfinished=not chunk)
-            if reader.offset > self._furthest:
-                self._furthest, self._ending.failures = reader.offset, 0
-            if heard is not None:
+            heard = self._reader.read(event, unfinished=not chunk)
+            # Nearly all of a stream: text behind text, which is no end of anything.
+            if type(heard) is Grown and (grown := self._display.grow(heard.root, heard.path, heard.text)) is not None:
+                self._say(grown, events)
+            elif heard is not None:
                 self._on_heard(heard, events)
-                if self.phase is Phase.ENDED or self.follow is not None:  # this stream has nothing more to say
+                if self.ended or self.follow is not None:  # this stream has nothing more to say
                     return events
         if not chunk:
             self._on_end_of_input(events)
@@ -192,6 +192,7 @@ class Answer:
 
     def reopen(self) -> None:
         """The stream that `follow` asked for is open: a new stream of the same answer begins."""
+        self._note_progress()
         follow, self.follow, self._otherwise = self.follow, None, None
         self._opened_by = follow
         offset = follow.offset if isinstance(follow, Resume) else 0
@@ -290,6 +291,7 @@ class Answer:
 
     def _after_break(self) -> FollowUp | None:
         """Where to go on after a failure of the network, or a stream that just ended."""
+        self._note_progress()
         ending = self._known()
         # A socket that was read and lost has come back by itself as often as is worth it.
         lost = self._opened_by if isinstance(self._opened_by, Socket) and not ending.is_whole else None
@@ -306,16 +308,17 @@ class Answer:
             return ending.elsewhere()
         return ending.resumption(self._reader.offset)
 
+    def _note_progress(self) -> None:
+        """A stream that has brought something new has not failed."""
+        if self._reader.offset > self._furthest:
+            self._furthest, self._ending.failures = self._reader.offset, 0
+
     # --- what upstream said -----------------------------------------------------------------------------------------
 
     def _on_heard(self, heard: Heard, events: list[Event]) -> None:
         match heard:
-            case Grown(root=root, path=path, text=text):
-                grown = self._display.grow(root, path, text)
-                if grown is None:
-                    self._on_heard(view_of(root), events)
-                else:
-                    self._say(grown, events)
+            case Grown(root=root):  # not where the message that is shown grows
+                self._on_heard(view_of(root), events)
             case Arrived(item=item, root=root):
                 self._on_item(item, events, root)
             case Done():
@@ -376,33 +379,33 @@ class Answer:
             self._conclude(events)
 
     def _on_message(self, message: Message, events: list[Event], root: Any) -> None:
-        self._display.detach()
-        reading, sights = read_message(message), sights_in(message, self.conversation_id)
-        if reading is not None and reading.kind is TextDelta and self._ending.research and not self._ending.reported:
+        display, ending, role = self._display, self._ending, message.author.role
+        reading, slug = read_message(message), _slug_of(message)
+        sights = sights_in(message, ending.conversation_id) if role == "tool" else []
+        if reading is not None and reading.kind is TextDelta and ending.research and not ending.reported:
             reading = msgspec.structs.replace(reading, kind=ReasoningDelta)
         if self.phase is Phase.WAITING and (reading is not None or sights or is_progress(message)):
             self.phase = Phase.ANSWERING
             id = message.id if isinstance(message.id, str) else None
-            events.append(Started(self.conversation_id, id, _slug_of(message)))
+            events.append(Started(ending.conversation_id, id, slug))
         self._searched += self._searches.heard(message, root)
         if self._searched and self.phase is not Phase.WAITING:
             events += self._searched
             self._searched = []
-        if reading is not None:
-            self._say(self._display.show(message, reading, self.conversation_id, root), events)
-        match message.author.role:
-            case "assistant":
-                if is_maker(message.recipient) and not self._ending.draws:
-                    self._ending.draws = True
-                    events.append(Drawing())
-                self.observed.slug = _slug_of(message) or self.observed.slug
-                effort = message.metadata.thinking_effort
-                self.observed.effort = effort if isinstance(effort, str) else self.observed.effort
-                self._ending.note(
-                    message, answers=reading is not None and reading.kind is TextDelta, shown=reading is not None
-                )
-            case "tool":
-                self._on_tool(message, sights, events)
+        if reading is None:
+            display.detach()
+        else:
+            self._say(display.show(message, reading, ending.conversation_id, root), events)
+        if role == "assistant":
+            if is_maker(message.recipient) and not ending.draws:
+                ending.draws = True
+                events.append(Drawing())
+            self.observed.slug = slug or self.observed.slug
+            effort = message.metadata.thinking_effort
+            self.observed.effort = effort if isinstance(effort, str) else self.observed.effort
+            ending.note(message, answers=reading is not None and reading.kind is TextDelta, shown=reading is not None)
+        elif role == "tool":
+            self._on_tool(message, sights, events)
 
     def _on_tool(self, message: Message, sights: list[Sight], events: list[Event]) -> None:
         """What a tool made, promised or failed to make."""
@@ -428,7 +431,7 @@ class Answer:
             self._ending.failure = failure
 
     def _say(self, shown: list[Event], events: list[Event]) -> None:
-        if shown and not isinstance(shown[0], ReasoningDelta):
+        if self._ending.failure is not None and shown and not isinstance(shown[0], ReasoningDelta):
             self._ending.failure = None  # what was said after it explains it
         events += shown
 

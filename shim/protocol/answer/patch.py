@@ -120,13 +120,17 @@ def _locate(root: Any, path: str) -> tuple[Any, str]:
     start, *tokens = path.split("/")
     if start or not tokens:
         raise PatchError(f"not a JSON Pointer {path!r}")
+    if "~" in path:
+        # "~1" first (RFC 6901, section 4): else "~01", which means "~1", would become a slash.
+        tokens = [token.replace("~1", "/").replace("~0", "~") for token in tokens]
+    *way, last = tokens
     node = root
     try:
-        for token in tokens[:-1]:
-            node = node[_index(token)] if isinstance(node, list) else node[_unescape(token)]
+        for token in way:
+            node = node[_index(token)] if isinstance(node, list) else node[token]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PatchError(f"no such path {path!r}") from error
-    return node, _unescape(tokens[-1])
+    return node, last
 
 
 def _index(token: str) -> int:
@@ -134,11 +138,6 @@ def _index(token: str) -> int:
     if not (token.isascii() and token.isdecimal()):
         raise ValueError(token)
     return int(token)
-
-
-def _unescape(token: str) -> str:
-    # "~1" first (RFC 6901, section 4): else "~01", which means "~1", would become a slash.
-    return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
 
 
 def _add(parent: Any, key: str, value: Any) -> None:

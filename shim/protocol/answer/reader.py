@@ -52,26 +52,22 @@ Heard = Grown | Arrived | Unread | Broken | Done
 
 class Reader:
     """One stream. `offset` is how many of its events have been read, as a resume counts them: the announcement of the
-    encoding and typed events are among them, pings and `[DONE]` are not (5.6)."""
+    encoding and typed events are among them, pings and `[DONE]` are not (5.6). `sse` makes the events of its bytes."""
 
     def __init__(self) -> None:
         self.offset = 0
+        self.sse = SSEDecoder()
         self._announced = False
-        self._sse = SSEDecoder()
         self._patcher = Patcher()
 
     def reopen(self, offset: int) -> None:
         """Another stream of the same answer begins, after its first `offset` events. From the beginning it is read
         afresh; else it and what was read are one, so that roots and what operations inherit live on."""
         self.offset = offset
-        self._sse = SSEDecoder()
+        self.sse = SSEDecoder()
         # In mid-turn nothing tells the roots again, and the encoding need not be announced again either.
         if not offset:
             self._patcher, self._announced = Patcher(), False
-
-    def decode(self, chunk: bytes) -> list[ServerSentEvent]:
-        """The events that `chunk` completes. Raises OverflowError where one grows beyond all bounds."""
-        return self._sse.receive(chunk)
 
     def read(self, event: ServerSentEvent, *, unfinished: bool) -> Heard | None:
         """What one event says; None where it says nothing. `unfinished`: it ended with the input, without its blank
@@ -93,28 +89,24 @@ class Reader:
             return _DONE
         # First of the names, because nearly every event of a stream has it.
         if name == b"delta":
-            return self._operation(data)
-        if name in {b"message", b"error"}:
+            operation = decode_operation(data)
+        elif name in {b"message", b"error"}:
             # Both names carry snapshots: an `error` event is an object with `error` or `detail` in it.
             item = decode_item(data)
-            if item is not None and item.type is None and item.v is not UNSET:
-                return self._operation(data)  # a delta without its name (5.2)
-            return Unread("malformed object") if item is None else Arrived(item)
-        if name == b"delta_encoding":
+            if item is None or item.type is not None or item.v is UNSET:
+                return Unread("malformed object") if item is None else Arrived(item)
+            operation = decode_operation(data)  # a delta without its name (5.2)
+        elif name == b"delta_encoding":
             return self._encoding(data)
-        # Pings are none of the events that a resume counts (5.6).
-        self.offset -= name == b"ping"
-        return Unread(name.decode(errors="replace"))
-
-    def _operation(self, data: bytes) -> Heard | None:
-        operation = decode_operation(data)
+        else:
+            # Pings are none of the events that a resume counts (5.6).
+            self.offset -= name == b"ping"
+            return Unread(name.decode(errors="replace"))
         if operation is None:
             return Unread("malformed delta")
         root, appended_at = self._patcher.apply(operation)
         # The usual piece of an answer: text behind text. Whoever shows it needs no look at the whole object.
-        if appended_at is not None:
-            return Grown(root, appended_at, operation.v)
-        return view_of(root)
+        return view_of(root) if appended_at is None else Grown(root, appended_at, operation.v)
 
     def _encoding(self, data: bytes) -> Heard | None:
         # Sent both as a bare word and as a JSON string.

@@ -12,7 +12,7 @@ from shim.chatgpt.stream import Message
 from shim.protocol.answer.citations import pages_of
 from shim.protocol.events import Searched
 
-_SEARCHERS = frozenset({"web", "web.run", "browser"})
+_SEARCHERS = ("web", "web.run", "browser")  # a tuple: what is compared may not be text
 _LONGEST = 1000  # characters of a query
 _MOST = 8  # queries of one call, joined
 # `search("words")`, in which quotes are escaped as in JSON.
@@ -28,19 +28,16 @@ class Searches:
 
     def heard(self, message: Message, root: Any) -> list[Searched]:
         """What `message` says of searches. `root` is its JSON, which goes on growing."""
-        if message.author.role == "assistant" and _searches(message.recipient):
+        author = message.author
+        if author.role == "assistant" and message.recipient in _SEARCHERS:
             self._call = root
-        elif message.author.role == "tool" and _searches(message.author.name):
+        elif author.role == "tool" and author.name in _SEARCHERS:
             key = message.id if isinstance(message.id, str) else None
             if key not in self._told:
                 self._told.add(key)
                 query, self._call = query_of(_text(self._call)), None
                 return [Searched(query, pages_of(message.metadata.search_result_groups))] if query else []
         return []
-
-
-def _searches(name: Any) -> bool:
-    return isinstance(name, str) and name in _SEARCHERS
 
 
 def query_of(text: str) -> str:

@@ -34,7 +34,7 @@ class SSEDecoder:
         """Events completed by `chunk`. `b""` is the end of input. Raises OverflowError for an event without an end."""
         if not chunk:
             return self.flush()
-        text = self._clean(chunk)
+        text = self._clean(chunk) if self._at_start or self._held or b"\r" in chunk else chunk
         self._size += len(text)
         if self._size > MAX_EVENT_BYTES:
             self._pending.clear()  # the error holds the frames that hold this, until the collector comes by
@@ -46,11 +46,19 @@ class SSEDecoder:
                 return []  # no event ends here: joining can wait, so that byte-sized chunks stay linear
             text = b"".join(self._pending)
             self._pending.clear()
-        blocks = text.split(b"\n\n")
-        self._size = len(blocks[-1])
-        if rest := blocks.pop():
+        *blocks, rest = text.split(b"\n\n")
+        self._size = len(rest)
+        if rest:
             self._pending.append(rest)
-        return [event for block in blocks if (event := _event(block)) is not None]
+        events: list[ServerSentEvent] = []
+        for block in blocks:
+            # In line, for nearly every block of an answer looks like this: a call more for each is 0.2 microseconds.
+            if block.startswith(_DELTA) and block.find(b"\n", _AFTER_DELTA) < 0:
+                if data := block[_AFTER_DELTA:].strip(b" "):
+                    events.append(ServerSentEvent(b"delta", data))
+            elif (event := _event(block)) is not None:
+                events.append(event)
+        return events
 
     def flush(self) -> list[ServerSentEvent]:
         """Events completed by the end of input. The W3C text drops an unfinished event; a last `[DONE]` without its
@@ -81,9 +89,6 @@ class SSEDecoder:
 
 def _event(block: bytes) -> ServerSentEvent | None:
     """The event in the lines between two blank lines, or None where they say nothing."""
-    if block.startswith(_DELTA) and b"\n" not in block[len(_DELTA) :]:
-        data = block[len(_DELTA) :].strip(b" ")  # nearly every block of an answer looks like this
-        return ServerSentEvent(b"delta", data) if data else None
     name = b""
     lines: list[bytes] = []
     for line in block.split(b"\n"):
@@ -97,3 +102,4 @@ def _event(block: bytes) -> ServerSentEvent | None:
 
 
 _DELTA = b"event: delta\ndata: "
+_AFTER_DELTA = len(_DELTA)
