@@ -4,6 +4,7 @@ Rule: a difficulty is a *prefix* of a digest; two of them are compared by the sh
 """
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -57,6 +58,7 @@ class Challenge(msgspec.Struct, frozen=True):
         return _highest_digest(self.difficulty) < _highest_digest(floor)
 
 
+@lru_cache(maxsize=16)  # one challenge asks for it five times, and upstream's difficulties are few
 def _highest_digest(difficulty: str) -> str:
     if not _DIFFICULTY.fullmatch(difficulty):
         raise ValueError(f"a difficulty is 1 to {DIGEST_HEX_LENGTH} hex characters")

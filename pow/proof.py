@@ -24,7 +24,7 @@ SHORTEST_CONFIG, LONGEST_CONFIG = 13, 25
 
 def encode(config: Sequence[object]) -> str:
     """Return B: base64 of the config as JSON without spaces and with non-ASCII characters as they are."""
-    return base64.b64encode(msgspec.json.encode(config)).decode("ascii")
+    return base64.b64encode(_json(config)).decode("ascii")
 
 
 def digest(seed: str, encoded: str) -> str:
@@ -75,12 +75,12 @@ class Search:
     def __init__(self, challenge: Challenge, config: Sequence[object]) -> None:
         if not SHORTEST_CONFIG <= len(config) <= LONGEST_CONFIG:
             raise ValueError(f"a proof config has {SHORTEST_CONFIG} to {LONGEST_CONFIG} elements")
-        elements = [msgspec.json.encode(element) for element in config]
         self._seed = challenge.seed.encode()
         self._highest = challenge.highest_digest
-        self._head = b"[" + b"".join(element + b"," for element in elements[:COUNTER])
-        self._middle = b"," + b"".join(element + b"," for element in elements[COUNTER + 1 : HALF_COUNTER])
-        self._tail = b"".join(b"," + element for element in elements[HALF_COUNTER + 1 :]) + b"]"
+        # Three arrays whose brackets, where they meet a counter, are commas: less work than element by element.
+        self._head = _json(config[:COUNTER])[:-1] + b","
+        self._middle = b"," + _json(config[COUNTER + 1 : HALF_COUNTER])[1:-1] + b","
+        self._tail = b"," + _json(config[HALF_COUNTER + 1 :])[1:]
 
     def run(self, start: int, stop: int, find: Find = find) -> str | None:
         """Try the counters `start` to `stop - 1` and return the first token that is accepted, or None."""
@@ -99,3 +99,4 @@ def search(
 
 
 _CONFIG = msgspec.json.Decoder(list[msgspec.Raw])
+_json = msgspec.json.Encoder().encode
