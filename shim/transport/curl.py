@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 from curl_cffi import AsyncCurl, Curl, CurlError, CurlInfo, ffi, lib
-from curl_cffi.const import CurlMOpt, CurlOpt
-from curl_cffi.curl import CURL_WRITEFUNC_ERROR, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
+from curl_cffi.const import CurlECode, CurlMOpt, CurlOpt
+from curl_cffi.curl import CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
 from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.heap import Crowds
@@ -29,6 +29,7 @@ _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the f
 _MAX_SPARE_HANDLES = 64  # easy handles kept per session
 _MAX_SESSIONS = 512
 _MAX_HEADER_BYTES = 64 * 1024
+_BLANK = (b"\r\n", b"\n")
 _SET_COOKIE = "set-cookie"
 _MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 _LINGER_SECONDS = 1.0
@@ -45,33 +46,46 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 class _Multi(AsyncCurl):
-    """As its parent, for half of what that costs: its numbers for libcurl are made once, and libcurl is only asked who
-    has ended where somebody has."""
+    """As its parent, for a third of what that costs: its numbers for libcurl are made once, libcurl is only asked who
+    has ended where somebody has, and that is told to the response itself, without a future between."""
 
     def __init__(self) -> None:
         super().__init__()
         self._running, self._queued = ffi.new("int *"), ffi.new("int *")
+        self._calls: dict[Any, CurlResponse] = {}  # by libcurl's handle
+
+    def begin(self, response: "CurlResponse") -> None:
+        """Hand a call to libcurl; `response` hears of its end. Raises CurlError."""
+        easy = response.easy
+        easy._ensure_cacert()
+        if code := lib.curl_multi_add_handle(self._curlm, easy._curl):
+            self._check_error(code)
+        self._calls[easy._curl] = response
+
+    def end(self, easy: "_Easy") -> None:
+        """Take a call back, ended or not: a running one is closed towards upstream at once. Raises CurlError."""
+        if code := lib.curl_multi_remove_handle(self._curlm, easy._curl):
+            self._check_error(code)
+        del self._calls[easy._curl]
 
     def process_data(self, sockfd: int, ev_bitmask: int) -> None:
         """Let libcurl read and write: of this socket, or (-1) of none, because a time has come."""
         if not self._curlm:  # closed, and the loop had called already
             return
-        code = lib.curl_multi_socket_action(self._curlm, sockfd, ev_bitmask, self._running)
-        if code:
+        if code := lib.curl_multi_socket_action(self._curlm, sockfd, ev_bitmask, self._running):
             self._check_error(code)
-        if self._running[0] == len(self._curl2future):
+        if self._running[0] == len(self._calls):
             return
         while message := lib.curl_multi_info_read(self._curlm, self._queued):
-            easy, code = self._curl2curl[message.easy_handle], message.data.result
-            error = easy._get_callback_exception() or easy._get_error(code, "perform")
-            if error is None:
-                self.set_result(easy)
-            else:
-                self.set_exception(easy, error)
+            response, error = self._calls[message.easy_handle], None
+            if code := message.data.result:
+                error = response.easy._get_callback_exception() or response.easy._get_error(code, "perform")
+            self.end(response.easy)
+            response.on_end(error)
 
 
 class _Easy(Curl):
-    """An easy handle that is used again and again: libcurl calls back into it, and it tells the response it serves.
+    """An easy handle that is used again and again: libcurl calls back into the response that it serves.
 
     Its callbacks are set once, for setting them costs a call 5 microseconds; and it is without what only WebSockets
     need, 128 KB that curl_cffi puts beside every handle.
@@ -81,48 +95,47 @@ class _Easy(Curl):
 
     def __init__(self, cacert: str) -> None:
         super().__init__(cacert=cacert)
-        self.response: CurlResponse | None = None
         self._length = ffi.new("int64_t *")
         self._method = ""  # which it is set to
 
     def listen(self) -> None:
         """Have libcurl call back; again after each `reset`."""
-        self.setopt(CurlOpt.HEADERFUNCTION, self._on_header)
-        self.setopt(CurlOpt.WRITEFUNCTION, self._on_body)
+        self.setopt(CurlOpt.HEADERDATA, None)
+        self.setopt(CurlOpt.WRITEFUNCTION, None)
+        # What curl_cffi calls of a handle is looked up there each time, so that it can be told without asking libcurl.
+        self._to_head, self._to_body = ffi.from_handle(self._header_handle), ffi.from_handle(self._write_handle)
 
-    def ask(self, request: HttpRequest) -> None:
-        """Set everything in which calls differ: whatever is set here is set for every call."""
-        headers = [f"{name}: {value}".encode() for name, value in request.headers.items()]
-        with_body = True
-        if isinstance(request.body, StreamedBody):
-            length = request.body.length
+    def ask(self, request: HttpRequest, response: "CurlResponse") -> None:
+        """Set everything in which calls differ: whatever is set here is set for every call. Raises CurlError."""
+        self._to_head.callback, self._to_body.callback = response, response.on_body
+        # Past `setopt`, which takes seven times as long, for bytes and what libcurl itself has made.
+        curl, setopt, code = self._curl, lib._curl_easy_setopt, 0
+        slist, append = self._headers, lib.curl_slist_append
+        for name, value in request.headers.items():
+            slist = append(slist, f"{name}: {value}".encode())
+        body = request.body
+        if isinstance(body, StreamedBody):
             self.setopt(CurlOpt.UPLOAD, 1)
             self.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _LARGE_UPLOAD)  # until the handle is reset, as it is after an upload
-            self.setopt(CurlOpt.INFILESIZE_LARGE, -1 if length is None else length)  # -1: chunked, or as HTTP/2 does it
-        elif request.body or request.method in _WITH_BODY:
-            self._body_handle = request.body  # libcurl makes no copy
-            self._length[0] = len(request.body)
-            self._set(_POSTFIELDSIZE_LARGE, self._length)
-            self._set(_POSTFIELDS, request.body)  # which makes it a POST
+            # -1: chunked, or as HTTP/2 does it
+            self.setopt(CurlOpt.INFILESIZE_LARGE, -1 if body.length is None else body.length)
+        elif body or request.method in _WITH_BODY:
+            self._body_handle = body  # libcurl makes no copy
+            self._length[0] = len(body)
+            code = code or setopt(curl, _POSTFIELDSIZE_LARGE, self._length)
+            code = code or setopt(curl, _POSTFIELDS, body)  # which makes it a POST
         else:
-            with_body = False
             self.setopt(CurlOpt.HTTPGET, 1)
-        if with_body:
-            headers.append(b"expect:")
-        self._set(_URL, request.url.encode())
+        if body or request.method in _WITH_BODY:
+            slist = append(slist, b"expect:")
+        code = code or setopt(curl, _URL, request.url.encode())
         if request.method != self._method:
             self._method = request.method
-            self._set(_CUSTOMREQUEST, request.method.encode())
-        for header in headers:
-            self._headers = lib.curl_slist_append(self._headers, header)
-        self._set(_HTTPHEADER, self._headers)
-
-    def _set(self, option: int, value: Any) -> None:
-        """As `setopt`, which takes seven times as long, for bytes and what libcurl itself has made. Raises
-        CurlError."""
-        code = lib._curl_easy_setopt(self._curl, option, value)
+            code = code or setopt(curl, _CUSTOMREQUEST, request.method.encode())
+        self._headers = slist
+        code = code or setopt(curl, _HTTPHEADER, slist)
         if code:
-            self._check_error(code, "setopt", option)
+            self._check_error(code, "setopt")
 
     def reset(self) -> None:
         """See Curl."""
@@ -131,16 +144,10 @@ class _Easy(Curl):
 
     def let_go(self) -> None:
         """The call is over: nothing of it is kept."""
-        self.response = None
-        listening = self._write_handle, self._header_handle
-        self.clean_handles_and_buffers()
-        self._write_handle, self._header_handle = listening
-
-    def _on_header(self, line: bytes) -> int:
-        return CURL_WRITEFUNC_ERROR if self.response is None else self.response.on_header(line)
-
-    def _on_body(self, data: bytes) -> int:
-        return CURL_WRITEFUNC_ERROR if self.response is None else self.response.on_body(data)
+        self._to_head.callback = self._to_body.callback = self._body_handle = None
+        self._read_handle = self._seek_handle = None
+        lib.curl_slist_free_all(self._headers)
+        self._headers = ffi.NULL
 
 
 class CurlTransport:
@@ -158,7 +165,8 @@ class CurlTransport:
 
     async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
-        session = await self._session(key)
+        session = self._sessions.get(key) or self._open(key)
+        self._sessions.move_to_end(key)
         response = CurlResponse(session, request, self._deadlines, self._max_buffered)
         try:
             await response.head()
@@ -174,25 +182,22 @@ class CurlTransport:
             await session.close()
         await asyncio.gather(*self._closing)
 
-    async def _session(self, key: ConnectionKey) -> "_Session":
-        session = self._sessions.get(key)
-        if session is None:
-            session = self._sessions[key] = _Session(
-                key.proxy,
-                self._ca_file,
-                self._deadlines.connect,
-                self._crowds,
-                lambda unused: self._drop(key, unused),
-            )
-            # The sessions longest unused go where there are too many; those with calls under way stay.
-            idle = [one for one, session in self._sessions.items() if not session.active]
-            for unused in idle[: max(0, len(self._sessions) - _MAX_SESSIONS)]:
-                await self._sessions.pop(unused).close()
-        self._sessions.move_to_end(key)
+    def _open(self, key: ConnectionKey) -> "_Session":
+        # The sessions longest unused go where there are too many; those with calls under way stay.
+        idle = [(one, session) for one, session in self._sessions.items() if not session.active]
+        for one, unused in idle[: max(0, len(self._sessions) + 1 - _MAX_SESSIONS)]:
+            self._drop(one, unused)
+        session = self._sessions[key] = _Session(
+            key.proxy,
+            self._ca_file,
+            self._deadlines.connect,
+            self._crowds,
+            lambda unused: self._drop(key, unused),
+        )
         return session
 
     def _drop(self, key: ConnectionKey, session: "_Session") -> None:
-        """Close a session that was of no use, so that whoever invents identities leaves nothing open here."""
+        """Close a session: one too many, or of no use, so that whoever invents identities leaves nothing open here."""
         if self._sessions.get(key) is session:
             del self._sessions[key]
         closing = asyncio.ensure_future(session.close())
@@ -225,13 +230,12 @@ class _Session:
         self._spare: list[_Easy] = []
         self.active: set[CurlResponse] = set()
 
-    def start(self, response: "CurlResponse", request: HttpRequest) -> "asyncio.Future[None]":
-        """Hand a call to libcurl; the future ends with it."""
+    def start(self, response: "CurlResponse", request: HttpRequest) -> None:
+        """Hand a call to libcurl."""
         self.active.add(response)
         self._crowds.came()
-        response.easy.ask(request)
-        future: asyncio.Future[None] = self._multi.add_handle(response.easy)
-        return future
+        response.easy.ask(request, response)
+        self._multi.begin(response)
 
     def take(self) -> _Easy:
         """An easy handle with what all calls of the session have in common."""
@@ -244,7 +248,7 @@ class _Session:
         self.active.discard(response)
         self._crowds.went(response.brought)
         if running:
-            self._multi.remove_handle(response.easy)
+            self._multi.end(response.easy)
         response.easy.let_go()
         if len(self._spare) >= _MAX_SPARE_HANDLES:
             response.easy.close()  # not left to the collector: it listens to itself, and does not see what C holds
@@ -289,8 +293,9 @@ class CurlResponse:
         self._buffered: list[bytes] = []
         self._size = 0
         self._paused = self._resumed = False
-        self._head_done = False
+        self._head_done = self._running = False
         self._head_bytes = 0
+        self._lines: list[bytes] = []  # of the head
         self._ended = False
         self._then: Callable[[], None] | None = None  # set once the call has been released
         self._error: Exception | None = None
@@ -302,15 +307,14 @@ class CurlResponse:
         self._began = self._touched = self._loop.time()
         soonest = min(deadlines.first_byte, deadlines.total)
         self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
-        self.easy.response = self
-        self._is_secure = request.url.startswith("https:")
+        self._is_secure = session.proxy is not None and request.url.startswith("https:")
         self.outgoing: OutgoingBody | None = None
         if isinstance(request.body, StreamedBody):
             self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
             self.easy.setopt(CurlOpt.READFUNCTION, self.outgoing.take)
             self.easy.setopt(CurlOpt.SEEKDATA, self.outgoing)
-        self._call = session.start(self, request)
-        self._call.add_done_callback(self._on_end)
+        session.start(self, request)
+        self._running = True  # whether libcurl has the call
 
     @property
     def failed(self) -> bool:
@@ -369,7 +373,8 @@ class CurlResponse:
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()
-        self._session.stop(self, running=not self._call.done())
+        running, self._running = self._running, False
+        self._session.stop(self, running=running)
         self._ended = True
         self._buffered.clear()
         then, self._then = self._then, None
@@ -401,7 +406,7 @@ class CurlResponse:
 
     def _unpause(self) -> None:
         """Both directions go on; the one that still has to wait says so again."""
-        if not self._call.done():  # libcurl has let go of it, and would complain
+        if self._running:  # else libcurl has let go of it, and would complain
             self.easy.pause(CURLPAUSE_CONT)
 
     def _wake(self) -> None:
@@ -410,29 +415,31 @@ class CurlResponse:
 
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
-    def on_header(self, line: bytes) -> int:
-        """A line of the head."""
-        self._touched = self._loop.time()
+    def write(self, line: bytes) -> None:
+        """A line of the head, or of what follows a body; the empty one is the last. Named as curl_cffi calls it. Raises
+        CurlError where they are too long."""
         self._head_bytes += len(line)
         if self._head_bytes > _MAX_HEADER_BYTES:
-            return CURL_WRITEFUNC_ERROR
-        if line.startswith(b"HTTP/"):
-            self.status, self.headers = int(line.split(None, 2)[1]), {}
-        elif line in {b"\r\n", b"\n"}:
-            self._head_done = self.status >= 200
-            self._wake()
-        else:
-            self._note_header(line)
-        return len(line)
-
-    def _note_header(self, line: bytes) -> None:
-        """Keep a header; the last of a name counts. Cookies come one a line and a comma may be part of each, so that
-        (as RFC 9110 5.3 says of them) they can't be joined by commas: here they are joined by newlines."""
-        name, _, value = line.decode("latin-1").partition(":")
-        name, value = name.strip().lower(), value.strip()
-        if name == _SET_COOKIE and name in self.headers:
-            value = f"{self.headers[name]}\n{value}"
-        self.headers[name] = value
+            raise CurlError("the head is too long", code=CurlECode.WRITE_ERROR)
+        if line not in _BLANK:
+            self._lines.append(line)
+            return
+        self._touched = self._loop.time()
+        lines = b"".join(self._lines).decode("latin-1").split("\n")
+        self._lines.clear()
+        if lines[0].startswith("HTTP/"):
+            self.status, self.headers = int(lines[0].split(None, 2)[1]), {}
+            del lines[0]
+        for named in lines[:-1]:
+            name, _, value = named.partition(":")
+            name, value = name.strip().lower(), value.strip()
+            # The last of a name counts. Cookies come one a line and a comma may be part of each, so that (as RFC 9110
+            # 5.3 says of them) they can't be joined by commas: here they are joined by newlines.
+            if name == _SET_COOKIE and name in self.headers:
+                value = f"{self.headers[name]}\n{value}"
+            self.headers[name] = value
+        self._head_done = self.status >= 200
+        self._wake()
 
     def on_body(self, data: bytes) -> int:
         """A piece of the body."""
@@ -448,11 +455,12 @@ class CurlResponse:
         self._wake()
         return len(data)
 
-    def _on_end(self, call: "asyncio.Future[None]") -> None:
+    def on_end(self, error: BaseException | None) -> None:
+        """Libcurl is through with it, and has let go of it."""
+        self._running = False
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()  # upstream may have answered before it had all
-        error = None if call.cancelled() else call.exception()
         if isinstance(error, CurlError) and self._error is None:
             self._error = failure_of_curl(error, self._proxy_state())
         elif error is not None and self._error is None:
