@@ -191,9 +191,9 @@ def _limit(refusal: RefusalDetail) -> GatewayError:
 
 
 def _too_long(refusal: RefusalDetail) -> GatewayError:
+    # Status, code and words are what clients look for before they shorten a conversation by themselves.
     return RequestError(
-        _sentence("The conversation is too long for upstream", refusal),
-        status=413,
+        _sentence("The prompt is too long: upstream's maximum context length is exceeded", refusal),
         code="context_length_exceeded",
         param=Field.PROMPT,
     )
@@ -276,7 +276,7 @@ _BY_SENTENCE = (
     (re.compile(r"server_is_overloaded"), _overloaded),
     # In a code or in a sentence, and whatever the status (6.5, 9.1).
     (re.compile(r"content_policy", re.I), _policy),
-    (re.compile(r"conversation_too_large|message_length_exceeds_limit", re.I), _too_long),
+    (re.compile(r"conversation_too_large|message_length_exceeds_limit|context_length_exceeded", re.I), _too_long),
     # Upstream has said these with other statuses than 429, also in the stream (9.1).
     (re.compile(r"model_cap_exceeded|work_usage_limit_exceeded|too many|only one message at a time", re.I), _limit),
     (re.compile(r"rate.?limit|usage limit|reached .{0,40}limit", re.I), _limit),

@@ -354,7 +354,7 @@ FAULTS: dict[str, Fault] = {
     },
     "status 400": Fault(replied("400 X", b'{"detail": "bad"}'), *both(400, None)),
     "status 422": Fault(replied("422 X", b'{"detail": "bad"}'), *both(400, None)),
-    "status 413": Fault(replied("413 X"), *both(413, "context_length_exceeded")),
+    "status 413": Fault(replied("413 X"), *both(400, "context_length_exceeded")),
     "status 204": Fault(raw(b"HTTP/1.1 204 X\r\n\r\n"), *both(502, "upstream_204")),
     "status 404": Fault(replied("404 X"), *both(502, "upstream_404")),
     "status 405": Fault(replied("405 X"), *both(502, "upstream_405")),

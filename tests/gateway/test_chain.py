@@ -103,7 +103,7 @@ def test_a_client_that_leaves_ends_the_stream_everywhere(chain, upstream, said):
     ("prompt", "status", "code"),
     [
         ("[[failure=model_cap clears_in=30]]", 429, "accounts_cooling"),
-        ("[[status=413]]", 413, "context_length_exceeded"),
+        ("[[status=413]]", 400, "context_length_exceeded"),
         ("[[status=422]]", 400, None),
     ],
 )

@@ -848,7 +848,7 @@ ERRORS: dict[str, tuple[bytes, str, int]] = {
         "content_policy_violation",
         400,
     ),
-    "too large": (frame({"error": "x", "error_code": "conversation_too_large"}), "context_length_exceeded", 413),
+    "too large": (frame({"error": "x", "error_code": "conversation_too_large"}), "context_length_exceeded", 400),
     "not JSON": (b"data: <html>\n\n", "upstream_json", 502),
     "half an object": (b'data: {"message":\n\n', "upstream_json", 502),
     "a delta that is not JSON": (b"event: delta\ndata: {\n\n", "upstream_json", 502),

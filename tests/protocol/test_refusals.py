@@ -42,7 +42,7 @@ FORBIDDEN = (403, "upstream_error", "upstream_forbidden")
 LIMIT = (429, "rate_limit_error")
 NO_MODEL = (404, "invalid_request_error", "model_not_found")
 NO_CONVERSATION = (404, "invalid_request_error", "conversation_not_found")
-LONG = (413, "invalid_request_error", "context_length_exceeded")
+LONG = (400, "invalid_request_error", "context_length_exceeded")
 
 ROWS: list[tuple[int, Any, tuple[Any, ...]]] = [
     (400, {"detail": "Bad request"}, (*INVALID, None)),
@@ -67,6 +67,7 @@ ROWS: list[tuple[int, Any, tuple[Any, ...]]] = [
     (413, detail(message="..", code="conversation_too_large"), LONG),
     (413, detail(message=TOO_LONG, code="message_length_exceeds_limit"), LONG),
     (413, {"detail": "Payload too large"}, LONG),
+    (400, detail(message="..", code="context_length_exceeded"), LONG),
     (400, detail(message="..", code="work_usage_limit_exceeded"), (*LIMIT, "work_usage_limit_exceeded")),
     (409, {"detail": "Only one message at a time..."}, (*LIMIT, "rate_limit_exceeded")),
     (409, {"detail": "Conflict"}, (*LIMIT, "rate_limit_exceeded")),

@@ -38,6 +38,7 @@ from shim.protocol.events import (
 from shim.protocol.transcript import Cited, Transcript, thought_piece
 
 PREFIX = "resp_"
+_TOO_LONG = "context_length_exceeded"  # not among the published codes, but it is what Codex shortens its history for
 _REASONS: dict[str, Literal["max_output_tokens", "content_filter"]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
@@ -308,11 +309,14 @@ def status_of(transcript: Transcript) -> wire.ResponseStatus:
 def told_error(error: GatewayError) -> wire.ToldError:
     """An error as a response tells it: there are few codes."""
     codes = {429: "rate_limit_exceeded", 400: "invalid_prompt"}
+    code = codes.get(error.http_status, "server_error")
+    if error.code == _TOO_LONG:
+        code = _TOO_LONG
     # A span would be none to whoever looks later, and there is no header beside an event.
     now = time.time()
     wait = error.retry_in(now)
     retry_at = UNSET if wait is None else math.ceil(now + wait)
-    return wire.ToldError(codes.get(error.http_status, "server_error"), error.message, retry_at)
+    return wire.ToldError(code, error.message, retry_at)
 
 
 def usage_on_wire(usage: Usage) -> wire.TokenUsage:

@@ -19,6 +19,7 @@ const ROWS = [
   { code: "not_an_answer", title: "error.notAnswer.title", advice: "error.notAnswer.advice", action: "retry" },
   { code: "model_not_found", title: "error.noModel.title", advice: "error.noModel.advice", action: "retry" },
   { code: "content_policy_violation", title: "error.refused.title", advice: "error.policy.advice", action: "none" },
+  { code: "context_length_exceeded", title: "error.large.title", advice: "error.large.advice", action: "none" },
   { code: "research_failed", title: "error.research.title", advice: "error.research.advice", action: "retry" },
   { code: "account_needed", title: "error.account.title", advice: "error.account.advice", action: "key" },
   { code: "turnstile_required", title: "error.check.title", advice: "error.check.advice", action: "retry" },

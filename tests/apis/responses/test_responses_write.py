@@ -249,6 +249,14 @@ def test_a_failure_within_the_stream_ends_it(error, code, said):
     assert len(failed["output"]) == len(said)
 
 
+def test_a_prompt_that_is_too_long_is_told_as_codex_knows_it():
+    """Its code is none of those that are published, so the libraries' strict types do not have it."""
+    answer = answer_of()
+    error = RequestError("The prompt is too long", code="context_length_exceeded", param=Field.PROMPT)
+    events = events_of(answer.head() + answer.write([STARTED, Failed(error)]))
+    assert events[-1][1]["response"]["error"] == {"code": error.code, "message": error.message}
+
+
 def test_a_failure_before_there_is_a_response_is_an_error_event():
     error = RequestError("No such model", code="model_not_found", param=Field.MODEL)
     for body in (answer_of().write([Failed(error)]), RESPONSES.break_off(error)):
