@@ -166,6 +166,7 @@ async def test_what_cannot_be_drawn_is_told_and_its_code_stays(gateway, visit, s
             ("flowchart LR\nA --> --> B", "There is a mistake in this diagram’s code"),
             ("mindmap\n  root\n    a", "This kind of diagram can’t be drawn here"),
             ("flowchart LR\n" + "A --> B\n" * 3000, "This diagram is too large"),
+            ("flowchart LR\n" + "A --> B\n" * 450, "This diagram is too large"),  # than as many lines as are drawn
             (
                 "flowchart LR\n" + "".join(f"a{number} --> b{number}\n" for number in range(900)),
                 "mistake|too large|too long",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from playwright.async_api import expect
 
+from tests.web.conftest import watched
 from tests.web.test_hostile import MARKDOWN, RAW
 
 
@@ -132,6 +133,44 @@ async def test_a_prompt_is_kept_and_used_again(gateway, visit):
         await chat.page.reload()
         await chat.button("Saved prompts and presets").click()
         await expect(chat.page.locator("#no-prompts")).to_be_visible()
+        chat.check()
+
+
+FULL = "() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; }"
+
+
+async def test_two_tabs_keep_the_prompts_and_presets_of_both(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        other = watched(chat.page.context, await chat.page.context.new_page())
+        await other.page.goto(chat.page.url)
+        for tab, name in ((chat, "One"), (other, "Two")):
+            await expect(tab.field).to_be_visible()
+            await tab.field.fill(name)
+            await tab.button("Saved prompts and presets").click()
+            await tab.button("Keep what this chat is set to").click()
+            form = tab.page.get_by_role("dialog", name="New preset")
+            await form.get_by_label("Name").fill(f"Preset {name}")
+            await form.get_by_role("button", name="Save").click()
+            await tab.button("Keep what I have written").click()
+        for tab in (chat, other):  # Both have them open.
+            await expect(tab.page.locator("#prompt-list .pick")).to_have_text(["Two", "One"])
+            await expect(tab.page.locator("#presets .name")).to_have_text(["Preset Two", "Preset One"])
+        chat.check()
+
+
+async def test_what_can_not_be_kept_is_told(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.page.evaluate(FULL)
+        await chat.field.fill("Explain it to a child")
+        await chat.button("Saved prompts and presets").click()
+        await chat.button("Keep what I have written").click()
+        await expect(chat.page.locator("#toasts")).to_contain_text("this holds until the page is closed")
+        file = json.dumps({"format": "chat2api.chats", "version": 1, "chats": [], "presets": [{"name": "Short"}]})
+        await chat.page.locator("#import-file").set_input_files(
+            {"name": "chats.json", "mimeType": "application/json", "buffer": file.encode()}
+        )
+        told = "1 preset was imported. The browser’s storage for this page is full"
+        await expect(chat.page.locator("#toasts")).to_contain_text(told)
         chat.check()
 
 

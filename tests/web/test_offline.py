@@ -152,6 +152,20 @@ async def test_it_opens_without_the_gateway_and_takes_up_another_version(
         chat.check(refusals=True)
 
 
+async def test_a_full_disk_takes_no_part_of_the_page_away(gateway, visit, say):
+    """What the page fetches later can't be kept then; it works all the same."""
+    async with door_to(gateway) as (_, url), staying(visit, f"{url}/") as chat:
+        await kept(chat, version_of(gateway))
+        protocol = await chat.page.context.new_cdp_session(chat.page)
+        await protocol.send("Storage.overrideQuotaForOrigin", {"origin": url, "quotaSize": 1})
+        say("$x^2$\n\n```python\nprint(1)\n```\n")
+        await chat.ask("Squares")
+        await expect(chat.answers.last.locator(".katex")).to_be_visible()
+        await expect(chat.answers.last.locator("pre .hljs-number")).to_have_text("1")
+        await expect(chat.page.locator("#notice")).to_contain_text("storage for this page is full")
+        chat.check()
+
+
 async def test_below_a_prefix_it_keeps_its_own_and_nothing_else(start_gateway, shared_standin, visit):
     gateway = start_gateway("/deep/healthz", CHATGPT_BASE_URL=shared_standin.base_url, API_PREFIX="deep")
     async with door_to(gateway) as (door, url), staying(visit, f"{url}/deep/") as chat:

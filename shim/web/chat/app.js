@@ -34,7 +34,7 @@ const THEMES = { "": "light", light: "dark", dark: "" };
 const THEME_NAMES = { "": "theme.system", light: "theme.light", dark: "theme.dark" };
 
 const notices = new Map();
-const presets = new Presets();
+const presets = new Presets(() => presetList?.then((list) => list.show(), () => {}));
 let chat = freshChat();
 let presetList = null;
 let researching = null;
@@ -387,8 +387,8 @@ async function importFile() {
   if (!file) return;
   try {
     const imported = await library.import(await file.text());
-    const count = presets.take(imported.presets);
-    toast([t("import.done", { count: imported.chats.length }), count ? t("preset.imported", { count }) : ""].filter(Boolean).join(" "));
+    const { count, isKept } = presets.take(imported.presets);
+    toast([t("import.done", { count: imported.chats.length }), count ? t("preset.imported", { count }) : "", isKept ? "" : t("kept.full")].filter(Boolean).join(" "));
   } catch (failure) {
     toast(failure.message);
   }
@@ -449,7 +449,7 @@ function onKey(event) {
 async function start() {
   keepForOffline();
   prepareDialogs();
-  new PromptLibrary({ text: () => composer.field.value, insert: (text) => composer.insert(text) });
+  new PromptLibrary({ text: () => composer.field.value, insert: (text) => composer.insert(text), tell: toast });
   prepareShortcuts({ find: () => finder.open(), create, write: () => composer.focus() });
   at("save-close").addEventListener("click", () => at("saving").close());
   for (const button of document.querySelectorAll("#saving [data-kind]")) button.addEventListener("click", () => saveAs(button.dataset.kind));

@@ -19,6 +19,9 @@ const MOST_SAVED = 50; // in one page
 // What is told instead of a diagram; the code stays.
 const TROUBLES = { away: "diagram.away", kind: "diagram.kind", large: "diagram.large", odd: "diagram.odd", slow: "diagram.slow", wrong: "diagram.wrong" };
 
+// What Mermaid's words mean: the last for any others.
+const TOLD = [[/No diagram type|UnknownDiagram|not supported/i, "kind"], [/Edge limit|Maximum text size/i, "large"], [/(?:)/, "wrong"]];
+
 class NoDrawing extends Error {}
 
 /** The frame, made when it is first needed, and anew after a drawing that did not end. One drawing at a time. */
@@ -43,7 +46,7 @@ class Studio {
     this.frame.contentWindow.postMessage({ asked, text, theme, fontFamily }, "*"); // Its origin has no name.
     const { svg, wrong } = await answer;
     this.idle = setTimeout(() => this.close(), IDLE_MS);
-    if (typeof svg !== "string") throw new NoDrawing(/No diagram type|UnknownDiagram|not supported/i.test(wrong) ? "kind" : "wrong");
+    if (typeof svg !== "string") throw new NoDrawing(TOLD.find(([words]) => words.test(wrong))[1]);
     if (svg.length > SVG_CHARACTERS) throw new NoDrawing("large");
     const harmless = sanitizedDrawing(svg);
     if (!harmless) throw new NoDrawing("odd");

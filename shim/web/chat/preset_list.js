@@ -70,7 +70,7 @@ export class PresetList {
       const written = { id: preset.id, name, model: said.model.value, effort: said.effort.value, system: said.system.value, wishes };
       const isKept = this.presets.keep(written, said.usual.checked);
       dialog.close();
-      if (!isKept) this.tell(t("preset.full"));
+      if (!isKept) this.tell(t("kept.full"));
       return undefined;
     });
     dialog.addEventListener("close", () => {

@@ -2,7 +2,7 @@
 // from a file, is not believed; a preset changes the chats it is used in, and no other.
 
 import { newId } from "./chats.js";
-import { recall, remember } from "./store.js";
+import { follow, recall, remember } from "./store.js";
 import { lasting, readWishes } from "./wishes.js";
 
 export const MOST_PRESETS = 100;
@@ -17,7 +17,16 @@ export const presetOf = ({ model, effort, system, wishes }, name) => ({ id: newI
 export const choicesOf = ({ model, effort, system, wishes }) => ({ model, effort, system, wishes: { ...wishes } });
 
 export class Presets {
-  constructor() {
+  /** `changed()` is told when another tab has changed them. */
+  constructor(changed) {
+    this.read();
+    follow(KEY, () => {
+      this.read();
+      changed();
+    });
+  }
+
+  read() {
     const { presets = [], usual = "" } = parsed(recall(KEY));
     this.all = readPresets(presets);
     this.usualId = this.all.some(({ id }) => id === usual) ? usual : "";
@@ -47,13 +56,13 @@ export class Presets {
     return () => this.keep(preset, usualId === preset.id);
   }
 
-  /** Take in those of a file: one that is here already, with all it says, stays as it is; how many were new. */
+  /** Take in those of a file: one that is here already, with all it says, stays as it is. How many were new, and whether
+   * the browser kept them. */
   take(stored) {
     const known = new Set(this.all.map(contentOf));
     const fresh = readPresets(stored).filter((preset) => !known.has(contentOf(preset))).slice(0, Math.max(0, MOST_PRESETS - this.all.length));
     this.all.push(...fresh.map((preset) => ({ ...preset, id: newId() })));
-    if (fresh.length) this.store();
-    return fresh.length;
+    return { count: fresh.length, isKept: !fresh.length || this.store() };
   }
 
   store() {

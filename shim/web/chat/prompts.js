@@ -2,16 +2,20 @@
 // nothing else; a list that can't be read is an empty one.
 
 import { at, el, iconButton } from "./dom.js";
-import { recall, remember } from "./store.js";
+import { follow, recall, remember } from "./store.js";
 import { t } from "./texts.js";
 
 const MOST = 200;
 const NAME_CHARACTERS = 70;
 
 export class PromptLibrary {
-  /** `text()` is what stands in the field, `insert(text)` puts something there. */
-  constructor({ text, insert }) {
-    Object.assign(this, { text, insert, prompts: readPrompts(recall("prompts")) });
+  /** `text()` is what stands in the field, `insert(text)` puts something there, `tell(text)` shows a notice. */
+  constructor({ text, insert, tell }) {
+    Object.assign(this, { text, insert, tell, prompts: readPrompts(recall("prompts")) });
+    follow("prompts", () => {
+      this.prompts = readPrompts(recall("prompts"));
+      this.list();
+    });
     at("prompts-open").addEventListener("click", () => this.open());
     at("prompts-close").addEventListener("click", () => at("prompts").close());
     at("prompt-keep").addEventListener("click", () => this.keep());
@@ -43,7 +47,7 @@ export class PromptLibrary {
 
   change(prompts) {
     this.prompts = prompts;
-    remember("prompts", prompts.length ? JSON.stringify(prompts) : "");
+    if (!remember("prompts", prompts.length ? JSON.stringify(prompts) : "")) this.tell(t("kept.full"));
     this.list();
     at("prompts-close").focus();
   }

@@ -177,6 +177,11 @@ export function remember(name, value, area = localStorageOrNull()) {
   }
 }
 
+/** Have `changed()` told when another tab has changed a small choice. */
+export function follow(name, changed) {
+  addEventListener("storage", ({ key }) => (key === null || key === `chat2api.${name}`) && changed());
+}
+
 function localStorageOrNull() {
   try {
     return localStorage;

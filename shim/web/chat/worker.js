@@ -48,15 +48,21 @@ async function pageFor(event) {
   return answer;
 }
 
-async function fileFor({ request }) {
+async function fileFor(event) {
+  const { request } = event;
   for (const name of await kept()) {
     const found = await caches.match(request, { cacheName: name });
     if (found) return found;
   }
   const answer = await fetch(request);
   const isMine = new URL(request.url).pathname.startsWith(`${HERE}web/${VERSION}/`);
-  if (answer.status === 200 && isMine && (await caches.has(NAME))) await (await caches.open(NAME)).put(request, answer.clone());
+  if (answer.status === 200 && isMine && (await caches.has(NAME))) event.waitUntil(keepFile(request, answer.clone()));
   return answer;
+}
+
+// A disk that is full keeps nothing more; the page has its file all the same.
+async function keepFile(request, answer) {
+  await (await caches.open(NAME)).put(request, answer).catch(() => undefined);
 }
 
 addEventListener("install", (event) => event.waitUntil(keep()));

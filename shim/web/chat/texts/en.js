@@ -236,7 +236,6 @@ export default {
   "preset.forget": "Forget {name}",
   "preset.forgotten": "“{name}” is forgotten.",
   "preset.usual": "New chats begin with it",
-  "preset.full": "The browser’s storage for this page is full: the preset holds until the page is closed.",
   "preset.new": "New preset",
   "preset.change": "Edit the preset",
   "preset.name": "Name",
@@ -305,6 +304,7 @@ export default {
   },
   "store.unreadable": "The chats stored in this browser can’t be read.",
   "store.full": "The browser’s storage for this page is full: this chat is not kept. Export what you need and delete chats with large attachments.",
+  "kept.full": "The browser’s storage for this page is full: this holds until the page is closed.",
   "store.failed": "The browser could not store this chat. It stays on the screen until the page is closed.",
 
   "error.told": "{title}. {message}",

@@ -234,7 +234,6 @@ export default {
   "preset.forget": "删除预设“{name}”",
   "preset.forgotten": "已删除“{name}”。",
   "preset.usual": "新对话以此开始",
-  "preset.full": "浏览器分配给本页面的存储空间已满：此预设只保留到页面关闭。",
   "preset.new": "新预设",
   "preset.change": "编辑预设",
   "preset.name": "名称",
@@ -300,6 +299,7 @@ export default {
   "store.broken": { "other": "有 {count} 个已保存的对话无法读取，已原样保留。" },
   "store.unreadable": "无法读取此浏览器中保存的对话。",
   "store.full": "浏览器分配给本页面的存储空间已满：此对话未能保存。请导出您需要的对话，并删除带有大附件的对话。",
+  "kept.full": "浏览器分配给本页面的存储空间已满：此内容只保留到页面关闭。",
   "store.failed": "浏览器未能保存此对话。在页面关闭之前，它会留在屏幕上。",
 
   "error.told": "{title}。{message}",
