@@ -5,6 +5,9 @@ import csv
 import httpx
 import pytest
 
+from shim.notes import NotesError
+from shim.usage import CallBook
+
 SECRET = "a text that nobody but the model may have"
 
 
@@ -49,3 +52,14 @@ def test_an_operator_sees_who_used_what(server):
         ):
             assert admin.get(path).status_code == 400, path
     assert httpx.get(f"{server.base_url}/tokens/api/usage", trust_env=False).status_code == 401
+
+
+def test_a_store_that_is_away_is_told_wherever_it_is_asked(server, monkeypatch):
+    async def away(*_: object, **_more: object) -> None:
+        raise NotesError("redis at 10.0.0.1:6379 refused the connection")
+
+    for name in ("usage", "calls"):
+        monkeypatch.setattr(CallBook, name, away)
+    for path in ("/admin/usage", "/tokens/api/usage", "/tokens/api/calls"):
+        answer = httpx.get(server.base_url + path, headers={"authorization": "Bearer admin-key"}, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable"), path

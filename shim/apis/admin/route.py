@@ -13,14 +13,12 @@ from litestar.datastructures import Cookie
 from litestar.di import Provide
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
-from litestar.types import ASGIApp, ExceptionHandler, Guard, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
 
 from shim.accounts.imports import text_of
 from shim.accounts.pool import AccountPool, LineResult, PoolHealth
 from shim.accounts.states import State
-from shim.accounts.stores import StoreError
 from shim.accounts.views import AccountView
-from shim.apis import openai_errors
 from shim.apis.admin.accounts import ROUTES as ACCOUNT_ROUTES
 from shim.apis.admin.accounts import TheDoor, ThePool, TheProber, account_answer
 from shim.apis.admin.door import Door
@@ -28,13 +26,11 @@ from shim.apis.admin.keys import ROUTES as KEY_ROUTES
 from shim.apis.admin.pages import PAGE_ROUTES
 from shim.apis.admin.query import number
 from shim.apis.admin.recordings import ROUTES as RECORDING_ROUTES
+from shim.apis.admin.stores import STORES_AWAY
 from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
-from shim.errors import RequestError, UnavailableError
-from shim.http.errors import error_response
+from shim.errors import RequestError
 from shim.http.responses import answer_headers
 from shim.http.routing import Routes
-from shim.keys import KeyStoreError
-from shim.notes import NotesError
 from shim.settings import Settings
 
 PATH = "/tokens"
@@ -111,11 +107,7 @@ def admin_router(settings: Settings, door: Door | None = None) -> Routes:
         PATH,
         route_handlers=[files, entry, private],
         dependencies={"door": Provide(lambda: door, sync_to_thread=False)},
-        exception_handlers={
-            StoreError: _away("accounts"),
-            KeyStoreError: _away("keys"),
-            NotesError: _away("usage"),
-        },
+        exception_handlers=STORES_AWAY,
         middleware=[hardened],
     )
 
@@ -124,16 +116,6 @@ def _shared(guard: Guard) -> Guard:
     """Litestar deep-copies what handlers are given, a bound method with its object too: every route would have a door,
     and with it a limit on guesses, of its own. It does not copy functions."""
     return lambda connection, handler: guard(connection, handler)  # noqa: PLW0108
-
-
-def _away(what: str) -> "ExceptionHandler[Any]":
-    """503: nothing was changed, because the store could not be reached."""
-
-    def refused(request: AnyRequest, error: Exception) -> Any:
-        unavailable = UnavailableError(f"The store of {what} can't be reached: {error}")
-        return error_response(request, unavailable, openai_errors.refuse)
-
-    return refused
 
 
 def hardened(app: ASGIApp) -> ASGIApp:

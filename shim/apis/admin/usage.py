@@ -12,6 +12,7 @@ from litestar.response.base import ASGIResponse
 
 from shim.apis.admin.door import Door
 from shim.apis.admin.query import number
+from shim.apis.admin.stores import STORES_AWAY
 from shim.errors import RequestError
 from shim.exchange import Gateway
 from shim.http.provided import TheGateway
@@ -43,7 +44,12 @@ class CallList(msgspec.Struct, frozen=True):
 
 def usage_router(door: Door) -> Routes:
     """`/admin/usage` alone, behind `Door.guard_reader`."""
-    return Routes("/", route_handlers=[read_usage], guards=[lambda connection, _handler: door.guard_reader(connection)])
+    return Routes(
+        "/",
+        route_handlers=[read_usage],
+        guards=[lambda connection, _handler: door.guard_reader(connection)],
+        exception_handlers=STORES_AWAY,
+    )
 
 
 @get("/admin/usage")
