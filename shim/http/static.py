@@ -10,7 +10,7 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +96,18 @@ class Site:
         files: dict[str, StaticFile] = {}
         for path in sorted(found):
             name, body = path.relative_to(folder).as_posix(), path.read_bytes()
-            digest.update(f"{name}\0{len(body)}\0".encode() + body)
+            digest.update(f"{name}\0{len(body)}\0".encode())
+            digest.update(body)
             files[name] = StaticFile(body, path.suffix)
-        scripts = {mark: files.pop(name).body.decode() for mark, name in DIAGRAM_SCRIPTS.items()}
-        frame = (folder / DIAGRAM).read_text("utf-8")
-        digest.update(frame.encode())
+        scripts = {mark: files.pop(name).body for mark, name in DIAGRAM_SCRIPTS.items()}
+        frame = (folder / DIAGRAM).read_bytes()
+        digest.update(frame)
         for mark, script in scripts.items():
-            frame = frame.replace(mark, script, 1)
-        files[DIAGRAM] = StaticFile(frame.encode(), ".html")
+            frame = frame.replace(mark.encode(), script, 1)
+        files[DIAGRAM] = StaticFile(frame, ".html")
         self.files: Mapping[str, StaticFile] = files
         self.version = digest.hexdigest()[:16]
-        hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts.values())
+        hashes = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts.values())
         policy = DIAGRAM_POLICY.format(hashes=" ".join(f"'sha256-{one}'" for one in hashes))
         self.headers: Mapping[str, dict[str, str]] = {DIAGRAM: {"content-security-policy": policy}}
         ahead = [name for name in files if name.startswith(KEPT_AHEAD) and name not in {DIAGRAM, WORKER}]
@@ -123,9 +124,13 @@ TheSite = NamedDependency[SkipValidation[Site]]
 
 def page_router(folder: Path | None = None) -> Routes:
     """The page and everything below `/web`. `folder` takes the place of the package's own files."""
-    site = Site(folder) if folder else _own_site()
+    read = partial(Site, folder) if folder else _own_site
+    # Read when it is first asked for, and in a thread, as it takes 15 ms: many gateways never show the page, and of an
+    # idle worker's memory it was 4 MB, of each of several workers' 20.
     return Routes(
-        "/", route_handlers=[page, worker, part], dependencies={"site": Provide(lambda: site, sync_to_thread=False)}
+        "/",
+        route_handlers=[page, worker, part],
+        dependencies={"site": Provide(read, sync_to_thread=True, use_cache=True)},
     )
 
 
