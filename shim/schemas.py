@@ -7,13 +7,15 @@ A complaint names places and expectations, never the value.
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-import jsonschema_rs
 import msgspec
 
 from shim.errors import RequestError
+
+if TYPE_CHECKING:  # 3 MB, and many gateways never get a schema
+    import jsonschema_rs
 
 Schema = dict[str, Any]
 
@@ -93,6 +95,8 @@ def validate(schema: Schema, value: Any) -> str | None:
     if fits:
         return None
     if checked.explains:
+        import jsonschema_rs  # noqa: PLC0415
+
         try:
             checked.validator.validate(value)
         except jsonschema_rs.ValidationError as error:
@@ -122,7 +126,9 @@ _light: Callable[[bytes], _Checked] = lru_cache(maxsize=1024)(_build)
 _heavy: Callable[[bytes], _Checked] = lru_cache(maxsize=16)(_build)
 
 
-def _compile(schema: Schema, patterns: int) -> jsonschema_rs.Validator:
+def _compile(schema: Schema, patterns: int) -> "jsonschema_rs.Validator":
+    import jsonschema_rs  # noqa: PLC0415
+
     limit = min(_MAX_PATTERN_BYTES, _PATTERN_BYTES // max(1, patterns))
     options = jsonschema_rs.FancyRegexOptions(_BACKTRACKS, limit, limit)
     try:

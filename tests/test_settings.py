@@ -224,6 +224,18 @@ def test_the_main_process_holds_nothing_that_only_workers_need():
     assert loaded & {"litestar", "curl_cffi", "httpcore", "jsonschema_rs", "tiktoken", "redis", "cryptography"} == set()
 
 
+def test_a_worker_holds_nothing_that_only_some_calls_need():
+    program = (
+        "import sys; from shim.app import create_app; from shim.http import static; from shim.settings import Settings;"
+        "create_app(Settings()); print(static._own_site.cache_info().currsize, *sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    pages, *modules = shown.stdout.split()
+    assert pages == "0"
+    loaded = {name.partition(".")[0] for name in modules}
+    assert loaded & {"httpcore", "imagesize", "puremagic", "jsonschema_rs", "redis", "rich"} == set()
+
+
 @pytest.mark.parametrize(
     ("public", "prefix", "address"),
     [

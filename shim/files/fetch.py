@@ -13,11 +13,9 @@ import logging
 import socket
 import ssl
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import certifi
-import httpcore
 import msgspec
 
 from shim.errors import RequestError
@@ -48,35 +46,6 @@ class Fetched(msgspec.Struct, frozen=True):
     content: bytes
     mime_type: str | None
     name: str
-
-
-class PinnedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to the one address that was checked, whatever name the request is for. TLS still checks the name."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._network = httpcore.AnyIOBackend()
-        self._opened: httpcore.AsyncNetworkStream | None = None
-
-    async def __aenter__(self) -> "PinnedNetwork":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        # The library leaves the socket open when it is cancelled in the middle of TLS (httpcore 1.0.9, `start_tls`).
-        if self._opened is not None:
-            await self._opened.aclose()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  the library's signature
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the address in the place of `host`, which is never looked up again."""
-        self._opened = await self._network.connect_tcp(self._address, port, timeout, local_address, socket_options)
-        return self._opened
 
 
 class Fetcher:
@@ -133,6 +102,8 @@ class Fetcher:
 
     async def _get(self, target: Target, before: Before | None) -> Fetched | str:
         """The file, or where a redirect leads."""
+        import httpcore  # noqa: PLC0415  13 ms of the start, and many gateways never fetch anything
+
         if target.numeric:
             addresses = [target.host]
         else:
@@ -160,6 +131,10 @@ class Fetcher:
 
     async def _get_from(self, address: str, target: Target) -> Fetched | str:
         """One GET over one connection to one address: no proxy, no cookie, no redirect. It is closed right after."""
+        import httpcore  # noqa: PLC0415
+
+        from shim.files.pinned import PinnedNetwork  # noqa: PLC0415
+
         host = target.host.encode()
         url = httpcore.URL(scheme=target.scheme, host=host, port=target.port, target=target.path)
         asked: dict[str | bytes, str | bytes] = {

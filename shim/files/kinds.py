@@ -12,9 +12,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import PurePosixPath
 
-import imagesize  # type: ignore[import-untyped]
 import msgspec
-import puremagic
 
 from shim.chatgpt.files import IMAGE_TYPES
 from shim.protocol.commands import Body
@@ -111,6 +109,8 @@ def recognise_sample(sample: bytes, declared: Declared, content: Body, digest: s
     mime_type = type_of(sample, declared)
     width = height = None
     if mime_type in IMAGE_TYPES:
+        import imagesize  # type: ignore[import-untyped]  # noqa: PLC0415  as below
+
         try:
             # From the header alone: nothing is decoded.
             width, height = map(int, imagesize.get(BytesIO(sample[:_HEAD_BYTES])))
@@ -182,6 +182,8 @@ def _is_textual(mime_type: str) -> bool:
 
 def _possible(content: bytes) -> list[str]:
     """The types these bytes may have, the likeliest first."""
+    import puremagic  # noqa: PLC0415  with its tables it is 1.5 MB, and many gateways never get a file
+
     try:
         # Without a file name, because puremagic would open a file of that name on this machine.
         matches = puremagic.magic_string(content)
