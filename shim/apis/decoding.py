@@ -24,6 +24,7 @@ _OUT_OF_BOUNDS = re.compile(
 )
 _NOT_AMONG = re.compile(r"Invalid (?:enum )?value (?P<given>.*)", re.S)
 _OTHER_PATTERN = re.compile(r"Expected `str` matching regex (?P<pattern>.*)", re.S)
+_NO_LINE_END = r"(?!\\n)"  # as it is quoted: `$` alone would allow one, and a client need not know
 _MANY_PROPERTIES = re.compile(r"Expected `object` of length <= (?P<most>\d+)")
 _TYPES = {"int": "integer", "float": "decimal", "str": "string", "array": "array"}
 
@@ -128,7 +129,7 @@ def mistyped(complaint: str, within: str = "") -> RequestError:
     named = f" for '{place}'" if place else ""
     if wrong := _NOT_AMONG.fullmatch(what):
         return RequestError(f"Invalid value{named}: {wrong['given']}.", param=place, code="invalid_value")
-    if other := _OTHER_PATTERN.fullmatch(what):
+    if other := _OTHER_PATTERN.fullmatch(what.replace(_NO_LINE_END, "")):
         sentence = (
             f"Invalid '{place}': string does not match pattern. "
             f"Expected a string that matches the pattern {other['pattern']}."

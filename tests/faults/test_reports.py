@@ -107,6 +107,61 @@ def test_a_router_names_models_by_their_provider(gateway, upstream):
     assert not answer["model"].startswith("openai/")
 
 
+CALLED = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+BODIES = {
+    "cline": {
+        "messages": [
+            {"role": "developer", "content": "You are Cline."},
+            user([{"type": "text", "text": "<task>x</task>"}, {"type": "text", "text": "<environment_details>"}]),
+            {"role": "assistant", "content": "", "tool_calls": [CALLED], "reasoning_details": []},
+            RESULT,
+            user([{"type": "text", "text": "[[say=one]]"}]),
+        ],
+        "reasoning_effort": "medium",
+        "stream_options": {"include_usage": True},
+        "tools": [TOOL | {"function": TOOL["function"] | {"strict": False}}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": False,
+    },
+    "continue": {
+        "messages": [{"role": "system", "content": "<important_rules>"}, user("[[say=one]]")],
+        "max_tokens": 4096,
+        "frequency_penalty": None,
+        "stop": ["<|a|>", "<|b|>", "<|c|>", "<|d|>"],
+        "tools": [TOOL | {"displayTitle": "Look", "readonly": True, "group": "Built-In"}],
+        "prediction": {"type": "content", "content": "x"},
+    },
+    "litellm's proxy": {
+        "messages": [
+            {"role": "system", "content": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]},
+            user("a"),
+            {
+                "role": "assistant",
+                "content": "b",
+                "reasoning_content": "c",
+                "thinking_blocks": [{"type": "thinking", "thinking": "c", "signature": ""}],
+                "provider_specific_fields": {"refusal": None},
+                **dict.fromkeys(("audio", "function_call", "tool_calls", "refusal")),
+            },
+            user("[[say=one]]") | {"cache_control": {"type": "ephemeral"}},
+        ],
+        "user": "default_user_id",
+        "metadata": {"user_api_key_alias": "x"},
+        "extra_body": {"drop_params": True},
+        "n": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies_of_cline_continue_and_litellms_proxy(gateway, upstream, name):
+    """As their sources put them together, with what no API publishes."""
+    answer = ask(gateway, **BODIES[name], stream=True)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+    assert '"content":"one"' in answer.text
+    assert answer.text.endswith("data: [DONE]\n\n")
+
+
 # --- what streams of calls look like, and where usage stands ----------------------------------------------------------
 
 

@@ -779,6 +779,16 @@ def test_a_finished_conversation_without_an_answer_is_read_again_and_then_empty(
     assert events[-1].error.code == "empty_stream"
 
 
+def test_what_came_before_was_cut_off_where_the_conversation_has_no_more() -> None:
+    answer = Answer()
+    events = told(answer, token(), added("What came stays. "), handoff("something_new"), DONE)
+    while not answer.ended:
+        events += answer.read_conversation(held(tree(), state="complete"))
+    assert text(events) == "What came stays. "
+    assert isinstance(events[-1], Failed)
+    assert events[-1].error.code == "upstream_cut"
+
+
 @pytest.mark.parametrize(("named", "code"), [(False, "stream_handoff"), (True, "conversation_not_found")])
 def test_a_conversation_that_is_gone_is_nobodys_fault_who_did_not_name_it(named: bool, code: str) -> None:
     answer = Answer(named=named)

@@ -361,6 +361,8 @@ def test_a_second_answer_that_is_no_better_fails(written: str) -> None:
 def test_a_second_answer_may_be_words_where_no_call_is_needed() -> None:
     assert run(unusable(), "I meant none.") == [TextDelta("\n\n"), TextDelta("I meant none."), STOP]
     assert run(unusable(written=BROKEN), "I meant none.") == [TextDelta("I meant none."), STOP]
+    assert run(unusable(written=BROKEN), "\n\nI meant none.") == [TextDelta("I meant none."), STOP]
+    assert run(unusable(), "\n\nI meant none.") == [TextDelta("\n\n"), TextDelta("I meant none."), STOP]
     (failed,) = run(unusable("required"), "I meant none.")
     assert isinstance(failed, Failed)
 

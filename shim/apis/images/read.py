@@ -170,7 +170,7 @@ def _of_form(parts: list[FormPart], kind: type[wire.ImageRequest]) -> dict[str, 
         name = _FILES.get(part.name)
         if name is None:
             if part.filename is not None:
-                raise RequestError(f"The form's field '{part.name[:64]}' is no file.", param=part.name[:64])
+                raise RequestError(f"The form's field '{part.name[:64]}' takes no file.", param=part.name[:64])
             fields[part.name] = part.text
             continue
         # A field with a URL or base64 in it is what some clients send in the place of a file.

@@ -251,7 +251,8 @@ class Answer:
         elif look.state == "failed":
             self._go_on(None, events, UpstreamError("Upstream failed to finish this answer", code="upstream_failed"))
         elif look.state == "complete" and follow.what == "answer" and self._looks.is_empty_for_good():
-            self._go_on(None, events, nothing_said())
+            known = self._known()
+            self._go_on(None, events, known.cut() if known.said else nothing_said())
         else:
             late = DeadlineError(f"Upstream did not finish the {follow.what} in time")
             self._go_on(again(follow, self._looks.wait(look, turn)), events, late)

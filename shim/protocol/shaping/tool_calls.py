@@ -134,6 +134,11 @@ class ToolCalls(Filter):
                 self._say(TextDelta(f"\n\n{piece}" if apart else piece), out)
 
     def _say(self, event: Event, out: list[Event]) -> None:
+        if self._repairing and not self._spoken and isinstance(event, TextDelta):
+            # What is before us takes it for one more part of the first answer, and sets it apart.
+            event = TextDelta(event.text.lstrip("\n"))
+            if not event.text:
+                return
         (self._kept if self._repairing else out).append(event)
         self._spoken = True
         self._shown = self._shown or not self._repairing

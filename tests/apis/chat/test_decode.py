@@ -200,6 +200,12 @@ def test_a_mistyped_field_is_named(body: dict[str, Any], param: str) -> None:
     assert "`$" not in error.message
 
 
+def test_a_pattern_is_told_as_the_real_api_tells_it() -> None:
+    tool = {"type": "function", "function": {"name": "a b", "parameters": {}}}
+    error = refused({"model": "m", "messages": [HI], "tools": [tool]})
+    assert error.message.endswith("Expected a string that matches the pattern '^[A-Za-z0-9_.-]{1,64}$'.")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "code", "sentence"),
     [
