@@ -8,11 +8,12 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from litestar import Request, Response
+from litestar import Response
 from litestar.exceptions import HTTPException, InternalServerException
 
 from shim.errors import GatewayError, RequestError
 from shim.http.responses import answer_headers
+from shim.http.routing import AnyRequest
 
 log = logging.getLogger("chat2api")
 
@@ -28,8 +29,6 @@ class Unserved(Protocol):
 
     def __call__(self, path: str, method: str, *, is_path_served: bool = False) -> GatewayError | None: ...
 
-
-AnyRequest = Request[Any, Any, Any]
 
 # What Litestar refuses: the sentence, and the code.
 _REFUSALS = {

@@ -1,8 +1,11 @@
-"""How the routes of an application are put together."""
+"""How the routes of an application are put together, and what their handlers are handed."""
 
 from typing import Any, Self
 
-from litestar import Router
+from litestar import Request, Router
+
+AnyRequest = Request[Any, Any, Any]
+"""A request of whatever user, credential and state: handlers here go by its headers alone."""
 
 
 class Routes(Router):

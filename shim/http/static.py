@@ -12,16 +12,15 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
 
-from litestar import Request, get
+from litestar import get
 from litestar.di import NamedDependency, Provide
 from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
 
 from shim.errors import RequestError
 from shim.http.responses import answer_headers
-from shim.http.routing import Routes
+from shim.http.routing import AnyRequest, Routes
 
 # Nothing but our own files runs, no other origin is asked for anything, and nobody may frame the page. Only the
 # sanitiser may turn text into markup: `trusted-types` names its policy, and the one for the address of the worker.
@@ -67,8 +66,6 @@ PAGE = "chat.html"
 FOLDERS = ("chat", "vendor")
 VERSION_MARK = "{version}"
 ALREADY_COMPRESSED = frozenset({".woff2"})
-
-AnyRequest = Request[Any, Any, Any]
 
 
 class StaticFile:

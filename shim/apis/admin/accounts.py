@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import msgspec
-from litestar import Request, get, patch, post
+from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from litestar.response.base import ASGIResponse
@@ -23,6 +23,7 @@ from shim.apis.admin.usage import UsageList
 from shim.errors import GatewayError, RequestError
 from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
+from shim.http.routing import AnyRequest
 from shim.settings import SettingError, check_proxy
 from shim.usage import add_up
 from shim.usage.book import DAYS
@@ -30,7 +31,6 @@ from shim.usage.book import DAYS
 T = TypeVar("T")
 log = logging.getLogger("chat2api")
 
-AnyRequest = Request[Any, Any, Any]
 MOST_AT_ONCE = 500  # accounts of one request: as many as a page of the list has
 
 

@@ -3,10 +3,10 @@
 Rule: the two answers that make a key show it, this once; no other has anything of one but its last four characters.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from msgspec import Meta
@@ -14,9 +14,8 @@ from msgspec import Meta
 from shim.errors import RequestError
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
+from shim.http.routing import AnyRequest
 from shim.keys import LAST_SECOND, KeyLimits, KeyUse, UnfitKeyError
-
-AnyRequest = Request[Any, Any, Any]
 
 
 class KeyView(msgspec.Struct, frozen=True):

@@ -6,18 +6,16 @@ Rules:
 """
 
 from functools import cache
-from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from shim.errors import RequestError
 from shim.http.responses import answer_headers
+from shim.http.routing import AnyRequest
 from shim.http.static import WEB, StaticFile, file_answer
-
-AnyRequest = Request[Any, Any, Any]
 
 _PARTS = {
     "pages.css": "admin/pages.css",

@@ -1,10 +1,10 @@
 """Recordings of the next calls, below `/tokens/api/recordings`: ordered, listed, downloaded, forgotten."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -12,8 +12,7 @@ from shim.errors import RequestError
 from shim.exchange.tapes import MOST_CASSETTES, MOST_MINUTES, RecordingOrder, TakenRecording
 from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
-
-AnyRequest = Request[Any, Any, Any]
+from shim.http.routing import AnyRequest
 
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.datastructures import Cookie
 from litestar.di import Provide
 from litestar.params import FromPath
@@ -30,7 +30,7 @@ from shim.apis.admin.stores import STORES_AWAY
 from shim.apis.admin.usage import ROUTES as USAGE_ROUTES
 from shim.errors import RequestError
 from shim.http.responses import answer_headers
-from shim.http.routing import Routes
+from shim.http.routing import AnyRequest, Routes
 from shim.settings import Settings
 
 PATH = "/tokens"
@@ -50,8 +50,6 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "x-frame-options": "DENY",
 }
-
-AnyRequest = Request[Any, Any, Any]
 
 
 class Summary(msgspec.Struct, frozen=True):

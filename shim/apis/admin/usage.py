@@ -4,10 +4,9 @@ programs, behind `door.Door.guard_reader`."""
 import csv
 import io
 import re
-from typing import Any
 
 import msgspec
-from litestar import Request, get
+from litestar import get
 from litestar.response.base import ASGIResponse
 
 from shim.apis.admin.door import Door
@@ -17,11 +16,9 @@ from shim.errors import RequestError
 from shim.exchange import Gateway
 from shim.http.provided import TheGateway
 from shim.http.responses import answer_headers, json_answer
-from shim.http.routing import Routes
+from shim.http.routing import AnyRequest, Routes
 from shim.usage import CallRecord, UsageRow, add_up
 from shim.usage.book import DAYS, DIMENSIONS
-
-AnyRequest = Request[Any, Any, Any]
 
 _FILTERS = ("id", "api", "key", "account", "model", "slug", "status", "code")
 _MOST_CALLS = 1000

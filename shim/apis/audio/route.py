@@ -8,9 +8,8 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
-from litestar import Request, post
+from litestar import post
 from litestar.response.base import ASGIResponse
 
 from shim import tokenizer
@@ -26,6 +25,7 @@ from shim.http.answering import ApiCall, ending_failed, note_call
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import LOGGED, STREAM_HEADERS, ByteStream, answer_headers, read_body, request_id
+from shim.http.routing import AnyRequest
 from shim.keys import Pass
 from shim.protocol.turn.audio import SoundFile
 from shim.usage import CallRecord
@@ -34,8 +34,6 @@ from shim.usage import CallRecord
 _CHAT = {"x-chat2api-chat": "kept for this call, then deleted"}
 # What this API calls what the core has something against.
 _SPEECH_FIELDS = {Field.PROMPT: "input", Field.MODEL: "model", Field.EFFORT: "model"}
-
-AnyRequest = Request[Any, Any, Any]
 
 
 @post("/v1/audio/speech", status_code=200)

@@ -36,6 +36,7 @@ from shim.exchange import Gateway
 from shim.exchange.next_account import Attempted
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
+from shim.http.routing import AnyRequest
 from shim.logs import log_fields
 
 log = logging.getLogger("chat2api.relay")
@@ -44,7 +45,6 @@ PREFIXES = ("/backend-api", "/backend-anon")
 _JSON = "application/json"
 _WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it goes upstream in a header, so nothing else may be in it
 
-AnyRequest = Request[Any, Any, Any]
 Provide = Callable[[], Awaitable[Gateway]]
 
 

@@ -5,9 +5,8 @@ form ──piece by piece──> disk ──piece by piece──> upstream ─�
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
 
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -23,9 +22,9 @@ from shim.http.multipart import FormStream
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import ByteStream, arriving, json_answer
+from shim.http.routing import AnyRequest
 from shim.protocol.turn.uploads import LocalFile
 
-AnyRequest = Request[Any, Any, Any]
 _ANTHROPIC_PURPOSE = "user_data"  # the one that is meant by an API that knows none
 
 

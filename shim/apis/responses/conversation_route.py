@@ -5,10 +5,9 @@ meanwhile.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -37,8 +36,7 @@ from shim.exchange import Gateway
 from shim.http.answering import beside_others
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer
-
-AnyRequest = Request[Any, Any, Any]
+from shim.http.routing import AnyRequest
 
 
 @post("/v1/conversations", status_code=200)

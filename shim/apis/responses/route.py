@@ -5,10 +5,9 @@ Rule: whose a kept response is decides the gateway; to anybody else it is not th
 
 import re
 from functools import partial
-from typing import Any
 
 import msgspec
-from litestar import Request, delete, get, post
+from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
@@ -33,9 +32,8 @@ from shim.http.answering import ApiCall, answer, beside_others, ending_failed, f
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
+from shim.http.routing import AnyRequest
 from shim.keys.keys import KeyLimitError
-
-AnyRequest = Request[Any, Any, Any]
 
 
 @post("/v1/responses", status_code=200)
