@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from shim.cli.plural import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -172,7 +174,7 @@ def _write(made: "Cassette", path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(dump_cassette(made))
-    click.echo(f"{path}: {len(made.interactions)} calls")
+    click.echo(f"{path}: {counted(len(made.interactions), 'call')}")
 
 
 def _console() -> "Console":

@@ -82,7 +82,9 @@ def _findings(*, ask: bool) -> Iterator[Finding]:
     keys = len(settings.authorization)
     with suppress(SettingError):  # told below, with all that the start looks at
         keys += count_keys(settings)
-    access = f"clients need one of {keys} keys" if keys else "no key needed, and only this machine can connect"
+    access = f"clients need a key, of which there {'is 1' if keys == 1 else f'are {keys}'}"
+    if not keys:
+        access = "no key needed, and only this machine can connect"
     yield Finding("access", access)
     failed = False
     for check in CHECKS:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from shim.cli.plural import counted
+
 if TYPE_CHECKING:
     from shim.keys import ApiKeys
 
@@ -100,7 +102,7 @@ def list_keys(*, as_json: bool) -> None:
             moment = datetime.fromtimestamp(min(key.expires, LAST_SECOND), UTC).strftime("%Y-%m-%d %H:%M UTC")
             told.append(f"{'expired' if key.expires <= time.time() else 'until'} {moment}")
         click.echo(f"{key.name}  …{key.hint}  {'; '.join(told) or 'no limits'}")
-    click.echo(f"{len(found)} keys" if found else "no keys: `chat2api keys add NAME` makes one")
+    click.echo(counted(len(found), "key") if found else "no keys: `chat2api keys add NAME` makes one")
 
 
 @keys.command()

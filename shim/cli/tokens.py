@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from shim.cli.plural import counted
 from shim.cli.progress import followed
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def export(path: Path, *, yes: bool) -> None:
     number, text = run_on_pool(work)
     if not yes:
         where = "to the screen" if str(path) == "-" else f"to {path}"
-        click.confirm(f"Write the tokens of {number} accounts, readable, {where}?", abort=True, err=True)
+        click.confirm(f"Write the tokens of {counted(number, 'account')}, readable, {where}?", abort=True, err=True)
     if str(path) == "-":
         click.echo(text, nl=False)
         return
@@ -114,7 +115,7 @@ def export(path: Path, *, yes: bool) -> None:
         raise click.ClickException(f"{path} can't be written: {error.strerror}") from error
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-    click.echo(f"{number} accounts written to {path}")
+    click.echo(f"{counted(number, 'account')} written to {path}")
 
 
 @tokens.command()
@@ -234,7 +235,7 @@ def clear(*, yes: bool) -> None:
         return await pool.clear()
 
     if not yes:
-        click.confirm(f"Remove all {run_on_pool(count)} accounts?", abort=True)
+        click.confirm(f"Remove all of them ({counted(run_on_pool(count), 'account')})?", abort=True)
     click.echo(f"{run_on_pool(work)} removed")
 
 

@@ -60,14 +60,17 @@ F = TypeVar("F", bound=LazyFile)
 
 class LazyFileThread(Generic[F]):
     """Calls the methods of `file` in a thread called `name`, in the order they were asked for. What fails is raised as
-    an `error`."""
+    an `error`, and so is what is asked for after `close`."""
 
     def __init__(self, file: F, name: str, error: type[Exception]) -> None:
         self._file, self._error = file, error
+        self._closed = False
         self._thread: OwnThread[F] = OwnThread(file, name)
 
     async def run(self, step: Callable[Concatenate[F, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `step(file, ...)` returns."""
+        if self._closed:  # whoever comes this late would open the file again, and nobody would close it
+            raise self._error(f"{self._file.path} is closed")
         try:
             return await self._thread.run(step, *args, **kwargs)
         except DatabaseError as error:
@@ -75,9 +78,11 @@ class LazyFileThread(Generic[F]):
         except (sqlite3.Error, OSError) as error:
             # A file that was damaged may have been moved away meanwhile: the next call opens what is there then.
             with suppress(sqlite3.Error):
-                await self._thread.run(LazyFile.close)
+                if not self._closed:  # else it is let go of anyway, and its thread has ended
+                    await self._thread.run(LazyFile.close)
             raise self._error(f"{self._file.path} {complaint(error)}") from None  # its text may quote a row
 
     async def close(self) -> None:
-        """Let go; the next call opens it again."""
+        """Let go for good, after what was asked for before. Closing again does nothing."""
+        self._closed = True
         await self._thread.close()

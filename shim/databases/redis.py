@@ -70,7 +70,8 @@ def client_of(url: str) -> Redis:
 
 class RedisScripts:
     """Lua scripts on the server at `url`, by name; `begin` stands before each of them. What fails is raised as an
-    `error`, which names the server. Raises DatabaseError for an address of another kind."""
+    `error`, which names the server, and so is what is asked for after `close`. Raises DatabaseError for an address of
+    another kind."""
 
     def __init__(self, url: str, begin: str, scripts: Mapping[str, str], error: type[Exception]) -> None:
         self._url, self._error = url, error
@@ -78,9 +79,12 @@ class RedisScripts:
         self._name = server_name(url)
         self._client: Redis | None = None
         self._scripts: dict[str, Any] = {}
+        self._closed = False
 
     async def run(self, script: str, keys: Sequence[str], values: Sequence[str | float | bytes]) -> Any:
         """What a script returns for these KEYS and ARGV."""
+        if self._closed:  # whoever comes this late would connect again, and nobody would close that
+            raise self._error(f"{self._name} is let go of")
         try:
             # Not before the first call: a gateway whose server is away must start all the same.
             if self._client is None:
@@ -93,7 +97,8 @@ class RedisScripts:
             raise self._error(f"{self._name} {complaint(error)}") from None  # its text may quote a value
 
     async def close(self) -> None:
-        """Let go; the next call connects again."""
+        """Let go for good. Closing again does nothing."""
+        self._closed = True
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()

@@ -88,7 +88,8 @@ class KeyStore(Protocol):
     """Keys that outlive the process, and what has to be counted over all processes. All raise KeyStoreError."""
 
     async def close(self) -> None:
-        """Let go. Safe to call twice; the next call opens it again."""
+        """Let go for good, after what was asked for before: later calls raise what they raise where the store is away.
+        Closing again does nothing."""
         ...
 
     async def stamp(self) -> int:

@@ -37,7 +37,8 @@ class NoteStore(Protocol):
     """Notes that outlive the process, as bytes. Times are in seconds. All raise NotesError."""
 
     async def close(self) -> None:
-        """Let go. Safe to call twice; the next call opens it again."""
+        """Let go for good, after what was asked for before: later calls raise what they raise where the store is away.
+        Closing again does nothing."""
         ...
 
     async def put(self, shelf: str, key: str, value: bytes, seconds: float, most: int) -> None:

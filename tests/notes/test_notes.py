@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shim.databases.keys import new_key
-from shim.notes import NotesError, NoteTooLargeError, Shelf
+from shim.notes import NotesError, NoteTooLargeError, Shelf, open_notes
 
 
 async def keys(shelf: Shelf, prefix: str = "", **more: Any) -> list[str]:
@@ -33,6 +33,17 @@ async def test_a_later_note_takes_the_place_of_an_earlier_one(shelf: Shelf, othe
     await shelf.put("key", b"third", 0.1)
     await asyncio.sleep(0.2)
     assert await other.get("key") is None
+
+
+async def test_what_comes_after_the_end_is_refused_and_opens_nothing_again(store_place: dict[str, Any]) -> None:
+    async with open_notes(**store_place) as notes:
+        shelf = notes.shelf("things")
+        await shelf.put("key", b"value", 60)
+    for late in (shelf.put("key", b"late", 60), shelf.get("key"), shelf.delete("key")):
+        with pytest.raises(NotesError):
+            await late
+    async with open_notes(**store_place) as notes:
+        assert await notes.shelf("things").get("key") == b"value"
 
 
 async def test_a_note_ends_by_itself_everywhere(shelf: Shelf, other: Shelf) -> None:

@@ -74,6 +74,33 @@ async def test_what_one_tab_takes_back_or_renames_is_so_in_the_other(gateway, vi
         chat.check()
 
 
+async def test_a_chat_that_one_tab_deletes_while_the_other_answers_stays_away_until_it_is_wanted_back(gateway, visit):
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.ask("Lighthouses")
+        other = await beside(chat)
+        await other.without_background()
+        await other.send("[[script=long words=2000 delay=0.1]] go")
+        await expect(other.button("Stop")).to_be_visible()
+        await chat.chats.first.hover()
+        await chat.button("Delete Lighthouses").click()
+        gone = other.page.get_by_text("“Lighthouses” was deleted in another tab.")
+        await expect(gone).to_be_visible(timeout=60_000)  # with the next save, which comes within seconds
+        await expect(other.button("Stop")).to_be_hidden()
+        await expect(other.chats).to_have_count(0)
+        await expect(other.questions).to_have_count(2)  # Nobody is pulled away from what they read.
+        await chat.page.reload()
+        await expect(chat.page.locator("#no-chats")).to_be_visible()
+        await other.button("Undo").click()
+        await expect(chat.chats).to_have_count(1)
+
+        await chat.chats.first.hover()
+        await chat.button("Delete Lighthouses").click()
+        await expect(other.chats).to_have_count(0)
+        await other.ask("Ships")  # Whoever asks on wants it, and is not asked about it.
+        await expect(chat.chats).to_have_count(1)
+        chat.check(refusals=True)
+
+
 MERGE = """async (chats) => {
     const base = document.querySelector("script[type=module]").src;
     const { mergeInto, knownOf } = await import(new URL("merging.js", base));

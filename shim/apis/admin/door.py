@@ -202,7 +202,7 @@ class Door:
         wait = self._limiter.wait(peer, now)
         if wait > 0:
             raise LimitError(
-                f"Too many wrong admin keys: try again in {round(wait) or 1} seconds",
+                f"Too many wrong admin keys: try again in {round(wait) or 1} s",
                 code="too_many_attempts",
                 retry_after=wait,
             )

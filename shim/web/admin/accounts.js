@@ -335,7 +335,7 @@ async function showUse(id) {
     return bar;
   }));
   const sum = (name) => told.rows.reduce((all, row) => all + (row[name] ?? 0), 0).toLocaleString("en");
-  put(at("edit-usage-told"), `${sum("requests")} requests, ${sum("errors")} failed, about ${sum("completion_tokens")} tokens of answers`);
+  put(at("edit-usage-told"), `${sum("requests")} in all, ${sum("errors")} failed; tokens of answers: about ${sum("completion_tokens")}`);
 }
 
 async function saveEdit(event) {

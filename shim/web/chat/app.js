@@ -40,7 +40,7 @@ let presetList = null;
 let researching = null;
 let key = recall("key", tabStorage());
 const [store] = await Promise.all([openStore(), useLanguage(document.documentElement.lang)]);
-const library = new Library(store, { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), tell: (key, values) => notice("store", key && (() => t(key, values))) });
+const library = new Library(store, { changed: showList, elsewhere: takeOver, merged: (saved) => saved === chat && show(), lost: letGo, tell: (key, values) => notice("store", key && (() => t(key, values))) });
 const turns = new Turns({ key: () => key, changed: onAnswer, save: (saved, how) => library.save(saved, how) });
 const picker = new ModelPicker({ current: () => chat, choose: useModel });
 const wishes = new WishDialog({ current: () => chat.wishes, choose: useWishes, projects });
@@ -106,6 +106,13 @@ async function takeOver(id) {
   if (id !== mine.id || turns.isRunning(mine)) return;
   await library.take(mine);
   if (mine === chat) show();
+}
+
+/** Another tab has deleted a chat that is being answered here: nobody waits for the answer. What is on the screen stays
+ * there, and is kept again by whoever wants it back or asks on. */
+function letGo(mine, undo) {
+  turns.stop(mine);
+  toast(t("chat.deletedElsewhere", { title: titleOf(mine) }), undo);
 }
 
 /** Show what is wrong with one thing, as `say()` says it; null when it no longer is. */

@@ -6,7 +6,7 @@ import { sizeName } from "./facts.js";
 import { plain, t } from "./texts.js";
 
 /** All attachments of a chat, in bytes: what the gateway's usual MAX_REQUEST_BYTES holds once written in base64. */
-export const MOST_BYTES = 20 * 1024 * 1024;
+const MOST_BYTES = 20 * 1024 * 1024;
 const PICTURE = /^image\/(?:png|jpeg|webp|gif)$/;
 
 /** The files as attachments, `used` bytes being taken already: {taken, refused}, the latter sentences. */

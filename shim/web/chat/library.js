@@ -6,17 +6,17 @@ import { el } from "./dom.js";
 
 export class Library {
   /** `changed()` when the list is another; `elsewhere(id)` when another tab has changed a chat; `merged(chat)` when
-   * something of another tab came into a chat that was saved; `tell(key, values)` shows a lasting
-   * notice, `tell(null)` takes it away. */
-  constructor(store, { changed, elsewhere, merged, tell }) {
-    Object.assign(this, { store, changed, merged, tell });
+   * something of another tab came into a chat that was saved; `lost(chat, undo)` when another tab has deleted one that was
+   * to be saved, which `undo` does all the same; `tell(key, values)` shows a lasting notice, `tell(null)` takes it away. */
+  constructor(store, { changed, elsewhere, merged, lost, tell }) {
+    Object.assign(this, { store, changed, merged, lost, tell });
     this.touched = new Set(); // chats that another tab has changed since they were saved here
     this.heads = [];
-    this.gone = new Set();
+    this.gone = new Set(); // chats that were deleted, here or in another tab
     this.others = new BroadcastChannel("chat2api.chats");
     this.others.onmessage = ({ data }) => {
       this.touched.add(data);
-      this.refresh();
+      this.refresh().then(() => this.heads.some(({ id }) => id === data) && this.gone.delete(data)); // Brought back there.
       elsewhere(data);
     };
     if (!store.kept) tell("store.forgetful");
@@ -42,16 +42,23 @@ export class Library {
     return this.store.take(chat).catch(() => undefined);
   }
 
-  /** Keep the chat as it is now. `hasten` where the page may be gone in a moment. */
-  async save(chat, { hasten = false } = {}) {
+  /** Keep the chat as it is now. `hasten` where the page may be gone in a moment; `anew` also where another tab has
+   * deleted it: somebody goes on with it here. */
+  async save(chat, { hasten = false, anew = false } = {}) {
+    if (anew) this.gone.delete(chat.id);
     if (this.gone.has(chat.id)) return;
     const head = headOf(chat);
     this.heads = [head, ...this.heads.filter(({ id }) => id !== chat.id)].sort((one, other) => other.updated - one.updated);
     this.changed();
     await this.change(chat.id, async () => {
-      const merged = await this.store.save(chat, { hasten: hasten && !this.touched.has(chat.id) });
+      const found = await this.store.save(chat, { hasten: hasten && !this.touched.has(chat.id), anew });
       this.touched.delete(chat.id);
-      if (merged) this.merged(chat);
+      if (found === "merged") this.merged(chat);
+      if (found !== "gone" || this.gone.has(chat.id)) return;
+      this.gone.add(chat.id);
+      this.heads = this.heads.filter(({ id }) => id !== chat.id);
+      this.changed();
+      this.lost(chat, () => this.save(chat, { anew: true }));
     });
   }
 
@@ -63,10 +70,7 @@ export class Library {
     this.changed();
     await this.change(id, () => this.store.remove(id));
     if (!chat) return null;
-    return async () => {
-      this.gone.delete(id);
-      await this.save(chat);
-    };
+    return () => this.save(chat, { anew: true });
   }
 
   async change(id, work) {

@@ -43,10 +43,11 @@ class Kept {
   }
 
   /** Keep the chat, with what another tab has stored of it since it was read; that is then in `chat`, too. With `hasten`
-   * it is stored as it is, at once: there may be no time for more. Whether there was something of another tab. */
-  async save(chat, { hasten = false } = {}) {
+   * it is stored as it is, at once: there may be no time for more. Resolves to "merged" where there was something of
+   * another tab, and to "gone" where another tab has deleted the chat: then it is stored only with `anew`. */
+  async save(chat, { hasten = false, anew = false } = {}) {
     const stamp = newId();
-    let merged = false;
+    let found = "";
     const known = this.known.get(chat) ?? { ...knownOf({ messages: [], branches: {} }), stamp: undefined };
     await this.run("readwrite", ({ heads, bodies }, { commit, then }) => {
       const put = () => {
@@ -60,16 +61,20 @@ class Kept {
         return asked;
       }
       return then(heads.get(chat.id), (head) => {
+        if (!head && known.stamp !== undefined && !anew) {
+          found = "gone";
+          return null;
+        }
         if (!head || head.stamp === known.stamp) return put();
         return then(bodies.get(chat.id), (body) => {
           const stored = readChat(body);
-          merged = Boolean(stored);
+          if (stored) found = "merged";
           if (stored) mergeInto(chat, stored, known);
           put();
         });
       });
     });
-    return merged;
+    return found;
   }
 
   /** Take into `chat` what is stored of it. */
@@ -127,7 +132,7 @@ class Forgetful {
 
   async save(chat) {
     this.chats.set(chat.id, chat);
-    return false;
+    return "";
   }
 
   async take() {}

@@ -11,7 +11,7 @@ const PAUSES_MS = [500, 1500, 4000]; // before a broken connection is made again
 const BROKEN = ["cut", "unreachable"];
 
 export class Turns {
-  /** `key()` gives the API key; `changed(chat, answer)` is told of everything that arrives; `save(chat, {hasten})` keeps it. */
+  /** `key()` gives the API key; `changed(chat, answer)` is told of everything that arrives; `save(chat, {hasten, anew})` keeps it. */
   constructor({ key, changed, save }) {
     Object.assign(this, { key, changed, save });
     this.running = new Map();
@@ -68,7 +68,7 @@ export class Turns {
     const controller = new AbortController();
     this.running.set(chat.id, { chat, controller });
     chat.updated = Date.now();
-    this.save(chat);
+    this.save(chat, { anew: Boolean(request) }); // Whoever asks goes on with it, also where another tab has deleted it.
     this.changed(chat, answer);
     try {
       await this.follow(chat, answer, request, controller.signal);

@@ -88,7 +88,7 @@ async def test_an_account_is_added_rests_is_understood_labelled_paused_found_and
     assert ask().status_code == 200
     await by_role("button", name=f"Edit {fresh}").press("Enter")
     await expect(page.locator("#edit-label")).to_be_focused()
-    await expect(page.locator("#edit-usage-told")).to_contain_text("1 requests, 0 failed")
+    await expect(page.locator("#edit-usage-told")).to_contain_text("1 in all, 0 failed")
     await expect(page.locator("#edit-usage i")).to_have_count(14)
     await page.keyboard.insert_text("Finance")
     await press("Tab")

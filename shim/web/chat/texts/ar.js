@@ -34,6 +34,7 @@ export default {
   "side.exportAll": "تصدير الكل",
   "side.shortcuts": "الاختصارات",
   "side.accounts": "الحسابات",
+  "side.api": "واجهة البرمجة",
 
   "theme.system": "سمة النظام",
   "theme.light": "سمة فاتحة",
@@ -46,6 +47,7 @@ export default {
   "chat.begin": "بدء محادثة جديدة",
   "chat.unreadable": "تتعذر قراءة هذه المحادثة. يمكنك حذفها.",
   "chat.deleted": "حُذفت المحادثة «{title}».",
+  "chat.deletedElsewhere": "حُذفت المحادثة «{title}» في علامة تبويب أخرى.",
   "chat.rename": "إعادة تسمية المحادثة",
   "chat.title": "العنوان",
   "chat.edited": "تستمر المحادثة من رسالتك الجديدة.",

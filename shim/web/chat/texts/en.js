@@ -36,6 +36,7 @@ export default {
   "side.exportAll": "Export all",
   "side.shortcuts": "Shortcuts",
   "side.accounts": "Accounts",
+  "side.api": "API",
 
   "theme.system": "System theme",
   "theme.light": "Light theme",
@@ -48,6 +49,7 @@ export default {
   "chat.begin": "Begin a new chat",
   "chat.unreadable": "This chat can’t be read. You can delete it.",
   "chat.deleted": "“{title}” is deleted.",
+  "chat.deletedElsewhere": "“{title}” was deleted in another tab.",
   "chat.rename": "Rename the chat",
   "chat.title": "Title",
   "chat.edited": "The chat goes on from your new message.",

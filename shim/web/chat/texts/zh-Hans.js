@@ -34,6 +34,7 @@ export default {
   "side.exportAll": "全部导出",
   "side.shortcuts": "快捷键",
   "side.accounts": "账号",
+  "side.api": "接口文档",
 
   "theme.system": "跟随系统",
   "theme.light": "浅色主题",
@@ -46,6 +47,7 @@ export default {
   "chat.begin": "开始新对话",
   "chat.unreadable": "无法读取此对话。您可以将它删除。",
   "chat.deleted": "已删除“{title}”。",
+  "chat.deletedElsewhere": "“{title}”已在另一个标签页中删除。",
   "chat.rename": "重命名对话",
   "chat.title": "标题",
   "chat.edited": "对话从您的新消息继续。",
