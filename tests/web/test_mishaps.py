@@ -1,10 +1,12 @@
 """What people do that a page is not made for: two tabs, a pasted address, a key from a letter, a limit at the start."""
 
+import json
 import re
 
 from playwright.async_api import Route, expect
 
 from tests.web.conftest import watched
+from tests.web.test_access import violations
 from tests.web.test_tour import FINISH, delta, picture, stream
 from tests.web.test_truth import ended
 
@@ -115,6 +117,72 @@ async def test_a_picture_that_was_attached_can_be_changed_too(gateway, visit, ma
         await chat.page.keyboard.press("Enter")
         await chat.button("Change this picture").click()
         await expect(chat.page.locator("#attachments img")).to_have_attribute("alt", "boat.png")
+        chat.check()
+
+
+async def test_what_no_request_could_take_is_refused_when_it_is_attached(gateway, visit, make_account):
+    def file(name: str, kind: str, content: bytes) -> dict[str, object]:
+        return {"name": name, "mimeType": kind, "buffer": content}
+
+    async with visit(f"{gateway.base_url}/", key=make_account("hasty", plan="plus")) as chat:
+        files = [
+            file("empty.txt", "text/plain", b""),
+            file("broken.png", "image/png", b"no picture"),
+            file("a.txt", "text/plain", b"a"),
+        ]
+        await chat.page.locator("#files").set_input_files(files)
+        await expect(chat.page.locator("#trouble")).to_have_text("empty.txt is empty. broken.png can’t be read.")
+        await expect(chat.page.locator("#attachments .name")).to_have_text(["a.txt"])
+        chat.check()
+
+
+async def test_an_attachment_can_be_taken_away_from_a_question(gateway, visit, make_account):
+    async with visit(f"{gateway.base_url}/", key=make_account("editor", plan="plus")) as chat:
+        files = [{"name": name, "mimeType": "text/plain", "buffer": b"a"} for name in ("a.txt", "b.txt")]
+        await chat.page.locator("#files").set_input_files(files)
+        await expect(chat.page.locator("#attachments .name")).to_have_text(["a.txt", "b.txt"])
+        await chat.ask("What is in them?")
+        question = chat.questions.first
+        await question.get_by_role("button", name="Edit and send again").click()
+        await question.get_by_role("button", name="Remove a.txt").click()
+        await question.get_by_role("button", name="Cancel").click()
+        await expect(question.locator(".attachments .name")).to_have_text(["a.txt", "b.txt"])
+        await question.get_by_role("button", name="Edit and send again").click()
+        await question.get_by_role("button", name="Remove a.txt").click()
+        await expect(chat.page.get_by_label("Edit your message")).to_be_focused()
+        assert await violations(chat.page) == []
+        async with chat.page.expect_request("**/v1/responses") as asked:
+            await chat.page.keyboard.press("Enter")
+        parts = (await asked.value).post_data_json["input"][0]["content"]
+        assert [part.get("filename") for part in parts if part["type"] == "input_file"] == ["b.txt"]
+        await expect(question.locator(".attachments .name")).to_have_text(["b.txt"])
+        await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
+        chat.check()
+
+
+async def test_a_welcome_is_read_from_its_beginning_however_small_the_window(gateway, visit):
+    async with visit(f"{gateway.base_url}/", viewport={"width": 640, "height": 360}) as chat:
+        for _ in range(2):
+            await expect(chat.page.locator("#suggestions button").first).to_be_visible()
+            await expect(chat.page.locator("#welcome h2")).to_be_in_viewport(ratio=1)
+            await expect(chat.page.locator("#to-end")).to_be_hidden()
+            await chat.ask("Lighthouses")
+            await chat.page.locator("#new-here").click()
+        chat.check()
+
+
+async def test_a_chat_of_a_file_is_found_again_whatever_its_ids_are(gateway, visit):
+    said = [{"id": "1" * 24, "role": "user", "text": f"Number {number}"} for number in range(3)]
+    file = {"format": "chat2api.chats", "version": 1, "chats": [{"id": "odd id/#%ü", "title": "Odd", "messages": said}]}
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.page.locator("#import-file").set_input_files(
+            {"name": "chats.json", "mimeType": "application/json", "buffer": json.dumps(file).encode()}
+        )
+        await chat.chats.first.click()
+        await expect(chat.questions).to_have_count(3)
+        await chat.page.reload()
+        await expect(chat.page.locator("#title")).to_have_text("Odd")
+        await expect(chat.questions).to_have_count(3)
         chat.check()
 
 

@@ -140,10 +140,10 @@ function send(text, attachments) {
   answer();
 }
 
-/** Ask again with another text: what came after it goes, and can be brought back. */
-function edit(question, text) {
+/** Ask again with another text, or fewer attachments: what came after it goes, and can be brought back. */
+function edit(question, text, attachments) {
   const place = chat.messages.indexOf(question);
-  replaceFrom(place, [newQuestion(text, question.attachments)], t("chat.edited"));
+  replaceFrom(place, [newQuestion(text, attachments)], t("chat.edited"));
 }
 
 function retry() {

@@ -18,8 +18,14 @@ export async function readFiles(files, used) {
       refused.push(t("attach.large", { name: file.name, size: sizeName(file.size), most: sizeName(MOST_BYTES) }));
       continue;
     }
+    if (!file.size) {
+      refused.push(t("attach.empty", { name: file.name }));
+      continue;
+    }
     try {
-      taken.push({ name: file.name || "picture.png", type: file.type, size: file.size, url: await dataUrl(file) });
+      const url = await dataUrl(file);
+      if (PICTURE.test(file.type)) await Object.assign(new Image(), { src: url }).decode(); // One that is none is refused with all of its chat.
+      taken.push({ name: file.name || "picture.png", type: file.type, size: file.size, url });
       used += file.size;
     } catch {
       refused.push(t("attach.unreadable", { name: file.name }));

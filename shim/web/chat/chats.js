@@ -9,6 +9,7 @@ const FORMAT = "chat2api.chats";
 const VERSION = 1;
 const TITLE_CHARACTERS = 60;
 const FINISHES = ["stop", "length", "content_filter"];
+const LAST_MOMENT = 8.64e15; // of any date
 const STATES = ["done", "streaming", "stopped", "failed"];
 
 export const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -72,7 +73,7 @@ export function readExport(text) {
   }
   if (file?.format !== FORMAT || !Array.isArray(file.chats)) throw new Error(t("import.notOurs"));
   if (file.version > VERSION) throw new Error(t("import.newer"));
-  const chats = file.chats.map(readChat).filter(Boolean).map(withoutJobs);
+  const chats = file.chats.map(readChat).filter(Boolean).map(withoutJobs).map(withOwnIds);
   if (!chats.length && file.chats.length) throw new Error(t("import.unreadable"));
   return { chats, presets: file.presets };
 }
@@ -81,6 +82,18 @@ export function readExport(text) {
 function withoutJobs(chat) {
   const tails = Object.values(chat.branches).flatMap((branch) => branch.tails.filter(Boolean));
   for (const message of [chat.messages, ...tails].flat()) if (message.job) message.job = null;
+  return chat;
+}
+
+// An id goes into the page's address as it is, and views and branches go by those of messages.
+function withOwnIds(chat) {
+  if (!/^[0-9a-f]{24}$/.test(chat.id)) chat.id = newId();
+  const known = new Set();
+  const tails = Object.values(chat.branches).flatMap((branch) => branch.tails.filter(Boolean));
+  for (const message of [chat.messages, ...tails].flat()) {
+    if (known.has(message.id)) message.id = newId();
+    known.add(message.id);
+  }
   return chat;
 }
 
@@ -144,11 +157,11 @@ function readError(stored) {
 
 function readAttachment(stored) {
   if (!isObject(stored) || !isText(stored.url) || !stored.url.startsWith("data:")) return null;
-  return { name: text(stored.name) || "file", type: text(stored.type), size: Number(stored.size) || 0, url: stored.url };
+  return { name: text(stored.name) || "file", type: text(stored.type), size: time(stored.size), url: stored.url };
 }
 
 const isObject = (value) => typeof value === "object" && value !== null;
 const isText = (value) => typeof value === "string";
 const text = (value) => (isText(value) ? value : "");
 const list = (value) => (Array.isArray(value) ? value : []);
-const time = (value) => (Number.isFinite(value) ? value : 0);
+const time = (value) => (Number.isFinite(value) ? Math.min(Math.max(value, 0), LAST_MOMENT) : 0);

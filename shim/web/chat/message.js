@@ -9,7 +9,7 @@ import { linkTarget } from "./links.js";
 import { number, plain, t } from "./texts.js";
 import { newestHeading, withHeadings } from "./thoughts.js";
 
-/** A question. `acts` has `edit(message, text)`. */
+/** A question. `acts` has `edit(message, text, attachments)`. */
 export class Question {
   constructor(message, acts) {
     this.message = message;
@@ -18,11 +18,12 @@ export class Question {
     this.edit = iconButton("rename", t("question.edit"), () => this.open());
     this.versions = new VersionSwitch(acts);
     this.tools = el("div", { class: "acts" }, this.versions.element, copyButton(t("question.copy"), () => message.text), this.edit);
-    const attached = message.attachments.map((attachment) => attachmentView(attachment));
+    const views = message.attachments.map((attachment) => attachmentView(attachment));
+    this.attached = el("ul", { class: "attachments", "aria-label": t("attach.list") }, ...views);
     this.element = el(
       "article",
       { class: "question", "aria-label": t("question.name") },
-      attached.length ? el("ul", { class: "attachments", "aria-label": t("attach.list") }, ...attached) : null,
+      views.length ? this.attached : null,
       message.text ? this.bubble : null,
       this.tools,
     );
@@ -40,15 +41,26 @@ export class Question {
       form.replaceWith(...this.hidden);
       this.edit.focus();
     };
+    let attached = this.message.attachments;
     const send = (event) => {
       event.preventDefault();
-      if (field.value.trim() || this.message.attachments.length) this.acts.edit(this.message, field.value.trim());
+      if (field.value.trim() || attached.length) this.acts.edit(this.message, field.value.trim(), attached);
     };
+    const remove = (attachment, view) => {
+      attached = attached.filter((other) => other !== attachment);
+      view.remove();
+      field.focus();
+    };
+    const views = attached.map((attachment) => {
+      const view = attachmentView(attachment, () => remove(attachment, view));
+      return view;
+    });
+    const list = views.length ? el("ul", { class: "attachments", "aria-label": t("attach.list") }, ...views) : null;
     const cancel = el("button", { type: "button", text: t("common.cancel"), on: { click: close } });
     const row = el("div", { class: "row" }, cancel, el("button", { type: "submit", class: "primary", text: t("write.send") }));
-    const form = el("form", { class: "edit", on: { submit: send } }, field, row);
+    const form = el("form", { class: "edit", on: { submit: send } }, list, field, row);
     form.addEventListener("keydown", (event) => editKey(event, form, close));
-    this.hidden = [this.bubble, this.tools].filter((part) => part.isConnected);
+    this.hidden = [this.attached, this.bubble, this.tools].filter((part) => part.isConnected);
     this.hidden[0].before(form);
     this.hidden.forEach((part) => part.remove());
     field.focus();

@@ -92,10 +92,11 @@ export class Thread {
   notice() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
     this.follows = scrollHeight - scrollTop - clientHeight < NEAR;
-    at("to-end").hidden = this.follows;
+    at("to-end").hidden = this.follows || !this.chat?.messages.length;
   }
 
   follow() {
+    if (!this.chat?.messages.length) return;
     if (this.follows) this.scroller.scrollTop = this.scroller.scrollHeight;
     else this.notice();
   }
@@ -103,6 +104,7 @@ export class Thread {
   toEnd() {
     this.follows = true;
     this.follow();
+    if (!this.chat.messages.length) this.scroller.scrollTop = 0; // A welcome is read from its beginning.
     at("to-end").hidden = true;
   }
 }

@@ -96,6 +96,7 @@ export default {
     "other": "جارٍ قراءة {count} ملف…"
   },
   "attach.large": "حجم {name} هو {size}؛ والحد الأقصى لمرفقات المحادثة كلها معًا {most}.",
+  "attach.empty": "الملف {name} فارغ.",
   "attach.unreadable": "تتعذر قراءة {name}.",
   "attach.needsAccount": "تحتاج الصور والملفات إلى حساب. أدخل مفتاحًا أو رمز وصول أولًا.",
 

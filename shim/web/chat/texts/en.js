@@ -91,6 +91,7 @@ export default {
   "attach.remove": "Remove {name}",
   "attach.reading": { "one": "Reading the file…", "other": "Reading {count} files…" },
   "attach.large": "{name} has {size}; all attachments of a chat together may have {most}.",
+  "attach.empty": "{name} is empty.",
   "attach.unreadable": "{name} can’t be read.",
   "attach.needsAccount": "Pictures and files need an account. Enter a key or an access token first.",
 

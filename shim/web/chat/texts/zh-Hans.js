@@ -89,6 +89,7 @@ export default {
   "attach.remove": "移除 {name}",
   "attach.reading": { "other": "正在读取 {count} 个文件…" },
   "attach.large": "{name} 的大小为 {size}；一个对话的全部附件合计不能超过 {most}。",
+  "attach.empty": "{name} 是空文件。",
   "attach.unreadable": "无法读取 {name}。",
   "attach.needsAccount": "图片和文件需要账号。请先输入密钥或访问令牌。",
 
