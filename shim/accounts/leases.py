@@ -403,6 +403,14 @@ def list_key(identity: Identity) -> str:
     return f"{identity.device_id},{identity.workspace_id or ''}"
 
 
+def _of_unlisted(model: str, told: str) -> str:
+    """Said of a model that may be a slip of the pen, or one of an account that was never asked."""
+    return (
+        f"No account that can be asked has the model `{model[:100]}` (GET /v1/models lists what they have), "
+        f"and one that may have it can't be asked now: {told}"
+    )
+
+
 def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) -> GatewayError:
     match shortage.shortage:
         case Shortage.NO_MODEL:
@@ -418,8 +426,9 @@ def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) ->
             # Of one account there is nothing to count.
             what = "This account has" if own else "Every account has"
             why = shortage.told.removeprefix("1 limited: ") if own else shortage.told
+            sentence = f"{what} to wait until its limit is over ({why})"
             return LimitError(
-                f"{what} to wait until its limit is over ({why})",
+                _of_unlisted(slugs[-1], shortage.told) if shortage.unlisted else sentence,
                 code="accounts_cooling",
                 retry_after=shortage.retry_after,
                 about=About.POOL,
@@ -440,7 +449,7 @@ def _error_of(shortage: NoAccountError, slugs: tuple[str, ...], *, own: bool) ->
             login = shortage.shortage is Shortage.NOT_RENEWED
             what = "The log-in server gave no new access token" if login else "No account of the pool can be used"
             return UpstreamError(
-                f"{what}: {shortage}",
+                _of_unlisted(slugs[-1], shortage.told) if shortage.unlisted else f"{what}: {shortage}",
                 code="not_renewed" if login else "no_account",
                 status=502 if login else 503,
                 retry_after=shortage.retry_after,

@@ -42,7 +42,8 @@ class Shortage(enum.Enum):
 class NoAccountError(Exception):
     """No account. `retry_after` is the seconds until one is usable by time alone (LATER), or until one is renewed again
     (NOT_RENEWED). `counts`: suitable accounts per reason; empty for BUSY, which is asked often and explains itself.
-    `told`: the same in words, with why and until when, for clients: no account's id, mail or label is in it."""
+    `told`: the same in words, with why and until when, for clients: no account's id, mail or label is in it.
+    `unlisted`: these are accounts whose models are unknown, and no other has the model."""
 
     def __init__(
         self,
@@ -50,12 +51,19 @@ class NoAccountError(Exception):
         retry_after: float | None = None,
         counts: Mapping[str, int] | None = None,
         told: str = "",
+        *,
+        unlisted: bool = False,
     ) -> None:
         self.shortage = shortage
+        self.unlisted = unlisted
         self.retry_after = retry_after
         self.counts = dict(counts or {})
         self.told = told
         super().__init__(f"{shortage.value} ({told})" if told else shortage.value)
+
+    def again(self) -> "NoAccountError":
+        """The same for one more who waits: an exception is raised once."""
+        return NoAccountError(self.shortage, self.retry_after, self.counts, self.told, unlisted=self.unlisted)
 
     @property
     def busy(self) -> bool:
@@ -172,7 +180,8 @@ def _shortage(
     soonest = min(starts, default=math.inf)
     # Accounts that only may have the model (their lists are unknown), and that time alone does not bring back, give no
     # hope against those that are known not to have it.
-    if soonest == math.inf and all(entry.slugs is None for entry, _ in able) and len(able) < len(entries):
+    unlisted = all(entry.slugs is None for entry, _ in able) and len(able) < len(entries)
+    if soonest == math.inf and unlisted:
         return NoAccountError(Shortage.NO_MODEL)
     obstacles = [entry.obstacle(slug, now, limit) for entry, slug in able]
     counts, told = Counter(obstacles), _told(able, obstacles, now)
@@ -180,7 +189,8 @@ def _shortage(
         return NoAccountError(Shortage.TRIED, None, counts, told)
     if soonest == math.inf:
         return NoAccountError(Shortage.NEVER, None, counts, told)
-    return NoAccountError(Shortage.LATER if counts["cooling"] else Shortage.NOT_RENEWED, soonest - now, counts, told)
+    shortage = Shortage.LATER if counts["cooling"] else Shortage.NOT_RENEWED
+    return NoAccountError(shortage, soonest - now, counts, told, unlisted=unlisted)
 
 
 def _told(able: Collection[tuple[Entry, str]], obstacles: Collection[str], now: float) -> str:

@@ -66,7 +66,7 @@ class WaitingLine:
                 if not shortage.busy:
                     del self._lines[wish]
                     for _, future in line:
-                        future.set_exception(NoAccountError(shortage.shortage, shortage.retry_after, shortage.counts))
+                        future.set_exception(shortage.again())
             else:
                 line.pop(0)[1].set_result(slot)
                 if not line:

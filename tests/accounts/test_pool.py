@@ -210,6 +210,19 @@ def test_an_account_whose_renewal_failed_waits_for_its_time():
     assert lend(pool, 50.0).needs_renewal
 
 
+def test_a_model_that_only_an_account_without_a_list_may_have_is_told_as_that():
+    pool = pool_of("a", renewable("b", expires=10.0))
+    pool.learn("a", MODEL)
+    pool.report("b", RenewalBegan(), 20.0)
+    pool.report("b", RenewalFailed("timeout", 50.0), 21.0)
+    error = shortage(pool, 22.0, ("gpt-0",))
+    assert (error.shortage, error.unlisted, error.again().unlisted) == (Shortage.NOT_RENEWED, True, True)
+    lend(pool, 22.0)
+    assert not shortage(pool, 22.0).unlisted
+    pool.learn("b", ("gpt-0",))
+    assert not shortage(pool, 22.0, ("gpt-0",)).unlisted
+
+
 def test_a_token_renewed_ahead_of_time_goes_on_serving():
     pool = pool_of(renewable("a"), limit=9)
     pool.report("a", RenewalBegan(), 1.0)

@@ -299,6 +299,19 @@ def test_a_log_in_server_that_is_away_is_no_limit(pool, upstream):
     assert states(gateway) == {"new": 1}, "what was never renewed has not expired"
 
 
+def test_an_unknown_model_is_named_where_an_account_that_was_never_seen_is_away(pool, upstream, make_account):
+    """It was all about the log-in server, as if no account served."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/oauth/token"
+        gateway = pool(make_account("here"), make_refresh_token("away"), OAUTH_URL=url)
+        assert gateway.post(CHAT, ask(), **KEY).status_code == 200
+        for _ in range(2):
+            answer = gateway.post(CHAT, ask(model="gpt-0"), **KEY)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (502, "not_renewed")
+            assert "No account that can be asked has the model `gpt-0`" in answer.json()["error"]["message"]
+
+
 def test_an_address_without_a_log_in_server_is_told_and_parks_nobody(pool, upstream):
     gateway = pool(make_refresh_token("lost"), OAUTH_URL=f"{upstream.base_url}/nothing/here")
     answer = gateway.post(CHAT, ask(), **KEY)
