@@ -122,7 +122,7 @@ def count(text: str) -> int:
     """How many o200k tokens `text` is, special tokens taken as plain text. For texts too long for the event loop
     there is `total`."""
     if len(text) <= SLICE:
-        return len(_encode(text))
+        return len(_encode(text)) if text else 0
     return sum(len(tokens) for _, tokens in slices(text))
 
 

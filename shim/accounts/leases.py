@@ -268,7 +268,7 @@ class Leases:
         """An account that has the model. Each that turns out not to have it is not offered again (`learn`)."""
         while True:
             try:
-                slot = await self._slot(pool, tuple(slug_candidates(model)), tried, owner, prefer)
+                slot = await self._slot(pool, slug_candidates(model), tried, owner, prefer)
             except RequestError:
                 # Once: the second time it is the default model that nobody has.
                 if self._default_model in {None, model}:

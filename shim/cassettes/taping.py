@@ -5,8 +5,9 @@ never get onto it. It holds a bounded number of bytes, and nothing leaves it but
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from typing import Any
 
 from shim.cassettes.format import Cassette, dump_cassette
 from shim.cassettes.recording import MAX_BODY_BYTES, BodyCapture, CapturedCall, Recording
@@ -68,11 +69,14 @@ class TapedTransport:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def send(self, request: HttpRequest, connection: ConnectionKey) -> Response:
+    def send(self, request: HttpRequest, connection: ConnectionKey) -> Coroutine[Any, Any, Response]:
         """See Transport."""
-        tape = _running.get()
-        response = await self._transport.send(request, connection)
-        return response if tape is None or tape.is_over else _TapedResponse(tape.add, request, response)
+        tape, sending = _running.get(), self._transport.send(request, connection)
+        return sending if tape is None or tape.is_over else self._taped(tape, request, sending)
+
+    async def _taped(self, tape: Tape, request: HttpRequest, sending: Coroutine[Any, Any, Response]) -> Response:
+        response = await sending
+        return response if tape.is_over else _TapedResponse(tape.add, request, response)
 
 
 class _TapedResponse:

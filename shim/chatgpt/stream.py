@@ -7,7 +7,7 @@ never hash it unchecked); an unknown content type, a null or a new field is thus
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 T = TypeVar("T")
 
 
+@final
 class Operation(msgspec.Struct, frozen=True, gc=False):
     """One delta event's data: `{"p":..,"o":..,"v":..,"c":..}`, every field optional on the wire."""
 

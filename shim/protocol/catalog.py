@@ -58,17 +58,22 @@ class Catalog(msgspec.Struct, frozen=True):
     @property
     def slugs(self) -> tuple[str, ...]:
         """The slugs of all of them."""
-        return tuple(model.slug for model in self.models)
+        return tuple([model.slug for model in self.models])
 
     def model(self, slug: str) -> KnownModel | None:
         """What is known of a slug."""
-        return next((model for model in self.models if model.slug == slug), None)
+        for model in self.models:
+            if model.slug == slug:
+                return model
+        return None
 
     def preset(self, name: str) -> Preset | None:
         """The preset of this name, where the account has its model."""
-        found = next((preset for preset in self.presets if preset.name == name), None)
-        # Lists name presets of models that the plan does not have.
-        return found if found is not None and self.model(found.slug) is not None else None
+        for preset in self.presets:
+            if preset.name == name:
+                # Lists name presets of models that the plan does not have.
+                return preset if self.model(preset.slug) is not None else None
+        return None
 
 
 def read_catalog(listing: ModelListing) -> Catalog:

@@ -6,6 +6,7 @@ not is unknown, and is an error unless DEFAULT_MODEL names what answers instead.
 
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import get_args
 
 import msgspec
@@ -52,6 +53,7 @@ _HANDS_OVER = re.compile(r"(?:.*-)?pro|research|.*-wm")
 _ALIAS = re.compile(
     rf"(?P<name>[^\s=:*]+\*?|\*)\s*=\s*(?P<model>[^\s=:*]+)(:(?P<effort>{'|'.join(get_args(Effort))}))?", re.ASCII
 )
+_LONGEST_NAME = 256  # characters
 _DOTTED = re.compile(r"\bgpt-(\d+)-(\d)(?=-|$)")
 
 
@@ -76,22 +78,26 @@ def hands_over(slug: str) -> bool:
     return _HANDS_OVER.fullmatch(slug) is not None
 
 
-def slug_candidates(model: str) -> list[str]:
+def slug_candidates(model: str) -> tuple[str, ...]:
     """The slugs `model` could mean, best first: by the table, by dots to dashes, as it stands."""
+    # The names of a program are few, and looking one up is 20 calls. What is longer than any is not kept.
+    return _candidates(model) if len(model) <= _LONGEST_NAME else (_dashed(model), model)
+
+
+@lru_cache(maxsize=128)
+def _candidates(model: str) -> tuple[str, ...]:
     if gizmo_of(model):
-        return list(_UNDER_A_GIZMO)
+        return _UNDER_A_GIZMO
     # Before the table: its rows would take the dots out of the name (4.3).
     if works(model):
-        return [model]
+        return (model,)
     if _PRESET.fullmatch(model):
-        return [AUTO]  # which every account has; the one that is taken says what the preset means
-    candidates = []
+        return (AUTO,)  # which every account has; the one that is taken says what the preset means
     for row in TABLE:
         match = row.pattern.fullmatch(model)
         if match:
-            candidates.append(_dashed(match.expand(row.slug)))
-            break
-    return [*candidates, _dashed(model), model]
+            return _dashed(match.expand(row.slug)), _dashed(model), model
+    return _dashed(model), model
 
 
 def slug_for(model: str, listed: Collection[str]) -> str | None:

@@ -4,7 +4,6 @@ Rule: nothing here names a field of an API. Where an error about a part has to n
 carries that name along as `param`, composed by the API that read it.
 """
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -72,7 +71,13 @@ class PromptMessage(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """Its words, of results too, one part a line. Pictures and files have none."""
-        return "\n".join(self._texts())
+        texts: list[str] = []
+        for part in self.parts:
+            if isinstance(part, Text):
+                texts.append(part.text)
+            elif isinstance(part, Result):
+                texts += [one.text for one in part.content if isinstance(one, Text)]
+        return "\n".join(texts)
 
     @property
     def calls(self) -> list[Call]:
@@ -89,13 +94,6 @@ class PromptMessage(msgspec.Struct, frozen=True):
             elif isinstance(part, Result):
                 found += [one for one in part.content if isinstance(one, Image | File)]
         return found
-
-    def _texts(self) -> Iterator[str]:
-        for part in self.parts:
-            if isinstance(part, Text):
-                yield part.text
-            elif isinstance(part, Result):
-                yield from (one.text for one in part.content if isinstance(one, Text))
 
 
 class Function(msgspec.Struct, frozen=True):

@@ -60,9 +60,12 @@ class Transcript:
     def add(self, event: Event) -> str:
         """Take one event in. Returns the text it adds, to the reasoning where it is a ReasoningDelta and else to the
         answer; empty where it adds none."""
-        kind = type(event)
-        if kind is TextDelta:
-            return self._say(event.text)  # type: ignore[attr-defined]  # the hot path: told apart by type alone
+        if type(event) is TextDelta:  # the hot path: told apart by type alone, and no call of ours
+            self._text.append(event.text)
+            length = len(event.text)
+            self.size += length
+            self._length += length
+            return event.text
         match event:
             case ReasoningDelta(text=text, opens=opens):
                 if not text:
@@ -77,7 +80,7 @@ class Transcript:
                 # Where the citation's own words stand in the text, as clients index them: in characters of what they
                 # got.
                 start = self._length
-                said = self._say(text)
+                said = self.add(TextDelta(text))
                 self.cited += [Cited(start, self._length, link) for link in links]
                 return said
             case Called(name=name, arguments=arguments):
@@ -125,10 +128,3 @@ class Transcript:
                 pieces.append(piece)
             else:
                 self._asides.append((self._length, [piece]))
-
-    def _say(self, text: str) -> str:
-        if text:
-            self._text.append(text)
-            self.size += len(text)
-            self._length += len(text)
-        return text

@@ -439,21 +439,24 @@ class CurlResponse:
                 value = f"{self.headers[name]}\n{value}"
             self.headers[name] = value
         self._head_done = self.status >= 200
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def on_body(self, data: bytes) -> int:
         """A piece of the body."""
+        size = len(data)
         if self._then is not None:
-            return len(data)
+            return size
         if self._size >= self._max_buffered:
             self._paused = True
             return CURL_WRITEFUNC_PAUSE
         self._buffered.append(data)
-        self._size += len(data)
-        self.brought += len(data)
+        self._size += size
+        self.brought += size
         self._touched = self._loop.time()
-        self._wake()
-        return len(data)
+        if self._waiter is not None:
+            self._wake()
+        return size
 
     def on_end(self, error: BaseException | None) -> None:
         """Libcurl is through with it, and has let go of it."""

@@ -18,6 +18,7 @@ CORE_MAY_IMPORT = {
     "collections",
     "datetime",
     "enum",
+    "functools",
     "itertools",
     "json",
     "math",

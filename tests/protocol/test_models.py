@@ -170,7 +170,15 @@ def test_the_table_comes_before_the_list() -> None:
 def test_dots_become_dashes_where_that_slug_is_listed() -> None:
     assert slug_for("brand-9.9-new", ["brand-9-9-new"]) == "brand-9-9-new"
     assert slug_for("brand-9.9-new", ["brand-9.9-new"]) == "brand-9.9-new"
-    assert slug_candidates("brand-9.9-new") == ["brand-9-9-new", "brand-9.9-new"]
+    assert slug_candidates("brand-9.9-new") == ("brand-9-9-new", "brand-9.9-new")
+
+
+def test_a_name_as_long_as_a_book_is_looked_for_and_not_kept() -> None:
+    kept = slug_candidates("brand-9.9")
+    assert slug_candidates("brand-9.9") is kept  # what is looked up with every request
+    endless = "brand-9.9" * 100
+    assert slug_candidates(endless) == (endless.replace(".", "-"), endless)
+    assert slug_candidates(endless) is not slug_candidates(endless)
 
 
 # --- DEFAULT_MODEL ----------------------------------------------------------------------------------------------------
@@ -243,7 +251,7 @@ def test_a_slug_is_never_made_up(name: str, listed: list[str]) -> None:
 @pytest.mark.parametrize("model", ["g-abc123XYZ", "gpt-4-gizmo-g-abc123XYZ", "gpt-4o-gizmo-g-abc123XYZ"])
 def test_a_gpt_is_named_by_its_id(model: str) -> None:
     assert gizmo_of(model) == "g-abc123XYZ"
-    assert slug_candidates(model) == ["gpt-4o", AUTO]
+    assert slug_candidates(model) == ("gpt-4o", AUTO)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +272,7 @@ def test_a_gpt_runs_on_what_the_account_has_and_keeps_its_name() -> None:
 
 @pytest.mark.parametrize("listed", [(), ("gpt-5-6",), ("gpt-5.6-sol-wm",)])
 def test_a_work_model_keeps_its_dots_list_or_no_list(listed: tuple[str, ...]) -> None:
-    assert slug_candidates("gpt-5.6-sol-wm") == ["gpt-5.6-sol-wm"]
+    assert slug_candidates("gpt-5.6-sol-wm") == ("gpt-5.6-sol-wm",)
     assert slug_for("gpt-5.6-sol-wm", listed) == "gpt-5.6-sol-wm"
     assert public_name("gpt-5.6-sol-wm") == "gpt-5.6-sol-wm"
     assert works("gpt-5.6-sol-wm")
@@ -273,7 +281,7 @@ def test_a_work_model_keeps_its_dots_list_or_no_list(listed: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("name", ["latest-high", "5.6-extra-high", "latest-pro", "latest-instant"])
 def test_what_a_preset_means_only_the_accounts_list_says(name: str) -> None:
-    assert slug_candidates(name) == [AUTO]
+    assert slug_candidates(name) == (AUTO,)
     assert slug_for(name, LISTED) is None
     assert slug_for(name, ()) is None
 

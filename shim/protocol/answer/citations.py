@@ -36,15 +36,12 @@ def pages_of(groups: Any) -> tuple[Link, ...]:
     return tuple({link.url: link for link in links}.values())[:_MOST_PAGES]
 
 
-class Sources:
+class Sources(msgspec.Struct, eq=False):
     """The sources of one message, as far as upstream has named them: raw lists from its metadata."""
 
-    __slots__ = ("_citations", "_groups", "_references")
-
-    def __init__(self) -> None:
-        self._references: Any = None
-        self._groups: Any = None
-        self._citations: Any = None
+    _references: Any = None
+    _groups: Any = None
+    _citations: Any = None
 
     def receive(self, metadata: Metadata) -> None:
         """The newest metadata of the message: they replace what was said before."""

@@ -134,7 +134,7 @@ def _text_as(kind: type[Delta], content: Content) -> Reading:
     parts = content.parts if isinstance(content.parts, list) else []
     texts = [(place, part) for place, part in enumerate(parts) if isinstance(part, str)]
     grows_at = f"/message/content/parts/{texts[-1][0]}" if texts else None
-    return Reading(kind, "".join(part for _, part in texts), grows_at)
+    return Reading(kind, "".join([part for _, part in texts]), grows_at)
 
 
 def _code(message: Message) -> Reading | None:

@@ -23,12 +23,13 @@ class RawText:
     __slots__ = ("_pieces", "_text", "append")
 
     def __init__(self) -> None:
-        self.set("")
+        self._text = ""
+        self._pieces: list[str] = []
+        self.append = self._pieces.append
 
     def set(self, text: str) -> None:
         """This is all of it."""
-        self._text = text
-        self._pieces: list[str] = []
+        self._text, self._pieces = text, []
         self.append = self._pieces.append
 
     def so_far(self) -> str:
@@ -62,10 +63,6 @@ class ShownMessage:
             self.text_filter = MarkdownTextFilter(ReasoningDelta)
         else:
             self.text_filter = MarkdownTextFilter(TextDelta, file, length=self.raw.length, opened=joins)
-
-    def is_like(self, reading: Reading) -> bool:
-        """Whether `reading` is the same message read in the same way."""
-        return self.kind is reading.kind and self.canvas is reading.canvas
 
 
 class Display:
@@ -106,7 +103,7 @@ class Display:
             self.message_id = key[0]
         events: list[Event] = []
         shown = self._shown.get(key)
-        if shown is None or not shown.is_like(reading):
+        if shown is None or shown.kind is not reading.kind or shown.canvas is not reading.canvas:
             events = self.rest()  # a message begins, so that no other is waited for any more
             joins, self.joins = self.joins, self.joins and reading.kind is not TextDelta
             file = FileRef(conversation_id, key[0])

@@ -23,13 +23,12 @@ _LONGEST_INTERVAL = 60.0  # seconds
 _PATIENT_LOOKS = 14
 
 
-class Looks:
+class Looks(msgspec.Struct, eq=False):
     """The looks at one conversation, for one answer."""
 
-    def __init__(self) -> None:
-        self._last: frozenset[str] | None = None  # the pictures of the last look after which all seemed to be there
-        self._empty = 0
-        self._steps: set[str] = set()  # those of a research that were told
+    _last: frozenset[str] | None = None  # the pictures of the last look after which all seemed to be there
+    _empty: int = 0
+    _steps: set[str] = set()  # those of a research that were told
 
     def has_arrived(
         self, turn: list[Message], tree: Tree, follow: Poll, known: Ending, pictures: frozenset[str]

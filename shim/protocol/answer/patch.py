@@ -72,7 +72,7 @@ class Patcher:
             return root, None
         # Where the text is held, for the operations after this one, which mostly append to the same.
         parent, token = _locate(root, self._path)
-        place: Any = _index(token) if isinstance(parent, list) else token
+        place: Any = _index(token) if type(parent) is list else token
         if type(parent[place]) is not str:
             return root, None
         self._cursor = parent, place
@@ -127,7 +127,7 @@ def _locate(root: Any, path: str) -> tuple[Any, str]:
     node = root
     try:
         for token in way:
-            node = node[_index(token)] if isinstance(node, list) else node[token]
+            node = node[_index(token)] if type(node) is list else node[token]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PatchError(f"no such path {path!r}") from error
     return node, last
@@ -141,7 +141,7 @@ def _index(token: str) -> int:
 
 
 def _add(parent: Any, key: str, value: Any) -> None:
-    if not isinstance(parent, list):
+    if type(parent) is not list:
         parent[key] = value
         return
     index = len(parent) if key == "-" else _index(key)
@@ -151,12 +151,12 @@ def _add(parent: Any, key: str, value: Any) -> None:
 
 
 def _replace(parent: Any, key: str, value: Any) -> None:
-    parent[_index(key) if isinstance(parent, list) else key] = value
+    parent[_index(key) if type(parent) is list else key] = value
 
 
 def _append(parent: Any, key: str, value: Any) -> None:
     index: Any = key
-    if isinstance(parent, list):
+    if type(parent) is list:
         index = _index(key)
         if index == len(parent):
             parent.append(value)
@@ -193,11 +193,11 @@ def _merged(target: Any, value: Any) -> Any:
 
 
 def _remove(parent: Any, key: str, _value: Any) -> None:
-    del parent[_index(key) if isinstance(parent, list) else key]
+    del parent[_index(key) if type(parent) is list else key]
 
 
 def _truncate(parent: Any, key: str, value: Any) -> None:
-    index: Any = _index(key) if isinstance(parent, list) else key
+    index: Any = _index(key) if type(parent) is list else key
     parent[index] = _cut(parent[index], value)
 
 

@@ -66,17 +66,16 @@ def promise_in(message: Message) -> str | None:
     return message.id if isinstance(message.id, str) else ""
 
 
-class Gallery:
+class Gallery(msgspec.Struct, eq=False):
     """The pictures of one answer: which have been shown, which only as a preview, which are still promised."""
 
-    def __init__(self) -> None:
-        self.shown = 0
-        self._hung: set[str] = set()  # files and generations
-        self._previews: dict[str, Picture] = {}
-        self._looks: dict[str, set[str]] = {}  # generation -> the files of its previews that were told
-        self._promises: set[str] = set()
-        self._kept: set[str] = set()  # promises that need no more waiting
-        self.files: set[str] = set()  # ids of the pictures that were shown
+    shown: int = 0
+    files: set[str] = set()  # ids of the pictures that were shown
+    _hung: set[str] = set()  # files and generations
+    _previews: dict[str, Picture] = {}
+    _looks: dict[str, set[str]] = {}  # generation -> the files of its previews that were told
+    _promises: set[str] = set()
+    _kept: set[str] = set()  # promises that need no more waiting
 
     @property
     def waits(self) -> bool:

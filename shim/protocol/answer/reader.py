@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from shim.chatgpt.stream import StreamItem, decode_item, decode_operation, item_of
+from shim.chatgpt.stream import Operation, StreamItem, decode_item, decode_operation, item_of
 from shim.errors import GatewayError, UpstreamError
 from shim.protocol.answer.patch import Patcher, PatchError
 from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
@@ -46,7 +46,7 @@ class Done(msgspec.Struct, frozen=True):
     """`[DONE]`: nothing but the end of the body follows."""
 
 
-_DONE = Done()
+_DONE, _MALFORMED = Done(), Unread("malformed delta")
 Heard = Grown | Arrived | Unread | Broken | Done
 
 
@@ -72,41 +72,39 @@ class Reader:
     def read(self, event: ServerSentEvent, *, unfinished: bool) -> Heard | None:
         """What one event says; None where it says nothing. `unfinished`: it ended with the input, without its blank
         line, so it may be half an event."""
+        # It is the end, and none of the events that a resume counts (5.6).
+        if event.data == b"[DONE]":
+            return _DONE
         # Counted before it is read: also what can't be read is one of the events that a resume skips.
         self.offset += 1
         try:
-            return self._read(event.name, event.data)
+            # First of the names, because nearly every event of a stream has it.
+            is_delta = event.name == b"delta"
+            said = decode_operation(event.data) or _MALFORMED if is_delta else self._otherwise(event.name, event.data)
+            if type(said) is not Operation:
+                return said
+            root, appended_at = self._patcher.apply(said)
+            # The usual piece of an answer: text behind text. Whoever shows it needs no look at the whole object.
+            return view_of(root) if appended_at is None else Grown(root, appended_at, said.v)
         except PatchError as error:
             return _broken(f"Upstream sent a delta that does not fit: {error}", "upstream_delta")
         except (ValueError, RecursionError):  # nested deeper than can be read is as good as not JSON
             self.offset -= 1
             return None if unfinished else _broken("Upstream sent an event that is not JSON", "upstream_json")
 
-    def _read(self, name: bytes, data: bytes) -> Heard | None:
-        # It is the end, and none of the events that a resume counts (5.6).
-        if data == b"[DONE]":
-            self.offset -= 1
-            return _DONE
-        # First of the names, because nearly every event of a stream has it.
-        if name == b"delta":
-            operation = decode_operation(data)
-        elif name in {b"message", b"error"}:
+    def _otherwise(self, name: bytes, data: bytes) -> Operation | Heard | None:
+        """What an event says that is not called a delta."""
+        if name in {b"message", b"error"}:
             # Both names carry snapshots: an `error` event is an object with `error` or `detail` in it.
             item = decode_item(data)
-            if item is None or item.type is not None or item.v is UNSET:
-                return Unread("malformed object") if item is None else Arrived(item)
-            operation = decode_operation(data)  # a delta without its name (5.2)
-        elif name == b"delta_encoding":
+            if item is not None and item.type is None and item.v is not UNSET:
+                return decode_operation(data) or _MALFORMED  # a delta without its name (5.2)
+            return Unread("malformed object") if item is None else Arrived(item)
+        if name == b"delta_encoding":
             return self._encoding(data)
-        else:
-            # Pings are none of the events that a resume counts (5.6).
-            self.offset -= name == b"ping"
-            return Unread(name.decode(errors="replace"))
-        if operation is None:
-            return Unread("malformed delta")
-        root, appended_at = self._patcher.apply(operation)
-        # The usual piece of an answer: text behind text. Whoever shows it needs no look at the whole object.
-        return view_of(root) if appended_at is None else Grown(root, appended_at, operation.v)
+        # Pings are none of the events that a resume counts (5.6).
+        self.offset -= name == b"ping"
+        return Unread(name.decode(errors="replace"))
 
     def _encoding(self, data: bytes) -> Heard | None:
         # Sent both as a bare word and as a JSON string.

@@ -19,12 +19,11 @@ _MOST = 8  # queries of one call, joined
 _CALL = re.compile(r'\bsearch\(\s*("(?:[^"\\]|\\.)*")')
 
 
-class Searches:
+class Searches(msgspec.Struct, eq=False):
     """The searches of one answer."""
 
-    def __init__(self) -> None:
-        self._call: Any = None  # the last call of a searching tool: its JSON, which grows where it is kept
-        self._told: set[Any] = set()  # ids of the tools' messages, which may be heard more than once
+    _call: Any = None  # the last call of a searching tool: its JSON, which grows where it is kept
+    _told: set[Any] = set()  # ids of the tools' messages, which may be heard more than once
 
     def heard(self, message: Message, root: Any) -> list[Searched]:
         """What `message` says of searches. `root` is its JSON, which goes on growing."""

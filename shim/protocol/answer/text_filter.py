@@ -119,11 +119,11 @@ class MarkdownTextFilter:
     def receive(self, text: str) -> list[Event]:
         """The events for `text` and for what had been held before it."""
         self._held += text
-        return self._give(last=False)
+        return self._give(last=False) if self._held else []
 
     def rest(self) -> list[Event]:
         """The events for what is held: an open marker is dropped, the rest is made the best of."""
-        return self._give(last=True)
+        return self._give(last=True) if self._held else []
 
     def _give(self, *, last: bool) -> list[Event]:
         """Everything decided leaves; the first undecided place keeps itself and all behind it waiting."""

@@ -103,7 +103,7 @@ def answer_tokens(answers: Sequence[Countable], count: Count) -> int:
 
 def _call_tokens(calls: Sequence[Call | Called], count: Count) -> int:
     """A call is its function's name and its arguments. Its id is between the client and us; no model reads it."""
-    return sum(_PER_CALL + count(call.name) + count(call.arguments) for call in calls)
+    return sum(_PER_CALL + count(call.name) + count(call.arguments) for call in calls) if calls else 0
 
 
 def _schema_tokens(parameters: Mapping[str, Any], count: Count) -> int:

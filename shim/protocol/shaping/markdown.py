@@ -60,7 +60,10 @@ class Markdown(Filter):
                 return events
         written: list[Event] = []
         for event in events:
-            self._handle(event, written)
+            if self._kind is TextDelta and type(event) is TextDelta and event.text and not event.opens:
+                written.append(event)
+            else:
+                self._handle(event, written)
         return written
 
     def _handle(self, event: Event, given: list[Event]) -> None:

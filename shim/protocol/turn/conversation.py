@@ -1,6 +1,6 @@
 """A prompt becomes a conversation: the whole history in one turn (protocol.md 4.1, 4.2)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import UNSET
@@ -46,7 +46,7 @@ def conversation_for(
     hints = tuple(_HINTS[hint] for hint in sorted(prompt.wishes.hints))
     tier = prompt.wishes.tier
     return Conversation(
-        messages=_hinted(list(_sent(prompt, placed, now, new_id)), prompt, hints),
+        messages=_hinted(_sent(prompt, placed, now, new_id), prompt, hints),
         # A new chat needs a parent as well: an id that is nobody's.
         parent_message_id=continues.message_id if continues else new_id(),
         conversation_id=taken_apart(continues.conversation_id)[0] if continues else UNSET,
@@ -64,8 +64,10 @@ def conversation_for(
 
 def _hinted(messages: list[SentMessage], prompt: Prompt, hints: tuple[str, ...]) -> list[SentMessage]:
     """The hints are told twice, at the top and in the user's message, because front ends differ in which counts."""
+    if not hints:
+        return messages
     place = next((place for place in reversed(range(len(messages))) if messages[place].author.role == "user"), None)
-    if hints and place is not None:
+    if place is not None:
         told: dict[str, object] = {"system_hints": list(hints)}
         # What the page sends beside the hint (4.6).
         if "research" in prompt.wishes.hints:
@@ -104,17 +106,19 @@ def instructions_for(prompt: Prompt) -> str:
     return "\n\n".join(filter(None, told))
 
 
-def _sent(prompt: Prompt, placed: Placed, now: float, new_id: Callable[[], str]) -> Iterator[SentMessage]:
+def _sent(prompt: Prompt, placed: Placed, now: float, new_id: Callable[[], str]) -> list[SentMessage]:
     """The messages, with the instructions behind those of the client's own that lead."""
+    sent: list[SentMessage] = []
     instructions = instructions_for(prompt)
     for message in prompt.messages:
         if instructions and message.role != "system":
-            yield _sent_message(SentAuthor("system"), [instructions], now, new_id)
+            sent.append(_sent_message(SentAuthor("system"), [instructions], now, new_id))
             instructions = ""
         author = SentAuthor(message.role, message.name or UNSET)
-        yield _sent_message(author, list(_pieces(message, prompt, placed)), now, new_id)
+        sent.append(_sent_message(author, _pieces(message, prompt, placed), now, new_id))
     if instructions:
-        yield _sent_message(SentAuthor("system"), [instructions], now, new_id)
+        sent.append(_sent_message(SentAuthor("system"), [instructions], now, new_id))
+    return sent
 
 
 def _sent_message(
@@ -124,20 +128,23 @@ def _sent_message(
     return SentMessage(new_id(), author, content, now, metadata)
 
 
-def _pieces(message: PromptMessage, prompt: Prompt, placed: Placed) -> Iterator[str | UploadedFile]:
+def _pieces(message: PromptMessage, prompt: Prompt, placed: Placed) -> list[str | UploadedFile]:
     """Texts and files in their order. Calls and results are written down by the convention for tools as one text."""
     # A user passes on what others wrote; the client's own instructions and the answers stay as they were.
     guarded = message.role == "user" and bool(prompt.callable_functions)
     # Upstream knows no calls of a client's functions, so they are told as text, and files behind it.
     if message.role == "tool" or message.calls:
-        yield history_text(message, Marks(prompt.mark_key))
-        yield from (placed[part] for part in message.attached if part in placed)
-        return
+        return [
+            history_text(message, Marks(prompt.mark_key)),
+            *(placed[part] for part in message.attached if part in placed),
+        ]
+    pieces: list[str | UploadedFile] = []
     for part in message.parts:
         if isinstance(part, Text):
-            yield without_marks(part.text) if guarded else part.text
+            pieces.append(without_marks(part.text) if guarded else part.text)
         elif isinstance(part, Image | File) and part in placed:
-            yield placed[part]
+            pieces.append(placed[part])
+    return pieces
 
 
 # Ours -> upstream's ids (4.6).

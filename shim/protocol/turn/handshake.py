@@ -233,7 +233,8 @@ def _check_slug(requirements: Requirements, slug: str | None) -> None:
 
 
 def _challenged(requirements: Requirements) -> bool:
-    return any(check is not None and check.required for check in (requirements.turnstile, requirements.so))
+    turnstile, so = requirements.turnstile, requirements.so
+    return bool((turnstile is not None and turnstile.required) or (so is not None and so.required))
 
 
 def _proof(asked: ProofOfWork | None, config: list[object], floor: str) -> Handshake[tuple[str | None, bool]]:
