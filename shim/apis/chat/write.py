@@ -46,10 +46,7 @@ class ChunkWriter:
         # Only the text differs from chunk to chunk, so the bytes around it are made once.
         places = range(len(answer.transcripts))
         self._content = [self._around(ChunkDelta(content=""), b'"content":', place) for place in places]
-        self._reasoning = [
-            self._around(ChunkDelta(reasoning_content=""), b'"reasoning_content":', place) for place in places
-        ]
-        self._thought = [False for _ in places]  # whether reasoning has been written
+        self._reasoning: dict[int, tuple[bytes, bytes]] = {}  # the same of each choice that has thought
         self._calls = [0 for _ in places]
         self._unfinished = len(places)  # a transcript may have ended before its end is written here
 
@@ -66,19 +63,27 @@ class ChunkWriter:
             match event:
                 case TextDelta(text=text) | Citation(text=text):
                     if text:
-                        lines += before, _encode_text(text), after
+                        lines += before, _encode(text), after
                 case ReasoningDelta(text=text, opens=opens):
                     if text:
-                        text = THOUGHT_BREAK + text if opens and self._thought[choice] else text
-                        self._thought[choice] = True
-                        lines += self._reasoning[choice][0], _encode_text(text), self._reasoning[choice][1]
+                        lines += self._thought(text, choice, opens=opens)
                 case Called():
                     lines += self._call(event, choice)
                 case Finished():
                     lines.append(self._end(choice))
                 case Failed(error=error):
                     lines.append(error_line(error, FIELDS))
-        return b"".join(lines)
+        return line_safe(b"".join(lines))
+
+    def _thought(self, text: str, choice: int, *, opens: bool) -> tuple[bytes, bytes, bytes]:
+        """A piece of reasoning, apart from the thought before."""
+        if choice not in self._reasoning:
+            delta = ChunkDelta(reasoning_content="")
+            self._reasoning[choice] = self._around(delta, b'"reasoning_content":', choice)
+        elif opens:
+            text = THOUGHT_BREAK + text
+        before, after = self._reasoning[choice]
+        return before, _encode(text), after
 
     def _call(self, called: Called, choice: int) -> list[bytes]:
         """A call as the real API streams it: id, type and name first, then the arguments."""
@@ -153,10 +158,6 @@ def _annotations(transcript: Transcript) -> list[Annotation]:
 
 def _ids(place: AnswerPlace | None) -> dict[str, str]:
     return msgspec.structs.asdict(place) if place is not None else {}
-
-
-def _encode_text(text: str) -> bytes:
-    return line_safe(_encode(text))
 
 
 def _data(chunk: ChatChunk) -> bytes:
