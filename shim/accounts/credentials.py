@@ -60,13 +60,14 @@ def caller_of(authorization: str | None, keys: Sequence[str], *, needs_key: bool
         places = [place for place, key in enumerate(keys) if hmac.compare_digest(given, key.encode())]
         if places:
             return Caller(key=f"env-{places[0] + 1}", key_id=hashlib.sha256(given).hexdigest()[:32])
-    try:
-        return Caller(parse_credential(bearer))
-    except ForeignTokenError:
-        pass  # a key like any other, of some service that we are not
-    except ValueError as error:
-        if bearer.startswith(_OURS):
-            raise CredentialError(f"The token can't be used: {error}") from None
+    if bearer:
+        try:
+            return Caller(parse_credential(bearer))
+        except ForeignTokenError:
+            pass  # a key like any other, of some service that we are not
+        except ValueError as error:
+            if bearer.startswith(_OURS):
+                raise CredentialError(f"The token can't be used: {error}") from None
     if keys or needs_key:
         raise CredentialError(_WRONG_KEY if bearer else _NO_KEY)
     return Caller()
@@ -92,6 +93,8 @@ def identity_of(account: Account | None, installation: uuid.UUID) -> Identity:
 
 def bearer_of(authorization: str | None) -> str:
     """The key or token of an `Authorization` header, with or without the word before it; "" for none."""
-    text = (authorization or "").strip()
+    if not authorization:
+        return ""
+    text = authorization.strip()
     # The scheme may be left out: some programs send a bare key.
     return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else text

@@ -3,9 +3,9 @@
 Rule: what a call decides is in the core; this only says where it goes and by whom it is performed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -88,9 +88,9 @@ class Calls:
         """The models that an identity has. Raises GatewayError."""
         return await self.run(identity, list_models, lane)
 
-    async def send(self, request: HttpRequest, route: Route) -> Response:
+    def send(self, request: HttpRequest, route: Route) -> Coroutine[Any, Any, Response]:
         """Make one call and wait for the head of its answer. Raises GatewayError."""
-        return await self.driver.transport.send(request, route.connection)
+        return self.driver.transport.send(request, route.connection)
 
     async def file(self, identity: Identity, file: FileRef) -> Response:
         """A file upstream holds, at the head of its bytes. Raises GatewayError."""

@@ -128,7 +128,10 @@ class Exchange:
     @property
     def error(self) -> GatewayError | None:
         """What it failed with."""
-        return next((one.error for one in self.transcripts if one.error is not None), None)
+        for one in self.transcripts:
+            if one.error is not None:
+                return one.error
+        return None
 
     @property
     def ignored(self) -> list[str]:
@@ -242,7 +245,7 @@ class Exchange:
     async def _run_choice(self, place: int, send: Send) -> bytes:
         """What one read brought is one pass through the choice and one `send`. No task, generator or coroutine stands
         between the two: each costs a streamed piece half a microsecond to a microsecond, of 20."""
-        choice = self.choices[place]
+        choice, others = self.choices[place], len(self.choices) > 1
         events = choice.begin()
         while True:
             if choice.ended:
@@ -250,7 +253,7 @@ class Exchange:
                 return self._written(events, place)
             if data := self._written(events, place):
                 await send(data)
-            if self.error is not None:
+            if others and self.error is not None:
                 return b""  # another choice has failed, and that was the stream's last line
             if choice.needs is not None or not choice.turn.reads_on:
                 events = await self._services.step(choice)
@@ -261,7 +264,7 @@ class Exchange:
                     events = choice.fail(error)
                 else:
                     events = choice.receive(chunk)
-            if self.error is not None and not choice.ended:
+            if others and self.error is not None and not choice.ended:
                 return b""
 
     async def _before_last_bytes(self, choice: Choice) -> None:

@@ -164,7 +164,12 @@ class Gateway:
             wanted = msgspec.structs.replace(wanted, longest=self.settings.background_timeout)
         chat = self._continuations.chat_of(wanted)
         # A chat that is gone on with has one choice, and its own way of failing.
-        turns = [await chat.open()] if chat else await self._begin(wanted)
+        if chat is not None:
+            turns = [await chat.open()]
+        elif wanted.prompt.limits.choices == 1:
+            turns = [await self.turns.open(wanted)]
+        else:
+            turns = await self._open_all(wanted)
         return self.exchange(call, wanted, turns, chat)
 
     async def recalled(self, call: ClientCall, *, anew: bool = False) -> ClientCall:
@@ -264,10 +269,8 @@ class Gateway:
         async with self.leases.call_as(ticket.account or "") as identity:
             return ticket.file, await self.calls.file(identity, ticket.file)
 
-    async def _begin(self, wanted: Wanted) -> list[LiveTurn]:
-        """A turn for each choice, all at their head; where one fails, none."""
-        if wanted.prompt.limits.choices == 1:
-            return [await self.turns.open(wanted)]
+    async def _open_all(self, wanted: Wanted) -> list[LiveTurn]:
+        """A turn for each of several choices, all at their head; where one fails, none."""
         prompts = map(wanted.prompt.of_choice, range(wanted.prompt.limits.choices))
         tasks = [
             asyncio.ensure_future(self.turns.open(msgspec.structs.replace(wanted, prompt=prompt))) for prompt in prompts

@@ -96,6 +96,8 @@ class Tapes:
             with suppress(NotesError, TimeoutError):
                 async with asyncio.timeout(_WAIT_SECONDS):
                     await self.orders()
+        if not self._standing:  # nearly always
+            return None
         now = self._clock()
         if len(self._open) >= _MOST_TAPES or not any(
             order.until > now and order.may_fit(key, api) for order in self._standing

@@ -10,9 +10,8 @@ the client is gone.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -59,6 +58,7 @@ class Turns:
     ) -> None:
         self._settings, self._sockets = settings, sockets
         self._calls, self._leases, self._files, self._clock = calls, leases, files, clock
+        self.now = clock.now  # seconds since 1970
         self.accounts = AccountLoop(leases, calls, clock.now)
         # What upstream is told of turns that are over: nobody waits for it, and its failures are the log's.
         self._aftermath = Background("the turns")
@@ -71,10 +71,6 @@ class Turns:
             await self._ahead.close()
         await self._aftermath.settled(seconds)
 
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return self._clock.now()
-
     def tries(self, wanted: Wanted) -> Tries:
         """The attempts there may be at a turn that is wanted now: up to RETRY_TIMES after the first, within the
         deadline for the first byte."""
@@ -83,8 +79,11 @@ class Turns:
         alone = own or not len(self._leases.pool) or wanted.seeker.owner is not None
         return Tries(self._settings.retry_times, until, alone=alone)
 
-    async def open(self, wanted: Wanted, tries: Tries | None = None) -> LiveTurn:
-        """Begin a turn; it is at its head when this returns. Raises GatewayError."""
+    # Here and below: what only hands on what another coroutine gives is none itself. Each one on the way is gone
+    # through again whenever something arrives that is waited for at its end.
+
+    def open(self, wanted: Wanted, tries: Tries | None = None) -> Coroutine[Any, Any, LiveTurn]:
+        """Begin a turn; it is at its head when this is done. Raises GatewayError."""
 
         async def attempt(lease: AccountLease, route: Route, made: Attempt) -> LiveTurn:
             prepared = await self._prepared(wanted, lease, route)
@@ -98,29 +97,30 @@ class Turns:
                 prepared = msgspec.structs.replace(prepared, call=call)
                 response = await self._send(call.request, prepared)
             live = wanted.attempted.live = self._live(prepared, response)
-            with ExitStack() as undo:  # where it fails; the lease is ended by the account loop
-                undo.callback(response.close)
-                undo.callback(self._clear_up, live)
+            try:
                 if not is_event_stream(response.status, response.headers):
-                    raise prepared.call.refused(await _read_refusal(response))
+                    await _raise_refusal(prepared.call, response)
                 made.accepted = True
                 await self.begin(live)
-                undo.pop_all()
+            except BaseException:  # cancelled, too; the lease is ended by the account loop
+                self._clear_up(live)
+                response.close()
+                raise
             self._calls.worked(route)
             if self._ahead is not None and not is_taping():
                 self._ahead.begin(route)
             return live
 
-        return await self.accounts.run(wanted.seeker, tries or self.tries(wanted), attempt)
+        return self.accounts.run(wanted.seeker, tries or self.tries(wanted), attempt)
 
-    async def prepare(self, wanted: Wanted, tries: Tries) -> PreparedTurn:
+    def prepare(self, wanted: Wanted, tries: Tries) -> Coroutine[Any, Any, PreparedTurn]:
         """The same up to the call that opens the answer, which whoever asks for it makes. What comes of it goes to
         `adopt`, or to `instead`, or ends the lease. Raises GatewayError."""
 
-        async def attempt(lease: AccountLease, route: Route, _made: Attempt) -> PreparedTurn:
-            return await self._prepared(wanted, lease, route)
+        def attempt(lease: AccountLease, route: Route, _made: Attempt) -> Coroutine[Any, Any, PreparedTurn]:
+            return self._prepared(wanted, lease, route)
 
-        return await self.accounts.run(wanted.seeker, tries, attempt)
+        return self.accounts.run(wanted.seeker, tries, attempt)
 
     def adopt(self, prepared: PreparedTurn, response: Response) -> LiveTurn:
         """The answer to a prepared turn: upstream has taken it. It has not begun."""
@@ -229,7 +229,8 @@ class Turns:
         answer = live.answer
         try:
             if answer.follow is None:
-                events = live.receive(await self._chunk(live))
+                settled = not answer.seems_whole and not live.reopened
+                events = live.receive(await (live.response.chunk() if settled else self._chunk_soon(live)))
                 if live.forgetful and answer.conversation_id is not None:
                     # Once is enough, and `_clear_up` must not say it again.
                     live.forgetful = False
@@ -270,14 +271,11 @@ class Turns:
                 return await self._reopen(live, call.request)
         return []  # the next chunk is what there is to do
 
-    async def _chunk(self, live: LiveTurn) -> bytes:
-        """The stream's next chunk. After the answer's own end it is waited for only a moment, and then it is as if the
-        stream had ended. A stream that was opened again is lost sooner than the first, which IDLE_TIMEOUT ends: there,
-        silence may be long thinking."""
-        whole = live.answer.seems_whole
-        if not whole and not live.reopened:
-            return await live.response.chunk()
-        now = time.monotonic()
+    async def _chunk_soon(self, live: LiveTurn) -> bytes:
+        """The stream's next chunk, which may not take long. After the answer's own end it is waited for only a moment,
+        and then it is as if the stream had ended. A stream that was opened again is lost sooner than the first, which
+        IDLE_TIMEOUT ends: there, silence may be long thinking."""
+        now, whole = time.monotonic(), live.answer.seems_whole
         if whole:
             live.whole_since = live.whole_since or now
         patience = live.whole_since + _AFTER_END_SECONDS - now if live.whole_since is not None and whole else SILENCE
@@ -322,19 +320,21 @@ class Turns:
             except GatewayError as error:
                 log.warning("upstream was not told what is left of a turn (%s)", error.code)
 
-    async def _send(self, request: HttpRequest, turn: PreparedTurn | LiveTurn) -> Response:
+    def _send(self, request: HttpRequest, turn: PreparedTurn | LiveTurn) -> Coroutine[Any, Any, Response]:
         """The call that brings a turn's answer, for as long as that may take."""
-        return await self._calls.send(msgspec.structs.replace(request, longest=turn.longest), turn.route)
+        if turn.longest != request.longest:
+            request = msgspec.structs.replace(request, longest=turn.longest)
+        return self._calls.send(request, turn.route)
 
-    async def _run(self, handshake: Handshake[T], live: LiveTurn) -> T:
-        return await self._calls.driver.run(handshake, live.route.connection)
+    def _run(self, handshake: Handshake[T], live: LiveTurn) -> Coroutine[Any, Any, T]:
+        return self._calls.driver.run(handshake, live.route.connection)
 
-    async def _shake_hands(
+    def _shake_hands(
         self, lease: AccountLease, route: Route, conversation: Conversation, cleared: Clearance | None = None
-    ) -> OpeningCall:
+    ) -> Coroutine[Any, Any, OpeningCall]:
         moment = self._calls.moment(lease.identity)
         handshake = open_turn(route.upstream, conversation, self._calls.options, moment, cleared)
-        return await self._calls.driver.run(handshake, route.connection)
+        return self._calls.driver.run(handshake, route.connection)
 
 
 class _NothingToRead:
@@ -359,8 +359,8 @@ def is_temporary(prompt: Prompt, settings: Settings) -> bool:
     return settings.history_disabled if wished is None else wished
 
 
-async def _read_refusal(response: Response) -> HttpReply:
-    """What upstream said instead of answering. One that is too long to be read is told by its status."""
+async def _raise_refusal(call: OpeningCall, response: Response) -> NoReturn:
+    """Raises what upstream said instead of answering. One that is too long to be read is told by its status."""
     status, headers = response.status, response.headers
     body = bytearray()
     try:
@@ -368,4 +368,4 @@ async def _read_refusal(response: Response) -> HttpReply:
             body += chunk
     finally:
         response.close()
-    return HttpReply(status, headers, bytes(body) if len(body) <= MAX_REPLY_BYTES else b"")
+    raise call.refused(HttpReply(status, headers, bytes(body) if len(body) <= MAX_REPLY_BYTES else b""))

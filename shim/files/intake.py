@@ -48,6 +48,8 @@ class Gathered(msgspec.Struct, frozen=True):
     @property
     def tokens(self) -> int:
         """What its pictures count as input; other files count nothing here, for only upstream reads them."""
+        if not self.files and not self.kept:
+            return 0
         return sum(
             image_tokens(width, height, part.detail if isinstance(part, Image) else "auto")
             for part, width, height in (
@@ -60,7 +62,7 @@ class Gathered(msgspec.Struct, frozen=True):
     @property
     def owner(self) -> str | None:
         """The account that has those uploaded before: no other can name them."""
-        return next((file.account for file in self.kept.values()), None)
+        return next((file.account for file in self.kept.values()), None) if self.kept else None
 
 
 class Files:
