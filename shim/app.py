@@ -29,7 +29,7 @@ from shim.apis.files.route import create_file, delete_file, get_file_content, ge
 from shim.apis.images import openapi as images_openapi
 from shim.apis.images.route import create_image, edit_image, vary_image
 from shim.apis.messages import openapi as messages_openapi
-from shim.apis.messages.callers import is_anthropics, refusal_for, with_request_id
+from shim.apis.messages.callers import is_anthropics, refusal_for
 from shim.apis.messages.route import count_message_tokens, create_message
 from shim.apis.models import openapi as models_openapi
 from shim.apis.models.route import get_model, list_models
@@ -67,7 +67,6 @@ from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
 from shim.http.routing import Routes
-from shim.http.spellings import respelled
 from shim.http.static import page_router
 from shim.server.heartbeats import beating
 from shim.server.stopping import ends_answers
@@ -159,8 +158,11 @@ def create_app(
                 yield
         logs.flush()
 
+    def looks_for_id(scope: Any) -> bool:
+        return is_anthropics(scope, settings.root_path)
+
     def refuse_for(scope: Any) -> Refuse:
-        return refusal_for(scope) if is_anthropics(scope, settings.root_path) else openai_errors.refuse
+        return refusal_for(scope) if looks_for_id(scope) else openai_errors.refuse
 
     relayed = backend_routes(provide_gateway) if settings.enable_gateway else ()
     pages = [page_router()] if settings.enable_gateway else []
@@ -195,10 +197,9 @@ def create_app(
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
     )
-    inner = respelled(settings.root_path, app.asgi_handler)
     # In another program (`gateway`) whoever calls has a ticket, and names the host that its own client meant.
-    taken_in = Intake(settings, inner, refuse_for, any_host=gateway is not None)
-    app.asgi_handler = hidden(settings.root_path, with_request_id(settings.root_path, taken_in))
+    taken_in = Intake(settings, app.asgi_handler, refuse_for, looks_for_id, any_host=gateway is not None)
+    app.asgi_handler = hidden(settings.root_path, taken_in)
     return app
 
 

@@ -1,5 +1,6 @@
 """What every request passes before it is routed, and its body on its way in.
 
+    path ──> as it is meant (spellings)
     turn ──> not all of a crowd before the first is answered (entrance)
     head ──> one Host, and a sane one? ──> without a key: from this machine's own names and pages? ──> HEAD becomes GET
     body ──> in time? within what may be under way? ──> decoded ──> the handler
@@ -13,7 +14,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from shim.http.entrance import Entrance
 from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
 from shim.http.responses import LOGGED, STREAMED, answer_headers, request_id
+from shim.http.spellings import as_meant
 from shim.logs import log_fields
 from shim.settings import Settings
 from shim.transport.codings import CodingError, TooLargeError, decode_body, is_known
@@ -128,10 +130,21 @@ class PageCheck:
 
 
 class Intake:
-    """`app` behind all of that. `any_host`: whoever calls was looked at before, and names hosts of others."""
+    """`app` behind all of that. `looks_for_id` tells of a request whether its client looks for its id under
+    `request-id`, too. `any_host`: whoever calls was looked at before, and names hosts of others.
 
-    def __init__(self, settings: Settings, app: ASGIApp, refuse_for: RefuseFor, *, any_host: bool = False) -> None:
-        self._app, self._refuse_for = app, refuse_for
+    One layer, for each one on the way is gone through again for every piece of a stream."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        app: ASGIApp,
+        refuse_for: RefuseFor,
+        looks_for_id: Callable[[Any], bool],
+        *,
+        any_host: bool = False,
+    ) -> None:
+        self._app, self._refuse_for, self._looks_for_id = app, refuse_for, looks_for_id
         self._limit, self._total = settings.max_request_bytes, settings.total_timeout
         self._root = settings.root_path
         self._entrance = Entrance()
@@ -141,15 +154,19 @@ class Intake:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI, for HTTP alone."""
         scope.setdefault("state", {})
-        began, path = time.perf_counter(), scope["path"]
-        if path.removeprefix(self._root) not in _PROBES:
+        began, path = time.perf_counter(), as_meant(scope["path"], self._root)
+        if path != scope["path"]:
+            scope["path"], scope["raw_path"] = path, path.encode()
+        below = path.removeprefix(self._root)
+        if below not in _PROBES:
             await self._entrance.enter()
-        body = _Body(scope, receive, self._under_way, limit=self._limit, total=self._total)
-        answer = _Answer(send, is_head=scope["method"] == "HEAD")
+        headers = dict(scope["headers"])
+        body = _Body(scope, headers, receive, self._under_way, limit=self._limit, total=self._total)
+        answer = _Answer(send, is_head=scope["method"] == "HEAD", names_id=self._looks_for_id(scope))
         try:
-            self._check(scope)
+            self._check(scope, below, headers)
             body.begin()
-            answer.is_head &= not scope["path"].removeprefix(self._root).startswith(_ALLOW_LISTED)
+            answer.is_head &= not below.startswith(_ALLOW_LISTED)
             if answer.is_head:
                 scope["method"] = "GET"
             await self._app(scope, body.receive, answer.send)
@@ -160,13 +177,14 @@ class Intake:
         finally:
             body.release()
             if LOGGED not in scope["state"]:
-                # A mount takes its own part off the path, and tells what is left as the whole.
-                mounted = path.removeprefix(self._root).startswith(_ALLOW_LISTED)
-                self._log(scope, path if mounted else scope["path"], answer.status, time.perf_counter() - began)
-        await body.drop()
+                # A mount takes its own part off the path of the scope, and tells what is left as the whole.
+                self._log(scope, below, answer.status, time.perf_counter() - began)
+        if not body.is_whole:
+            await body.drop()
 
-    def _check(self, scope: Any) -> None:
-        """Raises RequestError for a request that is not served, whatever it asks."""
+    def _check(self, scope: Any, below: str, headers: Mapping[bytes, bytes]) -> None:
+        """Raises RequestError for a request that is not served, whatever it asks. `below` is its path below the
+        prefix."""
         # Where there is none, Granian makes an empty one.
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host" and value]
         if len(hosts) > 1 or (not hosts and scope["http_version"] not in {"1", "1.0"}):
@@ -176,8 +194,12 @@ class Intake:
         if hosts and (match is None or int(match["port"] or 0) > 65535):
             raise RequestError("The Host header is not a host and a port", code="invalid_host")
         if self._pages is not None:
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-            self._pages.check(scope["method"], scope["path"].removeprefix(self._root), host, headers.get)
+
+            def header(name: bytes) -> str | None:
+                value = headers.get(name)
+                return value.decode("latin-1") if value is not None else None
+
+            self._pages.check(scope["method"], below, host, header)
 
     async def _refused(self, scope: Any, send: Send, error: GatewayError) -> None:
         headers, body = self._refuse_for(scope)(error)
@@ -188,7 +210,6 @@ class Intake:
 
     def _log(self, scope: Any, path: str, status: int, seconds: float) -> None:
         # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped.
-        path = path.removeprefix(self._root)
         shown = "/files/…" if path.startswith("/files/") else path[:100]
         level = logging.DEBUG if path in _PROBES and status == 200 else logging.INFO
         fields = {"method": scope["method"], "path": shown, "code": status or None, "ms": seconds * 1000}
@@ -198,13 +219,22 @@ class Intake:
 class _Body:
     """The body of one request on its way in."""
 
-    def __init__(self, scope: Any, receive: Receive, under_way: _UnderWay, *, limit: int, total: float) -> None:
+    def __init__(
+        self,
+        scope: Any,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        under_way: _UnderWay,
+        *,
+        limit: int,
+        total: float,
+    ) -> None:
         self._scope, self._receive, self._under_way, self._limit = scope, receive, under_way, limit
         self._until = time.monotonic() + total
-        self._headers = dict(scope["headers"])
+        self._headers = headers
         self._coding = ""
         self._held = self._arrived = self._announced = 0
-        self._whole = self._broken = self._asked = False
+        self.is_whole = self._broken = self._asked = False
 
     def begin(self) -> None:
         """Look at the head. What is announced counts at once, so that nobody waits for the rest of a body that there
@@ -219,14 +249,14 @@ class _Body:
 
     async def receive(self) -> Any:
         """As ASGI's. Raises RequestError and UnavailableError."""
-        if self._whole:
+        if self.is_whole:
             return await self._receive()
         if self._announced > self._held and not self._is_streamed:
             self._take(self._announced - self._held)
         if self._coding in {"", "identity"}:
             return await self._next()
         pieces = []
-        while not self._whole:
+        while not self.is_whole:
             message = await self._next()
             if message["type"] != "http.request":
                 return message
@@ -243,15 +273,15 @@ class _Body:
     async def drop(self) -> None:
         """Read and drop what still comes of a body that nobody wanted: a client that is still sending sees a connection
         that is closed on it as broken, and not the answer it has."""
-        if self._whole or self._broken or (not self._asked and b"expect" in self._headers):
+        if self.is_whole or self._broken or (not self._asked and b"expect" in self._headers):
             return
         try:
             async with asyncio.timeout(_DROP_SECONDS):
                 left = _DROP_BYTES
-                while left > 0 and not self._whole:
+                while left > 0 and not self.is_whole:
                     message = await self._receive()
                     left -= len(message.get("body", b""))  # type: ignore[arg-type]
-                    self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+                    self.is_whole = message["type"] != "http.request" or not message.get("more_body", False)
         except TimeoutError:
             pass
 
@@ -273,7 +303,7 @@ class _Body:
         except TimeoutError:
             self._broken = True
             raise RequestError("The request body did not arrive in time", status=408, code="body_timeout") from None
-        self._whole = message["type"] != "http.request" or not message.get("more_body", False)
+        self.is_whole = message["type"] != "http.request" or not message.get("more_body", False)
         self._arrived += len(message.get("body", b""))  # type: ignore[arg-type]
         if self._arrived > self._held and not self._is_streamed:
             self._take(self._arrived - self._held)
@@ -285,16 +315,19 @@ class _Body:
 
 
 class _Answer:
-    """The answer on its way out: of one to HEAD only the head."""
+    """The answer on its way out: of one to HEAD only the head; `names_id`: with its id under `request-id`, too."""
 
-    def __init__(self, send: Send, *, is_head: bool) -> None:
+    def __init__(self, send: Send, *, is_head: bool, names_id: bool) -> None:
         self.status, self.is_head = 0, is_head
-        self._send, self._over = send, False
+        self._send, self._names_id, self._over = send, names_id, False
 
     async def send(self, message: Any) -> None:
         """As ASGI's."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self._names_id:
+                ids = [(b"request-id", value) for name, value in message["headers"] if name.lower() == b"x-request-id"]
+                message = message | {"headers": [*message["headers"], *ids]}
         elif self.is_head:
             if self._over:
                 return

@@ -5,8 +5,7 @@ is.
 """
 
 import re
-
-from litestar.types import ASGIApp, Receive, Scope, Send
+from functools import lru_cache
 
 _API = re.compile(
     r"(?:/v1){0,3}(?P<rest>/(?:(?:chat/)?completions|messages|models|responses|conversations|images|audio)(?:/.*)?)",
@@ -16,19 +15,7 @@ _API = re.compile(
 _FILES = re.compile(r"(?:/v1){1,3}(?P<rest>/files(?:/.*)?)|(?P<bare>/files(?:/file-[^/]*(?:/content)?)?)", re.DOTALL)
 
 
-def respelled(root_path: str, app: ASGIApp) -> ASGIApp:
-    """`app`, with such paths below `root_path` brought to the one way they are written here."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        meant = as_meant(path, root_path)
-        if meant != path:
-            scope["path"], scope["raw_path"] = meant, meant.encode()
-        await app(scope, receive, send)
-
-    return answer
-
-
+@lru_cache(16)  # asked for each request, nearly always about the same path
 def as_meant(path: str, root_path: str) -> str:
     """The path that is meant; `path` itself where it is not one of these."""
     if not path.startswith(root_path):

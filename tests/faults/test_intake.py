@@ -109,6 +109,13 @@ def test_without_a_key_only_this_machine_and_what_settings_name_is_served(keyles
     assert httpx.get(f"{keyless.base_url}/healthz", headers=headers, trust_env=False).status_code == 200
 
 
+def test_a_file_by_its_id_is_no_link_however_its_path_is_written(keyless):
+    """Links are their own key, so that any page may open them; `/files/file-…` is `/v1/files/file-…`."""
+    for path, status in (("/v1/files/file-AbC", 403), ("/files/file-AbC", 403), ("/files/a-link", 404)):
+        answer = httpx.get(keyless.base_url + path, headers={"host": "evil.example"}, trust_env=False)
+        assert answer.status_code == status, path
+
+
 def test_with_keys_names_and_pages_do_not_matter(keyed):
     headers = {"authorization": "Bearer sk-one", "host": "any.example", "origin": "https://page.example"}
     assert httpx.post(keyed.base_url + CHAT, json=ASK, headers=headers, trust_env=False).status_code == 200
