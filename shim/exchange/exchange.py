@@ -9,7 +9,8 @@ because it is the same machine. Whoever opened an exchange closes it, at any mom
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -208,14 +209,20 @@ class Exchange:
 
     # --- driven -------------------------------------------------------------------------------------------------------
 
-    async def run(self, send: Send = _to_nobody) -> bytes:
+    def run(self, send: Send = _to_nobody) -> Coroutine[Any, Any, bytes]:
         """Go through the whole answer, giving the client's bytes to `send` as they come, and returning the last of
         them. Where it fails, these say so, and `error` is set."""
         if self._counts_first and self.prompt.stream and self._size() > tokenizer.SLICE:
-            self._prompt_tokens = await tokenizer.total_by(self._wanted.tokens)
-        # Nearly always; a task for each of many costs what a task costs.
-        if len(self.choices) == 1:
-            return await self._run_choice(0, send)
+            return self._run_counted(send)
+        # Nearly always one; a task for each of many costs what a task costs.
+        return self._run_choice(0, send) if len(self.choices) == 1 else self._run_all(send)
+
+    async def _run_counted(self, send: Send) -> bytes:
+        self._prompt_tokens = await tokenizer.total_by(self._wanted.tokens)
+        self._counts_first = False
+        return await self.run(send)
+
+    async def _run_all(self, send: Send) -> bytes:
         lock = asyncio.Lock()  # first come, first served: bytes go out in the order they were written in
 
         async def send_in_turn(data: bytes) -> None:

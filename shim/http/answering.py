@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 from litestar import Request
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.accounts.credentials import Caller
 from shim.cassettes.taping import Tape
@@ -28,7 +28,7 @@ from shim.exchange.gateway import ANONYMOUS
 from shim.exchange.next_account import Attempted
 from shim.http.errors import unforeseen
 from shim.http.presence import Presence
-from shim.http.responses import BLANK, LOGGED, EventStream, json_answer, read_body, request_id
+from shim.http.responses import BLANK, LOGGED, BytesResponse, EventStream, json_answer, read_body, request_id
 from shim.keys import Pass
 from shim.keys.keys import KeyLimitError, headers_of
 from shim.logs import Fields, log_fields
@@ -261,49 +261,55 @@ def note_call(gateway: Gateway, record: CallRecord, *, is_read: bool, parent: st
     log_fields(log, logging.INFO, record.id, fields)
 
 
-async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *, is_slow: bool = False) -> ASGIResponse:
+async def answer(request: Request[Any, Any, Any], gateway: Gateway, api: Api, *, is_slow: bool = False) -> ASGIApp:
     """The answer to one request of `api`. Who calls is known before the body is read, and the body is read here, so
     that from then on all the client can still say is that it is gone. `is_slow`: a whole answer mostly takes so long
     that proxies give up on it; then its head goes out early, and blanks before its JSON."""
     # As bytes, for Litestar's own dictionary of them costs 50 microseconds.
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in request.scope["headers"]}
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
     address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     request.scope["state"][LOGGED] = True
     try:
-        with ending_failed(call.end):
-            await call.tape()
-            body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
-            with Presence(request.receive) as presence:
-                asked = await beside_others(call.read, body)
-                if asked.asked.background:
-                    return await _in_background(request, call, asked, body)
-                if asked.asked.prompt.stream:
-                    presence.keep()
-                    return await _streamed(request, call, asked, presence)
-                if is_slow and gateway.settings.early_head:
-                    return await _slow(request, call, asked, presence)
-                whole = await _whole(call, asked)
+        await call.tape()
+        body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
+        with Presence(request.receive) as presence:
+            asked = await beside_others(call.read, body)
+            if asked.asked.background:
+                return await _in_background(request, call, asked, body)
+            if asked.asked.prompt.stream:
+                presence.keep()
+                return await _streamed(request, call, asked, presence)
+            if is_slow and gateway.settings.early_head:
+                return await _slow(request, call, asked, presence)
+            whole = await (await call.open(asked)).whole()
     except GatewayError as error:
+        call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
-        return ASGIResponse(body=refusal, status_code=status, headers=refusal_headers)
+        return BytesResponse(refusal, refusal_headers, status=status)
+    except BaseException as error:  # the outermost edge of a call: it is raised on, and logged by who answers for it
+        call.end(unforeseen() if isinstance(error, Exception) else None)
+        raise
+    return _ended(call, whole)
+
+
+def _ended(call: ApiCall, whole: bytes) -> BytesResponse:
+    """A whole answer, whose call is over."""
     call.end()
-    return json_answer(request, whole, headers=call.answer_headers())
+    return BytesResponse(whole, call.answer_headers() | {"content-type": "application/json"})
 
 
 async def _whole(call: ApiCall, asked: ClientCall) -> bytes:
     return await (await call.open(asked)).whole()
 
 
-async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence) -> ASGIResponse:
+async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence) -> ASGIApp:
     """A whole answer; or, where it takes longer than a proxy may wait (SLOW_SECONDS), its head with blanks until it is
     there. What fails from then on is told by the body alone. Raises GatewayError."""
     making = asyncio.ensure_future(_whole(call, asked))
     await _wait_for(making, SLOW_SECONDS)
     if making.done():
-        whole = making.result()
-        call.end()
-        return json_answer(request, whole, headers=call.answer_headers())
+        return _ended(call, making.result())
     presence.keep()
 
     def tell(error: GatewayError) -> bytes:
@@ -334,9 +340,7 @@ async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCal
     )
 
 
-async def _in_background(
-    request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, body: bytes
-) -> ASGIResponse:
+async def _in_background(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, body: bytes) -> ASGIApp:
     """The answer that has begun, to be asked for again; or its events, for as long as the client listens. Raises
     GatewayError."""
     jobs = call.gateway.jobs
@@ -392,22 +396,24 @@ async def _streamed(
     give up on an answer that does not begin, and ask again. What fails from then on is told in the stream. Raises
     GatewayError."""
     settings = call.gateway.settings
-    opening = asyncio.ensure_future(call.open(asked))
+    opening = asyncio.create_task(call.open(asked))
     await _wait_for(opening, settings.early_head or None)
     late = not opening.done()
     if not late:
         opening.result()
 
-    async def run(send: Send) -> bytes:
+    def run(send: Send) -> Awaitable[bytes]:
+        return run_late(send) if late else opening.result().run(send)
+
+    async def run_late(send: Send) -> bytes:
         # The head is out by now, so what fails can only be told in the stream.
-        if late:
-            await _wait_for(opening)
-            try:
-                opening.result()
-            except GatewayError as error:
-                call.failure = error
-                return call.api.break_off(error)
-        return await opening.result().run(send)
+        await _wait_for(opening)
+        try:
+            exchange = opening.result()
+        except GatewayError as error:
+            call.failure = error
+            return call.api.break_off(error)
+        return await exchange.run(send)
 
     def break_off(error: GatewayError) -> bytes:
         call.failure = error

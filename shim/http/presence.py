@@ -66,13 +66,16 @@ class Presence:
     __slots__ = ("_kept", "_opened", "_task", "_watcher")
 
     def __init__(self, receive: "Receive") -> None:
-        task = asyncio.current_task()
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None  # noqa: S101  only coroutines get here
         self._task, self._kept = task, False
-        self._opened = _open.setdefault(asyncio.get_running_loop(), _Open())
+        try:
+            self._opened = _open[loop]
+        except KeyError:
+            self._opened = _open[loop] = _Open()
         if self._opened.ending is not None:
             raise self._opened.ending()
-        self._watcher = asyncio.ensure_future(_cancel_when_gone(receive, task))
+        self._watcher = loop.create_task(_cancel_when_gone(receive, task))
         self._opened.tasks[task] = None
 
     def keep(self) -> None:

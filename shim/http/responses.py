@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -10,7 +10,7 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Send
+from litestar.types import Receive, Scope, Send
 
 from shim.errors import GatewayError, RequestError
 from shim.http.presence import ClientGoneError, Presence
@@ -184,15 +184,28 @@ class ByteStream(ASGIStreamingResponse):
             self._finish()
 
 
-class EventStream(ASGIResponse):
+class BytesResponse:
+    """A body that is ready, with its headers. Litestar's own makes each header by six calls of functions."""
+
+    def __init__(self, body: bytes, headers: Mapping[str, str], *, status: int = 200) -> None:
+        self._body, self._status = body, status
+        self._headers = {**headers, "content-length": str(len(body))}
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        await send(_head(self._status, self._headers))
+        await send(_body(self._body, more=False))
+
+
+class EventStream:
     """Server-sent events, with a comment (`filler`) where nothing happens for a while, so that no proxy on the way
     takes the stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
     byte, `finish` is called, once, and before it `begun`, when the answer's first bytes go out. `break_off` writes the
     stream's end where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late`
-    says that the client has waited long already. `presence` watches over the client from before."""
+    says that the client has waited long already. `presence` watches over the client from before.
 
-    _should_set_content_length = False
+    An ASGI application of its own, in one coroutine: each one on the way is gone through again for every piece."""
 
     def __init__(
         self,
@@ -208,64 +221,76 @@ class EventStream(ASGIResponse):
         presence: Presence | None = None,
         filler: bytes = KEEP_ALIVE,
     ) -> None:
-        headers = STREAM_HEADERS | headers
-        super().__init__(
-            media_type=headers.pop("content-type").removesuffix(_CHARSET), headers=answer_headers(request, headers)
-        )
+        self.headers = {"x-request-id": request_id(request), **STREAM_HEADERS, **headers}
         self._run, self._finish, self._break_off = run, finish, break_off
         self._longest, self._late, self._presence, self._filler = longest, late, presence, filler
-        self._last = 0.0
         self._begun = begun  # until it has been called
         self._comment: asyncio.Task[None] | None = None
+        self._is_over = False  # whether the answer is; the client may not have read all of it
+        self._last = 0.0  # when something was last sent
+        self._waiting_since: float | None = None  # for the client to take a piece
+        self._passed = False  # whether that was too long
 
-    async def send_body(self, send: Send, receive: Receive) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the end or until the client leaves."""
-        self._send, self._loop = send, asyncio.get_running_loop()
+        self._send, self._loop, self._task = send, asyncio.get_running_loop(), asyncio.current_task()
         self._last = self._loop.time()
-        self._deadline = _Deadline(send, self._longest)
-        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
+        self._until = self._last + self._longest
+        self._look_later()
         try:
-            with suppress(ClientGoneError):
+            with self._presence or Presence(receive):
+                await send(_head(200, self.headers))
+                if self._late:
+                    await self._send_piece(self._filler)
                 try:
-                    with self._presence or Presence(receive):
-                        if self._late:
-                            await self._send_piece(self._filler)
-                        try:
-                            rest = await self._run(self._send_piece)
-                        finally:
-                            self._timer.cancel()
-                            if self._comment is not None:
-                                self._comment.cancel()
-                        if rest:
-                            self._note_begin()
-                        await self._deadline.send(_body(rest, more=False))
-                except ClientGoneError:
-                    raise
-                except GatewayError as error:
-                    await _last_words(send, self._break_off(error))
+                    rest = await self._run(self._send_piece)
+                finally:
+                    self._is_over = True
+                    if self._comment is not None:
+                        self._comment.cancel()
+                await self._send_piece(rest, more=False)
+        except ClientGoneError:
+            pass
+        except GatewayError as error:
+            await _last_words(send, self._break_off(error))
+        except asyncio.CancelledError:
+            if not self._passed or self._task is None or self._task.uncancel() > 0:
+                raise
         finally:
             self._timer.cancel()
-            self._deadline.close()
             self._finish()
 
-    async def _send_piece(self, data: bytes) -> None:
-        self._last = self._loop.time()
-        self._note_begin()
-        await self._deadline.send(_body(data, more=True))
-
-    def _note_begin(self) -> None:
-        begun, self._begun = self._begun, None
-        if begun is not None:
+    async def _send_piece(self, data: bytes, *, more: bool = True) -> None:
+        if self._begun is not None and (more or data):
+            begun, self._begun = self._begun, None
             begun()
+        self._last = self._waiting_since = self._loop.time()
+        try:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        finally:
+            self._waiting_since = None
+
+    def _look_later(self) -> None:
+        self._timer = self._loop.call_at(min(self._last + KEEP_ALIVE_SECONDS, self._until), self._look)
 
     def _look(self) -> None:
-        # A timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a
+        # One timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a
         # small request 15 microseconds, and waiting for each piece with a time-out a task a piece.
-        if self._loop.time() >= self._last + KEEP_ALIVE_SECONDS:
-            self._last = self._loop.time()
-            if self._comment is None or self._comment.done():  # else the client does not read, and has the last one yet
+        now = self._loop.time()
+        if now >= self._last + KEEP_ALIVE_SECONDS:
+            self._last = now
+            # Else the client does not read, and has the last one yet.
+            if not self._is_over and (self._comment is None or self._comment.done()):
                 self._comment = self._loop.create_task(self._send_comment())
-        self._timer = self._loop.call_at(self._last + KEEP_ALIVE_SECONDS, self._look)
+        if now >= self._until:
+            waiting = now if self._waiting_since is None else self._waiting_since
+            self._until = waiting + _UNREAD_SECONDS
+            if now >= self._until:  # a client that reads slowly but does read takes a piece now and then
+                self._passed = True
+                if self._task is not None:
+                    self._task.cancel()
+                return
+        self._look_later()
 
     async def _send_comment(self) -> None:
         await self._send(_body(self._filler, more=True))
@@ -277,6 +302,11 @@ async def _last_words(send: Send, data: bytes) -> None:
         async with asyncio.timeout(_LAST_SECONDS):
             await send(_body(data, more=True))
             await send(_body(b"", more=False))
+
+
+def _head(status: int, headers: Mapping[str, str]) -> Any:
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": lines}
 
 
 def _body(data: bytes, *, more: bool) -> Any:

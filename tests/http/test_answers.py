@@ -53,13 +53,14 @@ class Stream:
         self.finished += 1
 
     async def send(self, message):
-        self.sent.append(message.get("body"))
+        if "body" in message:
+            self.sent.append(message["body"])
         await asyncio.sleep(0)
 
 
 async def played(stream, client, send=None):
     answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
-    await answer.send_body(send or stream.send, client.receive)
+    await answer({}, client.receive, send or stream.send)
 
 
 GONE = {"type": "http.disconnect"}
@@ -93,11 +94,11 @@ async def test_a_client_that_does_not_read_and_goes():
         return GONE
 
     async def send(message):
-        await asyncio.sleep(3600)
+        await asyncio.sleep(3600 if "body" in message else 0)
 
     client = request()
     answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
-    await answer.send_body(send, receive)
+    await answer({}, receive, send)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
 
 
@@ -107,7 +108,7 @@ async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_
     twice = asyncio.Event()
 
     async def send(message):
-        sent.append(message["body"])
+        sent.append(message.get("body"))
         if sent.count(KEEP_ALIVE) == 2:
             twice.set()
 
@@ -119,8 +120,8 @@ async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_
         return b"end"
 
     client = request()
-    await EventStream(client, run, lambda: None, headers={}, **BOUNDS).send_body(send, client.receive)
-    assert sent == [b"x"] * 8 + [KEEP_ALIVE] * 2 + [b"end"]
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS)({}, client.receive, send)
+    assert sent == [None] + [b"x"] * 8 + [KEEP_ALIVE] * 2 + [b"end"]
 
 
 async def test_a_client_that_does_not_read_is_sent_one_comment(monkeypatch):
@@ -128,16 +129,16 @@ async def test_a_client_that_does_not_read_is_sent_one_comment(monkeypatch):
     sent = []
 
     async def send(message):
-        sent.append(message["body"])
-        await asyncio.sleep(3600 if message["body"] == KEEP_ALIVE else 0)
+        sent.append(message.get("body"))
+        await asyncio.sleep(3600 if sent[-1] == KEEP_ALIVE else 0)
 
     async def run(send):
         await asyncio.sleep(0.1)
         return b"end"
 
     client = request()
-    await EventStream(client, run, lambda: None, headers={}, **BOUNDS).send_body(send, client.receive)
-    assert sent == [KEEP_ALIVE, b"end"]
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS)({}, client.receive, send)
+    assert sent == [None, KEEP_ALIVE, b"end"]
 
 
 async def test_headers_of_a_stream():
@@ -207,9 +208,10 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
         finally:
             given_up.set()
 
-    async def send(_message):
-        stuck.set()
-        await asyncio.sleep(60)
+    async def send(message):
+        if "body" in message:
+            stuck.set()
+            await asyncio.sleep(60)
 
     async def enter(_key):
         """No key has limits."""
@@ -230,7 +232,7 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     with Presence(client.receive) as presence:
         presence.keep()
         stream = await _streamed(client, call, SimpleNamespace(), presence)
-    sending = asyncio.ensure_future(stream.send_body(send, client.receive))
+    sending = asyncio.ensure_future(stream({}, client.receive, send))
     async with asyncio.timeout(5):
         await stuck.wait()
         sending.cancel()

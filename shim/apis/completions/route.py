@@ -3,7 +3,7 @@
 from typing import Any
 
 from litestar import Request, post
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.apis.completions import COMPLETIONS
 from shim.http.answering import answer
@@ -11,6 +11,6 @@ from shim.http.provided import TheGateway
 
 
 @post("/v1/completions", status_code=200)
-async def create_completion(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def create_completion(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """One text completion."""
     return await answer(request, gateway, COMPLETIONS)

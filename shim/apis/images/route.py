@@ -3,7 +3,7 @@
 from typing import Any
 
 from litestar import Request, post
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.apis.images import ImagesApi, ReadImages
 from shim.apis.images.read import read_edit, read_generation, read_variation
@@ -13,22 +13,22 @@ from shim.http.provided import TheGateway
 
 
 @post("/v1/images/generations", status_code=200)
-async def create_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def create_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """Pictures of what a prompt says."""
     return await _answer(request, gateway, read_generation)
 
 
 @post("/v1/images/edits", status_code=200)
-async def edit_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def edit_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """Pictures made of others."""
     return await _answer(request, gateway, read_edit)
 
 
 @post("/v1/images/variations", status_code=200)
-async def vary_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def vary_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """Pictures like another."""
     return await _answer(request, gateway, read_variation)
 
 
-async def _answer(request: Request[Any, Any, Any], gateway: Gateway, read: ReadImages) -> ASGIResponse:
+async def _answer(request: Request[Any, Any, Any], gateway: Gateway, read: ReadImages) -> ASGIApp:
     return await answer(request, gateway, ImagesApi(read, request.headers.get("content-type", "")), is_slow=True)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from litestar import Request, post
 from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.apis.messages import MESSAGES, MessagesApi
 from shim.apis.messages.read import read_countable
@@ -16,7 +17,7 @@ from shim.http.responses import json_answer, request_id
 
 
 @post("/v1/messages", status_code=200)
-async def create_message(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def create_message(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """One message."""
     return await answer(request, gateway, MessagesApi(request_id(request)))
 

@@ -10,6 +10,7 @@ import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.accounts.credentials import Caller
 from shim.apis.responses import RESPONSES
@@ -37,7 +38,7 @@ from shim.keys.keys import KeyLimitError
 
 
 @post("/v1/responses", status_code=200)
-async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """One response."""
     return await answer(request, gateway, RESPONSES)
 
@@ -55,13 +56,13 @@ async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIRe
 
 
 @post("/v1/responses/compact", status_code=200)
-async def compact_response(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def compact_response(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """A history summed up."""
     return await answer(request, gateway, COMPACTION)
 
 
 @get("/v1/responses/{response_id:str}", status_code=200)
-async def get_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+async def get_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIApp:
     """A kept response; with `stream` the events of one in the background, behind `starting_after`."""
     caller = who_calls(request, gateway)
     kept = await _kept(gateway, caller, response_id)

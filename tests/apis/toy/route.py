@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from litestar import Request, post
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.errors import Field, GatewayError
 from shim.http.answering import answer
@@ -46,5 +46,5 @@ TOY = ToyApi()
 
 
 @post("/v1/echo", status_code=200)
-async def create_echo(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def create_echo(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     return await answer(request, gateway, TOY)
