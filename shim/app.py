@@ -129,6 +129,14 @@ OPERATIONS = (
 )
 
 
+# What pages of CORS_ORIGINS may read of an answer, beside what every page may.
+_EXPOSED = (
+    *("x-request-id", "request-id", "retry-after", "x-should-retry", "x-chat2api-ignored"),
+    *("x-chat2api-account", "x-chat2api-chat"),
+    *(f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")),
+)
+
+
 def create_app(
     settings: Settings,
     *,
@@ -223,5 +231,5 @@ def _cors(settings: Settings) -> CORSConfig | None:
     return CORSConfig(
         allow_origins=list(settings.cors_origins),
         allow_headers=["*"],
-        expose_headers=["x-request-id", "request-id", "x-chat2api-ignored", "retry-after", "x-should-retry"],
+        expose_headers=[*_EXPOSED],
     )

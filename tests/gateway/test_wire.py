@@ -223,6 +223,8 @@ def test_no_web_page_may_read_answers_unless_allowed(gateway, start_gateway, sha
     friendly = start_gateway(CHATGPT_BASE_URL=shared_standin.base_url, CORS_ORIGINS="https://good.example")
     allowed = friendly.post(CHAT, ask(), Origin="https://good.example")
     assert allowed.headers["access-control-allow-origin"] == "https://good.example"
+    readable = allowed.headers["access-control-expose-headers"]
+    assert all(name in readable for name in ("x-request-id", "retry-after", "x-ratelimit-remaining-requests"))
     assert "access-control-allow-origin" not in friendly.post(CHAT, ask(), **origin).headers
 
 

@@ -25,6 +25,13 @@ def test_wishes_are_told_in_words():
     assert "pixels" not in plain["system"]
 
 
+def test_json_is_read_whatever_it_is_called():
+    """What curl's `-d` sends is called a form."""
+    assert words_of(read_generation(b'{"prompt": "a cat"}', "application/x-www-form-urlencoded"))["user"] == "a cat"
+    with pytest.raises(RequestError, match="multipart"):
+        read_generation(b"prompt=a+cat", "application/x-www-form-urlencoded")
+
+
 @pytest.mark.parametrize(
     ("model", "given", "pictures"),
     [
