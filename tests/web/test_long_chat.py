@@ -89,3 +89,26 @@ async def test_whoever_reads_keeps_the_place_while_the_rest_comes(gateway, visit
         assert after == before
         assert abs(moved - height) < 20
         chat.check()
+
+
+async def test_a_list_of_chats_is_made_anew_only_where_it_changes(gateway, visit):
+    """Thousands of them take a second, and what is on the screen is kept again and again."""
+    async with visit(f"{gateway.base_url}/") as chat:
+        await chat.ask("Lighthouses")
+        await chat.answers.last.get_by_role("button", name="Answer again").click()
+        versions = chat.answers.last.get_by_role("group", name="Versions")
+        await expect(versions).to_have_text("2/2")
+        await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
+        await chat.page.evaluate(
+            """() => {
+                window.made = 0;
+                const list = document.getElementById("chats");
+                new MutationObserver(() => { window.made += 1; }).observe(list, { childList: true });
+            }"""
+        )
+        await versions.get_by_role("button", name="Earlier version").click()  # It is kept.
+        await expect(chat.answers.last.get_by_role("group", name="Versions")).to_have_text("1/2")
+        assert await chat.page.evaluate("window.made") == 0
+        await chat.page.get_by_label("Language").select_option("zh-Hans")
+        await expect(chat.page.locator("#chats h2")).to_have_text("今天")
+        chat.check()

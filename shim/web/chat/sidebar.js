@@ -42,10 +42,15 @@ export class Sidebar {
 
   /** The chats, newest first; `current` is the id of the one on the screen. */
   show(heads, current) {
+    const groups = grouped(heads);
+    const rows = groups.map(([name, members]) => [name, members.map(({ id, title }) => [id, title])]);
+    const shown = JSON.stringify([document.documentElement.lang, current, rows]);
+    if (shown === this.shown) return; // An answer is kept every few seconds, which changes nothing here.
+    this.shown = shown;
     const focused = document.activeElement?.closest?.("#chats li")?.dataset.id;
     const part = document.activeElement?.dataset.act;
     at("no-chats").hidden = heads.length > 0;
-    at("chats").replaceChildren(...grouped(heads).flatMap(([name, members]) => [
+    at("chats").replaceChildren(...groups.flatMap(([name, members]) => [
       el("li", { class: "group" }, el("h2", { text: t(name) }), el("ul", {}, ...members.map((head) => this.row(head, head.id === current)))),
     ]));
     if (focused) this.refocus(focused, part);
