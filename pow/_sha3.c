@@ -7,10 +7,12 @@
 #define Py_LIMITED_API 0x030B0000 /* the oldest Python of pyproject.toml */
 #include <Python.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #define RATE 9        /* 64-bit words in a block of SHA3-512 */
 #define BLOCK (RATE * 8)
@@ -195,41 +197,93 @@ end_of_run(uint64_t start, uint64_t stop)
     return end >> 1 < half_edge ? end : half_edge * 2;
 }
 
+/* Search so many counters more at most; whether there is more to search. */
+static int
+search_some(Search *s, uint64_t most)
+{
+    uint64_t left = s->stop - s->counter;
+    s->end = end_of_run(s->counter, s->counter + (left < most ? left : most));
+    s->counter = s->run(s, s->counter, s->end);
+    return s->counter == s->end && s->counter < s->stop;
+}
+
 static void
 search(Search *s)
 {
-    while (s->counter == s->end && s->counter < s->stop) {
-        s->end = end_of_run(s->counter, s->stop);
-        s->counter = s->run(s, s->counter, s->end);
-    }
+    int more = s->counter < s->stop;
+    while (more)
+        more = search_some(s, UINT64_MAX);
 }
+
+#ifdef SCHED_IDLE /* Linux, where a policy and a niceness are a thread's own, and 0 is the calling thread */
+#define AT_ONCE 4096  /* counters between two looks at the clocks: 1 ms or so */
+#define UNTRIED 0.1   /* seconds, before which nothing is said of how much CPU there is */
+#define STARVED 20    /* seconds for each second of CPU */
+
+static double
+seconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+/* Only while a core has nothing else to do, and until that is hardly ever. What is to run instead does so at once, where a
+   nice thread may first run to the end of its turn. */
+static void *
+search_idly(void *argument)
+{
+    Search *s = argument;
+    struct sched_param none = {0};
+    if (sched_setscheduler(0, SCHED_IDLE, &none) == 0) {
+        double began = seconds(CLOCK_MONOTONIC), waited = 0;
+        int more = s->counter < s->stop;
+        while (more && (waited < UNTRIED || waited < seconds(CLOCK_THREAD_CPUTIME_ID) * STARVED)) {
+            more = search_some(s, AT_ONCE);
+            waited = seconds(CLOCK_MONOTONIC) - began;
+        }
+    }
+    return NULL;
+}
+#endif
 
 static void *
 search_nicely(void *argument)
 {
     Search *s = argument;
-#ifdef __linux__ /* where a thread has a niceness of its own, and 0 is the calling thread */
+#ifdef SCHED_IDLE
     setpriority(PRIO_PROCESS, 0, s->niceness);
 #endif
     search(s);
     return NULL;
 }
 
-/* Let a thread of our own do it, and wait for it. The caller's thread can't be nice: it has to take the GIL when it comes
-   back, and while a nice thread has the GIL and no core to run on, nobody else gets anywhere. */
-static void
-search_beside(Search *s)
+/* Have a thread of its own do some of it, and wait for that; false where there is none. */
+static int
+run_beside(void *(*work)(void *), Search *s)
 {
     pthread_t thread;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the threads that Python knows */
-    int failed = pthread_create(&thread, NULL, search_nicely, s);
+    int failed = pthread_create(&thread, NULL, work, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed)
-        search(s);
-    else
+    if (!failed)
         pthread_join(thread, NULL);
+    return !failed;
+}
+
+/* Let threads of our own do it. The caller's thread can't be nice: it has to take the GIL when it comes back, and while a
+   nice thread has the GIL and no core to run on, nobody else gets anywhere. A thread that was idle can't be more than that
+   again without a privilege, so that another one goes on. */
+static void
+search_beside(Search *s)
+{
+#ifdef SCHED_IDLE
+    run_beside(search_idly, s);
+#endif
+    if (s->counter == s->end && s->counter < s->stop && !run_beside(search_nicely, s))
+        search(s);
 }
 
 /* Arguments are parsed as objects ("S": bytes) and read here, because the formats with a "#" mean something else to
@@ -246,8 +300,8 @@ PyDoc_STRVAR(find_doc,
              "find(seed, head, middle, tail, start, stop, highest, lanes=0, niceness=0, /)\n--\n\n"
              "The first i of start..stop - 1 for which SHA3-512 of seed + base64(head + i + middle + (i >> 1) + tail)\n"
              "is at most `highest` (64 bytes); None where there is none. Other threads run meanwhile. `lanes` are\n"
-             "hashed at once: 1, 4 or 8; 0 takes the most there are. With a niceness a thread that is so\n"
-             "nice does it.");
+             "hashed at once: 1, 4 or 8; 0 takes the most there are. With a niceness a thread does it that\n"
+             "runs when nothing else does, and where that is never one that is so nice.");
 
 static PyObject *
 find(PyObject *Py_UNUSED(module), PyObject *args)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -272,29 +273,73 @@ async def test_children_are_nice_and_ignore_ctrl_c(with_children):
     assert os.getpgid(child.pid) != os.getpgid(0)  # so a terminal's Ctrl-C does not reach it
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no niceness of its own")
-@pytest.mark.skipif(not hashing.LANES, reason="the compiled solver is not here: no C compiler")
-async def test_what_hashes_is_nice_and_every_thread_that_takes_the_gil_is_not(make_any):
-    usual = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    solver = make_any(workers=1, in_threads=True, attempts=ENDLESS, slice_attempts=20_000_000)
+own_threads = pytest.mark.skipif(
+    sys.platform != "linux" or not hashing.LANES,
+    reason="no compiled solver (there was no C compiler), or threads without a policy and niceness of their own",
+)
+
+
+@own_threads
+async def test_what_hashes_steps_back_and_no_thread_that_takes_the_gil_does(make_any):
+    usual = stand_of(threading.get_native_id())
+    solver = make_any(workers=1, in_threads=True, attempts=ENDLESS, slice_attempts=2_000_000)
     solving = asyncio.create_task(solver.solve(IMPOSSIBLE, CONFIG))
-
-    def niceness() -> dict[int, int | None]:
-        return {int(thread): niceness_of(int(thread)) for thread in os.listdir("/proc/self/task")}
-
-    await eventually(lambda: NICENESS in niceness().values())
+    await eventually(lambda: any(map(steps_back, stands().values())))
     ours = {thread.native_id for thread in threading.enumerate()}
-    found = niceness()
-    assert [nice for thread, nice in found.items() if thread not in ours and nice is not None].count(NICENESS) == 1
+    found = stands()
     assert {found[thread] for thread in ours} == {usual}
+    assert all(stand == usual or steps_back(stand) for thread, stand in found.items() if thread not in ours)
     solving.cancel()
 
 
-def niceness_of(thread: int) -> int | None:
+@own_threads
+async def test_what_never_gets_an_idle_core_goes_on_nicely():
+    """Two searches on one core, of which one is always to run: the other would take a hundred times as long as it does
+    with a niceness."""
+    core, over = {min(os.sched_getaffinity(0))}, threading.Event()
+    order = (b"0.42", b"[0,", b",1,2,", b",3]")
+
+    def use_all() -> None:
+        os.sched_setaffinity(0, core)  # of this thread, and of those that it starts
+        while not over.is_set():
+            hashing.find(*order, 0, 50_000, bytes(64))
+
+    def search_nicely() -> int | None:
+        os.sched_setaffinity(0, core)
+        return hashing.find_nicely(*order, 0, 1_000_000, bytes(64))
+
+    using = threading.Thread(target=use_all)
+    using.start()
     try:
-        return os.getpriority(os.PRIO_PROCESS, thread)
-    except ProcessLookupError:
-        return None
+        searching = asyncio.create_task(asyncio.to_thread(search_nicely))
+        await eventually(lambda: searching.done() or Stand(os.SCHED_OTHER, NICENESS) in stands().values())
+        assert not searching.done()
+    finally:
+        over.set()
+        using.join()
+    assert await searching is None
+
+
+class Stand(NamedTuple):
+    policy: int
+    niceness: int
+
+
+def stands() -> dict[int, Stand]:
+    """Those of the threads of this process."""
+    found = {}
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            found[thread] = stand_of(thread)
+    return found
+
+
+def stand_of(thread: int) -> Stand:
+    return Stand(os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread))
+
+
+def steps_back(stand: Stand) -> bool:
+    return stand.policy == os.SCHED_IDLE or stand.niceness == NICENESS
 
 
 @pytest.mark.parametrize("workers", [1, 2])
