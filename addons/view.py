@@ -58,7 +58,7 @@ def guarded(hook: Hook) -> Hook:
     def run(*arguments: Any) -> None:
         try:
             hook(*arguments)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  a view must not break what it looks at; its text may quote a body
             log.warning("the debug view failed in %s: %s", hook.__name__, type(error).__name__)
 
     return run

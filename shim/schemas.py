@@ -42,6 +42,7 @@ _LIGHT_BYTES = 8_192
 _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _NOT_SCHEMAS = frozenset({"const", "enum", "default", "examples", "required", "type"})
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+# Where a value fits none of several, the library explains each: with recursion that doubles at every level.
 _BRANCHES = frozenset({"anyOf", "oneOf"})
 
 

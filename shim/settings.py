@@ -519,12 +519,14 @@ def _check_url(name: str, url: str, schemes: frozenset[str], *, query: bool = Fa
 
 
 _KEY = re.compile(r"[!#-&(-:<-~]+")  # printable ASCII but for quotes and `;`
+# A value with a line end would write a header of its own, or a second line into a log.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHORT, _NEAR = 4, 0.85
 _LONG = 310  # characters of a value that are shown
 _GUESSED = 16  # characters below which a key is soon found by trying
 _BOUNDS = ("pattern", "min_length", "max_length", "ge", "gt", "le")
 _HTTP = frozenset({"http", "https"})
+# What curl speaks. With `h` (socks5h) the proxy resolves names, else this machine does.
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _FIELDS = get_type_hints(Settings, include_extras=True)

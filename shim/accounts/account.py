@@ -271,8 +271,11 @@ def _pair(secret: str) -> tuple[str, str | None]:
 
 
 BOM = "\ufeff"
+# It goes into a header of every call (protocol.md 1), so that nothing else may be in it.
 WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+# People copy the whole header out of a browser's tools.
 _BEARER = re.compile(r"bearer\s+", re.I)
+# Looked ahead for, as `-----` may hold the marks in two places, of which one is meant.
 _BETWEEN = re.compile("(?=----)")
 # How keys of other vendors begin, which happen to be as long as a refresh token of the old form.
 _VENDORS = (

@@ -253,8 +253,13 @@ def _of_entry(entry: Any, line: int, where: str) -> ImportedLine:
     match entry:
         case str():
             return _of_line(entry, line, where)
+        case {"accessToken": str(token), "account": {"id": str(id), "structure": "workspace"}} if (
+            token and WORKSPACE_ID.fullmatch(id)
+        ):
+            # Of a personal account the id is no workspace's: named as one, upstream would refuse every call.
+            return ImportedLine(line, where, replace(parse_credential(token), workspace_id=id))
         case {"accessToken": str(token)} if token:
-            return ImportedLine(line, where, _of_session(token, entry))
+            return ImportedLine(line, where, parse_credential(token))
         case {"accessToken": _} | {"user": _, "expires": _}:
             raise ValueError("it is an answer of /api/auth/session, but without an accessToken")
         case dict() if _is_of_another(entry):
@@ -272,15 +277,6 @@ def _is_of_another(entry: dict[str, Any]) -> bool:
     if isinstance(entry.get("credentials"), dict):
         return (entry.get("platform"), entry.get("type")) != ("openai", "oauth")
     return "tokens" not in entry and entry.get("type", EXPORT) not in (_CODEX_TYPE, EXPORT)
-
-
-def _of_session(token: str, answer: dict[str, Any]) -> Credential:
-    credential = parse_credential(token)
-    match answer.get("account"):
-        case {"id": str(id), "structure": "workspace"} if WORKSPACE_ID.fullmatch(id):
-            return replace(credential, workspace_id=id)
-        case _:
-            return credential
 
 
 def _of_tokens(tokens: dict[str, Any], line: int, where: str, default_client: str | None) -> ImportedLine:
@@ -405,16 +401,20 @@ def _with(better: Credential, worse: Credential) -> Credential:
 _MAX_LABEL, _MAX_LIMIT = 64, 64
 _MAX_NAME = 40  # shorter than most tokens; the others begin in a way of their own
 _SECRETS = ("fk-", "rt_", "v1.", "sk-", "eyJ")
+# Seconds; beyond it (the year 5138) a number is mostly one of milliseconds, and no time can be trusted to be meant.
 _END_OF_TIME = 1e11
+# Other programs note an account id for every account, and it names a workspace only where several people share one.
 _WORKSPACE_PLANS = frozenset({"team", "business", "enterprise"})
 _CODEX_TYPE = "codex"
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _NAMED = re.compile(r"(?:export\s+)?([A-Za-z_][\w.-]{0,63})\s*=\s*(\S.*)", re.ASCII)
 # A line of a list that has a mail address, a password and tokens of each account.
 _MAIL_FIRST = re.compile(r"[\"']?([^\s@|:;,\"']{1,64}@[\w.-]{1,255}?)[\"']?\s*(----|[|:;,\t])", re.ASCII)
+# Each field is tried as a token: a line of a megabyte of separators must not cost as many tries.
 _MOST_FIELDS = 8
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _AROUND = " \t\"'"
+# Python's name without LE or BE takes the mark away, and goes by it.
 _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _PIECE = re.compile(r"\.\d+$")
 _COOKIE = re.compile(rf"(?:^|[\s;\"']){re.escape(SESSION_COOKIE)}(?:\.(\d{{1,2}}))?=[\"']?([^;\s\"']+)")

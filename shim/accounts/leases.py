@@ -42,6 +42,7 @@ _STRANGER_WAITS = 20.0  # seconds
 _MAX_MET = 10_000  # callers known to be accepted; a forgotten one is asked about once more
 _BUSY_SECONDS = 1.0  # how long SDKs sleep before they ask again; the end of a turn can't be foreseen
 _OUT = frozenset({State.PARKED, State.PAUSED})  # what only a person brings back
+# A pool of hundreds must not ask upstream for all lists in one moment, when the first client wants the models.
 _LISTS_AT_ONCE = 4
 _LISTS_WAIT = 10.0  # seconds that a call waits for the lists of a large pool, which go on being fetched
 

@@ -13,6 +13,7 @@ from shim.accounts.states import Limited, Refused, Released, TokenExpired, TurnE
 from shim.errors import MAX_WAIT_SECONDS, About, CredentialError, GatewayError, LimitError, Sent
 
 _BACKOFF_SECONDS = 0.25  # doubles with every try
+# A client waits for its first byte meanwhile, and FIRST_BYTE_TIMEOUT ends all tries together.
 _MAX_BACKOFF_SECONDS = 4.0
 # Upstream's edge asks for patience with a page. Sooner, it would only show the page again.
 _EDGE_SECONDS = 1.0

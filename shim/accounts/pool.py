@@ -40,7 +40,10 @@ _CLAIM_POLL_SECONDS = 0.05
 _PROLONG_TIMES = 4  # in the life of a claim, so that one that fails, or a busy loop, loses none
 # Accounts of callers with tokens of their own, who may be anybody.
 _MAX_HOSTED = 10_000
+# An account is written by comparing versions, and who was slower than another process looks again. Only a storm of
+# changes makes somebody lose so often in a row.
 _SUPPLY_TRIES = 5
+# After so many the loop lets others in. Each costs some microseconds, so that streams wait a few milliseconds at most.
 _LINES_AT_ONCE = 200
 
 

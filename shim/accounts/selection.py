@@ -216,6 +216,8 @@ def _told(able: Collection[tuple[Entry, str]], obstacles: Collection[str], now: 
     return "; ".join([*told, *([f"{left} more reasons"] if left > 0 else [])])
 
 
+# An error is read by people: of a pool of a thousand accounts the commonest reasons say enough.
 _TOLD_REASONS = 5
 _END_OF_TIME = 253_402_300_799  # seconds; of the year 9999, behind which no date can be shown
+# Reasons may hold upstream's own words; only what is one plain word is safe to be told to every client.
 _WORD = re.compile(r"[\w.-]{1,64}", re.ASCII)

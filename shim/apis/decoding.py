@@ -13,10 +13,13 @@ from shim.surrogates import mend_halves
 T = TypeVar("T")
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.S)
 _BOM = b"\xef\xbb\xbf"
+# Names of ignored fields are told in a header: a line end in one would write headers of its own.
 _HEADER_SAFE = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNPRINTABLE = "?"
+# Proxies refuse answers with long heads (nginx: 4 KB by default); so many names of 64 letters stay below that.
 _MAX_IGNORED = 32
 _NO_PUBLISHED: Mapping[str, "msgspec.json.Decoder[Any]"] = {}
+# Languages with one kind of number (Lua) write `1.0` for 1, and the real API takes it.
 _WHOLE_NUMBER_EXPECTED = re.compile(r"Expected `int\b.*got `float`", re.S)
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 _OUT_OF_BOUNDS = re.compile(

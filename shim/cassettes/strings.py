@@ -93,7 +93,7 @@ class Strings:
             "email": lambda found: names.of("email", found[0].lower()),
             "uuid": lambda found: names.of("uuid", found[0].lower()),
             "id": lambda found: names.of(found["prefix"], found[0]),
-            "base64": lambda found: self._base64(found[0]) or "",
+            "base64": lambda found: self._encoded(found[0]) or "",
             "opaque": lambda found: names.of("token", found[0]),
             "address": lambda found: names.of("address", found[0]),
         }
@@ -111,7 +111,7 @@ class Strings:
         """As `edits`, for a text that is not looked at as a document."""
         found: list[Edit] = []
         for match in _FOUND.finditer(text):
-            if match["base64"] and not self._base64(match["base64"]):
+            if match["base64"] and not self._encoded(match["base64"]):
                 inside = _FOUND_IN_RUN.finditer(text, match.start(), match.end())
                 found += map(self._edit, inside)
             else:
@@ -196,7 +196,7 @@ class Strings:
         signature = parts[2] if PSEUDONYM.fullmatch(parts[2]) else self._names.of("token", token)
         return ".".join([*claims, signature])
 
-    def _base64(self, text: str) -> str | None:
+    def _encoded(self, text: str) -> str | None:
         """Text in base64 with the secrets inside replaced; None where it is not text."""
         inside = _unbase64(text)
         # Redacted text of the same shape would not be the same text in base64, so all of it goes.

@@ -16,6 +16,7 @@ from shim.protocol.commands import HttpRequest
 from shim.transport.base import ConnectionKey, Response, Transport
 
 MAX_TAPE_BYTES = 2 * MAX_BODY_BYTES  # of all bodies
+# An answer that goes on elsewhere is polled for up to hours (protocol.md 5.8): each look is a call.
 MAX_TAPE_CALLS = 200
 _running: ContextVar["Tape | None"] = ContextVar("tape", default=None)
 

@@ -137,8 +137,19 @@ def _accounts(settings: Settings, *, ask: bool) -> Iterator[Finding]:
 def _upstream(settings: Settings) -> Finding:
     origin = settings.chatgpt_base_url[0].rstrip("/")
     proxy = settings.proxy_url[0] if settings.proxy_url else None
+
+    async def look() -> int:
+        # Somebody waits at a terminal: 15 seconds without a byte are as good as no answer.
+        deadlines = Deadlines(connect=settings.connect_timeout, first_byte=15, idle=15, total=30)
+        transport = CurlTransport(deadlines, ca_file=settings.ca_file or None)
+        try:
+            request = HttpRequest("GET", f"{origin}/", {"user-agent": settings.user_agent})
+            return (await read_reply(await transport.send(request, ConnectionKey("doctor", proxy)))).status
+        finally:
+            await transport.close()
+
     try:
-        status = asyncio.run(_fetch(origin, proxy, settings))
+        status = asyncio.run(look())
     except GatewayError as error:
         return Finding("upstream", f"{origin}: {error.message}", "Check the network, CHATGPT_BASE_URL and PROXY_URL.")
     if status == 403:
@@ -146,17 +157,6 @@ def _upstream(settings: Settings) -> Finding:
     if status >= 400:
         return Finding("upstream", f"{origin} answers {status}", "This is no ChatGPT: check CHATGPT_BASE_URL.")
     return Finding("upstream", f"{origin} answers {status}")
-
-
-async def _fetch(origin: str, proxy: str | None, settings: Settings) -> int:
-    transport = CurlTransport(
-        Deadlines(connect=settings.connect_timeout, first_byte=15, idle=15, total=30), ca_file=settings.ca_file or None
-    )
-    try:
-        request = HttpRequest("GET", f"{origin}/", {"user-agent": settings.user_agent})
-        return (await read_reply(await transport.send(request, ConnectionKey("doctor", proxy)))).status
-    finally:
-        await transport.close()
 
 
 def _requirements(settings: Settings) -> Finding:

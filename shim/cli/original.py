@@ -17,6 +17,7 @@ from shim.cli.tokens import GIVEN_UP_THERE, print_report, run_on_pool
 if TYPE_CHECKING:
     from shim.accounts.pool import AccountPool
 
+# How alike a misspelt name has to be (difflib): lower, and names that are somebody else's would be taken for ours.
 _NEAR = 0.8
 _SHOWN = re.compile(r"^\w+ is (?:\(not shown\)|'.*'|\".*\"): ", re.S)  # of a complaint: the name and the value
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# What a folder of accounts has besides (pictures, scripts, hidden files of editors) is no mistake.
 _READ = frozenset({".json", ".txt"})
 # Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("new", "ready", "cooling", "parked", "expired", "refreshing", "paused")
@@ -133,33 +134,21 @@ def remove(ids: tuple[str, ...]) -> None:
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def reset(ids: tuple[str, ...]) -> None:
     """Make accounts usable again: their limits, refusals and expiries are forgotten."""
-
-    async def one(pool: "AccountPool", id: str) -> str:
-        return _state(pool, id) if await pool.reset(id) else ""
-
-    _each(ids, one)
+    _change_each(ids, lambda pool, id: pool.reset(id))
 
 
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def pause(ids: tuple[str, ...]) -> None:
     """Give accounts no new turns, on any gateway of this store, until they are resumed. Turns under way go on."""
-
-    async def one(pool: "AccountPool", id: str) -> str:
-        return _state(pool, id) if await pool.pause(id) else ""
-
-    _each(ids, one)
+    _change_each(ids, lambda pool, id: pool.pause(id))
 
 
 @tokens.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def resume(ids: tuple[str, ...]) -> None:
     """Take the pause of accounts back."""
-
-    async def one(pool: "AccountPool", id: str) -> str:
-        return _state(pool, id) if await pool.resume(id) else ""
-
-    _each(ids, one)
+    _change_each(ids, lambda pool, id: pool.resume(id))
 
 
 @tokens.command()
@@ -283,6 +272,15 @@ def _each(ids: tuple[str, ...], one: "Callable[[AccountPool, str], Awaitable[str
         return bad
 
     sys.exit(run_on_pool(work))
+
+
+def _change_each(ids: tuple[str, ...], change: "Callable[[AccountPool, str], Awaitable[bool]]") -> None:
+    """The same for what changes the state of an account, which is its outcome."""
+
+    async def one(pool: "AccountPool", id: str) -> str:
+        return _state(pool, id) if await change(pool, id) else ""
+
+    _each(ids, one)
 
 
 def _adjust(id: str, told: str, **changes: object) -> None:

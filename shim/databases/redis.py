@@ -23,6 +23,7 @@ CALL_SECONDS = 2.0
 WAIT_SECONDS = 5.0
 """For one of our own connections, where more calls are made at once than there may be connections, and the server has
 answered none of them meanwhile."""
+# Of one worker. The server runs one script after the other: with more connections calls would only wait there.
 MAX_CONNECTIONS = 32
 
 

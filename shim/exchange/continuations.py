@@ -123,7 +123,7 @@ class Continuations:
         self._limit = settings.account_limit
         self._pool = leases.pool
         self.turns = turns
-        self.notes = KnownAnswers(notes.shelf("conversations", largest=MAX_PLACE_BYTES))
+        self.notes = KnownAnswers(notes.shelf("continuations", largest=MAX_PLACE_BYTES))
 
     def chat_of(self, wanted: Wanted) -> KnownChat | None:
         """The chat that a prompt belongs to; None where it is to be sent as it is: not enabled, several choices, or a

@@ -27,6 +27,7 @@ from shim.transport.codings import CodingError, Decoder, TooLargeError
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 Before = Callable[[], Awaitable[None]]
 
+# Each is a further call, and a further look of the guard: shorteners and addresses that moved need two or three.
 _MAX_REDIRECTS = 5
 # Not 300 and 304, which name no place to go on to.
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -37,6 +38,7 @@ _CONNECT_SECONDS = 5.0
 # Fetches of one worker, which bounds the memory they hold together; and of one caller, so that files that never come
 # hold up those of nobody else.
 _AT_ONCE = 16
+# Half of the places, so that one caller whose hosts are slow leaves room for another.
 _OF_ONE_CALLER = 8
 
 

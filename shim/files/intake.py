@@ -31,6 +31,7 @@ from shim.transport.driver import Driver
 
 # Of one request, so that none takes all the fetches of a worker.
 _FETCHES_AT_ONCE = 4
+# Likewise: upstream limits uploads of an account, and a request is no faster for asking for all of them at once.
 _UPLOADS_AT_ONCE = 4
 # All files of a request together may be this many times the largest allowed: all of them are held in memory.
 _WHOLE_REQUEST = 4

@@ -16,7 +16,9 @@ from shim.protocol.turn.uploads import UploadedFile
 
 LONGEST = 30 * 86400
 """Seconds that a file is known here, at most and by default"""
+# Of all callers together: a note has some hundred bytes, and the oldest goes where there are more.
 _MOST_FILES = 100_000
+# As many as a store gives at once (`notes`), since a filter by purpose may leave few of them.
 _PAGE = 1000
 _ID, _LONGEST_ID = "file-", 64
 _OURS = re.compile(_ID + "[0-9a-f]{12}[0-9A-Za-z]{1,20}")

@@ -17,6 +17,7 @@ from shim.protocol.commands import StreamedBody
 from shim.protocol.turn.inline_files import too_large
 from shim.protocol.turn.uploads import LocalFile
 
+# Smaller ones cost more switches of threads, larger ones more memory for each upload under way.
 _PIECE = 64 * 1024
 _WRITTEN_AT_ONCE = 1024 * 1024  # a thread is asked once for so much
 _HEAD, _TAIL = 2 * 1024 * 1024, 256 * 1024  # of which a file's type is told; of archives the list stands at the end

@@ -19,6 +19,8 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_URL = 8192
 _MAX_HOST = 253
 
+# Parsers differ in what they make of them (a backslash is a slash to browsers, a tab nothing to Python), and who looks
+# at the host has to read what curl reads.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\]")
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 # A last label that makes other readers take the whole for an address (the WHATWG's URL standard, "ends in a number").

@@ -57,7 +57,13 @@ async def serve_app(
             await _accepting(host, claimed, serving)
             yield claimed
         finally:
-            await _stop(server, serving)
+            server.stop()  # type: ignore[no-untyped-call]
+            # It waits for its connections, and one whose client reads nothing would hold it for ever.
+            _, pending = await asyncio.wait({serving}, timeout=STOP_SECONDS)
+            for task in pending:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await serving
 
 
 def end_process(status: int) -> NoReturn:
@@ -103,13 +109,3 @@ async def _accepting(host: str, port: int, serving: "asyncio.Task[None]") -> Non
                 return
             await asyncio.sleep(0.005)
     await serving
-
-
-async def _stop(server: Server, serving: "asyncio.Task[None]") -> None:
-    """Stop; a reader that does not read cannot hold it for longer than STOP_SECONDS."""
-    server.stop()  # type: ignore[no-untyped-call]
-    _, pending = await asyncio.wait({serving}, timeout=STOP_SECONDS)
-    for task in pending:
-        task.cancel()
-    with suppress(asyncio.CancelledError):
-        await serving

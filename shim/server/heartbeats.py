@@ -23,6 +23,8 @@ from pathlib import Path
 log = logging.getLogger("chat2api")
 
 _FOLDER = "CHAT2API_HEARTBEATS"  # from the main process to its workers
+# WORKER_TIMEOUT is counted in looks of the main process, and not by a clock: after a machine has slept for an hour no
+# worker counts as hung.
 _BEAT_SECONDS = 1.0
 
 

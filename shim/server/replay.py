@@ -23,7 +23,9 @@ from shim.cassettes.matching import Miss, Player, may_be_missing
 from shim.server.granian import serve_app
 
 Pace = Literal["recorded", "fast", "bytes"]
+# No status of any standard, so that nobody takes it for upstream's: a miss has to be seen.
 MISS = 599
+# Twice what a gateway takes by default (MAX_REQUEST_BYTES): whatever one sends on must not be refused here.
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
 
 

@@ -55,7 +55,12 @@ def serve(flags: Mapping[str, Any]) -> None:
     server = granian(settings)
     if settings.workers > 1 and multiprocessing.get_start_method() == "fork":
         share()
-    with shared_by_workers(settings.workers), replaces_hung(lambda: _pids(server), settings.worker_timeout):
+
+    def pids() -> list[int]:
+        # A copy: Granian's own loop replaces workers in this list meanwhile, and this is asked in a thread.
+        return [pid for worker in [*server.wrks] if worker.is_alive() and (pid := worker.inner.pid) is not None]
+
+    with shared_by_workers(settings.workers), replaces_hung(pids, settings.worker_timeout):
         server.serve()
 
 
@@ -89,10 +94,6 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         backlog=BACKLOG,
     )
     return server
-
-
-def _pids(server: AbstractServer[Any]) -> list[int]:
-    return [pid for worker in [*server.wrks] if worker.is_alive() and (pid := worker.inner.pid) is not None]
 
 
 def free_port(address: str) -> int:

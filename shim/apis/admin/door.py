@@ -239,4 +239,5 @@ def _cookie(connection: Connection, value: str, max_age: int | None = None) -> C
     return Cookie(COOKIE, path="", value=value, max_age=max_age, httponly=True, samesite="strict", secure=secure)
 
 
+# What proxies add, of the common kinds. One is enough: to be let in without a key, none may have passed the request on.
 _FORWARDING = frozenset({"forwarded", "x-real-ip", "via", "cf-connecting-ip", "true-client-ip"})

@@ -333,6 +333,7 @@ def _unusable(request: AnyRequest, pool: AccountPool) -> ASGIResponse:
 
 
 _UNUSABLE = (State.PARKED, State.EXPIRED, State.COOLING, State.PAUSED)
+# Each word is looked for in every account: the work must not grow with what somebody pastes in.
 _MAX_SEARCH = 200
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode

@@ -21,6 +21,7 @@ from shim.usage import CallRecord, UsageRow, add_up
 from shim.usage.book import DAYS, DIMENSIONS
 
 _FILTERS = ("id", "api", "key", "account", "model", "slug", "status", "code")
+# A page is read, filtered and written in one piece, while other requests wait.
 _MOST_CALLS = 1000
 
 

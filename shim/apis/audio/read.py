@@ -33,6 +33,7 @@ VOICES = {
     "marin": "vale",
     "verse": "ember",
 }
+# Clients that know ChatGPT ask for its voices by their own names.
 _OWN = frozenset(VOICES.values())
 FORMATS = ("mp3", "aac", "opus")
 _SPEECH_NEUTRAL: dict[str, tuple[object, ...]] = {"instructions": ("",)}

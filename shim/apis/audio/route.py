@@ -107,7 +107,8 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
     turn = ApiCall(gateway, api, id=request_id(request), headers=headers, address="")
     turn.go_on_for(*call.hand_over())  # its key has made one call, which has one line in the log
     with _naming(TranslationApi.fields), ending_failed(turn.end):
-        content = await while_present(request, _answered(turn))
+        exchange = await while_present(request, turn.open(turn.read(b"")))
+        content = await while_present(request, exchange.whole())
     turn.end()
     return ASGIResponse(body=content, headers=turn.answer_headers() | {"content-type": api.media_type})
 
@@ -121,10 +122,6 @@ def _naming(fields: Mapping[Field, str]) -> Iterator[None]:
         if isinstance(error.param, Field):
             error.param = fields[error.param]
         raise
-
-
-async def _answered(call: ApiCall) -> bytes:
-    return await (await call.open(call.read(b""))).whole()
 
 
 async def _written_down(

@@ -108,6 +108,7 @@ NOT_FOUND = b'{"detail":"Not Found"}'
 # What a client may do to a conversation: name it, hide it (which deletes it) and archive it.
 _CHANGES = frozenset({"title", "is_visible", "is_archived"})
 _NAMES = ("conversation", "file", "gizmo")  # words that are names
+# What may be a conversation's or a file's name there, and so may carry the name of its account.
 _IN_QUERY = frozenset({"conversation_id", "file_id", "id"})
 _CONDUIT = "x-conduit-token"
 _JSON = "application/json"

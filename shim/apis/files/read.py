@@ -11,9 +11,11 @@ from shim.files.kept import LONGEST, KeptFiles
 CURSOR = "page_"
 """What the name of a page begins with; the id behind which it begins follows"""
 
+# Each is looked up by itself.
 _MOST_IDS = 100
 _PURPOSES = {"assistants", "vision", "user_data"}
 _JOBS = {"batch", "fine-tune", "evals"}
+# Seconds. The least that OpenAI's API takes for `expires_after`, so that clients hear of a mistake here, too.
 _SHORTEST = 3600
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 

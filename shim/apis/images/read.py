@@ -161,7 +161,10 @@ def _read(body: bytes, content_type: str, kind: type[R], *, strict: bool) -> tup
         )
         return msgspec.convert(fields, kind, strict=False), ignored
     except msgspec.ValidationError as error:
-        raise _in_form(mistyped(str(error))) from None
+        told = mistyped(str(error))
+        if isinstance(told.param, str) and told.param.startswith("images"):  # a form calls its pictures by another name
+            told = RequestError(told.message.replace("images", "image"), param="image", code=told.code)
+        raise told from None
 
 
 def _of_form(parts: list[FormPart], kind: type[wire.ImageRequest]) -> dict[str, Any]:
@@ -186,11 +189,3 @@ def _of_form(parts: list[FormPart], kind: type[wire.ImageRequest]) -> dict[str, 
         else:
             fields[name] = {"image_url": data}
     return fields
-
-
-def _in_form(error: RequestError) -> RequestError:
-    """The same of a form, which calls its pictures by another name."""
-    param = error.param
-    if not isinstance(param, str) or not param.startswith("images"):
-        return error
-    return RequestError(error.message.replace("images", "image"), param="image", code=error.code)

@@ -80,7 +80,13 @@ def images(answer: AnswerInfo, options: ImageOptions) -> bytes:
     """The whole answer. Raises UpstreamError where a picture that is wanted as data can't be had."""
     made: list[MadeImage] = []
     size = kind = None
-    for choice, picture in _first(answer, options.most):
+    placed = [
+        (place, choice, picture)
+        for choice, transcript in enumerate(answer.transcripts)
+        for place, picture in enumerate(transcript.pictures)
+    ]
+    # The first of each choice stands before any second one: one was asked of each, and what is over is left out.
+    for _, choice, picture in sorted(placed, key=lambda one: one[:2])[: options.most]:
         prompt = picture.prompt or UNSET
         link = answer.link(picture.file, choice)
         if not options.data:
@@ -94,16 +100,6 @@ def images(answer: AnswerInfo, options: ImageOptions) -> bytes:
         size, kind = size or shot.size, kind or shot.format
         made.append(MadeImage(b64_json=shot.data, revised_prompt=prompt))
     return _encode(ImageList(answer.created, made, usage_on_wire(answer), size or UNSET, kind or UNSET))
-
-
-def _first(answer: AnswerInfo, most: int) -> list[tuple[int, Picture]]:
-    """Each choice's pictures, and of them as many as were asked for: first one of each, since one was asked of it."""
-    placed = [
-        (place, choice, picture)
-        for choice, transcript in enumerate(answer.transcripts)
-        for place, picture in enumerate(transcript.pictures)
-    ]
-    return [(choice, picture) for _, choice, picture in sorted(placed, key=lambda one: one[:2])[:most]]
 
 
 def shot_of(link: str) -> Shot | None:

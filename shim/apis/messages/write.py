@@ -100,7 +100,12 @@ class MessageWriter:
                 case Searched() | Picture():
                     self._stand_between(one, written)
                 case Called():
-                    self._call(one, written)
+                    self._close(written)
+                    # Clients put the arguments together from deltas, and begin with an empty object.
+                    empty = msgspec.structs.replace(_tool_use(one), input=msgspec.Raw(b"{}"))
+                    written.append(event(ContentBlockStart(self._index, empty)))
+                    written.append(event(ContentBlockDelta(self._index, AddedInput(one.arguments))))
+                    self._open = ToolUseBlock
                 case Finished():
                     self._close(written)
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
@@ -114,13 +119,6 @@ class MessageWriter:
         if text:
             self._turn_to(TextBlock, written)
             self._add(text, written)
-
-    def _call(self, called: Called, written: list[bytes]) -> None:
-        self._close(written)
-        empty = msgspec.structs.replace(_tool_use(called), input=msgspec.Raw(b"{}"))
-        written.append(event(ContentBlockStart(self._index, empty)))
-        written.append(event(ContentBlockDelta(self._index, AddedInput(called.arguments))))
-        self._open = ToolUseBlock
 
     def _stand_between(self, aside: Searched | Picture, written: list[bytes]) -> None:
         """A search in blocks of its own, where they are wanted; and a thought behind it, or behind a picture, is

@@ -9,6 +9,8 @@ import msgspec
 from shim.apis.models.wire import Model
 from shim.errors import RequestError
 
+# The most that Anthropic's API gives in a page. Without a `limit` it gives 20: of ours clients that read one page only
+# would not see all.
 MOST = 1000
 
 

@@ -152,6 +152,7 @@ def _no_reference(id: str, param: str) -> tuple[PromptMessage, ...]:
 
 _AGAIN = 0xC000
 """Where the places of items begin whose own names were taken: those of input items come before"""
+# Looked at before the store is asked: what can't be an id of ours is told so, and costs no call to it.
 _NAME = re.compile(PREFIX + "[0-9a-f]{32}")
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(KeptConversation)

@@ -9,6 +9,7 @@ from shim.apis.responses.kept import name_of
 from shim.apis.responses.wire import ItemList
 from shim.errors import RequestError
 
+# As OpenAI's API has it, whose clients ask for no more.
 _MOST_ITEMS = 100
 
 

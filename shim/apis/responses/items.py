@@ -76,18 +76,14 @@ def _message(item: wire.GivenItem, field: str, recall: Recall) -> Iterator[Promp
         tool_item: ToolItem = converted(given, ToolItem, field)
         yield from tool_item.messages(field)
     elif kind in _COMPACTIONS:
-        yield from _compacted(item, f"{field}.encrypted_content")
+        # Codex sends one that came to nothing, without what it would hold.
+        if item.encrypted_content is not None or kind == _COMPACTED:
+            summary = _summary_in(item.encrypted_content or "", f"{field}.encrypted_content")
+            yield PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),))
     elif kind not in PASSED_OVER:
         instead = ": send the history to /v1/responses/compact" if kind == _TRIGGER else ""
         text = f"Items of the type '{kind[:64]}' are not served here{instead}."
         raise RequestError(text, param=f"{field}.type", code="unsupported_item")
-
-
-def _compacted(item: wire.GivenItem, field: str) -> Iterator[PromptMessage]:
-    """The summary that an item holds; nothing where Codex has one that came to nothing."""
-    if item.encrypted_content is not None or item.type == _COMPACTED:
-        summary = _summary_in(item.encrypted_content or "", field)
-        yield PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),))
 
 
 def is_named(item: wire.GivenItem) -> bool:
@@ -109,7 +105,8 @@ def _result(item: wire.GivenItem, field: str) -> PromptMessage:
     if id is None and name is None:
         raise missing(f"{field}.call_id")
     output = converted(item.output, wire.ReturnedOutput, f"{field}.output")
-    return PromptMessage("tool", (Result(id, name, tuple(_output(output, f"{field}.output"))),))
+    told = [Text(written(output))] if isinstance(output, dict) else _parts(output, f"{field}.output")
+    return PromptMessage("tool", (Result(id, name, tuple(told)),))
 
 
 def sealed_summary(text: str) -> str:
@@ -140,13 +137,6 @@ def _required(item: wire.GivenItem, name: str, field: str) -> str:
     if value is None:
         raise missing(f"{field}.{name}")
     return value
-
-
-def _output(output: wire.ReturnedOutput, field: str) -> Iterator[Text | Image | File]:
-    if isinstance(output, dict):
-        yield Text(written(output))
-    else:
-        yield from _parts(output, field)
 
 
 def _parts(content: str | list[wire.ItemContent] | None, field: str) -> Iterator[Text | Image | File]:

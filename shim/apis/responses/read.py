@@ -124,7 +124,11 @@ def _prompt(
     request: wire.CountInputRequest, tools: Tools, found: Found | None
 ) -> tuple[Prompt, tuple[PromptMessage, ...]]:
     """The prompt, and what of it is its history for a later request: all but the instructions."""
-    _check_conversation(request)
+    if request.conversation is not None:
+        if request.previous_response_id is not None:
+            text = "Send either 'previous_response_id' or 'conversation': both say what came before."
+            raise RequestError(text, param="conversation", code="mutually_exclusive_parameters")
+        checked_name(request.conversation)
     if not request.input:
         raise RequestError("'input' must not be empty.", param="input", code="missing_required_parameter")
     recall = partial(recalled_item, found)
@@ -164,14 +168,6 @@ def _check(request: wire.ResponsesRequest) -> None:
     if request.prompt is not None:
         text = "Prompt templates are kept by OpenAI, and not here: send 'instructions' and 'input'."
         raise RequestError(text, param="prompt", code="unsupported_parameter")
-
-
-def _check_conversation(request: wire.CountInputRequest) -> None:
-    if request.conversation is not None and request.previous_response_id is not None:
-        text = "Send either 'previous_response_id' or 'conversation': both say what came before."
-        raise RequestError(text, param="conversation", code="mutually_exclusive_parameters")
-    if request.conversation is not None:
-        checked_name(request.conversation)
 
 
 def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> list[str]:

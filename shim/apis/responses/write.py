@@ -44,6 +44,8 @@ _REASONS: dict[str, Literal["max_output_tokens", "content_filter"]] = {
     "content_filter": "content_filter",
 }
 _DEFAULTS = wire.Echoed()
+# Hexadecimal: 65,536 places, in whose upper half input items have theirs (`kept`). The response's id stands before
+# them, so that an item is found without an index of items.
 _ITEM_DIGITS = 4
 QUEUED_EVENTS = 2
 """How many events an answer in the background begins with, before it is under way"""
