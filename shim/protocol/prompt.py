@@ -4,6 +4,7 @@ Rule: nothing here names a field of an API. Where an error about a part has to n
 carries that name along as `param`, composed by the API that read it.
 """
 
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -89,6 +90,8 @@ class PromptMessage(msgspec.Struct, frozen=True):
         """Its pictures and files, of results too."""
         found: list[Attached] = []
         for part in self.parts:
+            if isinstance(part, Text):  # first, for nearly all of a history is words
+                continue
             if isinstance(part, Image | File):
                 found.append(part)
             elif isinstance(part, Result):
@@ -195,7 +198,7 @@ class Prompt(msgspec.Struct, frozen=True):
     @property
     def all_messages(self) -> list[PromptMessage]:
         """Those of the other prompts too."""
-        return [*self.messages, *(message for other in self.others for message in other)]
+        return list(chain(self.messages, *self.others))
 
     def of_choice(self, place: int) -> "Prompt":
         """What one of the choices answers: the prompt itself, or the one of `others` whose turn it is."""

@@ -37,7 +37,7 @@ class Upstream(msgspec.Struct, frozen=True):
 
     def get(self, path: str) -> HttpRequest:
         """A GET below the prefix."""
-        return HttpRequest("GET", self._url(path), self._headers(_JSON))
+        return HttpRequest("GET", f"{self.base_url}{self.prefix}/{path}", self._headers(_JSON))
 
     def get_url(self, url: str) -> HttpRequest:
         """A GET of one of upstream's own absolute addresses, as a bearer of this identity."""
@@ -47,14 +47,12 @@ class Upstream(msgspec.Struct, frozen=True):
         """A POST of JSON below the prefix; `stream` says that the answer is an event stream."""
         headers = self._headers(_EVENT_STREAM if stream else _JSON)
         headers["content-type"] = _JSON
-        return HttpRequest("POST", self._url(path), headers | (extra or {}), body)
+        return HttpRequest("POST", f"{self.base_url}{self.prefix}/{path}", headers | (extra or {}), body)
 
     def patch(self, path: str, body: bytes) -> HttpRequest:
         """A PATCH of JSON below the prefix."""
-        return HttpRequest("PATCH", self._url(path), self._headers(_JSON) | {"content-type": _JSON}, body)
-
-    def _url(self, path: str) -> str:
-        return f"{self.base_url}{self.prefix}/{path}"
+        headers = self._headers(_JSON) | {"content-type": _JSON}
+        return HttpRequest("PATCH", f"{self.base_url}{self.prefix}/{path}", headers, body)
 
     def _headers(self, accept: str) -> dict[str, str]:
         identity = self.identity

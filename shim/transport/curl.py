@@ -253,7 +253,7 @@ class _Session:
         if len(self._spare) >= _MAX_SPARE_HANDLES:
             response.easy.close()  # not left to the collector: it listens to itself, and does not see what C holds
             return
-        if running or response.failed or response.outgoing is not None:
+        if running or response.error is not None or response.outgoing is not None:
             response.easy.reset()
             self._dressed(response.easy)
         self._spare.append(response.easy)
@@ -298,7 +298,7 @@ class CurlResponse:
         self._lines: list[bytes] = []  # of the head
         self._ended = False
         self._then: Callable[[], None] | None = None  # set once the call has been released
-        self._error: Exception | None = None
+        self.error: Exception | None = None  # what it failed with
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         if request.longest is not None:
@@ -316,18 +316,13 @@ class CurlResponse:
         session.start(self, request)
         self._running = True  # whether libcurl has the call
 
-    @property
-    def failed(self) -> bool:
-        """Whether it ended with an error."""
-        return self._error is not None
-
     # --- towards the reader -----------------------------------------------------------------------------------------
 
     async def head(self) -> None:
         """Wait until `status` and `headers` are known."""
         while not self._head_done:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if self._ended:
                 raise UpstreamError(
                     "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
@@ -349,8 +344,8 @@ class CurlResponse:
             self._resumed = False
             await asyncio.sleep(0)
         while not self._buffered:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if self._ended:
                 return b""
             self._waiter = self._loop.create_future()  # in line: a coroutine would cost every piece of a stream
@@ -384,7 +379,7 @@ class CurlResponse:
 
     def release(self, then: Callable[[], None]) -> None:
         """See `Response.release`."""
-        if self._ended or self._error is not None or self._session.lingering >= _MAX_LINGERING:
+        if self._ended or self.error is not None or self._session.lingering >= _MAX_LINGERING:
             self.close()
             then()
             return
@@ -399,8 +394,8 @@ class CurlResponse:
 
     def fail(self, error: Exception) -> None:
         """Give the call up with an error for whoever reads it."""
-        if not self._ended and self._error is None:
-            self._error = error
+        if not self._ended and self.error is None:
+            self.error = error
             self.close()
             self._wake()
 
@@ -464,10 +459,10 @@ class CurlResponse:
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()  # upstream may have answered before it had all
-        if isinstance(error, CurlError) and self._error is None:
-            self._error = failure_of_curl(error, self._proxy_state())
-        elif error is not None and self._error is None:
-            self._error = UpstreamError(
+        if isinstance(error, CurlError) and self.error is None:
+            self.error = failure_of_curl(error, self._proxy_state())
+        elif error is not None and self.error is None:
+            self.error = UpstreamError(
                 "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
             )
         self._ended = True

@@ -411,7 +411,7 @@ def test_requirements_nobody_can_read(body: bytes, two_step: bool) -> None:
         (403, {"detail": "Unusual activity has been detected from your device."}, 403),
         (403, b"<html>Just a moment...</html>", 403),
         (404, {"detail": "Not Found"}, 502),
-        (413, {"detail": "x"}, 413),
+        (413, {"detail": "x"}, 400),
         (422, {"detail": "x"}, 400),
         (429, {"detail": "Too many requests"}, 429),
         (500, {"detail": "Internal server error"}, 502),

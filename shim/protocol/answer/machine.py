@@ -164,7 +164,10 @@ class Answer:
             heard = self._reader.read(event, unfinished=not chunk)
             # Nearly all of a stream: text behind text, which is no end of anything.
             if type(heard) is Grown and (grown := self._display.grow(heard.root, heard.path, heard.text)) is not None:
-                self._say(grown, events)
+                if self._ending.failure is None:
+                    events += grown
+                else:
+                    self._say(grown, events)
             elif heard is not None:
                 self._on_heard(heard, events)
                 if self.ended or self.follow is not None:  # this stream has nothing more to say

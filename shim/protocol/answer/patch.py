@@ -7,6 +7,7 @@ the items of a `patch` inherit nothing and leave nothing behind. A path that can
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from shim.chatgpt.stream import Operation
@@ -14,6 +15,14 @@ from shim.chatgpt.stream import Operation
 
 class PatchError(ValueError):
     """An operation that can't be applied. The text names the operation and the path, never a value."""
+
+
+class PatchItem(msgspec.Struct, frozen=True, gc=False):
+    """One operation of a `patch`."""
+
+    p: str = ""
+    o: str | None = None
+    v: Any = UNSET
 
 
 class Patcher:
@@ -102,16 +111,14 @@ def _perform(root: Any, path: str, op: str, value: Any) -> Any:
 def _perform_batch(root: Any, items: Any) -> Any:
     if not isinstance(items, list):
         raise PatchError("patch without a list")
-    for item in items:
-        if not isinstance(item, dict):
-            raise PatchError("patch item is not an object")
-        value = item.get("v", UNSET)
+    for raw in items:
+        try:
+            item = msgspec.convert(raw, PatchItem)
+        except msgspec.ValidationError as error:
+            raise PatchError("patch item that is no object, or whose `p` or `o` is not text") from error
         # An item without `o`: text appends, all else is set (protocol.md 5.2, our judgement).
-        op = item.get("o") or ("append" if isinstance(value, str) else "replace")
-        path = item.get("p", "")
-        if not isinstance(op, str) or not isinstance(path, str):
-            raise PatchError("patch item whose `p` or `o` is not text")
-        root = _perform(root, path, op, value)
+        op = item.o or ("append" if type(item.v) is str else "replace")
+        root = _perform(root, item.p, op, item.v)
     return root
 
 

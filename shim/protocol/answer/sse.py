@@ -52,9 +52,9 @@ class SSEDecoder:
             self._pending.append(rest)
         events: list[ServerSentEvent] = []
         for block in blocks:
-            # In line, for nearly every block of an answer looks like this: a call more for each is 0.2 microseconds.
-            if block.startswith(_DELTA) and block.find(b"\n", _AFTER_DELTA) < 0:
-                if data := block[_AFTER_DELTA:].strip(b" "):
+            # In line, for nearly every block of an answer looks like this, and a call costs as much as what it does.
+            if block[:_AFTER_DELTA] == _DELTA and b"\n" not in (data := block[_AFTER_DELTA:]):
+                if data := data.strip(b" "):
                     events.append(ServerSentEvent(b"delta", data))
             elif (event := _event(block)) is not None:
                 events.append(event)

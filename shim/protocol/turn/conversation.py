@@ -92,11 +92,6 @@ def owner_of(prompt: Prompt) -> str | None:
     return taken_apart(name)[1] if name else None
 
 
-def encode_conversation(conversation: Conversation) -> bytes:
-    """The body as it goes upstream."""
-    return _encode(conversation)
-
-
 def instructions_for(prompt: Prompt) -> str:
     """What the model is told for this prompt besides its messages: the functions, and the form of the answer."""
     told = (
@@ -159,4 +154,5 @@ _RESEARCH: dict[str, object] = {
     "caterpillar_selected_sources": [],
     "selected_mcp_sources": [],
 }
-_encode = msgspec.json.Encoder().encode
+encode_conversation: Callable[[Conversation], bytes] = msgspec.json.Encoder().encode
+"""The body as it goes upstream"""

@@ -185,17 +185,14 @@ def _requirements(
     """(what the turn has to bring, whether a second step follows). Upstream has both flows, and either may be away: a
     first call that is missing or fails says nothing about the other flow's, so that one is tried once (2)."""
     two_step = sentinel != "one-step"
+    body = _encode({"p": requirements_token(config)})
+    paths = "sentinel/chat-requirements", "sentinel/chat-requirements/prepare"
     try:
-        return (yield from _ask(_first_call(upstream, config, two_step=two_step))), two_step
+        return (yield from _ask(upstream.post(paths[two_step], body))), two_step
     except UpstreamError:
         if sentinel != "auto":
             raise
-    return (yield from _ask(_first_call(upstream, config, two_step=not two_step))), not two_step
-
-
-def _first_call(upstream: Upstream, config: list[object], *, two_step: bool) -> HttpRequest:
-    path = "sentinel/chat-requirements/prepare" if two_step else "sentinel/chat-requirements"
-    return upstream.post(path, _encode({"p": requirements_token(config)}))
+    return (yield from _ask(upstream.post(paths[not two_step], body))), not two_step
 
 
 def _finalize(upstream: Upstream, prepared: Requirements, proof: str | None) -> Handshake[Requirements]:
