@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from _thread import start_new_thread
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from granian import Granian
@@ -93,7 +94,20 @@ def granian(settings: Settings) -> AbstractServer[Any]:
         backpressure=most_connections(),
         backlog=BACKLOG,
     )
+    for name in ("signal_handler_interrupt", "signal_handler_reload"):
+        setattr(server, name, _by_another_thread(getattr(server, name)))
     return server
+
+
+def _by_another_thread(handler: Callable[..., None]) -> Callable[..., None]:
+    """What handles a signal of the main process, made safe. Granian's sets an event, which takes a lock; and it runs
+    wherever the main thread happens to be, also where that has taken this lock itself: as it begins to wait, or in the
+    handler of a signal just before (two SIGTERM, Ctrl+C pressed twice). It would wait for itself for ever."""
+
+    def on_signal(*_: object) -> None:
+        start_new_thread(handler, ())
+
+    return on_signal
 
 
 def free_port(address: str) -> int:

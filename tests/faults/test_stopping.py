@@ -15,6 +15,8 @@ import pytest
 from shim.errors import UnavailableError
 from shim.http.presence import interrupt_all
 from shim.http.responses import ByteStream, EventStream
+from shim.server.run import granian
+from shim.settings import Settings
 from tests.gateway.conftest import wait_until
 from tests.http.test_answers import Stream, request
 from tests.servers import PYTHON, clean_environment, free_port
@@ -24,6 +26,22 @@ CHAT = "/v1/chat/completions"
 
 def ask(text, **more):
     return {"model": "auto", "messages": [{"role": "user", "content": text}], **more}
+
+
+@pytest.mark.parametrize("handler", ["signal_handler_interrupt", "signal_handler_reload"])
+def test_a_signal_stops_the_main_process_at_no_moment_for_ever(handler):
+    """Also not as its main thread has the lock of what it waits for: then a second SIGTERM did, one time in three."""
+    server = granian(Settings())
+
+    def at_the_worst_moment():
+        with server.main_loop_interrupt._cond:  # as where it begins to wait, or in the handler of another signal
+            getattr(server, handler)(signal.SIGTERM, None)
+
+    main = threading.Thread(target=at_the_worst_moment, daemon=True)
+    main.start()
+    main.join(30)
+    assert not main.is_alive()
+    assert server.main_loop_interrupt.wait(30)
 
 
 def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gateway, upstream):
@@ -42,20 +60,18 @@ def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gatewa
     waiting.append(threading.Thread(target=whole, args=("whole",)))
     for thread in waiting:
         thread.start()
-    time.sleep(2)
-    began = time.monotonic()
+    wait_until(lambda: len(upstream.get("/standin/stats").json()["recent_turns"]) == len(waiting), seconds=60)
     gateway.process.send_signal(signal.SIGTERM)
-    code = gateway.process.wait(30)
-    took = time.monotonic() - began
+    code = gateway.process.wait(60)
     for thread in waiting:
         thread.join(10)
     assert [json.loads(seen[n][-1].removeprefix("data: "))["error"]["code"] for n in range(3)] == ["shutting_down"] * 3
     assert (seen["whole"].status_code, seen["whole"].json()["error"]["code"]) == (503, "shutting_down")
     assert seen["whole"].headers["retry-after"]
-    assert (code, took < 8.5) == (0, True), (code, took)
+    assert code == 0
     assert gateway.log.count("shutting_down") == 4
     assert "Traceback" not in gateway.log
-    assert "refused to gracefully stop" not in gateway.log
+    assert "refused to gracefully stop" not in gateway.log  # as the main process says who kills after SHUTDOWN_TIMEOUT
 
 
 @pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.5])
