@@ -60,7 +60,7 @@ def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gatewa
     waiting.append(threading.Thread(target=whole, args=("whole",)))
     for thread in waiting:
         thread.start()
-    wait_until(lambda: len(upstream.get("/standin/stats").json()["recent_turns"]) == len(waiting), seconds=60)
+    assert wait_until(lambda: len(upstream.get("/standin/stats").json()["recent_turns"]) == len(waiting))
     gateway.process.send_signal(signal.SIGTERM)
     code = gateway.process.wait(60)
     for thread in waiting:
