@@ -39,6 +39,7 @@ _DROP_SECONDS = 5.0  # for what still comes of a body that was refused
 _DROP_BYTES = 128 * 1024 * 1024
 _FEW_BYTES = 32 * 1024 * 1024  # under way: where there are more, memory that is given back is asked for again at once
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{0,5}))?")
+_SECRET = re.compile(r"(?:sk-|c2a-|rt_|eyJ).*|[\w~+=-]{41,}", re.DOTALL)  # no id of ours is so long
 _ALLOW_LISTED = ("/backend-api", "/backend-anon")  # where each method of a path is listed, or is a 404
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds
 _OPEN = ("/healthz", "/readyz", "/files/")  # tell nothing that a page could use, and links are their own key
@@ -147,6 +148,7 @@ class Intake:
         self._app, self._refuse_for, self._looks_for_id = app, refuse_for, looks_for_id
         self._limit, self._total = settings.max_request_bytes, settings.total_timeout
         self._root = settings.root_path
+        self._keys = {*settings.authorization, settings.admin_key} - {""}
         self._entrance = Entrance()
         self._pages = None if settings.authorization else PageCheck(settings, any_host=any_host)
         self._under_way = _UnderWay(settings.max_bytes_under_way)
@@ -209,8 +211,10 @@ class Intake:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _log(self, scope: Any, path: str, status: int, seconds: float) -> None:
-        # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped.
-        shown = "/files/…" if path.startswith("/files/") else path[:100]
+        # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped,
+        # which may be a key that was pasted there.
+        parts = ("…" if part in self._keys or _SECRET.fullmatch(part) else part for part in path.split("/"))
+        shown = "/files/…" if path.startswith("/files/") else "/".join(parts)[:100]
         level = logging.DEBUG if path in _PROBES and status == 200 else logging.INFO
         fields = {"method": scope["method"], "path": shown, "code": status or None, "ms": seconds * 1000}
         log_fields(log, level, request_id(Request(scope)), fields if status else fields | {"status": "client_gone"})

@@ -59,6 +59,18 @@ def test_a_line_names_account_key_slug_code_tries_and_times(pooled):
     assert len(lines_of(pooled, number=2)) == 2
 
 
+def test_a_key_in_a_path_is_in_no_line(start_gateway, upstream):
+    gateway = start_gateway(CHATGPT_BASE_URL=upstream.base_url, AUTHORIZATION="top-one,sk-two", LOG_LEVEL="debug")
+    pasted = ("top-one", "sk-two", "sk-old-and-gone", "eyJhbGciOiJub25lIn0.e30.", "rt_0123456789", "A" * 45)
+    for secret in pasted:
+        assert gateway.get(f"/v1/{secret}/models").status_code == 404
+    assert gateway.get("/v1/responses/resp_0123/nothing").status_code == 404
+    lines = lines_of(gateway, "path=", len(pasted) + 1)
+    assert [fields_of(line)["path"] for line in lines if "models" in line] == ["/v1/…/models"] * len(pasted)
+    assert not [secret for secret in pasted if secret in gateway.log]
+    assert "path=/v1/responses/resp_0123/nothing" in gateway.log
+
+
 def test_a_failure_nobody_foresaw_is_not_called_a_client_that_left(monkeypatch, caplog, tmp_path):
     async def broken(self, asked):
         raise ValueError("planted")
