@@ -297,11 +297,14 @@ def run_on_pool(work: "Callable[[AccountPool], Awaitable[T]]") -> T:
     from shim.accounts.opening import open_pool  # noqa: PLC0415
     from shim.accounts.stores import StoreError  # noqa: PLC0415
     from shim.errors import GatewayError  # noqa: PLC0415
+    from shim.server.checks import check_data_dir  # noqa: PLC0415
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     async def run() -> T:
+        settings = load_settings()
+        check_data_dir(settings)
         # What is due in the background (renewals, model lists) is the server's to do; this lasts a moment.
-        async with open_pool(load_settings(), background=False) as pool:
+        async with open_pool(settings, background=False) as pool:
             return await work(pool)
 
     try:

@@ -239,6 +239,12 @@ def test_what_goes_wrong_is_one_sentence(run: Run, tmp_path: Path) -> None:
         assert done.stderr.startswith("Error: ")
         assert len(done.stderr.strip().splitlines()) == 1
     assert run("add", "missing.txt").returncode == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "installation-id").write_text("x")
+    for place, why in (("plain-file", "can't be written: File exists"), ("other", "does not hold a UUID")):
+        told = run("list", DATA_DIR=str(tmp_path / place)).stderr
+        assert told.startswith("Error: DATA_DIR is "), told
+        assert why in told
 
 
 def test_a_narrow_terminal_still_shows_whole_ids(command: Run, tmp_path: Path) -> None:
