@@ -16,6 +16,7 @@ _TYPES = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+_OVERLOADED = ("server_is_overloaded", "overloaded_error")  # upstream's word for it, and this API's
 _OTHER_REQUEST, _OTHER = "invalid_request_error", "api_error"
 
 ERROR_FORM = ErrorForm(
@@ -28,7 +29,8 @@ def error_of(error: GatewayError, id: str | None = None) -> MessagesError:
     param = FIELDS[error.param] if isinstance(error.param, Field) else error.param
     told = f"{param}: {error.message}" if param and param not in error.message else error.message
     other = _OTHER_REQUEST if error.http_status < 500 else _OTHER
-    return MessagesError(MessagesErrorBody(_TYPES.get(error.http_status, other), told), id)
+    kind = _OVERLOADED[1] if error.code == _OVERLOADED[0] else _TYPES.get(error.http_status, other)
+    return MessagesError(MessagesErrorBody(kind, told), id)
 
 
 def event_of(error: GatewayError, id: str | None = None) -> bytes:

@@ -264,6 +264,7 @@ def test_an_answer_that_never_began_is_its_error_alone():
         (RefusedError("No."), "permission_error", "No."),
         (LimitError("Wait."), "rate_limit_error", "Wait."),
         (UpstreamError("Broke."), "api_error", "Broke."),
+        (UpstreamError("Full.", code="server_is_overloaded"), "overloaded_error", "Full."),
         (DeadlineError("Late."), "timeout_error", "Late."),
         (UnavailableError("Away."), "overloaded_error", "Away."),
     ],
