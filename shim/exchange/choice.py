@@ -72,6 +72,14 @@ class Choice:
         return self._need or self.turn.answer.follow
 
     @property
+    def reads_on(self) -> bool:
+        """Whether all it needs is its response's next chunk, however long that takes: nearly always. A forgetful turn
+        needs upstream told as soon as its chat has a name."""
+        turn = self.turn
+        plain = self._need is None and not turn.reopened and not turn.forgetful
+        return plain and turn.answer.follow is None and not turn.answer.seems_whole
+
+    @property
     def ended(self) -> bool:
         """Whether its last event has been given."""
         return self.transcript.ended
@@ -95,7 +103,7 @@ class Choice:
 
     def receive(self, chunk: bytes) -> list[Event]:
         """The events for the writer that `chunk` completes. `b""` is the end of the stream."""
-        return self.take(self.turn.receive(chunk))
+        return self.take(self.turn.note(self.turn.answer.receive(chunk)))
 
     def fail(self, error: GatewayError, *, final: bool = False) -> list[Event]:
         """The same where the stream ends with a failure. An answer that was whole already stays so."""
@@ -161,7 +169,7 @@ class Choice:
         if self._room < 0 and events and not isinstance(events[-1], Finished | Failed):
             text = "The answer is longer than MAX_ANSWER_BYTES allows"
             events = [*events, Failed(UpstreamError(text, code="upstream_too_large"))]
-        if events and isinstance(events[-1], Finished):
+        if events and type(events[-1]) is Finished:
             # The end apart from the rest, for it shows whether a filter had decided before upstream ended.
             shaped = self._filtered(events[:-1])
             cut_off = any(one.decided for one in self._filters)  # before upstream's own end
@@ -169,8 +177,10 @@ class Choice:
             limits = (one for one in self._filters if isinstance(one, StopSequences | TokenLimit))
             self._as_upstream_has_it = not cut_off and not any(one.decided for one in limits)
         else:
-            shaped = self._filtered(events)
-        if shaped and isinstance(last := shaped[-1], Unusable):
+            shaped = events
+            for one in self._filters:
+                shaped = one.receive(shaped)
+        if shaped and type(last := shaped[-1]) is Unusable:
             shaped.pop()
             self._need = Repair(last)
         add = self.transcript.add

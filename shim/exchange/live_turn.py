@@ -100,13 +100,6 @@ class LiveTurn:
         self._last: Event | None = None
         self._closed = False
 
-    @property
-    def reads_on(self) -> bool:
-        """Whether all it needs is its response's next chunk, however long that takes: nearly always. A forgetful turn
-        needs upstream told as soon as its chat has a name."""
-        plain = not self.reopened and not self.forgetful
-        return plain and self.answer.follow is None and not self.answer.seems_whole
-
     def receive(self, chunk: bytes) -> list[Event]:
         """The events that `chunk` completes (`b""` is the end)."""
         return self.note(self.answer.receive(chunk))
@@ -117,7 +110,7 @@ class LiveTurn:
             # Whatever comes counts as life: the moment that is waited for more begins anew.
             self.whole_since = None  # it was not all
             # It is the first of its turn's events, if it is there at all.
-            if isinstance(first := events[0], Started):
+            if type(first := events[0]) is Started:
                 self.slug = first.slug or self.slug
                 self.model = answered_model(self.lease.model, self.lease.slug, first.slug)
             self._last = events[-1]

@@ -26,7 +26,7 @@ from shim.heap import LARGE, Bulk
 from shim.http.entrance import Entrance
 from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
-from shim.http.responses import LOGGED, STREAMED, answer_headers, request_id
+from shim.http.responses import LOGGED, PIECES, STREAMED, answer_headers, request_id
 from shim.http.spellings import as_meant
 from shim.logs import log_fields
 from shim.settings import Settings
@@ -171,6 +171,8 @@ class Intake:
             answer.is_head &= not below.startswith(_ALLOW_LISTED)
             if answer.is_head:
                 scope["method"] = "GET"
+            else:
+                scope["state"][PIECES] = send
             await self._app(scope, body.receive, answer.send)
         except RequestError as error:
             if answer.status:

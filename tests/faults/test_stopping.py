@@ -18,7 +18,7 @@ from shim.http.responses import ByteStream, EventStream
 from shim.server.run import granian
 from shim.settings import Settings
 from tests.gateway.conftest import wait_until
-from tests.http.test_answers import Stream, request
+from tests.http.test_answers import SCOPE, Stream, request
 from tests.servers import PYTHON, clean_environment, free_port
 
 CHAT = "/v1/chat/completions"
@@ -115,7 +115,7 @@ async def test_a_client_that_stops_reading_is_given_up_after_the_longest_an_answ
     monkeypatch.setattr("shim.http.responses._UNREAD_SECONDS", 0.1)
     stream = Stream(b"1", b"2")
     answer = EventStream(request(), stream.run, stream.finish, headers={}, longest=0.1, break_off=lambda _: b"")
-    await asyncio.wait_for(answer({}, request().receive, stuck), 5)
+    await asyncio.wait_for(answer(SCOPE, request().receive, stuck), 5)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
 
 
@@ -144,7 +144,7 @@ async def test_a_slow_reader_may_take_longer(monkeypatch):
         await stream.send(message)
 
     answer = EventStream(request(), stream.run, stream.finish, headers={}, longest=0.1, break_off=lambda _: b"")
-    await answer({}, request().receive, slow)
+    await answer(SCOPE, request().receive, slow)
     assert stream.sent == [b"0", b"1", b"2", b"3", b"4", b"5", b"end"]
 
 
@@ -158,7 +158,7 @@ async def test_an_interrupted_stream_says_so():
     answer = EventStream(
         request(), run, stream.finish, headers={}, longest=60, break_off=lambda error: error.message.encode()
     )
-    playing = asyncio.ensure_future(answer({}, request().receive, stream.send))
+    playing = asyncio.ensure_future(answer(SCOPE, request().receive, stream.send))
     await asyncio.sleep(0.05)
     interrupt_all(lambda: UnavailableError("the end"))
     await asyncio.wait_for(playing, 5)

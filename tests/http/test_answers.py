@@ -60,9 +60,10 @@ class Stream:
 
 async def played(stream, client, send=None):
     answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
-    await answer({}, client.receive, send or stream.send)
+    await answer(SCOPE, client.receive, send or stream.send)
 
 
+SCOPE = {"state": {}}
 GONE = {"type": "http.disconnect"}
 
 
@@ -98,7 +99,7 @@ async def test_a_client_that_does_not_read_and_goes():
 
     client = request()
     answer = EventStream(client, stream.run, stream.finish, headers={}, **BOUNDS)
-    await answer({}, receive, send)
+    await answer(SCOPE, receive, send)
     assert (stream.began, stream.closed, stream.finished) == (1, 1, 1)
 
 
@@ -120,7 +121,7 @@ async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_
         return b"end"
 
     client = request()
-    await EventStream(client, run, lambda: None, headers={}, **BOUNDS)({}, client.receive, send)
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS)(SCOPE, client.receive, send)
     assert sent == [None] + [b"x"] * 8 + [KEEP_ALIVE] * 2 + [b"end"]
 
 
@@ -137,7 +138,7 @@ async def test_a_client_that_does_not_read_is_sent_one_comment(monkeypatch):
         return b"end"
 
     client = request()
-    await EventStream(client, run, lambda: None, headers={}, **BOUNDS)({}, client.receive, send)
+    await EventStream(client, run, lambda: None, headers={}, **BOUNDS)(SCOPE, client.receive, send)
     assert sent == [None, KEEP_ALIVE, b"end"]
 
 
@@ -232,7 +233,7 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     with Presence(client.receive) as presence:
         presence.keep()
         stream = await _streamed(client, call, SimpleNamespace(), presence)
-    sending = asyncio.ensure_future(stream({}, client.receive, send))
+    sending = asyncio.ensure_future(stream(SCOPE, client.receive, send))
     async with asyncio.timeout(5):
         await stuck.wait()
         sending.cancel()
