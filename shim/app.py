@@ -66,6 +66,7 @@ from shim.http.health import healthz, readyz
 from shim.http.intake import Intake
 from shim.http.openapi import openapi_route
 from shim.http.prefix import hidden
+from shim.http.provided import GATEWAY, gateway_of
 from shim.http.routing import Routes
 from shim.http.static import page_router
 from shim.server.heartbeats import beating
@@ -147,21 +148,20 @@ def create_app(
 ) -> Litestar:
     """The application. `transport` takes the place of the network, `clock` that of time and ids; or all of it serves a
     `gateway` that is open already, and stays so. `around` is entered once everything is open."""
-    state: dict[str, Gateway] = {}
 
     async def provide_gateway() -> Gateway:
-        return state["gateway"]
+        return gateway_of(app)
 
     async def provide_pool() -> AccountPool:
-        return state["gateway"].leases.pool
+        return gateway_of(app).leases.pool
 
     async def provide_prober() -> AccountProber:
-        return AccountProber(state["gateway"].leases, state["gateway"].clock.now)
+        return AccountProber(gateway_of(app).leases, gateway_of(app).clock.now)
 
     @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with nullcontext(gateway) if gateway else open_gateway(settings, transport, clock) as opened:
-            state["gateway"] = opened
+            app.state[GATEWAY] = opened
             async with around():
                 yield
         logs.flush()

@@ -7,10 +7,9 @@ from litestar.types import ASGIApp
 
 from shim.apis.chat import CHAT
 from shim.http.answering import answer
-from shim.http.provided import TheGateway
 
 
 @post("/v1/chat/completions", status_code=200)
-async def create_chat_completion(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
+async def create_chat_completion(request: Request[Any, Any, Any]) -> ASGIApp:
     """One chat completion."""
-    return await answer(request, gateway, CHAT)
+    return await answer(request, CHAT)

@@ -7,10 +7,9 @@ from litestar.types import ASGIApp
 
 from shim.apis.completions import COMPLETIONS
 from shim.http.answering import answer
-from shim.http.provided import TheGateway
 
 
 @post("/v1/completions", status_code=200)
-async def create_completion(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
+async def create_completion(request: Request[Any, Any, Any]) -> ASGIApp:
     """One text completion."""
-    return await answer(request, gateway, COMPLETIONS)
+    return await answer(request, COMPLETIONS)

@@ -7,28 +7,26 @@ from litestar.types import ASGIApp
 
 from shim.apis.images import ImagesApi, ReadImages
 from shim.apis.images.read import read_edit, read_generation, read_variation
-from shim.exchange import Gateway
 from shim.http.answering import answer
-from shim.http.provided import TheGateway
 
 
 @post("/v1/images/generations", status_code=200)
-async def create_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
+async def create_image(request: Request[Any, Any, Any]) -> ASGIApp:
     """Pictures of what a prompt says."""
-    return await _answer(request, gateway, read_generation)
+    return await _answer(request, read_generation)
 
 
 @post("/v1/images/edits", status_code=200)
-async def edit_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
+async def edit_image(request: Request[Any, Any, Any]) -> ASGIApp:
     """Pictures made of others."""
-    return await _answer(request, gateway, read_edit)
+    return await _answer(request, read_edit)
 
 
 @post("/v1/images/variations", status_code=200)
-async def vary_image(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
+async def vary_image(request: Request[Any, Any, Any]) -> ASGIApp:
     """Pictures like another."""
-    return await _answer(request, gateway, read_variation)
+    return await _answer(request, read_variation)
 
 
-async def _answer(request: Request[Any, Any, Any], gateway: Gateway, read: ReadImages) -> ASGIApp:
-    return await answer(request, gateway, ImagesApi(read, request.headers.get("content-type", "")), is_slow=True)
+async def _answer(request: Request[Any, Any, Any], read: ReadImages) -> ASGIApp:
+    return await answer(request, ImagesApi(read, request.headers.get("content-type", "")), is_slow=True)

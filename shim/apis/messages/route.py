@@ -17,9 +17,9 @@ from shim.http.responses import json_answer, request_id
 
 
 @post("/v1/messages", status_code=200)
-async def create_message(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
+async def create_message(request: Request[Any, Any, Any]) -> ASGIApp:
     """One message."""
-    return await answer(request, gateway, MessagesApi(request_id(request)))
+    return await answer(request, MessagesApi(request_id(request)))
 
 
 @post("/v1/messages/count_tokens", status_code=200)

@@ -38,9 +38,9 @@ from shim.keys.keys import KeyLimitError
 
 
 @post("/v1/responses", status_code=200)
-async def create_response(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
+async def create_response(request: AnyRequest) -> ASGIApp:
     """One response."""
-    return await answer(request, gateway, RESPONSES)
+    return await answer(request, RESPONSES)
 
 
 @post("/v1/responses/input_tokens", status_code=200)
@@ -56,9 +56,9 @@ async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIRe
 
 
 @post("/v1/responses/compact", status_code=200)
-async def compact_response(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
+async def compact_response(request: AnyRequest) -> ASGIApp:
     """A history summed up."""
-    return await answer(request, gateway, COMPACTION)
+    return await answer(request, COMPACTION)
 
 
 @get("/v1/responses/{response_id:str}", status_code=200)

@@ -8,7 +8,6 @@ from litestar.types import ASGIApp
 
 from shim.errors import Field, GatewayError
 from shim.http.answering import answer
-from shim.http.provided import TheGateway
 from shim.protocol.api import AnswerInfo, Asked, LinkTo
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.filter import Filter
@@ -46,5 +45,5 @@ TOY = ToyApi()
 
 
 @post("/v1/echo", status_code=200)
-async def create_echo(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
-    return await answer(request, gateway, TOY)
+async def create_echo(request: Request[Any, Any, Any]) -> ASGIApp:
+    return await answer(request, TOY)
