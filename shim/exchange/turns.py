@@ -79,8 +79,7 @@ class Turns:
         alone = own or not len(self._leases.pool) or wanted.seeker.owner is not None
         return Tries(self._settings.retry_times, until, alone=alone)
 
-    # Here and below: what only hands on what another coroutine gives is none itself. Each one on the way is gone
-    # through again whenever something arrives that is waited for at its end.
+    # Here and below: what only hands on what another coroutine gives is none itself.
 
     def open(self, wanted: Wanted, tries: Tries | None = None) -> Coroutine[Any, Any, LiveTurn]:
         """Begin a turn; it is at its head when this is done. Raises GatewayError."""

@@ -132,9 +132,7 @@ class PageCheck:
 
 class Intake:
     """`app` behind all of that. `looks_for_id` tells of a request whether its client looks for its id under
-    `request-id`, too. `any_host`: whoever calls was looked at before, and names hosts of others.
-
-    One layer, for each one on the way is gone through again for every piece of a stream."""
+    `request-id`, too. `any_host`: whoever calls was looked at before, and names hosts of others."""
 
     def __init__(
         self,

@@ -206,9 +206,7 @@ class EventStream:
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
     byte, `finish` is called, once, and before it `begun`, when the answer's first bytes go out. `break_off` writes the
     stream's end where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late`
-    says that the client has waited long already. `presence` watches over the client from before.
-
-    An ASGI application of its own, in one coroutine: each one on the way is gone through again for every piece."""
+    says that the client has waited long already. `presence` watches over the client from before."""
 
     def __init__(
         self,
