@@ -68,9 +68,11 @@ def serve(flags: Mapping[str, Any]) -> None:
 def share() -> None:
     """Have at hand what all workers need before they are forked, so that there is one copy of it: a worker more adds 20
     MB then instead of 95. A single worker has nobody to share with, and is ready sooner without."""
+    gc.disable()  # as in `application`
     importlib.import_module("shim.app")
     importlib.import_module("shim.tokenizer").load()
     gc.collect()
+    gc.enable()
     gc.freeze()  # a collection writes into whatever it looks at, and what is written to is not shared any more
 
 
