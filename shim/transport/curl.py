@@ -411,14 +411,15 @@ class CurlResponse:
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
     def write(self, line: bytes) -> None:
-        """A line of the head, or of what follows a body; the empty one is the last. Named as curl_cffi calls it. Raises
-        CurlError where they are too long."""
+        """A line of the head, the last of which is empty, or one that follows the body. Named as curl_cffi calls it.
+        Raises CurlError where they are too long."""
         self._head_bytes += len(line)
         if self._head_bytes > _MAX_HEADER_BYTES:
             raise CurlError("the head is too long", code=CurlECode.WRITE_ERROR)
         if line not in _BLANK:
             self._lines.append(line)
-            return
+            if not self._head_done:  # what follows a body has no empty line behind it
+                return
         self._touched = self._loop.time()
         lines = b"".join(self._lines).decode("latin-1").split("\n")
         self._lines.clear()

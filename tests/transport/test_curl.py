@@ -587,6 +587,58 @@ async def test_every_cookie_that_is_set_arrives(raw_upstream, transport):
         assert reply.headers["x-a"] == "2"
 
 
+async def test_a_head_without_end_is_a_failure_and_the_next_call_has_nothing_of_it(raw_upstream, transport):
+    async def script(connection):
+        if b"endless" in connection.head:
+            await connection.send(b"HTTP/1.1 200 OK\r\n" + b"x-a: %s\r\n" % (b"a" * 1000) * 100)
+        await hello(connection)
+
+    async with raw_upstream(script) as upstream:
+        for _ in range(2):  # with a new handle, and with one that was used before
+            with pytest.raises(UpstreamError) as caught:
+                await transport.send(post(upstream.base_url, endless="1"), CONNECTION)
+            assert (caught.value.code, caught.value.sent) == ("upstream_connection", Sent.MAYBE_TAKEN)
+            reply = await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
+            assert (reply.body, reply.headers["x-two"], "x-a" in reply.headers) == (b"hello", "a: b", False)
+
+
+async def test_heads_before_the_answers_own_and_lines_behind_the_body(raw_upstream, transport):
+    async def script(connection):
+        await connection.send(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\nx-a: 1\r\n\r\n")
+        await connection.send_head("201 Created", "x-a: 2")
+        await connection.send_chunk(b"hello")
+        await connection.send(b"0\r\nx-after: 3\r\n\r\n")
+
+    async with raw_upstream(script) as upstream:
+        response = await transport.send(post(upstream.base_url), CONNECTION)
+        assert (response.status, response.headers["x-a"], "link" in response.headers) == (201, "2", False)
+        assert (await read_reply(response)).body == b"hello"
+        assert response.headers["x-after"] == "3"
+
+
+async def test_one_more_identity_than_there_may_be_sessions_is_served_while_all_are_busy(
+    raw_upstream, transport, monkeypatch
+):
+    monkeypatch.setattr("shim.transport.curl._MAX_SESSIONS", 2)
+
+    async def script(connection):
+        await connection.send_head()
+        await connection.send_chunk(b"begun")
+        await asyncio.sleep(30)
+
+    async with raw_upstream(script) as upstream:
+        streams = []
+        for number in range(4):
+            streams.append(await transport.send(post(upstream.base_url), ConnectionKey(f"caller {number}")))
+            assert await streams[-1].chunk() == b"begun"
+        assert len(transport._sessions) == 4
+        for stream in streams:
+            stream.close()
+        last = await transport.send(post(upstream.base_url), ConnectionKey("one more"))
+        assert len(transport._sessions) == 2  # those that were longest unused have gone
+        last.close()
+
+
 async def test_an_identity_upstream_refuses_leaves_nothing_open(raw_upstream, transport):
     """Anybody can invent identities; each would keep a connection, and what a session costs."""
 
