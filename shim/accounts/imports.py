@@ -7,6 +7,7 @@ Rules:
 """
 
 import codecs
+import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -67,26 +68,25 @@ def text_of(raw: bytes) -> str:
 
 
 def read_text(text: str, source: str = "") -> list[ImportedLine]:
-    """What is in a text: lines with one credential each, JSON of any of the known shapes, or both. Empty lines are left
-    out, and so is what follows a `#`. Lines are numbered from 1; `source` is the name of the file, if it is one."""
+    """What is in a text: lines with one credential each, tables whose first line names the columns, JSON of any of the
+    known shapes, or all of these. Empty lines and heads of tables are left out, and so is what follows a `#`. Lines are
+    numbered from 1; `source` is the name of the file, if it is one."""
     before = f"{source}, " if source else ""
     found: list[ImportedLine] = []
     pieces: dict[int, tuple[int, str]] = {}  # of a session cookie: by their number, on which line they are
+    table: _Table | None = None
     for number, part in _parts(text.removeprefix(BOM).replace("\r\n", "\n").replace("\r", "\n")):
         where = f"{before}line {number}"
         if isinstance(part, _Document):
             found += _of_document(part.value, number, where)
+        elif (head := _table_of(part)) is not None:
+            table = head
+        elif table is not None and (entry := table.entry(part)):
+            found.append(_of_row(entry, number, where))
         elif part.startswith(("{", "[")):
             found.append(ImportedLine(number, where, why="it begins like JSON, but can't be read as such"))
         elif cookies := list(_COOKIE.finditer(part)):  # whatever else is in such a line are cookies of other kinds
-            for cookie in cookies:
-                if cookie[1] is None:
-                    found.append(_of_line(cookie[2], number, where))
-                    continue
-                if int(cookie[1]) in pieces:  # the next account begins
-                    found.append(_joined(pieces, before))
-                    pieces = {}
-                pieces[int(cookie[1])] = (number, cookie[2])
+            found += _of_cookies(cookies, pieces, number, before)
         else:
             found.append(_of_line(part, number, where))
     if pieces:
@@ -216,6 +216,20 @@ def _of_fields(mail: str, fields: list[str], between: str, number: int, where: s
     return ImportedLine(number, where, why="there is no token behind the mail address")
 
 
+def _of_cookies(
+    cookies: Iterable["re.Match[str]"], pieces: dict[int, tuple[int, str]], number: int, before: str
+) -> Iterator[ImportedLine]:
+    """The sessions in a line of cookies. A piece of one is put to `pieces`, which begin anew with the next account."""
+    for cookie in cookies:
+        if cookie[1] is None:
+            yield _of_line(cookie[2], number, f"{before}line {number}")
+            continue
+        if int(cookie[1]) in pieces:
+            yield _joined(pieces, before)
+            pieces.clear()
+        pieces[int(cookie[1])] = (number, cookie[2])
+
+
 def _joined(pieces: dict[int, tuple[int, str]], before: str) -> ImportedLine:
     """The session of which a browser shows several cookies, `.0`, `.1` and so on."""
     numbers = sorted(line for line, _ in pieces.values())
@@ -228,6 +242,50 @@ def _joined(pieces: dict[int, tuple[int, str]], before: str) -> ImportedLine:
     if line.credential is None or line.credential.kind == "session":
         return line
     return replace(line, credential=None, why="the pieces of the session cookie do not make up a session")
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """The columns of a table (CSV), by the names that entries of files have; "" for those that nobody has a use for."""
+
+    columns: tuple[str, ...]
+    between: str
+
+    def entry(self, line: str) -> dict[str, str]:
+        """What a line has in the columns with a name; nothing where it has other columns. (Empty ones at its end may
+        have been taken for blanks.)"""
+        cells = _cells(line, self.between)
+        if not 1 < len(cells) <= len(self.columns):
+            return {}
+        return {name: cell for name, cell in zip(self.columns, cells, strict=False) if name and cell}
+
+
+def _table_of(line: str) -> _Table | None:
+    """The table that begins with this line; None where it is no head of one with tokens in it."""
+    for between in ",;\t|":
+        columns = tuple(_COLUMNS.get(_NO_LETTERS.sub("", cell).lower(), "") for cell in _cells(line, between))
+        if len(columns) > 1 and any(name.endswith("token") for name in columns):
+            return _Table(columns, between)
+    return None
+
+
+def _cells(line: str, between: str) -> list[str]:
+    try:
+        return [cell.strip() for row in csv.reader([line], delimiter=between) for cell in row]
+    except csv.Error:
+        return []
+
+
+def _of_row(entry: dict[str, str], number: int, where: str) -> ImportedLine:
+    try:
+        if "token" in entry and "access_token" not in entry:  # a column that does not say of which kind it is
+            token = entry.pop("token")
+            entry[f"{read_secret(token)[0]}_token"] = token
+        return _of_tokens(entry, number, where, None)
+    except ValueError as error:
+        return ImportedLine(number, where, why=str(error))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -412,6 +470,22 @@ _NAMED = re.compile(r"(?:export\s+)?([A-Za-z_][\w.-]{0,63})\s*=\s*(\S.*)", re.AS
 _MAIL_FIRST = re.compile(r"[\"']?([^\s@|:;,\"']{1,64}@[\w.-]{1,255}?)[\"']?\s*(----|[|:;,\t])", re.ASCII)
 # Each field is tried as a token: a line of a megabyte of separators must not cost as many tries.
 _MOST_FIELDS = 8
+# What columns of tables are called, of their letters.
+_COLUMNS = {
+    "accesstoken": "access_token",
+    "refreshtoken": "refresh_token",
+    "sessiontoken": "session_token",
+    "token": "token",
+    "idtoken": "id_token",
+    "clientid": "client_id",
+    "workspaceid": "workspace_id",
+    "accountid": "account_id",
+    "email": "email",
+    "mail": "email",
+    "label": "label",
+    "name": "label",
+}
+_NO_LETTERS = re.compile(r"[^A-Za-z]")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _AROUND = " \t\"'"
 # Python's name without LE or BE takes the mark away, and goes by it.

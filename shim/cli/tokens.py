@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What a folder of accounts has besides (pictures, scripts, hidden files of editors) is no mistake.
-_READ = frozenset({".json", ".txt"})
+_READ = frozenset({".csv", ".json", ".txt"})
 # Spelled out, because importing the enumeration would make `--help` slow.
 _STATES = ("new", "ready", "cooling", "parked", "expired", "refreshing", "paused")
 GIVEN_UP_THERE = "; the original had given it up, so see whether it works"
@@ -74,7 +74,7 @@ def add(path: Path) -> None:
       <access token>----<refresh token>; NAME=token
       the session cookie, whole or in its pieces .0, .1, ...
       the JSON of /api/auth/session; Codex's auth.json; exports of CPA, Sub2API and `tokens export`
-    Of a folder the .json and .txt files in it are read. What follows a # is left out.
+    Of a folder the .csv, .json and .txt files in it are read. What follows a # is left out.
 
     There is a result for every line or entry; the exit code is 1 if one was refused.
     """
@@ -249,7 +249,7 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
 
     files = sorted(one for one in path.iterdir() if one.suffix in _READ and one.is_file()) if path.is_dir() else [path]
     if not files:
-        raise click.ClickException(f"{path} has no .json or .txt files in it")
+        raise click.ClickException(f"{path} has no .csv, .json or .txt files in it")
     for file in files:
         try:
             raw = sys.stdin.buffer.read() if str(path) == "-" else file.read_bytes()

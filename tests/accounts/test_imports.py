@@ -64,6 +64,34 @@ def test_a_mail_address_and_a_password_before_a_token(between, fields, given):
     assert account.workspace_id is None
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t", "|"])
+def test_a_table_with_the_names_of_its_columns(between):
+    rows = [
+        ["Name", "access_token", "Refresh Token", "password", "e-mail"],
+        ["Mine", ALICE, RT, "hunter2", "alice.long@example.com"],
+        ["", LATER, "", "", ""],
+        ["x", "nothing", "", "hunter2"],
+        ["only", "", "", "hunter2", "x@example.com"],
+    ]
+    text = "\r\n".join(between.join(row) for row in rows)
+    first, second, *wrong = read_text(text)
+    one, two = (account_of(line.credential, NOW) for line in (first, second))
+    assert (one.access_token, one.refresh_token, one.label, first.line) == (ALICE, RT, "Mine", 2)
+    assert (two.access_token, two.refresh_token) == (LATER, None)
+    assert [(line.where, line.why) for line in wrong] == [("line 4", NEITHER), ("line 5", "it has no token")]
+    quoted = "\n".join(between.join(f'"{cell}"' for cell in row) for row in rows[:2])
+    assert only(quoted) == one
+
+
+def test_a_table_may_not_say_of_which_kind_its_tokens_are():
+    accounts = [
+        account_of(line.credential, NOW) for line in read_text(f"token,id\n{ALICE},1\n{RT},2\n{SESSION},3\n{BOB}")
+    ]
+    assert [one.access_token for one in accounts] == [ALICE, None, None, BOB]
+    assert [one.refresh_token for one in accounts] == [None, RT, None, None]
+    assert [one.session_token for one in accounts] == [None, None, SESSION, None]
+
+
 def test_a_workspace_behind_a_comma_behind_a_mail_address():
     for line in (f"a@example.com,hunter2,{RT},{TEAM}", f"a@example.com----hunter2----{RT},{TEAM}"):
         assert (only(line).refresh_token, only(line).workspace_id) == (RT, TEAM)
@@ -77,8 +105,8 @@ def test_without_a_token_behind_it_a_mail_address_is_refused_and_not_repeated(li
 
 
 def test_a_table_with_quotes():
-    (head, line) = read_text(f'"mail","password","token"\n"a@example.com","hunter2","{RT}"\n')
-    assert head.credential is None
+    (line,) = read_text(f'"mail","password","token"\n"a@example.com","hunter2","{RT}"\n')
+    assert line.where == "line 2"
     assert line.credential is not None
     assert line.credential.secret_token == RT
 
