@@ -144,6 +144,8 @@ def test_another_method_is_told_which_ones_there_are(gateway, method, path, allo
     response = httpx.request(method, gateway.base_url + path, trust_env=False)
     assert response.status_code == 405
     assert set(response.headers["allow"].split(", ")) == allowed | {"OPTIONS"}
+    asked = httpx.request("OPTIONS", gateway.base_url + path, trust_env=False)
+    assert set(asked.headers["allow"].split(", ")) | {"HEAD"} == allowed | {"OPTIONS", "HEAD"}
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/completions"])
