@@ -1,6 +1,7 @@
 """The book that calls are noted in."""
 
 import logging
+import sys
 import time
 import uuid
 from collections import deque
@@ -102,7 +103,9 @@ class CallBook:
             place = (record.api, "other", "other", "other")
         row = self._sums.get(place)
         if row is None:
-            row = self._sums[place] = UsageRow(day, *place)
+            # A row that keeps the strings of its call is half as large again, and a day may have 2,000 in each worker.
+            api, key, account, model = map(sys.intern, place)
+            row = self._sums[api, key, account, model] = UsageRow(self._day, api, key, account, model)
         row.requests += 1
         row.errors += record.failed
         if record.tokens is not None:

@@ -50,6 +50,15 @@ async def test_sums_of_all_workers_add_up(books: tuple[CallBook, CallBook]) -> N
     ]
 
 
+async def test_rows_of_a_day_share_their_strings(books: tuple[CallBook, CallBook]) -> None:
+    one, _ = books
+    for account in "abcd":
+        # Each call brings strings of its own.
+        one.note(call(account=account, key="-".join(("env", "1")), model="-".join(("gpt", "5"))))
+    rows = one._sums.values()
+    assert [len({id(getattr(row, name)) for row in rows}) for name in ("day", "key", "model")] == [1, 1, 1]
+
+
 async def test_a_day_that_ends_is_written_as_it_was(books: tuple[CallBook, CallBook], monkeypatch: Any) -> None:
     one, _ = books
     one.note(call(at=NOON - DAY))
