@@ -119,7 +119,7 @@ def test_the_files_of_a_folder_and_an_export_that_is_taken_again(run: Run, tmp_p
     (folder / "a.json").write_text(json.dumps(codex, indent=2))
     (folder / "b.json").write_text(json.dumps([{"type": "claude", "access_token": "x"}, {"type": "codex"}]))
     (folder / "c.txt").write_text(f"{TWO},team-1 # mine\n")
-    (folder / "notes.md").write_text("nothing of ours")
+    (folder / "notes.rtf").write_text("nothing of ours")
     done = run("add", "files")
     assert done.returncode == 1
     lines = sorted(re.sub(r"\w{16}", "ID", done.stdout + done.stderr).splitlines())
