@@ -78,8 +78,8 @@ class _CallSums:
 
 class Metrics:
     """One for each gateway. What it is told costs microseconds and never fails. Calls are added up here, and the
-    library is told of them once a second and before it is asked: a dozen counters for each call by itself are 130 calls
-    of functions, a twentieth of all that a small request makes. Where workers read each other's files, at once."""
+    library is told of them once a second and before it is asked: 5 us a request in the place of 11. Where workers read
+    each other's files it is told at once (20 us), so that what one counted is not lost with it."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -146,7 +146,8 @@ class Metrics:
     async def close(self) -> None:
         """Nothing is open any more in this worker."""
         await self._background.close()
-        self._tell()
+        self._tell_calls()
+        self._tell_outcomes()
         for one in (self._open, self._waiting, self._turns_waiting, self._failing):
             one.set(0)
 
@@ -171,7 +172,7 @@ class Metrics:
             self._child(self._first, record.api).observe(record.first_ms / 1000)
         self._child(self._whole, record.api).observe(record.ms / 1000)
         if self._at_once or len(self._sums) >= _MOST_SERIES:
-            self._tell()
+            self._tell_calls()
 
     def called(self, outcome: str, seconds: float | None = None) -> None:
         """A call to upstream came to its answer's head, after `seconds`, or failed."""
@@ -179,7 +180,7 @@ class Metrics:
         if seconds is not None:
             self._upstream_head.observe(seconds)
         if self._at_once:
-            self._tell()
+            self._tell_outcomes()
 
     def proved(self, outcome: str, seconds: float) -> None:
         """A proof of work was made, or not."""
@@ -191,8 +192,8 @@ class Metrics:
         if outcome is not None:
             self._child(self._renewals, outcome).inc()
 
-    def _tell(self) -> None:
-        """Give the library what was added up."""
+    def _tell_calls(self) -> None:
+        """Give the library the calls that were added up."""
         of = self._labels.of
         for (api, asked, became, code, by, served), sums in self._sums.items():
             status, answered = of("status", became.partition(",")[0]), str(code or "")
@@ -211,8 +212,11 @@ class Metrics:
                     self._child(self._tokens, api, model, kind).inc(number)
                     self._child(self._key_tokens, key, kind).inc(number)
         self._sums.clear()
+
+    def _tell_outcomes(self) -> None:
+        """The same of calls to upstream."""
         for outcome, number in self._outcomes.items():
-            self._child(self._upstream, of("outcome", outcome)).inc(number)
+            self._child(self._upstream, self._labels.of("outcome", outcome)).inc(number)
         self._outcomes.clear()
 
     def _child(self, family: _F, *values: str) -> _F:
@@ -244,7 +248,8 @@ class Metrics:
         self._look()
 
     def _look(self) -> None:
-        self._tell()
+        self._tell_calls()
+        self._tell_outcomes()
         if self._counts is None:
             return
         counts = self._counts()
