@@ -14,7 +14,7 @@ from shim.errors import About, DeadlineError, Sent, UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
-from shim.transport.curl import CurlTransport
+from shim.transport.curl import CurlTransport, _Multi
 from shim.transport.failures import failure_of_curl
 
 CONNECTION = ConnectionKey("someone")
@@ -637,6 +637,30 @@ async def test_one_more_identity_than_there_may_be_sessions_is_served_while_all_
         last = await transport.send(post(upstream.base_url), ConnectionKey("one more"))
         assert len(transport._sessions) == 2  # those that were longest unused have gone
         last.close()
+
+
+async def test_a_session_that_only_keeps_its_connection_is_not_looked_after(raw_upstream, transport, monkeypatch):
+    looks = []
+    look = _Multi.socket_action
+    monkeypatch.setattr(_Multi, "socket_action", lambda multi, *what: looks.append(what) or look(multi, *what))
+
+    async def slow_hello(connection):
+        async with asyncio.timeout(60):
+            while not looks:  # noqa: ASYNC110  libcurl is looked after while a call is under way, and tells nobody
+                await asyncio.sleep(0.01)
+        await hello(connection)
+
+    async with raw_upstream(slow_hello) as upstream:
+        for _ in range(2):
+            assert (await read_reply(await transport.send(post(upstream.base_url), CONNECTION))).body == b"hello"
+            multi = transport._sessions[CONNECTION]._multi
+            async with asyncio.timeout(60):
+                while multi._idle is None:  # noqa: ASYNC110  nothing tells of it
+                    await asyncio.sleep(0.01)
+            looks.clear()
+            await asyncio.sleep(0.25)
+            assert looks == []
+        assert upstream.connections == 1
 
 
 async def test_an_identity_upstream_refuses_leaves_nothing_open(raw_upstream, transport):
