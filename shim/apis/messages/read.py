@@ -90,7 +90,10 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     tools = request.tools or []
     bounds = {f"tools.{name}" for tool in tools if _is_search(tool) for name in _BOUNDS if getattr(tool, name)}
     missed = {f"tools.{match[1]}" for tool in tools if (match := _MISSABLE.fullmatch(tool.type or ""))}
-    unheard = allowed(sorted(bounds | missed), strict=strict)
+    budget = (
+        {"output_config.task_budget"} if request.output_config and request.output_config.task_budget else set[str]()
+    )
+    unheard = allowed(sorted(bounds | missed | budget), strict=strict)
     # Caching is never refused, for it changes no answer: with STRICT_PARAMS, too, Claude Code has to work.
     caching = {"cache_control"} if _CACHING.search(body) else set[str]()
     thinking = request.thinking

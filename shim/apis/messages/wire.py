@@ -350,6 +350,7 @@ class OutputConfig(msgspec.Struct, frozen=True):
 
     effort: MessageEffort | None = None
     format: SchemaFormat | None = None
+    task_budget: dict[str, Any] | None = None
 
 
 class GivenMetadata(msgspec.Struct, frozen=True):

@@ -176,6 +176,9 @@ def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> l
     unheard = [*tools.ignored]
     if request.text is not None and request.text.verbosity not in {None, "medium"}:
         unheard.append("text.verbosity")
+    reasoning = request.reasoning or wire.ReasoningOptions()
+    unheard += [] if reasoning.context in {None, "auto"} else ["reasoning.context"]
+    unheard += [] if reasoning.mode in {None, "standard"} else ["reasoning.mode"]
     if set(request.include or ()) - _INCLUDED:
         unheard.append("include")
     if request.truncation == "auto":

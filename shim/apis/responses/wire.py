@@ -223,6 +223,8 @@ class ReasoningOptions(msgspec.Struct, frozen=True):
     effort: ReasoningEffort | None = None
     summary: Detail | None = None
     generate_summary: Detail | None = None
+    context: Literal["auto", "current_turn", "all_turns"] | None = None
+    mode: str | None = None
 
 
 class ConfigurationUpdate(msgspec.Struct, frozen=True):

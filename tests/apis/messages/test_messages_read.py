@@ -236,6 +236,7 @@ def test_the_limit_is_required_but_not_to_count():
 
 def test_fields_without_an_effect_are_told_unless_they_ask_for_nothing():
     assert asked(temperature=1, metadata={"user_id": "u"}, service_tier="auto", mcp_servers=[]).ignored == []
+    assert asked(output_config={"task_budget": {"type": "tokens", "total": 9}}).ignored == ["output_config.task_budget"]
     assert asked(temperature=0.5, top_k=3, context_management={"edits": [1]}, new=1).ignored == [
         "context_management",
         "new",
