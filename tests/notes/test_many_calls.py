@@ -33,7 +33,7 @@ async def test_a_server_that_answers_others_is_not_away(
     monkeypatch.setattr(redis, "MAX_CONNECTIONS", 2)
     async with redis.client_of(start_redis().url) as client:
         # Each has its connection for a while; together they take longer than one is waited for that answers nobody.
-        assert await asyncio.gather(*(client.blpop(["nothing"], timeout=0.2) for _ in range(40))) == [None] * 40
+        assert await asyncio.gather(*(client.blpop(["nothing"], timeout=0.1) for _ in range(40))) == [None] * 40
 
 
 async def test_for_a_server_that_hangs_nobody_waits_behind_others(

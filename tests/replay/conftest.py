@@ -4,6 +4,7 @@ Rule: upstream is what was recorded and nothing else; time stands still and ids 
 Nothing here shapes an answer: the drivers are the real ones, and the core's is as short as a driver can be.
 """
 
+import shutil
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 import pytest
+from litestar.types import Empty
 
 from addons.crossing import Crossing, Incoming, cross, refusal
 from addons.streaming import stream_of
@@ -26,7 +28,7 @@ from shim.apis.responses import RESPONSES
 from shim.app import create_app
 from shim.cassettes.format import Cassette, Interaction, RecordedResponse, load_cassette
 from shim.cassettes.matching import Miss, Player
-from shim.cassettes.transport import ReplayTransport
+from shim.cassettes.transport import ReplayResponse, ReplayTransport
 from shim.errors import GatewayError, UpstreamError
 from shim.exchange import Clock, Gateway
 from shim.exchange.assembly import open_gateway
@@ -331,22 +333,35 @@ class InlineSolver:
 
 
 class Drivers:
-    """The app and flows on a cassette, each in a new gateway whose data lies in a folder of its own."""
+    """The app and flows on a cassette, each in a new gateway that finds an empty folder. The application around it is
+    one, as it takes longer to make than most cassettes to tell."""
 
-    def __init__(self, new_folder: Callable[[], Path]) -> None:
-        self._new_folder = new_folder
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settings = Settings(data_dir=str(folder), retry_times=0, chatgpt_base_url=(UPSTREAM,))
+        self._played, self._ids = ReplayTransport(), Ids()
+        self._app = create_app(self._settings, transport=self, clock=Clock(now=lambda: NOW, new_id=self._new_id))
 
-    def _settings(self) -> Settings:
-        return Settings(data_dir=str(self._new_folder()), retry_times=0, chatgpt_base_url=(UPSTREAM,))
+    def _new_id(self) -> str:
+        return self._ids.new()
+
+    async def send(self, request: HttpRequest, connection: ConnectionKey) -> ReplayResponse:
+        """See `Transport.send`: from the cassette that is told."""
+        return await self._played.send(request, connection)
+
+    def _begin(self, cassette: Cassette) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._played, self._ids = ReplayTransport(cassette), Ids()
+        for provided in self._app.dependencies.values():
+            provided.value = Empty  # Litestar keeps the first gateway it was given
 
     async def by_app(self, cassette: Cassette, *, streamed: bool, api: str = "chat") -> list[Told]:
         """What the app tells clients over ASGI."""
-        spoken = SPOKEN[api]
-        transport, ids, told = ReplayTransport(cassette), Ids(), []
-        app = create_app(self._settings(), transport=transport, clock=ids.clock)
-        async with app.lifespan(), _client_of(app) as client:
+        spoken, told = SPOKEN[api], []
+        self._begin(cassette)
+        async with self._app.lifespan(), _client_of(self._app) as client:
             for question in questions_of(cassette):
-                ids.begin()
+                self._ids.begin()
                 body = spoken.body(question.prompt, streamed=streamed)
                 answer = await client.post(spoken.path, content=body, headers=question.headers)
                 id = answer.headers["x-request-id"]
@@ -354,16 +369,17 @@ class Drivers:
                 # Another one each time, where an API tells it in its errors; the core alone knows none.
                 content = answer.content.replace(f'"{id}"'.encode(), b"null")
                 told.append(Told.of(answer.status_code, answer.headers, content))
-        assert transport.leftovers == []
+        assert self._played.leftovers == []
         return told
 
     async def by_flows(self, cassette: Cassette, *, streamed: bool) -> list[Told]:
         """What the addon's flows tell clients, the proxy's part played here."""
-        transport, ids, told = ReplayTransport(cassette), Ids(), []
-        async with open_gateway(self._settings(), transport, ids.clock) as gateway:
+        told = []
+        self._begin(cassette)
+        async with open_gateway(self._settings, self._played, self._ids.clock) as gateway:
             for question in questions_of(cassette):
-                ids.begin()
-                told.append(await Flow(gateway, transport, question, streamed=streamed).tell())
+                self._ids.begin()
+                told.append(await Flow(gateway, self._played, question, streamed=streamed).tell())
         return told
 
 
@@ -436,11 +452,16 @@ def cassette(name: str) -> Cassette:
     return load(name)
 
 
+@pytest.fixture(scope="session")
+def _drivers(tmp_path_factory: pytest.TempPathFactory) -> Drivers:
+    return Drivers(tmp_path_factory.mktemp("gateway") / "data")
+
+
 @pytest.fixture
-def drivers(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Drivers:
+def drivers(_drivers: Drivers, monkeypatch: pytest.MonkeyPatch) -> Drivers:
     """The app and flows, without processes of their own."""
     monkeypatch.setattr("shim.exchange.driving.Solver", InlineSolver)
-    return Drivers(lambda: tmp_path_factory.mktemp("data"))
+    return _drivers
 
 
 Answers = dict[tuple[str, str, bool], list[Told]]
