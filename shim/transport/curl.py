@@ -50,10 +50,10 @@ class _Multi(AsyncCurl):
     has ended where somebody has, and that is told to the response itself, without a future between."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._running, self._queued = ffi.new("int *"), ffi.new("int *")
         self._calls: dict[Any, CurlResponse] = {}  # by libcurl's handle
         self._idle: asyncio.Future[None] | None = None  # there while nothing is under way, and somebody waits for more
+        super().__init__()  # last: mitmproxy's loop begins a task, and `_force_timeout` is one, where it is made
 
     async def _force_timeout(self) -> None:
         """As its parent's: libcurl is looked after ten times a second, should a signal of its be missed. Not where it

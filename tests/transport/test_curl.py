@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import sys
 import time
 
 import pytest
@@ -661,6 +662,18 @@ async def test_a_session_that_only_keeps_its_connection_is_not_looked_after(raw_
             await asyncio.sleep(0.25)
             assert looks == []
         assert upstream.connections == 1
+
+
+async def test_a_loop_that_begins_tasks_at_once_as_mitmproxys_does(raw_upstream, transport):
+    if sys.version_info < (3, 12):
+        pytest.skip("asyncio has eager tasks since Python 3.12")
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    try:
+        async with raw_upstream(hello) as upstream:
+            assert (await read_reply(await transport.send(post(upstream.base_url), CONNECTION))).body == b"hello"
+            assert not transport._sessions[CONNECTION]._multi._timeout_checker.done()
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
 
 
 async def test_an_identity_upstream_refuses_leaves_nothing_open(raw_upstream, transport):
