@@ -240,8 +240,8 @@ class EventStream:
         self._until = self._last + self._longest
         self._look_later()
         try:
+            await send(_head(200, self.headers))  # first: a gateway that ends lets nothing begin, and says so in band
             with self._presence or Presence(receive):
-                await send(_head(200, self.headers))
                 if self._late:
                     await self._send_piece(self._filler)
                 try:

@@ -166,6 +166,21 @@ async def test_an_interrupted_stream_says_so():
     assert stream.finished == 1
 
 
+async def test_a_stream_that_begins_while_the_gateway_ends_says_so_too():
+    interrupt_all(lambda: UnavailableError("the end"))
+    sent, stream = [], Stream(b"1")
+
+    async def send(message):
+        sent.append(message.get("body", message["type"]))
+
+    answer = EventStream(
+        request(), stream.run, stream.finish, headers={}, longest=60, break_off=lambda error: error.message.encode()
+    )
+    await asyncio.wait_for(answer(SCOPE, request().receive, send), 60)
+    assert sent == ["http.response.start", b"the end", b""]
+    assert (stream.began, stream.finished) == (0, 1)
+
+
 # --- clients that would have to wait for a head -----------------------------------------------------------------------
 
 

@@ -79,7 +79,7 @@ async def test_a_client_gone_before_the_first_line():
     stream = Stream(b"1")
 
     async def send(message):
-        await asyncio.sleep(3600)
+        await asyncio.sleep(3600 if "body" in message else 0)
 
     await played(stream, request(GONE), send)
     assert stream.finished == 1
@@ -104,7 +104,7 @@ async def test_a_client_that_does_not_read_and_goes():
 
 
 async def test_a_comment_is_sent_where_nothing_happens_and_none_where_something_does(monkeypatch):
-    monkeypatch.setattr(responses, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(responses, "KEEP_ALIVE_SECONDS", 1.0)
     sent = []
     twice = asyncio.Event()
 
