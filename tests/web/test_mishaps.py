@@ -75,7 +75,7 @@ async def test_a_key_is_taken_as_it_was_copied(gateway, visit, make_account):
         await field.fill(f"Bearer \u200b{key[:9]} {key[9:]}\ufeff ")
         await chat.page.keyboard.press("Enter")
         await expect(chat.page.get_by_role("dialog")).to_have_count(0)
-        assert await chat.page.evaluate("sessionStorage.getItem('chat2api.key')") == key
+        await chat.page.wait_for_function("(key) => sessionStorage.getItem('chat2api.key') === key", arg=key)
         await expect(chat.page.locator("#notice")).to_be_hidden()
         chat.check()
 
