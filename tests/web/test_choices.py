@@ -2,6 +2,8 @@
 
 from playwright.async_api import expect
 
+from shim.protocol.answer import follow_up
+
 
 async def sent(chat, text: str) -> dict[str, object]:
     async with chat.page.expect_request("**/v1/responses") as asked:
@@ -32,7 +34,9 @@ async def test_an_effort_is_chosen_with_its_model_and_an_answer_is_tried_again_w
         chat.check()
 
 
-async def test_search_stays_and_research_is_asked_for_once(gateway, visit, make_account):
+async def test_search_stays_and_research_is_asked_for_once(gateway, visit, make_account, monkeypatch):
+    soon = follow_up.Rhythm(0.2, 1.0, 0.2, 240)  # in the place of once a minute
+    monkeypatch.setitem(follow_up.POLLS, "research", soon)
     async with visit(f"{gateway.base_url}/", key=make_account("searcher", plan="plus")) as chat:
         page = chat.page
 

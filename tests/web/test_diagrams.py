@@ -15,13 +15,6 @@ FLOW = "flowchart LR\n  accTitle: A way\n  A[Start] --> B[End]"
 TOLD = ".mermaid .trouble:not([hidden])"
 PICTURE = ".mermaid .diagram:not([hidden]) img"
 PLANT = "() => { window.runs = 0; window.planted = () => { window.runs += 1; }; }"
-# What would wait for six seconds, as it does for a drawing, waits for one, until `patient`.
-IMPATIENT = """() => {
-    const real = window.setTimeout;
-    window.setTimeout = (work, delay, ...more) => real(work, delay === 6000 ? 1000 : delay, ...more);
-    window.patient = () => { window.setTimeout = real; };
-}"""
-
 # Each wants to run `planted`, to ask planted.test, or to lower the guard.
 INIT = '%%{init: {"securityLevel": "loose", "htmlLabels": true, "flowchart": {"htmlLabels": true}, "maxTextSize": 9e9, '
 HOSTILE = {
@@ -105,7 +98,8 @@ async def test_a_diagram_is_a_picture_with_its_code_behind_it(gateway, visit, sa
         answer = chat.answers.last
         await expect(answer.get_by_role("img", name="A way")).to_be_visible()
         await expect(answer.locator("pre")).to_be_hidden()
-        assert await answer.locator(PICTURE).evaluate("image => image.naturalWidth > 100 && image.naturalHeight > 40")
+        large = "image => image.decode().then(() => image.naturalWidth > 100 && image.naturalHeight > 40)"
+        assert await answer.locator(PICTURE).evaluate(large)
         light = await svg_of(chat)
         assert "Start" in light
         assert_inert(light)
@@ -196,7 +190,7 @@ async def test_hostile_diagrams_do_nothing(gateway, visit, say):
                 continue  # It is not drawn at all.
             drawings.append(await svg_of(chat))
             assert_inert(drawings[-1])
-        # In a tab of its own, and only now: a page behind another tab sees only after two seconds what has come into sight.
+        # In a tab of its own, and only now: behind another tab, a page sees two seconds late what has come into sight.
         opened = await chat.page.context.new_page()
         await opened.add_init_script(f"({PLANT})()")
         for svg in drawings:
@@ -228,7 +222,7 @@ async def test_the_frame_reaches_nothing_and_may_hang(gateway, visit, say):
             with pytest.raises(Error):
                 await frame.evaluate(f"async () => {{ await ({reach}); }}")
         await frame.evaluate("() => { window.mermaid.render = () => { for (;;); }; }")
-        await chat.page.evaluate(IMPATIENT)
+        await chat.hurry({6000: 1000})  # so long it waits for a drawing
         say(f"```mermaid\n{FLOW} --> C\n```")
         answer = await chat.ask("Another")
         await chat.button("System prompt").click()  # The page answers meanwhile.
@@ -236,7 +230,7 @@ async def test_the_frame_reaches_nothing_and_may_hang(gateway, visit, say):
         await chat.page.keyboard.press("Escape")
         await expect(answer.locator(TOLD)).to_have_text("This diagram took too long to draw.", timeout=60_000)
         await expect(chat.page.locator("#diagrams")).to_have_count(0)
-        await chat.page.evaluate("patient()")
+        await chat.hurry({})
         await drawn(chat, say, f"{FLOW} --> D")
         await expect(chat.answers.last.locator(PICTURE)).to_be_visible()
 

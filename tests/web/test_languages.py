@@ -110,7 +110,7 @@ async def test_a_language_is_chosen_and_kept_while_an_answer_goes_on(gateway, vi
         page, picker = chat.page, chat.page.get_by_label("Language")
         await expect(picker.locator("option")).to_have_text(["Browser’s language", "English", "العربية", "简体中文"])
         assert not [url for url in chat.addresses if re.search(r"/texts/(?!en\.js)", url)]
-        await chat.send("Go on [[script=long words=300 delay=0.03]]")
+        await chat.send("Go on [[script=long words=2000 delay=0.05]]")
         await expect(chat.answers.last).to_contain_text("This is the chat2api demo")
         await chat.field.fill("a draft")
         await picker.select_option("ar")
@@ -118,7 +118,13 @@ async def test_a_language_is_chosen_and_kept_while_an_answer_goes_on(gateway, vi
         await expect(page.locator("#text")).to_have_value("a draft")
         await expect(page.get_by_label(arabic["language.name"])).to_have_value("ar")
         answer = page.get_by_role("article", name=arabic["answer.name"])
-        await expect(answer).to_have_attribute("aria-busy", "false", timeout=60_000)
+        words = "() => document.querySelector('article.answer').innerText.length"
+        before = await page.evaluate(words)
+        await page.wait_for_function(f"(before) => ({words})() > before", arg=before)
+        await expect(answer).to_have_attribute("aria-busy", "true")
+        await chat.button(arabic["write.stop"]).click()
+        await expect(answer).to_have_attribute("aria-busy", "false")
+        await expect(answer).to_contain_text(arabic["answer.stopped"])
         await expect(answer.get_by_role("button", name=arabic["answer.copy"])).to_be_attached()
         assert await told_in_english(page, "ar") == set()
 

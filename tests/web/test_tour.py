@@ -306,6 +306,7 @@ async def test_the_server_is_killed_in_mid_answer_and_comes_back(start_gateway, 
         await chat.send("Go on [[script=long words=2000 delay=0.05]]")
         answer = chat.answers.last
         await expect(answer).to_contain_text("This is the chat2api demo")
+        await chat.hurry({1500: 100, 4000: 100})  # before it tries to reach the gateway again
         gateway.process.kill()
         gateway.process.wait(10)
         await expect(answer.locator(".failure")).to_contain_text("The gateway can’t be reached", timeout=20_000)

@@ -122,6 +122,7 @@ async def test_charts_tables_and_the_log(chromium, server, tmp_path):
         await page.screenshot(path=tmp_path / "wide.png", full_page=True)
 
         # The log: paged, filtered, and by its address.
+        await expect(page.locator("#calls tr")).to_have_count(50)
         assert await shown(page) == newest[:50]
         await page.get_by_role("button", name="Older").click()
         await expect(page.locator("#log-place")).to_have_text("Page 2")
