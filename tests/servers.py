@@ -32,7 +32,7 @@ from pow import Solver
 from shim.accounts import outcomes
 from shim.app import create_app
 from shim.exchange.driving import replay_of
-from shim.protocol.answer import follow_up
+from shim.protocol.answer import follow_up, looks
 from shim.server.granian import serve_app
 from shim.settings import load_settings
 from shim.standin.options import StandinOptions
@@ -256,6 +256,7 @@ class _SharedSolver:
 
 
 REAL_POLLS, REAL_RESUMES, REAL_BACKOFF = dict(follow_up.POLLS), follow_up.RESUMES, outcomes._BACKOFF_SECONDS
+REAL_LOOKS_APART = looks.LOOKS_APART
 """The rhythms as the product has them, for tests that are about them while gateways run in this process"""
 
 
@@ -269,6 +270,7 @@ def in_this_process() -> Iterator[None]:
         # tests/protocol/test_following). The stand-in may be asked as often as one likes.
         for what, rhythm in follow_up.POLLS.items():
             patch.setitem(follow_up.POLLS, what, msgspec.structs.replace(rhythm, first=0.05))
+        patch.setattr(looks, "LOOKS_APART", 0.05)
         # So may it be asked to open a stream again: as often as in the product, but not for half a minute.
         patch.setattr(follow_up, "RESUMES", msgspec.structs.replace(follow_up.RESUMES, first=0.05, longest=0.3))
         # And it may be tried again at once (how the waits grow is held in tests/accounts/test_outcomes).

@@ -31,7 +31,7 @@ from shim.protocol.events import Event, Failed, Finished, Picture, Preview, Star
 from shim.protocol.turn.conversation import encode_conversation
 from shim.protocol.turn.handshake import HandshakeOptions, Moment, OpeningCall, open_turn
 from shim.protocol.upstream import Identity, Upstream
-from tests.servers import REAL_POLLS, REAL_RESUMES
+from tests.servers import REAL_LOOKS_APART, REAL_POLLS, REAL_RESUMES
 from tests.upstream_says import DONE, END, V1, added, append, delta, frame, message, snapshot, typed
 
 UPSTREAM = Upstream("https://chatgpt.test", Identity("device"), ClientProfile())
@@ -44,6 +44,7 @@ def real_rhythms(monkeypatch: pytest.MonkeyPatch) -> None:
     for what, rhythm in REAL_POLLS.items():
         monkeypatch.setitem(POLLS, what, rhythm)
     monkeypatch.setattr("shim.protocol.answer.follow_up.RESUMES", REAL_RESUMES)
+    monkeypatch.setattr("shim.protocol.answer.looks.LOOKS_APART", REAL_LOOKS_APART)
 
 
 def token(value: str = "t1") -> bytes:
