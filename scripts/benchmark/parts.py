@@ -26,8 +26,6 @@ from scripts.benchmark.servers import MITMDUMP, Target, bridge, gateway
 
 # An answer of eight words in one write.
 _SHORT = {"chunks": 8, "block": 8}
-# libcurl closes what a crowd leaves behind, and the C library gives memory back.
-_SETTLE_SECONDS = 3.0
 
 
 def memory(bench: Bench) -> list[Row]:
@@ -79,7 +77,7 @@ def _growth(bench: Bench, server: Target) -> tuple[float, float]:
         process.stdout.readline()  # "ready", or the end of it, which `finished` explains
         grown = server.memory() - before
         finished(process, order)
-    time.sleep(_SETTLE_SECONDS)
+    time.sleep(bench.sizes.settle_seconds)
     return grown / order.connections / 1024, (server.memory() - before) / 2**20
 
 
@@ -179,7 +177,7 @@ def rush(bench: Bench) -> list[Row]:
     count = bench.sizes.rush_streams
     before = {name: bench.servers[name].memory() for name in bench.names}
     found = _rounds(bench, _SHORT | {"connections": count, "lossy": True})
-    time.sleep(_SETTLE_SECONDS)
+    time.sleep(bench.sizes.settle_seconds)
     after = {name: [(bench.servers[name].memory() - before[name]) / 2**20] for name in bench.names}
     failures: dict[str, Counter[str]] = {name: Counter() for name in found}
     for name, outcomes in found.items():

@@ -22,6 +22,8 @@ class Sizes(msgspec.Struct, frozen=True):
     crowd_pace: float = 0.021
     rush_streams: int = 1000
     open_streams: int = 200
+    # Until libcurl has closed what a crowd left behind, and the C library has given memory back.
+    settle_seconds: float = 3.0
     # Beside hard proofs, of each kind.
     hard_requests: int = 300
     starts: int = 7
@@ -44,6 +46,7 @@ QUICK = Sizes(
     crowd_chunks=10,
     rush_streams=20,
     open_streams=20,
+    settle_seconds=0.1,
     hard_requests=10,
     starts=1,
     attempts=5_000,
