@@ -206,3 +206,56 @@ async def test_a_saved_page_has_its_pictures_formulas_and_sources(gateway, visit
         assert await page.locator("img").evaluate_all(loaded) == [True, True]
         assert await page.locator("math").count() == 1
         assert await page.locator(".katex-html").count() == 0
+
+
+async def test_a_stream_of_anything_ends_the_waiting(gateway, visit):
+    """What a proxy, or another program at the address, may write in the gateway's place."""
+    streams = {
+        '{"type": "response.created"}': "The answer broke off",
+        "5": "The answer broke off",
+        "null": "That was no answer",
+        '{"type": "response.completed", "response": {"output": 5}}': "That was no answer",
+    }
+    async with visit(f"{gateway.base_url}/") as chat:
+        for data, told in streams.items():
+
+            async def answer(route: Route, *, body: str = f"data: {data}\n\n") -> None:
+                await route.fulfill(status=200, content_type="text/event-stream", body=body)
+
+            await chat.page.route("**/v1/responses", answer)
+            await chat.button("New chat").first.click()
+            await chat.send("Hello")
+            await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
+            await expect(chat.answers.last.locator(".failure h3")).to_have_text(re.compile(told))
+            await expect(chat.button("Stop")).to_be_hidden()
+        odd = [
+            {"type": "__proto__"},
+            {"type": "constructor"},
+            {"type": "response.output_text.annotation.added", "annotation": {"url": 5, "title": {}}},
+            {"type": "response.output_text.delta", "delta": "Hello"},
+            {"type": "response.completed", "response": {"output": None, "usage": "x", "chatgpt": 5}},
+        ]
+        body = "".join(f"data: {json.dumps(event)}\n\n" for event in odd)
+        await chat.page.unroute("**/v1/responses")
+        await chat.page.route(
+            "**/v1/responses", lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body)
+        )
+        await chat.button("New chat").first.click()
+        await chat.ask("Hello")
+        await expect(chat.answers.last.locator(".prose").last).to_have_text("Hello")
+
+
+async def test_a_list_of_models_of_anything_is_listed(gateway, visit):
+    odd = [
+        {"id": "auto", "efforts": "abc", "tools": 5},
+        {"id": "z", "display_name": {}, "preset_of": {}},
+        {"id": 5},
+        None,
+    ]
+    async with visit("about:blank") as chat:
+        await chat.page.route("**/v1/models", lambda route: route.fulfill(json={"data": odd}))
+        await chat.page.goto(f"{gateway.base_url}/")
+        await chat.page.locator("#model").click()
+        await expect(chat.page.locator("#models .name")).to_have_text(["auto", "z"])
+        await expect(chat.page.locator("#models .about")).to_have_text(["ChatGPT chooses"])
+        chat.check()

@@ -51,7 +51,7 @@ async function* deltas(answer, id = "") {
   for await (const data of events(answer.body)) {
     const event = parsed(data);
     id ||= event.response?.id ?? "";
-    const job = { id, number: event.sequence_number ?? 0 };
+    const job = id ? { id, number: event.sequence_number ?? 0 } : null;
     yield { text: "", reasoning: "", citations: [], finish: "", by: null, tokens: 0, ...(READ[event.type]?.(event) ?? {}), job };
     if (event.type === "response.failed") throw failed(event.response?.error);
     if (ENDS.includes(event.type)) return;
@@ -77,6 +77,7 @@ function failed(error) {
 
 const ENDS = ["response.completed", "response.incomplete", "response.failed", "response.cancelled"];
 const READ = {
+  __proto__: null, // A type is a word of the server's.
   "response.output_text.delta": ({ delta }) => ({ text: lines(delta) }),
   "response.reasoning_summary_text.delta": ({ delta }) => ({ reasoning: lines(delta) }),
   "response.output_text.annotation.added": ({ annotation }) => ({ citations: annotation?.url ? [annotation] : [] }),

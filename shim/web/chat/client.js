@@ -11,8 +11,14 @@ export async function listModels(key) {
   const answer = await call("v1/models", { key });
   const listed = await answer.json().catch(() => null);
   if (!Array.isArray(listed?.data)) throw new Refusal({ code: "not_an_answer" });
-  const models = listed.data.filter((model) => typeof model?.id === "string");
+  const models = listed.data.filter((model) => typeof model?.id === "string").map(readModel);
   return { models, account: answer.headers.get("x-chat2api-account") !== "false" };
+}
+
+// What is told of a model is asked for all over the page: only what has the type it should is there.
+function readModel({ id, display_name: name, context_window: context, preset_of: preset, efforts, tools }) {
+  const texts = (list) => (Array.isArray(list) ? list.filter((one) => typeof one === "string") : undefined);
+  return { id, display_name: lines(name), context_window: context, preset_of: lines(preset), efforts: texts(efforts), tools: texts(tools) };
 }
 
 /** The deltas {text, reasoning, citations, finish, by, tokens} of a streamed answer. Throws a Refusal, also after some of them. */

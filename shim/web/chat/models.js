@@ -60,7 +60,7 @@ export class ModelPicker {
     };
     const about = [model.display_name && model.display_name !== model.id ? model.id : "", aboutOf(model)].filter(Boolean).join(" · ");
     const button = el("button", { type: "button", class: "pick", "aria-current": isChosen ? "true" : null, on: { click: () => pick("") } }, el("span", { class: "name", text: nameOf(model) }), about ? el("span", { class: "about", text: about }) : null);
-    const efforts = (model.efforts ?? []).filter((word) => EFFORTS[word]);
+    const efforts = (model.efforts ?? []).filter((word) => Object.hasOwn(EFFORTS, word));
     const ways = efforts.map((word) => el("button", { type: "button", "aria-pressed": String(isChosen && effort === EFFORTS[word]), text: effortName(word), on: { click: () => pick(EFFORTS[word]) } }));
     return el("li", {}, button, ways.length ? el("div", { class: "efforts", role: "group", "aria-label": t("model.efforts", { name: nameOf(model) }) }, ...ways) : null);
   }

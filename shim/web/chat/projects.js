@@ -28,10 +28,11 @@ async function listed(key) {
   let cursor = "";
   for (let pages = 0; pages < MOST_PAGES; pages += 1) {
     const page = await (await call(`${ADDRESS}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { key })).json();
-    for (const { gizmo: { gizmo } = {} } of page.items ?? []) {
+    for (const item of Array.isArray(page?.items) ? page.items : []) {
+      const gizmo = item?.gizmo?.gizmo;
       if (PROJECT.test(gizmo?.id)) found.set(gizmo.id, { id: gizmo.id, name: plain(String(gizmo.display?.name || gizmo.id)) });
     }
-    cursor = page.cursor ? String(page.cursor) : "";
+    cursor = page?.cursor ? String(page.cursor) : "";
     if (!cursor) break;
   }
   return [...found.values()];

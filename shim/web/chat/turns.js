@@ -76,8 +76,9 @@ export class Turns {
     } catch (failure) {
       if (this.leaving) return;
       if (answer.job && failure.name === "AbortError") endJob(answer.job, { key: this.key(), isOver: false });
-      if (failure.name !== "AbortError" && !(failure instanceof Refusal)) throw failure;
-      settle(answer, failure);
+      const isKnown = failure.name === "AbortError" || failure instanceof Refusal;
+      settle(answer, isKnown ? failure : new Refusal({ code: "not_an_answer" })); // Of no answer one waits for ever.
+      if (!isKnown) throw failure;
     } finally {
       this.running.delete(chat.id);
       this.save(chat);
@@ -163,5 +164,6 @@ function settle(answer, failure) {
 }
 
 function cite(answer, { url, title }) {
-  if (!answer.citations.some((citation) => citation.url === url)) answer.citations.push({ url, title: title || url });
+  if (typeof url !== "string" || answer.citations.some((citation) => citation.url === url)) return;
+  answer.citations.push({ url, title: (typeof title === "string" && title) || url });
 }
