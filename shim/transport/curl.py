@@ -319,7 +319,7 @@ class CurlResponse:
             deadlines = msgspec.structs.replace(deadlines, total=request.longest)
         self._deadlines = deadlines
         self._began = self._touched = self._loop.time()
-        soonest = min(deadlines.first_byte, deadlines.total)
+        soonest = min(deadlines.first_byte, deadlines.idle, deadlines.total)
         self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
         self._is_secure = session.proxy is not None and request.url.startswith("https:")
         self.outgoing: OutgoingBody | None = None
