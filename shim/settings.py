@@ -34,6 +34,7 @@ Words = tuple[str, ...]
 class Settings(msgspec.Struct, frozen=True):
     """Every setting. Names on the outside are the upper-case field names."""
 
+    # Loopback, because a gateway without a key hands its accounts to whoever reaches it: a person has to say otherwise.
     host: Annotated[str, Meta(description="Address to listen on. A public one needs AUTHORIZATION.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on.")] = 5005
     workers: Annotated[int, Meta(ge=1, le=64, description="Worker processes.")] = 1
@@ -55,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     ] = ""
     proxy_url: Annotated[Words, Meta(description="Proxies towards upstream (http, https, socks5), by comma.")] = ()
     arkose_token_url: Annotated[str, Meta(description="Your own Arkose token service.")] = ""
+    # Kept chats would fill the history of the people whose accounts these are, with requests of programs.
     history_disabled: Annotated[bool, Meta(description="Temporary chats: not saved, not listed upstream.")] = True
     kept_for_handoff: Annotated[
         bool,
@@ -63,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True):
             "archived) afterwards."
         ),
     ] = False
+    # Each digit fewer costs sixteen times the attempts: beyond it a proof would take all cores for longer than a client
+    # waits (protocol.md 2.3).
     pow_difficulty: Annotated[
         str,
         Meta(pattern="^[0-9a-f]{1,64}$", description="Proofs of work harder (smaller) than this are refused untried."),
@@ -121,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True):
     background_timeout: Annotated[
         Seconds, Meta(description="Seconds for a whole answer in the background (`background: true`).")
     ] = 10800.0
+    # Proxies give up on a head that does not come (nginx after 60 s), and clients then ask for everything again.
     early_head: Annotated[
         float,
         Meta(ge=0, le=3600, description="Seconds until a stream without a first event begins all the same (0: never)."),
@@ -133,6 +138,7 @@ class Settings(msgspec.Struct, frozen=True):
     shutdown_timeout: Annotated[
         int, Meta(ge=1, le=86400, description="Seconds open streams get when the server stops.")
     ] = 10
+    # Room for a file of MAX_FILE_BYTES in base64, a third larger, and for the words around it.
     max_request_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = 33554432
     max_streams: Annotated[
         int,
@@ -332,6 +338,7 @@ def concerns(settings: Settings, environment: Mapping[str, str] | None = None, d
     told = []
     given = {**_dotenv(dotenv or Path(".env")), **(os.environ if environment is None else environment)}
     known = {variable for variable, _, _ in describe()}
+    # A name that is nearly one of ours is told: a setting that has no effect is found out late, and mostly in public.
     for name in given:
         plain = name.removesuffix("_FILE")
         if plain not in known and len(name) > _SHORT and (near := difflib.get_close_matches(plain, known, 1, _NEAR)):
@@ -389,6 +396,7 @@ def _with_files(given: dict[str, str]) -> dict[str, str]:
         path = given.pop(f"{name}_FILE", None)
         if path is None:
             continue
+        # Which of the two is meant can't be told, and the wrong one may be a key that was replaced.
         if name in given:
             raise SettingError(f"{name} and {name}_FILE are both set: remove one of them")
         try:
@@ -396,6 +404,8 @@ def _with_files(given: dict[str, str]) -> dict[str, str]:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
             raise SettingError(f"{name}_FILE is {path!r}, which can't be read: {why}") from error
+        # A file of keys is written one a line; where one text is wanted, a line end in it is refused later
+        # (`_CONTROL`).
         given[name] = text.replace("\n", ",") if get_origin(_FIELDS[name.lower()].__origin__) is tuple else text
     return given
 
@@ -418,6 +428,7 @@ def _parse(name: str, text: str, kind: Any) -> Any:
     if _CONTROL.search(text):
         raise _wrong(name, text, "one line is needed, without control characters")
     if get_origin(plain) is tuple:
+        # An empty word between two commas is a slip of the pen, and would be a key that everybody has.
         value = tuple(word for part in text.split(",") if (word := part.strip()))
     elif plain is bool:
         value = _FLAGS.get(text.lower(), text)
@@ -461,6 +472,7 @@ def _check(settings: Settings) -> None:
     """Checks that types can't make: URLs, the prefix, and that nobody listens publicly without a key."""
     for url in settings.chatgpt_base_url:
         _check_url("CHATGPT_BASE_URL", url, _HTTP)
+        # People copy the address of the API, whose first word is part of each path that is put behind the origin.
         if url.rstrip("/").endswith(("/backend-api", "/backend-anon")):
             raise _wrong("CHATGPT_BASE_URL", url, "the origin alone is needed, without /backend-api at its end")
     for url in settings.proxy_url:
@@ -469,10 +481,12 @@ def _check(settings: Settings) -> None:
         if url := getattr(settings, name):
             _check_url(name.upper(), url, _HTTP, query=True)
     _check_texts(settings)
+    # Clients and proxies take `..` out of a path, and decode what is escaped in it: such a prefix would never be met.
     words = settings.root_path.split("/")[1:]
     if any(word in {"", ".", ".."} or not all(one.isalnum() or one in "-_." for one in word) for word in words):
         raise _wrong("API_PREFIX", settings.api_prefix, "letters, digits, '-', '_' and '.' only")
     try:
+        # Read here for its complaints: a wrong alias has to stop the start, not the first request.
         _ = settings.aliases
     except ValueError as error:
         efforts = "none, minimal, low, medium, high, xhigh or max"
@@ -495,6 +509,7 @@ def check_proxy(name: str, url: str) -> None:
 
 def _check_texts(settings: Settings) -> None:
     for key in settings.authorization:
+        # What a client could never send as a bearer, or only with quotes that a shell takes away.
         if not _KEY.fullmatch(key) or key.lower().startswith("bearer"):
             raise _wrong(
                 "AUTHORIZATION",
@@ -510,6 +525,7 @@ def _check_url(name: str, url: str, schemes: frozenset[str], *, query: bool = Fa
         parts = urlsplit(url)
         usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
         usable = usable and url.isprintable() and " " not in url
+        # What stands behind a ? would be lost, as paths are put behind the origin.
         usable = usable and (query or not ("?" in url or "#" in url))
     except ValueError:
         usable = False

@@ -41,6 +41,7 @@ async def open_pool(
 ) -> AsyncIterator[AccountPool]:
     """The pool called `name`, loaded. Without a `driver` it makes connections of its own. `heard` is told what becomes
     of renewals. Raises StoreError."""
+    # A command of the terminal: its calls are few, and nobody else is there to share connections with.
     if driver is None:
         async with (
             own_driver(settings) as made,
@@ -90,6 +91,7 @@ def make_pool(
 ) -> AccountPool:
     """A pool that is not loaded yet."""
     profile = ClientProfile(user_agent=settings.user_agent)
+    # One name for all gateways of this folder: upstream sees one client that comes back, as from one browser.
     installation = installation_id(Path(settings.data_dir))
     origins, proxies = FailoverList(settings.chatgpt_base_url), FailoverList(settings.proxy_url)
 
@@ -108,6 +110,7 @@ def make_pool(
     options = PoolOptions(
         limit=settings.account_limit,
         shared=bool(settings.redis_url) or settings.workers > 1,
+        # What a turn waits for an account is part of its time to the first byte.
         patience=min(settings.first_byte_timeout, 30.0),
         renewal=settings.first_byte_timeout,
     )
@@ -128,12 +131,15 @@ def _is_dead(holder: str, place: str) -> bool:
     """Whether the process that a holder is named after was a worker below our own main process, and is gone. Of a
     process elsewhere that can't be told, and its claims soon end by themselves."""
     where, _, named = holder.rpartition(":")[0].rpartition(":")
+    # Process ids mean something on their own machine alone, and below the same main process: others may have got them
+    # anew.
     if where != place or not named.isdecimal():
         return False
     try:
         os.kill(int(named), 0)
     except ProcessLookupError:
         return True
+    # There is such a process, of somebody else's.
     except PermissionError:
         pass
     return False

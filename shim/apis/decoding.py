@@ -48,6 +48,7 @@ def ignored_fields(
     for name in unknown:
         if name in published:
             decode(published[name], bytes(fields[name]), name)
+    # Only what a client would miss is told of: SDKs send every field they know with its default.
     ignored = [name for name in unknown if not _is_neutral(fields[name], neutral.get(name, ()))]
     names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
     return allowed(names, strict=strict)
@@ -78,10 +79,13 @@ def decode(decoder: "msgspec.json.Decoder[T]", body: bytes, within: str = "") ->
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
+        # Mended after it has failed, not before: looking through every body would cost each request for the sake of a
+        # few.
         if _WHOLE_NUMBER_EXPECTED.search(str(error)) and (mended := _with_whole_numbers(body)) != body:
             return decode(decoder, mended, within)
         raise mistyped(str(error), within) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # Likewise; and what is as it was is not read again, or a body that can't be mended would go in circles.
         if (mended := mend_halves(body.removeprefix(_BOM))) != body:
             return decode(decoder, mended, within)
         raise RequestError(f"The request body is not valid JSON: {error}", code="invalid_json") from None

@@ -7,6 +7,8 @@ that one failing URL moves only those that had it. Pure: the clock is an argumen
 import hashlib
 from collections.abc import Sequence
 
+# Whatever ails a proxy is mostly over after half a minute (it starts anew). Tried again at least every five minutes, as
+# nobody tells that it is back.
 _REST_SECONDS = 30.0
 _MAX_REST_SECONDS = 300.0
 
@@ -34,7 +36,9 @@ class FailoverList:
     def failed(self, url: str, now: float) -> None:
         """`url` did not work: it rests, longer each time in a row."""
         count = self._failures[url] = self._failures.get(url, 0) + 1
-        self._rests_until[url] = now + min(_REST_SECONDS * 2.0 ** (count - 1), _MAX_REST_SECONDS)
+        # The power has an end of its own: an upstream that is away for a night fails some thousand times, and 2.0 **
+        # 1024 is no number any more.
+        self._rests_until[url] = now + min(_REST_SECONDS * 2.0 ** min(count - 1, 10), _MAX_REST_SECONDS)
 
     def worked(self, url: str) -> None:
         """`url` worked: what was held against it is forgotten."""

@@ -47,3 +47,12 @@ def test_where_all_are_resting_one_is_tried_all_the_same():
 
 def test_of_no_urls_there_is_none():
     assert FailoverList(()).pick("x", 0.0) is None
+
+
+def test_one_that_was_away_for_a_night_still_rests_five_minutes_at_most():
+    urls = FailoverList(("http://a", "http://b"))
+    name = next(f"id-{number}" for number in range(99) if urls.pick(f"id-{number}", 0.0) == "http://a")
+    for _ in range(3000):
+        urls.failed("http://a", 0.0)
+    assert urls.pick(name, 299.0) == "http://b"
+    assert urls.pick(name, 301.0) == "http://a"

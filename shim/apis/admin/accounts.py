@@ -114,6 +114,7 @@ async def change_account(request: AnyRequest, pool: ThePool, account_id: FromPat
     if wanted.proxy is not UNSET:
         changes["proxy_url"] = _proxy(wanted.proxy)
     found = await pool.adjust(account_id, **changes)
+    # After the rest: an account that is resumed takes turns at once, and by its new proxy already.
     if found and wanted.paused is not UNSET:
         found = await (pool.pause if wanted.paused else pool.resume)(account_id)
     return account_answer(request, pool.view(account_id) if found else None)
@@ -136,6 +137,7 @@ async def act_on_accounts(request: AnyRequest, pool: ThePool, prober: TheProber)
     }
     act = acts[wanted.action]
     results = []
+    # Each once: an id that comes twice would be told as removed, and then as unknown.
     for id in dict.fromkeys(wanted.ids):
         try:
             done = await act(id)
@@ -156,6 +158,7 @@ async def export_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> 
         raise RequestError(
             'This shows the tokens of all accounts: send {"confirm": true}', param="confirm", code="not_confirmed"
         )
+    # A log-in is not enough here: a page that somebody left open must not hand over every account.
     door.confirm_key(request, wanted.key)
     log.warning("a backup of %d accounts, with their tokens, was downloaded", len(pool))
     name = 'attachment; filename="chat2api-accounts.json"'

@@ -41,6 +41,8 @@ class KeptConversation(msgspec.Struct, frozen=True):
         all_of_them, number = [*self.items], _AGAIN
         for item in items:
             name = name_of(item)
+            # Clients send items of other conversations, ids and all; two of one id could not be told apart when one is
+            # removed.
             if name is None or name in taken:
                 name = item_id("item", fallback, number)
                 number += 1
@@ -56,6 +58,7 @@ class KeptConversation(msgspec.Struct, frozen=True):
         if place is None:
             return None
         items = [*self.items[:place], *self.items[place + 1 :]]
+        # Upstream still has what is taken out here, and the model would go on as if it had been said.
         if place < self.placed:
             return msgspec.structs.replace(self, items=items, place=None, placed=0)
         return msgspec.structs.replace(self, items=items)
@@ -73,6 +76,7 @@ class ConversationAppending:
         kept = read_conversation(record)
         output = [msgspec.Raw(_encode(item)) for item in response.output]
         there = {name_of(item) for item in kept.items}
+        # Also what is there already: a gateway that took an answer over tells the end that the first one has written.
         if response.status == "failed" or any(name_of(item) in there for item in output):
             return None
         new = [*whole_request_items(self._request, answer.id, self._found), *output]
@@ -84,6 +88,7 @@ def checked_items(given: Items, id: str) -> list[msgspec.Raw]:
     """Items of a request, as they are kept: found to be what a response could be asked with. `id` is 32 digits for
     their names. Raises RequestError (400)."""
     items = [decode(_item_decoder, _encode(item), f"items[{place}]") for place, item in enumerate(given)]
+    # For its complaints: what a response could not be asked with must not be kept, to fail in each later request.
     messages_of(items, "items", _no_reference)
     return list(whole_items(given, id))
 
@@ -104,6 +109,7 @@ def said_before(
     before = _messages(kept.items)
     if kept.place is None:
         return before, None
+    # What was added by hand since the last answer: upstream's chat has not heard of it.
     since = _messages(kept.items[kept.placed :])
     return before, GoesOn(kept.place.conversation_id, kept.place.message_id, (*told, *since, *new))
 

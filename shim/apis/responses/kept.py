@@ -30,6 +30,7 @@ from shim.protocol.prompt import Call, GoesOn, Prompt, PromptMessage, Text
 Found = Mapping[str, bytes | None]
 """Names of kept responses -> their records; None for one that is not there"""
 _LAST = {"cancelled": "failed"}  # there is no event for one that was cancelled: its response says so
+# As it stands in JSON: items are kept as the client wrote them, and never decoded to be written again.
 _USER = msgspec.Raw(b'"user"')
 _INPUT = 0x8000
 """Where the places of input items begin: those of output items come before"""
@@ -81,6 +82,7 @@ class ResponseKeeping:
         self, id: str, created: int, state: JobState, *, answer: AnswerInfo | None, error: GatewayError | None
     ) -> bytes:
         """The response as far as there is one."""
+        # Before there is an exchange there is no answer to tell of: what is said then comes from the request alone.
         if answer is not None:
             body = response_so_far(answer, self._options, state, error)
         else:
@@ -109,6 +111,7 @@ class ResponseKeeping:
 def ended(record: bytes, message: str) -> bytes:
     """The record of a response that nobody goes on with any more."""
     kept = read_kept(record)
+    # Over the written record: the answer, whose state would be needed to write it anew, went with its gateway.
     body = msgspec.json.decode(kept.body) | {
         "status": "failed",
         "error": {"code": "server_error", "message": message},
@@ -162,6 +165,8 @@ def whole_items(
         # Values stay as they were written: clients may send any, and not every number of JSON is one of Python's.
         said = {name: value for name, value in item.items() if bytes(value) != b"null"}
         given_kind = _text_decoder.decode(said["type"]) if "type" in said else None
+        # A name says nothing by itself, and what it names may be forgotten before this is: so it is kept as what it
+        # named.
         if is_name(given_kind, has_role="role" in said, has_more="result" in said or "status" in said):
             if "id" in said and (referred := _item(found or {}, _text_decoder.decode(said["id"]))) is not None:
                 yield referred
@@ -169,6 +174,7 @@ def whole_items(
         kind = given_kind or "message"
         id = item_id("msg" if kind == "message" else "item", answer_id, place)
         whole: dict[str, Any] = {"id": id, "status": "completed", **said, "type": kind}
+        # The real API lists content in parts, also where a request had a bare text.
         if "content" in said and bytes(said["content"]).startswith(b'"'):
             is_answer = "role" in said and _text_decoder.decode(said["role"]) == "assistant"
             extra: dict[str, Any] = {"type": "output_text", "annotations": []} if is_answer else {"type": "input_text"}
@@ -193,6 +199,7 @@ def refers_of(request: wire.CountInputRequest) -> frozenset[str]:
     """The names of the kept responses that a request builds on."""
     names = {request.previous_response_id} if request.previous_response_id else set()
     for item in request.input if isinstance(request.input, list) else ():
+        # Only names of ours lead to a response; another's is refused by name when the items are read.
         if is_named(item) and item.id is not None and (place := place_of_item(item.id)) is not None:
             names.add(place[0])
     return frozenset(names)
@@ -203,6 +210,7 @@ def earlier(
 ) -> tuple[tuple[PromptMessage, ...], GoesOn | None]:
     """The history that a response was the end of, and where it may be gone on with by `new` messages. Raises
     RequestError (400) where it is not kept, or not over."""
+    # Read for the first time, to learn what it refers to: kept responses are not at hand yet (`Asked.complete`).
     if name is None or found is None:
         return (), None
     if (record := found.get(name)) is None:
@@ -212,6 +220,7 @@ def earlier(
             code="previous_response_not_found",
         )
     kept = read_kept(record)
+    # Its words are not all there: what is built on them would go on from the middle of a sentence.
     if is_under_way(kept):
         raise RequestError(
             f"The response '{name[:128]}' is still under way.",
@@ -226,6 +235,8 @@ def recalled_item(found: Found | None, id: str, param: str) -> tuple[PromptMessa
     """What an item of a kept response said; as long as none are `found`, words in its place. Raises RequestError (404)
     where it is not kept."""
     place = place_of_item(id)
+    # The first reading again. An empty message stands in, so that a request that consists of names is not refused for
+    # saying nothing.
     if place is not None and found is None:
         return (PromptMessage("user", (Text(""),)),)
     if (item := _item(found or {}, id)) is None:

@@ -48,6 +48,7 @@ async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIRe
     """How many tokens a response would be asked with. Nothing goes upstream."""
     caller, body = who_calls(request, gateway), await request.body()
     prompt, names, conversation = await beside_others(read_countable, body)
+    # Read twice only by who refers to something: most requests have their whole history with them.
     if names or conversation:
         found = await gateway.found(caller, names, conversation)
         prompt, *_ = await beside_others(partial(read_countable, found=found), body)
@@ -66,6 +67,7 @@ async def get_response(request: AnyRequest, gateway: TheGateway, response_id: Fr
     """A kept response; with `stream` the events of one in the background, behind `starting_after`."""
     caller = who_calls(request, gateway)
     kept = await _kept(gateway, caller, response_id)
+    # Whoever asks brings the credential that going on needs. None is ever written down, so that nobody else could.
     if is_under_way(kept) and await _seen_to(request, gateway, caller, response_id):
         kept = await _kept(gateway, caller, response_id)
     if request.query_params.get("stream", "").lower() not in {"true", "1"}:
@@ -76,6 +78,7 @@ async def get_response(request: AnyRequest, gateway: TheGateway, response_id: Fr
         )
         raise RequestError(text, param="stream", code="unsupported_parameter")
     after = request.query_params.get("starting_after", "-1")
+    # Not more digits than a stream has events: beyond 4,300 of them Python refuses to read a number.
     if not re.fullmatch(r"-1|[0-9]{1,9}", after):
         raise RequestError(
             "'starting_after' must be a number of an event.", param="starting_after", code="invalid_value"
@@ -110,6 +113,7 @@ async def _seen_to(request: AnyRequest, gateway: Gateway, caller: Caller, id: st
         if record is not None:
             await gateway.kept.write(caller.scope, id, ended(record, "Nobody goes on with this response."))
         return True
+    # Given back, not ended: the next look may find room below the key's limit.
     if not await _entered(call, asked):
         await gateway.jobs.leave(caller, id)
         return False
@@ -150,6 +154,7 @@ async def _entered(call: ApiCall, asked: ClientCall) -> bool:
 async def delete_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
     """Forget a kept response; one that is under way is ended first, or it would be kept again."""
     caller = who_calls(request, gateway)
+    # Ended before it is forgotten: its last words would be written after the removal, and bring it back.
     if is_under_way(await _kept(gateway, caller, response_id)):
         await gateway.jobs.cancel(caller, response_id)
     if not await gateway.kept.delete(caller, response_id):
