@@ -21,6 +21,7 @@ from shim.notes import Notes
 
 KEPT_SECONDS = 86400.0
 """From its last use; it is noted anew at most once an hour."""
+# Each is a hash and an id: some megabytes, were there ever so many within a day.
 _MOST_SESSIONS = 50_000
 _NOTED_AGAIN = 3600.0  # seconds
 

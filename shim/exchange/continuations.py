@@ -32,6 +32,7 @@ from shim.protocol.turn.history import History, rest_of
 from shim.settings import Settings
 
 KEPT_SECONDS = 7 * 86400.0
+# A place is a few ids; what is longer is no place of ours.
 MAX_PLACE_BYTES = 8192
 
 log = logging.getLogger("chat2api")

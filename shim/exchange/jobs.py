@@ -32,6 +32,7 @@ BEAT = 1.0
 STALE = 10.0
 """Seconds after which a beat tells that whoever wrote it is gone"""
 KEPT_SECONDS = 86400.0
+# Half of what a request may have: it is read and written as a whole, by a store that others wait for.
 LARGEST_REQUEST = 16 * 1024 * 1024
 MOST_REQUESTS = 1_000
 """Jobs of one worker, and requests that are noted: more would lose what the oldest could be taken over by"""

@@ -28,6 +28,7 @@ from shim.usage import CallRecord
 
 log = logging.getLogger("chat2api")
 
+# A page shows them all; recordings are for looking at one fault, not for keeping an eye on everybody.
 MOST_ORDERS = 20
 MOST_MINUTES = 60
 MOST_CASSETTES = 10  # of one order
@@ -36,6 +37,7 @@ _CASSETTE_BYTES = 2 * 1024 * 1024  # packed
 _MOST_KEPT = 50  # cassettes
 _MOST_TAPES = 4  # of one worker at once, each of them some megabytes
 _FRESH_SECONDS = 1.0  # a worker knows the orders of others so late
+# A call waits for it, and for most calls nothing is ordered: rather no recording than a slower answer.
 _WAIT_SECONDS = 0.25
 _PAUSE_SECONDS = 10.0  # until a store that was away is asked again
 

@@ -61,6 +61,7 @@ READY_OPERATION = OpenApiOperation(
     open=True,
 )
 
+# An account that only rests comes back by itself, so that a gateway whose accounts all rest stays in service.
 _UNUSABLE = frozenset({State.PARKED, State.EXPIRED, State.PAUSED})
 
 

@@ -22,6 +22,7 @@ from multipart import (  # type: ignore[import-untyped]  # it has no types
 from shim.errors import RequestError
 
 MEDIA_TYPE = "multipart/form-data"
+# Far more than any API here has fields; each costs a parser's turn, however small it is.
 MAX_PARTS = 256
 MAX_VALUE = 1024 * 1024  # bytes of a part that is a value and no file
 _BOUNDARY = re.compile(r"[ -~]{1,70}")  # RFC 2046 5.1.1 allows 70 characters, and fewer of them than this

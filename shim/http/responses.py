@@ -26,6 +26,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
 BLANK = b" "  # before JSON, where it means nothing
 _UNREAD_SECONDS = 10.0  # a client that reads slowly but does read may take longer than an answer has
+# The client may have stopped reading, which may be why the answer ends; the worker has others to serve.
 _LAST_SECONDS = 0.5
 _ID = "chat2api_request_id"
 STREAMED = "chat2api_streamed"

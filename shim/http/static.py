@@ -46,6 +46,7 @@ DIAGRAM_POLICY = (
 )
 # The page is asked for on every visit and is usually unchanged; its files have their version in their address.
 REVALIDATE = "no-cache"
+# A year, the longest that caches heed.
 FOR_EVER = "public, max-age=31536000, immutable"
 MEDIA_TYPES = {
     ".html": "text/html",
@@ -65,6 +66,7 @@ WEB = Path(__file__).parents[1] / "web"
 PAGE = "chat.html"
 FOLDERS = ("chat", "vendor")
 VERSION_MARK = "{version}"
+# gzip makes them larger.
 ALREADY_COMPRESSED = frozenset({".woff2"})
 
 

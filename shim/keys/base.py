@@ -12,6 +12,7 @@ from msgspec import Meta
 PREFIX = "c2a-"
 """Keys begin with it, so that people and scanners of leaked secrets know them."""
 
+# It stands in logs, in labels of metrics and in paths, so that it is one word everywhere.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WINDOW = 60.0  # seconds that `requests_per_minute` looks back
 DAY = 86400.0  # seconds; `tokens_per_day` begins anew at midnight UTC

@@ -34,6 +34,7 @@ from shim.keys.base import (
 
 log = logging.getLogger("chat2api")
 
+# What is promised is that a key that was removed is refused within a second, everywhere.
 _FOLLOW_SECONDS = 0.5
 _CALL_SECONDS = 16.0
 """A call counts as under way for so long without a word of its process: one that was killed holds nothing for ever."""

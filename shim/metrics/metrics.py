@@ -25,7 +25,9 @@ _MOST_NAMES = 200  # of models, of accounts, of keys, and of words for what beca
 _MOST_SERIES = 1000  # of one metric, then those of MANY are not told apart: workers' files must not outgrow their room
 _MANY = ("model", "status")
 _MOST_CHARACTERS = 80  # of a value: upstream's names are as long as it likes
+# Answers take from a tenth of a second to TOTAL_TIMEOUT (30 minutes); bounds are closer where most of them are.
 _SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+# Calls within a machine and to a near upstream: a loop that is late by 10 ms is felt by every stream.
 _SHORT = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LOOK_SECONDS = 1.0
 _NAP_SECONDS = 0.05  # of which the loop's delay is what comes on top

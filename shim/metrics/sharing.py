@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # as prometheus-client calls it
+# Four times the most workers there may be: those that were replaced hold their place until they have ended.
 _MOST_PLACES = 256
 _KIB = 1024
 # A file of each kind, and more than all values together can fill that labels may have (a test fills them).

@@ -13,6 +13,7 @@ import msgspec
 from shim.errors import UpstreamError
 from shim.protocol.commands import Body, HttpReply, HttpRequest
 
+# The largest that is read whole is a long chat (protocol.md 7.5): some megabytes, after hours of talking.
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 
 

@@ -32,6 +32,7 @@ _MAX_HEADER_BYTES = 64 * 1024
 _BLANK = (b"\r\n", b"\n")
 _SET_COOKIE = "set-cookie"
 _MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
+# A connection is used again only if its body was read to the end, which is mostly a packet away.
 _LINGER_SECONDS = 1.0
 # Calls of a session that wait for their body's end at once. Ends come within milliseconds; an upstream whose ends never
 # come would otherwise keep a second's worth of calls.

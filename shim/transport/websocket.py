@@ -17,6 +17,7 @@ from curl_cffi.requests.websockets import AsyncWebSocket
 from shim.errors import UpstreamError
 from shim.transport.base import ConnectionKey
 
+# A frame holds a batch of events of one answer (protocol.md 5.7); the largest are whole messages.
 _MAX_FRAME_BYTES = 4 * 1024 * 1024
 _WAITING_FRAMES = 64
 

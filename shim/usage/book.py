@@ -20,17 +20,21 @@ log = logging.getLogger("chat2api")
 
 DAYS = 90
 _DAY = 86400.0  # seconds
+# What a worker that is killed loses.
 _WRITE_SECONDS = 2.0
 _MOST_ROWS = 2000
 """Of one worker's day: models and keys that clients make up must not fill the store. What is beyond is `other`."""
 _MOST_WAITING = 2000  # calls of one batch; of more in two seconds the oldest are not kept one by one
 _BATCH_CALLS = 200  # calls in one note, which stays below 100 KB
+# Calls are for finding a fault, which is looked for within days; sums stay (`DAYS`).
 _CALL_DAYS = 7
 _BATCH_SECONDS = (
     60.0  # between the ends of a batch's first and last call, at most: so a page of calls knows where to begin
 )
 _PAGE_BATCHES = 20  # that are in memory at once, as somebody looks for a call
+# Of all workers. Beyond it the oldest go, before their days are over.
 _MOST_BATCHES = 10_000
+# Room for _MOST_ROWS rows, of names that are as long as may be.
 _ROW_BYTES = 2 * 1024 * 1024
 
 Dimension = Literal["day", "api", "key", "account", "model"]

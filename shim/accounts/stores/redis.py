@@ -43,6 +43,7 @@ from shim.accounts.stores.sealing import Sealing
 from shim.databases import DatabaseError
 from shim.databases.redis import client_of, complaint, server_name
 
+# Raised by whoever changes what a row holds: older gateways then refuse the store, and do not write over it.
 FORMAT = 1
 PREFIX = "chat2api:accounts:"
 KEPT_CHANGES = 10_000
@@ -145,6 +146,7 @@ class RedisStore:
             await self._run("add_uses", *(value for one in flat[at : at + CHUNK] for value in one))
 
     async def remove(self, ids: Sequence[str] | None) -> int:
+        # By a script of its own, which leaves the sequence: a store without one has lost its data (`changes`).
         if ids is None:
             return await self._remove("remove_all")
         return sum([await self._remove("remove", *ids[at : at + CHUNK]) for at in range(0, len(ids), CHUNK)])
@@ -171,6 +173,7 @@ class RedisStore:
         await self._run_on(f"claims:{id}", "release", lease)
 
     async def prolong(self, claims: Sequence[tuple[str, str]], seconds: float) -> None:
+        # Other clients of the server wait while a script runs, so that none may go over ten thousand claims.
         for at in range(0, len(claims), CHUNK):
             chunk = claims[at : at + CHUNK]
             keys = [f"{self._prefix}claims:{id}" for id, _ in chunk]
@@ -181,6 +184,8 @@ class RedisStore:
             raise StoreError(f"{self._name} is not open")
         released = 0
         try:
+            # Step by step and not by a script, as it goes over all keys; what is claimed meanwhile is nobody's who is
+            # gone.
             async for key in self._client.scan_iter(match=f"{self._prefix}claims:*", count=CHUNK):
                 leases: Any = await self._client.zrange(key, 0, -1)
                 gone = [lease for lease in leases if holds(lease.decode().partition("/")[0])]

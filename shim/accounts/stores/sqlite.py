@@ -128,6 +128,7 @@ class SqliteStore:
         await self._run(_File.unlock, name, holder)
 
     async def _run(self, step: "Callable[Concatenate[_File, P], T]", *args: P.args, **kwargs: P.kwargs) -> T:
+        # Without it a call that comes after the end would begin the thread again, and nobody would end that.
         if not self._file.is_open:
             raise StoreError(f"{self._path} is not open")
         try:
@@ -149,6 +150,7 @@ class _File:
     def open(self) -> None:
         self._start_over()
         self._connection = connect(self._path)
+        # After it is opened: another process may put a new file there at any time, and that one has to be noticed.
         self._inode = self._path.stat().st_ino
         # All of it in one transaction: a start that is killed half-way leaves the file at its old version.
         with self._writing(durable=True):
@@ -201,11 +203,13 @@ class _File:
 
     def save_condition(self, id: str, condition: Condition) -> None:
         with self._writing(durable=True):
+            # Somebody may have removed it meanwhile; others need not look at what is gone.
             if self._change("UPDATE accounts SET condition = ? WHERE id = ?", encode_condition(condition), id):
                 self._note([id])
         self._known.put_condition(id, condition)
 
     def add_uses(self, uses: Mapping[str, tuple[float, int]]) -> None:
+        # What others have counted stays: it is added to, and the later time counts.
         statement = "UPDATE accounts SET last_used = max(last_used, ?), turns = turns + ? WHERE id = ?"
         with self._writing():
             self._db.executemany(statement, [(last, turns, id) for id, (last, turns) in uses.items()])
@@ -244,7 +248,9 @@ class _File:
     def claim(self, id: str, lease: str, limit: int, seconds: float) -> bool:
         with self._writing():
             now = time.time()  # only here, where nobody else writes
+            # Swept by whoever claims, so that a process that was killed holds no turn for longer than its claims last.
             self._change("DELETE FROM claims WHERE until <= ?", now)
+            # A call whose answer was lost is made again: the same lease must not count twice.
             prolonged = self._change("UPDATE claims SET until = ? WHERE id = ? AND lease = ?", now + seconds, id, lease)
             if prolonged:
                 return True

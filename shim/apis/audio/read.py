@@ -37,6 +37,7 @@ VOICES = {
 _OWN = frozenset(VOICES.values())
 FORMATS = ("mp3", "aac", "opus")
 _SPEECH_NEUTRAL: dict[str, tuple[object, ...]] = {"instructions": ("",)}
+# Values of forms are text, so that a number has all its spellings here.
 _RECORDING_NEUTRAL: dict[str, tuple[object, ...]] = {
     "chunking_strategy": (),
     "include": (),
@@ -80,6 +81,7 @@ def read_speech(body: bytes, *, strict: bool = False) -> AskedSpeech:
     request = decode(_speech, body)
     known = frozenset(wire.SpeechRequest.__struct_fields__)
     ignored = ignored_fields(body, known, _SPEECH_NEUTRAL, strict=strict, published=_SPEECH_PUBLISHED)
+    # Upstream speaks at its own pace. Sound is still sound, so that it is told as ignored and not refused.
     if request.speed not in {None, 1.0}:
         ignored = sorted([*ignored, *allowed(["speed"], strict=strict)])
     voice = VOICES.get(request.voice, request.voice) if isinstance(request.voice, str) else ""
@@ -102,6 +104,7 @@ def read_recording(
 ) -> AskedTranscript:
     """Raises RequestError (400)."""
     parts = read_form(body, content_type)
+    # Without a file name it is a field of text, and no recording.
     file = next((part for part in parts if part.name == "file" and part.filename is not None), None)
     if file is None:
         raise missing("file")
@@ -119,6 +122,7 @@ def read_recording(
     except msgspec.ValidationError as error:
         raise mistyped(str(error)) from None
     form = request.response_format or "json"
+    # srt and vtt are nothing but times; made-up ones would be believed.
     if form not in _FORMATS_OF_TEXT:
         raise _other_format(f"'{form}' needs times, and upstream tells none", _FORMATS_OF_TEXT)
     return AskedTranscript(

@@ -60,6 +60,7 @@ class Relay:
         SaidNoError for a turn that upstream refused."""
         shared = client.caller.own is None and len(self._leases.pool) > 0
         wanted = read(asked, shared=shared)
+        # Only a turn may go to another account when one fails: nothing was taken yet, and any may answer.
         if asked.row.kind is Kind.TURN:
             return await _Turn(self._gateway, wanted, client, shared=shared).open(attempted)
         # What is said of an account itself (who it is, its conversations) must not change with every call, so a device
@@ -81,6 +82,7 @@ class Relay:
             refusal = refusal_of(reply.status, reply.headers, reply.body)
             account.failed(refusal, self._gateway.clock.now())
             raise refusal
+        # A credential of the caller's own has one account, so that there is nothing to tell apart by names.
         owner = account.account_id if shared else None
         return Relaying(response, *_towards(client, response, wanted, route, owner))
 
@@ -119,6 +121,8 @@ class _Turn:
         headers = {name: value for name, value in wanted.headers.items() if name not in {"accept", "content-type"}}
         path = wanted.path.partition("?")[0]
         call = ConversationCall(wanted.body_for(lease.slug), lease.slug, path, headers)
+        # With a handshake of our own: the client's was answered here (`Kind.LOCAL`), so that its proofs prove nothing
+        # upstream.
         handshake = open_call(route.upstream, call, calls.options, calls.moment(lease.identity))
         turn = await calls.driver.run(handshake, route.connection)
         attempt.sent = True

@@ -41,6 +41,7 @@ from shim.logs import log_fields
 
 log = logging.getLogger("chat2api.relay")
 
+# Browsers use the second one where nobody is logged in (protocol.md 1). Clients send either, whoever they are.
 PREFIXES = ("/backend-api", "/backend-anon")
 _JSON = "application/json"
 _WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it goes upstream in a header, so nothing else may be in it
@@ -85,6 +86,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
         return _in_one_piece(request, 404, NOT_FOUND)
     gateway = await provide()
     caller = _caller(request, gateway)
+    # What is relayed can't be counted as tokens, so that a key with limits has no way around them here.
     gateway.keys.check_unlimited(caller.key)
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -96,6 +98,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
     client = Client(caller, request.headers.get("oai-device-id", ""), gateway.settings.address(called))
     asked = BackendRequest(row, path, query, headers, body)
     call_log = _CallLog(request, row, caller)
+    # Its line is written here, with the account; the line of every other path would say the same once more.
     request.scope["state"][LOGGED] = True
     try:
         relaying = await while_present(request, Relay(gateway).open(asked, client, call_log.attempted))
@@ -103,6 +106,7 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
         call_log.end(said.error, said.reply.status)
         return _in_one_piece(request, said.reply.status, said.reply.body, down(said.reply.headers))
     except GatewayError as error:
+        # A client that left sees nothing of it, but the log should say that it left.
         shown = error if isinstance(error, ClientGoneError) else told_to(client, error)
         call_log.end(shown, shown.http_status)
         raise shown from error
@@ -115,6 +119,7 @@ async def _body(receive: Receive, limit: int, announced: str) -> bytes:
     the client says: one that is too long is not waited for. (Litestar's own reader knows no limit for mounted
     handlers.) Raises RequestError (413) and ClientGoneError."""
     too_large = RequestError("The request body is larger than this gateway accepts", status=413, code="too_large")
+    # The length may be missing, or a lie: what comes is counted below, too.
     if announced.isdecimal() and int(announced) > limit:
         raise too_large
     body = bytearray()

@@ -32,6 +32,8 @@ _ANTHROPIC_PURPOSE = "user_data"  # the one that is meant by an API that knows n
 async def create_file(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """Take a file upstream."""
     caller, settings = _caller(request, gateway), gateway.settings
+    # The file is on disk as long as it is on its way: one of 100 MB in memory, times some clients, would end the
+    # worker.
     async with _counted(gateway, caller), Spool(settings.data_dir, settings.max_upload_bytes) as spool:
         asked, file = await _received(request, spool)
         work = gateway.stored_files.create(caller, file, asked.purpose, asked.seconds)
@@ -54,6 +56,7 @@ async def list_files(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
         newest_first=asked.newest_first,
         purpose=asked.purpose,
     )
+    # Anthropic's page before an id is read from there backwards, and shown in the usual order.
     if asked.turned:
         files.reverse()
     return json_answer(request, write.page(files, more=more, anthropic=anthropic))
@@ -92,6 +95,7 @@ async def _received(request: AnyRequest, spool: Spool) -> tuple[read.Upload, Loc
         aclosing(FormStream(chunks, request.headers.get("content-type", "")).parts()) as parts,
     ):
         async for part in parts:
+            # Of several files the first counts; a second would be written behind it.
             if part.name == "file" and declared is None:
                 declared = Declared(part.filename, part.content_type)
                 await spool.fill(part.pieces())
@@ -103,6 +107,7 @@ async def _received(request: AnyRequest, spool: Spool) -> tuple[read.Upload, Loc
     if not spool.size:
         raise RequestError("The file is empty.", param="file", code="empty_file")
     file = await spool.file(declared)
+    # A picture stands in a message with its width and height (protocol.md 6.4), which this one does not tell.
     if file is None:
         raise RequestError(
             "Pictures must be PNG, JPEG, WebP or GIF, and whole.", param="file", code="unsupported_file_type"

@@ -49,6 +49,7 @@ from shim.protocol.commands import HttpReply
 from shim.protocol.events import Drawing, Event, Failed, Finished, ReasoningDelta, Searched, Started, TextDelta
 from shim.protocol.refusals import failure_of, refusal_of
 
+# Kinds are upstream's own words, and any stream may bring new ones: a long answer must not grow by them.
 _MAX_IGNORED_KINDS = 64
 _MAX_KIND_LENGTH = 64
 _ASKED = "The model asked its user for input, which this API can't give. Answer it with another message."

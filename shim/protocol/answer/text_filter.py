@@ -24,6 +24,7 @@ PATIENCE = 240
 
 # What is held is given up from this length on, or one odd character would hold back the rest of the answer.
 _MAX_MARKER = 16 * 1024
+# Longer than paths in a sandbox are; what is held back is not shown meanwhile.
 _MAX_ADDRESS = 1024
 _SCHEME = "sandbox:"
 _MADE_FILES = "/mnt/data/"

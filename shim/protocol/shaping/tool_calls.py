@@ -35,6 +35,7 @@ Validate = Callable[[dict[str, Any], Any], str | None]
 """(JSON schema, value) -> what is wrong with the value, or None"""
 
 _PREFIX = "functions."  # how the models' own format names functions
+# As long as those of OpenAI's API.
 _ID_LENGTH = 24
 _FENCE = re.compile(r"(?:`{3,}|~{3,})[\w-]*")
 _AGAIN = "Write all calls of this answer again, each in the form you were told, and nothing besides."
