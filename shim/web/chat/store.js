@@ -48,8 +48,9 @@ class Kept {
   async save(chat, { hasten = false, anew = false } = {}) {
     const stamp = newId();
     let found = "";
-    const known = this.known.get(chat) ?? { ...knownOf({ messages: [], branches: {} }), stamp: undefined };
-    await this.run("readwrite", ({ heads, bodies }, { commit, then }) => {
+    const before = this.known.get(chat);
+    const known = before ?? { ...knownOf({ messages: [], branches: {} }), stamp: undefined };
+    const saving = this.run("readwrite", ({ heads, bodies }, { commit, then }) => {
       const put = () => {
         this.known.set(chat, { ...knownOf(chat), stamp });
         heads.put({ ...headOf(chat), stamp });
@@ -74,6 +75,13 @@ class Kept {
         });
       });
     });
+    try {
+      await saving;
+    } catch (failure) {
+      // Nothing was stored, so that nobody need have deleted what is not there the next time.
+      if (this.known.get(chat)?.stamp === stamp) before ? this.known.set(chat, before) : this.known.delete(chat);
+      throw failure;
+    }
     return found;
   }
 
