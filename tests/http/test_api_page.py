@@ -5,7 +5,6 @@ import re
 import pytest
 
 from shim.app import OPERATIONS
-from tests import browser
 from tests.web.test_access import violations
 
 
@@ -50,24 +49,23 @@ def test_below_a_prefix_and_without_the_chat_page(start_gateway, shared_standin)
     assert gateway.get("/docs").status_code == 404
 
 
-async def test_it_is_read_without_a_complaint(gateway):
-    async with browser.chromium() as started:
-        context = await started.new_context(viewport={"width": 390, "height": 844})
-        seen, said = [], []
-        context.on("request", lambda request: seen.append(request.url))
-        context.on("console", lambda message: said.append(message.text))
-        reader = await context.new_page()
-        await reader.goto(f"{gateway.base_url}/docs")
-        await reader.get_by_text("/v1/chat/completions").click()
-        await reader.get_by_text("Request (whole)").first.wait_for()
-        assert await reader.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        assert await reader.evaluate("getComputedStyle(document.body).maxWidth") == "864px"
-        assert [url for url in seen if not url.startswith((gateway.base_url, "data:"))] == []
-        assert said == []
-        await context.close()
-        plain = await started.new_context(bypass_csp=True, color_scheme="dark")
-        reader = await plain.new_page()
-        await reader.goto(f"{gateway.base_url}/docs")
-        await reader.get_by_text("/v1/responses/{response_id}/cancel").click()
-        assert await violations(reader) == []
-        await plain.close()
+async def test_it_is_read_without_a_complaint(gateway, chromium):
+    context = await chromium.new_context(viewport={"width": 390, "height": 844})
+    seen, said = [], []
+    context.on("request", lambda request: seen.append(request.url))
+    context.on("console", lambda message: said.append(message.text))
+    reader = await context.new_page()
+    await reader.goto(f"{gateway.base_url}/docs")
+    await reader.get_by_text("/v1/chat/completions").click()
+    await reader.get_by_text("Request (whole)").first.wait_for()
+    assert await reader.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert await reader.evaluate("getComputedStyle(document.body).maxWidth") == "864px"
+    assert [url for url in seen if not url.startswith((gateway.base_url, "data:"))] == []
+    assert said == []
+    await context.close()
+    plain = await chromium.new_context(bypass_csp=True, color_scheme="dark")
+    reader = await plain.new_page()
+    await reader.goto(f"{gateway.base_url}/docs")
+    await reader.get_by_text("/v1/responses/{response_id}/cancel").click()
+    assert await violations(reader) == []
+    await plain.close()

@@ -8,7 +8,7 @@ import httpx
 from playwright.async_api import Page, expect
 
 from shim.cassettes.format import load_cassette
-from tests.apis.admin.test_operator_tour import violations
+from tests.web.test_access import violations
 from tests.web.test_usage_page import opened
 
 SECRET = "the merger with Acme is signed on Friday"

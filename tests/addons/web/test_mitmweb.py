@@ -8,20 +8,21 @@ import os
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.browser import chromium
+from tests.browser import PATIENCE
 
 QUESTION = "[[script=reasoning]] Why is the sea salt?"
 MOST_BYTES = 250_000
 
 
-@pytest.fixture
-async def page():
-    async with chromium() as browser:
-        page = await browser.new_page(viewport={"width": 1400, "height": 1180})
-        page.set_default_timeout(20_000)
-        yield page
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(chromium):
+    page = await chromium.new_page(viewport={"width": 1400, "height": 1180})
+    page.set_default_timeout(PATIENCE)
+    yield page
+    await page.close()
 
 
 @pytest.fixture

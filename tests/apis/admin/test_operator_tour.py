@@ -1,31 +1,17 @@
 """An operator's tour of the accounts in a real Chromium, on a phone, by keyboard, in the real server."""
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from tests.browser import PATIENCE
+from tests.web.test_access import violations
 
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 WORDS = "You've hit your usage limit."
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe-core finds that is serious or critical."""
-    # The page's policy lets nothing be evaluated in it; the debugger, by which this comes, may.
-    await page.evaluate(AXE)
-    found = await page.evaluate("() => axe.run(document).then((report) => report.violations)")
-    return [
-        f"{one['id']}: {node['target']} {node['failureSummary']}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -53,7 +39,7 @@ async def test_an_account_is_added_rests_is_understood_labelled_paused_found_and
 
     async def fits() -> None:
         assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        assert await violations(page) == []
+        assert await violations(page, colours=scheme == "dark") == []
 
     async def row(place: int):
         id = await page.locator("#rows tr").nth(place).get_attribute("data-id")
