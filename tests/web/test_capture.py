@@ -8,6 +8,7 @@ from playwright.async_api import Browser, expect
 
 from tests import browser
 from tests.web.test_access import violations
+from tests.web.test_tour import picture
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
@@ -161,6 +162,6 @@ async def test_a_phone_takes_pictures_with_its_own_camera(gateway, visit, make_a
             await chat.button("Take a picture").tap()
         chosen = await chooser.value
         assert await chosen.element.get_attribute("capture") == "environment"
-        await chosen.set_files({"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": b"\xff\xd8\xff\xe0rest"})
+        await chosen.set_files({"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": picture()})
         await expect(chat.button("Remove IMG_1.jpg")).to_be_visible()
         chat.check()
