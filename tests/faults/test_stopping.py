@@ -188,11 +188,10 @@ def test_what_fails_after_an_early_head_is_told_in_the_stream(start_gateway):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         base = f"http://127.0.0.1:{silent.getsockname()[1]}"
         gateway = start_gateway(CHATGPT_BASE_URL=base, EARLY_HEAD="0.3", FIRST_BYTE_TIMEOUT="1.5", RETRY_TIMES="0")
-        began = time.monotonic()
         with httpx.stream("POST", gateway.base_url + CHAT, json=ask("x", stream=True), trust_env=False) as answer:
+            assert answer.status_code == 200  # so its head was out before the failure, which is a 504 else
             pieces = answer.iter_lines()
             assert next(pieces) == ": keep-alive"
-            assert time.monotonic() - began < 1.4
             rest = [line for line in pieces if line]
         assert json.loads(rest[-1].removeprefix("data: "))["error"]["code"] == "timeout"
         assert wait_until(lambda: "status=timeout" in gateway.log)
