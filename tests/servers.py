@@ -155,7 +155,8 @@ def _logged(thread: str, said: io.StringIO) -> Iterator[None]:
     """Writes to `said` what threads of this name log, in the format and from the level that a process has."""
     handler = logging.StreamHandler(said)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    handler.addFilter(lambda record: (record.threadName or "").partition("_")[0] == thread)
+    # By the thread that logs, and not by the record's: whoever sets a process's log up turns that off.
+    handler.addFilter(lambda _record: threading.current_thread().name.partition("_")[0] == thread)
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -1,4 +1,4 @@
-"""How tests are spread over workers (`pytest -n 3 --dist loadfile`): those of a file run on one, which makes for itself
+"""How tests are spread over workers (`pytest -n 4 --dist loadfile`): those of a file run on one, which makes for itself
 what they share, be it a gateway, a browser or a client's program; and nobody waits for a long file at the end.
 
 Groups that are marked (`xdist_group`) would be finer, but with pytest 9.2 xdist 3.8 takes no notice of them.

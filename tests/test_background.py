@@ -15,6 +15,7 @@ AWAITED = {
     "shim/background.py": "this is the way",
     "shim/accounts/rotations.py": "logs whatever fails, goes on, and is ended by `close`",
     "shim/exchange/ahead.py": "whoever takes what was made awaits it",
+    "shim/exchange/assembly.py": "the gateway ends the making of the tables with itself, and who counts makes them too",
     "shim/exchange/conversations.py": "a hold's renewal logs what fails, and ends with the hold",
     "shim/exchange/exchange.py": "the exchange awaits its choices",
     "shim/exchange/gateway.py": "the gateway awaits the turns of a request's choices",

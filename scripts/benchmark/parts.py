@@ -31,6 +31,7 @@ _SHORT = {"chunks": 8, "block": 8}
 def memory(bench: Bench) -> list[Row]:
     """Resident memory: idle, for another worker, for each open stream, and afterwards."""
     idle, growth, after = {}, {}, {}
+    time.sleep(bench.sizes.settle_seconds)  # the tokenizer's tables come a moment after the start
     for name in bench.names:
         server = bench.servers[name]
         idle[name] = server.memory() / 2**20, server.memory(shared_once=True) / 2**20

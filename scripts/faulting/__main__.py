@@ -79,6 +79,11 @@ class Run:
         with gateways(Folders()) as make:  # type: ignore[arg-type]  # it only makes folders
             made = make(process=True, CHATGPT_BASE_URL=upstream.base_url, **{**SETTINGS, **more})
             assert isinstance(made, Process)
+            # What counts tokens is made a moment after the start, and would be taken for what the part leaves behind.
+            headers = {"x-api-key": more["AUTHORIZATION"]} if "AUTHORIZATION" in more else {}
+            with httpx.Client(trust_env=False, timeout=60) as client:
+                count = client.post(f"{made.base_url}/v1/messages/count_tokens", json=prompt("Hi"), headers=headers)
+                count.raise_for_status()
             yield made
 
     def settled(self, gateway: Process, before: float, room: float) -> float:

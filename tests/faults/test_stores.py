@@ -111,7 +111,7 @@ def test_others_go_on_beside_a_large_request(path, start_gateway, shared_standin
                 assert (await client.get("/healthz")).status_code == 200
                 longest = max(longest, time.monotonic() - began)
                 await asyncio.sleep(0.02)
-            assert (await large).status_code in {200, 413}, (await large).text
+            assert (await large).status_code in {200, 400}, (await large).text  # 400: too long for upstream
             return longest, time.monotonic() - begun
 
     longest, whole = asyncio.run(measured())

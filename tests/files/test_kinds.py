@@ -96,9 +96,9 @@ def test_a_picture_of_no_size_is_none(png):
     "content", [b"\xff\xd8" + b"\xff\xe0\x00\x02" * 2_000_000, b"\xff\xd8\xff\xe0" + bytes(8_000_000)]
 )
 def test_a_picture_made_to_be_slow_is_not(content):
-    began = time.process_time()
+    began = time.thread_time()
     assert recognise(content, Declared()) is None
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,10 @@ def test_a_hundred_megabytes_pass_in_a_fifth_of_it(start_gateway, store):
             f"{gateway.base_url}/v1/files", content=form(megabytes), headers=headers, trust_env=False, timeout=120
         )
 
-    assert upload(4).status_code == 200  # what is loaded once is loaded
+    # What is loaded once is loaded; what counts tokens a moment after the start, or when something is counted.
+    hello = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
+    assert gateway.post("/v1/messages/count_tokens", hello).status_code == 200
+    assert upload(4).status_code == 200
     pids = family(gateway.process.pid)
     for pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # its peak begins anew

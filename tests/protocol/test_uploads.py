@@ -268,9 +268,9 @@ def test_text_alone_is_plain_text():
 
 def test_the_time_for_texts_side_by_side_grows_with_their_number():
     """Joined one by one, 400,000 took more than a minute of the event loop."""
-    began = time.process_time()
+    began = time.thread_time()
     content, _ = content_of(["a piece of text"] * 400_000)
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2
     assert content.parts[0].count("\n") == 399_999
 
 
