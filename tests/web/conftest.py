@@ -58,6 +58,22 @@ class Chat:
     def button(self, name: str, *, exact: bool = True) -> Locator:
         return self.page.get_by_role("button", name=name, exact=exact)
 
+    async def saved(self) -> None:
+        """Return when the page has saved what there was to save: what writes to its database does so one by one. (Who
+        reloads as soon as an answer is there may be quicker.)"""
+        await self.page.evaluate(
+            """() => new Promise((done) => {
+                const asked = indexedDB.open("chat2api");
+                asked.onsuccess = () => {
+                    const last = asked.result.transaction([...asked.result.objectStoreNames], "readwrite");
+                    last.oncomplete = () => {
+                        asked.result.close();
+                        done();
+                    };
+                };
+            })"""
+        )
+
     async def without_background(self) -> None:
         """The gateway as one that has chat completions only."""
         await self.page.route("**/v1/responses", lambda route: route.fulfill(status=404, json={"error": {}}))

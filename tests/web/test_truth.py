@@ -25,6 +25,7 @@ async def test_a_cut_answer_says_so_and_goes_on_in_its_place(gateway, visit):
         await chat.page.route("**/v1/chat/completions", answer)
         cut = await chat.ask("Count")
         await expect(cut.locator(".note")).to_contain_text("The answer was cut")
+        await chat.saved()
         await chat.page.reload()
         await expect(chat.answers.last.locator(".note")).to_contain_text("The answer was cut")
         await chat.answers.last.get_by_role("button", name="Continue").click()
@@ -51,6 +52,7 @@ async def test_who_answered_is_told_beneath_and_kept(gateway, visit, make_accoun
         assert facts.startswith("gpt-")
         assert " sec · " in facts
         assert facts.endswith(" tokens")
+        await chat.saved()
         await chat.page.reload()
         await expect(chat.answers.last.locator(".by")).to_have_text(facts)
         chat.check()
