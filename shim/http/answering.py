@@ -273,25 +273,22 @@ async def answer(request: Request[Any, Any, Any], api: Api, *, is_slow: bool = F
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     request.scope["state"][LOGGED] = True
     try:
-        await call.tape()
-        body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
-        with Presence(request.receive) as presence:
-            asked = await beside_others(call.read, body)
-            if asked.asked.background:
-                return await _in_background(request, call, asked, body)
-            if asked.asked.prompt.stream:
-                presence.keep()
-                return await _streamed(request, call, asked, presence)
-            if is_slow and gateway.settings.early_head:
-                return await _slow(request, call, asked, presence)
-            whole = await (await call.open(asked)).whole()
+        with ending_failed(call.end):
+            await call.tape()
+            body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
+            with Presence(request.receive) as presence:
+                asked = await beside_others(call.read, body)
+                if asked.asked.background:
+                    return await _in_background(request, call, asked, body)
+                if asked.asked.prompt.stream:
+                    presence.keep()
+                    return await _streamed(request, call, asked, presence)
+                if is_slow and gateway.settings.early_head:
+                    return await _slow(request, call, asked, presence)
+                whole = await _whole(call, asked)
     except GatewayError as error:
-        call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
         return BytesResponse(refusal, refusal_headers, status=status)
-    except BaseException as error:  # the outermost edge of a call: it is raised on, and logged by who answers for it
-        call.end(unforeseen() if isinstance(error, Exception) else None)
-        raise
     return _ended(call, whole)
 
 

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 from litestar import Request
 from litestar.types import ASGIApp, Receive, Send
 
-from shim.errors import GatewayError, RequestError, UnavailableError
+from shim.errors import RequestError, UnavailableError
 from shim.heap import LARGE, Bulk
 from shim.http.entrance import Entrance
 from shim.http.errors import RefuseFor
 from shim.http.origins import is_loopback_name, is_same_origin, origin_of
-from shim.http.responses import LOGGED, PIECES, STREAMED, answer_headers, request_id
+from shim.http.responses import LOGGED, PIECES, STREAMED, BytesResponse, answer_headers, request_id
 from shim.http.spellings import as_meant
 from shim.logs import log_fields
 from shim.settings import Settings
@@ -175,7 +175,9 @@ class Intake:
         except RequestError as error:
             if answer.status:
                 raise
-            await self._refused(scope, answer.send, error)
+            headers, told = self._refuse_for(scope)(error)
+            refusal = BytesResponse(told, answer_headers(Request(scope), headers), status=error.http_status)
+            await refusal(scope, receive, answer.send)
         finally:
             body.release()
             if LOGGED not in scope["state"]:
@@ -202,13 +204,6 @@ class Intake:
                 return value.decode("latin-1") if value is not None else None
 
             self._pages.check(scope["method"], below, host, header)
-
-    async def _refused(self, scope: Any, send: Send, error: GatewayError) -> None:
-        headers, body = self._refuse_for(scope)(error)
-        headers = answer_headers(Request(scope), headers) | {"content-length": str(len(body))}
-        lines = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": error.http_status, "headers": lines})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _log(self, scope: Any, path: str, status: int, seconds: float) -> None:
         # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped,
