@@ -1,6 +1,7 @@
 """The load: a process of its own that makes calls on loopback, bounded in number and time, and prints what it saw.
 
-Rule: cheap. It finds where an answer ends and counts words; it parses nothing else, and keeps connections open.
+Rule: cheap. It finds where an answer ends and counts words; it parses nothing else, and keeps connections open unless
+each call shall have one of its own.
 """
 
 import asyncio
@@ -27,8 +28,9 @@ class Order(msgspec.Struct, frozen=True):
     """`connections` at once make `rounds` calls each, one after the other. `chunks`, `block` and `every` are what
     upstream shall do.
 
-    `token` is sent as the caller's own account. `hold`: one round; say "ready" when every answer has begun, then keep
-    them open until standard input ends. `lossy`: answers without a word are counted rather than an error.
+    `token` is sent as the caller's own account. `fresh`: each call makes a connection of its own, within the seconds
+    that are measured. `hold`: one round; say "ready" when every answer has begun, then keep them open until standard
+    input ends. `lossy`: answers without a word are counted rather than an error.
     """
 
     port: int
@@ -39,6 +41,7 @@ class Order(msgspec.Struct, frozen=True):
     chunks: int = 8
     block: int = 1
     every: float = 0.0
+    fresh: bool = False
     hold: bool = False
     deadline: float = 120.0
     token: str = ""
@@ -145,30 +148,56 @@ def request_bytes(order: Order) -> bytes:
     return f"{head}Content-Length: {len(encoded)}\r\n\r\n".encode() + encoded
 
 
-async def run(order: Order) -> Outcome:
-    """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
-    request = request_bytes(order)
-    loop = asyncio.get_running_loop()
-    failed: Counter[str] = Counter()
+class Caller:
+    """Makes the calls of one order: over connections that are there, or each over one of its own."""
 
-    async def call_and_close(connection: Connection) -> list[float]:
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._request = request_bytes(order)
+        self.connections: list[Connection] = []
+        self.failed: Counter[str] = Counter()
+
+    async def connect(self) -> Connection:
+        """One more connection."""
+        loop = asyncio.get_running_loop()
+        _transport, connection = await loop.create_connection(Connection, self._order.host, self._order.port)
+        self.connections.append(connection)
+        return connection
+
+    async def call(self, connection: Connection) -> float:
+        """Seconds until the first word. Raises AnswerError."""
+        return await connection.call(self._request)
+
+    async def take_turns(self, kept: Connection | None) -> list[float]:
+        """The rounds, one after the other; seconds until the first word of each that got one. Without a connection
+        every call makes one, and waits for it too. Raises AnswerError."""
         firsts = []
-        for _ in range(order.rounds):
+        for _ in range(self._order.rounds):
+            began = time.perf_counter()
+            connection = kept or await self.connect()
+            connecting = time.perf_counter() - began
             try:
-                firsts.append(await connection.call(request))
+                firsts.append(connecting + await self.call(connection))
             except AnswerError:
-                if not order.lossy:
+                if not self._order.lossy:
                     raise
-                failed[connection.status or "lost"] += 1
-        connection.close()
+                self.failed[connection.status or "lost"] += 1
+            if kept is None:
+                connection.close()
+        if kept is not None:
+            kept.close()
         return firsts
 
+
+async def run(order: Order) -> Outcome:
+    """Make the calls. Raises AnswerError, and TimeoutError after `deadline` seconds."""
+    caller = Caller(order)
     async with asyncio.timeout(order.deadline):
         # One after the other, or the servers' backlogs would be what is measured.
-        made = [await loop.create_connection(Connection, order.host, order.port) for _ in range(order.connections)]
-        connections = [connection for _transport, connection in made]
+        kept = [None if order.fresh else await caller.connect() for _ in range(order.connections)]
+        connections = caller.connections
         if order.hold:
-            calls = [asyncio.ensure_future(connection.call(request)) for connection in connections]
+            calls = [asyncio.ensure_future(caller.call(connection)) for connection in connections]
             await asyncio.gather(*(connection.begun.wait() for connection in connections))
             print("ready", flush=True)
             # In a thread: a closed pipe ends the read, and the streams must be read meanwhile.
@@ -178,13 +207,13 @@ async def run(order: Order) -> Outcome:
                 connection.close()
             return Outcome(sum(connection.words for connection in connections), [])
         began, cpu = time.perf_counter(), time.process_time()
-        lists = await asyncio.gather(*map(call_and_close, connections))
+        lists = await asyncio.gather(*map(caller.take_turns, kept))
     return Outcome(
         sum(connection.words for connection in connections),
         [first for some in lists for first in some],
         time.perf_counter() - began,
         time.process_time() - cpu,
-        dict(failed),
+        dict(caller.failed),
     )
 
 

@@ -96,23 +96,28 @@ def small(bench: Bench) -> list[Row]:
         name: [sum(pair) / 2 for pair in zip(cpu["whole"][name], cpu["streamed"][name], strict=True)]
         for name in bench.names
     }
+    found = bench.costs(many | {"stream": False, "fresh": True}, many | {"stream": True, "fresh": True})
+    fresh = {name: [cost.ms_per_request for cost in costs] for name, costs in found.items()}
     label = f"CPU per small request, {sizes.small_at_once} at once"
-    rows = [
+    used = {name: [cost.connections / cost.requests for cost in streamed[name]] for name in bench.names}
+    return [
         _row("small", label, "ms", both, reference=0.50, original=5.48, aim=1.5),
         _row("small", "the same, whole", "ms", cpu["whole"]),
         _row("small", "the same, streamed", "ms", cpu["streamed"]),
+        _row("small", "the same, each on a new connection", "ms", fresh, reference=0.50, original=5.48, aim=1.5),
+        _row("small", "Connections per request", "", used),
+        *_added(bench, "alone", fresh=False),
+        *_added(bench, "alone on a new connection", fresh=True),
     ]
-    used = {name: [cost.connections / cost.requests for cost in streamed[name]] for name in bench.names}
-    return [*rows, _row("small", "Connections per request", "", used), *_added(bench)]
 
 
-def _added(bench: Bench) -> list[Row]:
+def _added(bench: Bench, how: str, *, fresh: bool) -> list[Row]:
     """The wait for the first word, one call at a time, servers in turns, less that of upstream itself."""
     firsts: dict[str, list[list[float]]] = {name: [] for name in bench.servers}
     for turn in range(bench.sizes.repeats + 1):
         for name, server in bench.servers.items():
-            bench.tell(f"{name}, alone, {turn} of {bench.sizes.repeats}")
-            order = bench.order(server, **_SHORT, rounds=bench.sizes.latency_requests)
+            bench.tell(f"{name}, {how}, {turn} of {bench.sizes.repeats}")
+            order = bench.order(server, **_SHORT, rounds=bench.sizes.latency_requests, fresh=fresh)
             found = [first * 1000 for first in bench.run(order).first]
             if turn:
                 firsts[name].append(found)
@@ -124,7 +129,7 @@ def _added(bench: Bench) -> list[Row]:
             for name in bench.names
         }
         targets = {"reference": 0.99, "original": 5.8, "aim": 2.5} if share == 0.5 else {}
-        rows.append(_row("small", f"Added wait of a small request, alone, {label}", "ms", added, **targets))
+        rows.append(_row("small", f"Added wait of a small request, {how}, {label}", "ms", added, **targets))
     return rows
 
 
@@ -151,6 +156,10 @@ def crowd(bench: Bench) -> list[Row]:
     sizes = bench.sizes
     load = {"connections": sizes.crowd_streams, "chunks": sizes.crowd_chunks, "every": sizes.crowd_pace, "lossy": True}
     found = _rounds(bench, load)
+    fresh = {
+        name: [median(one.first) * 1000 for one in some]
+        for name, some in _rounds(bench, load | {"fresh": True}).items()
+    }
     offered = sizes.crowd_chunks * sizes.crowd_pace
     first = {name: [median(one.first) * 1000 for one in some] for name, some in found.items()}
     done = {name: [one.seconds for one in some] for name, some in found.items()}
@@ -160,6 +169,7 @@ def crowd(bench: Bench) -> list[Row]:
     many = f"{sizes.crowd_streams} streams"
     return [
         _row("crowd", f"First text, {many} at once, median", "ms", first, reference=334, original=2480, aim=668),
+        _row("crowd", "the same, on new connections", "ms", fresh, reference=334, original=2480, aim=668),
         _row(
             "crowd",
             f"{many} x {sizes.crowd_chunks} chunks offered in {offered:.1f} s, done in",

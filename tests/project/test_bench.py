@@ -1,5 +1,7 @@
 """The bench runs and reports every figure it promises. How large they are is no test's business."""
 
+import asyncio
+import contextlib
 import json
 import math
 import subprocess
@@ -7,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from scripts.benchmark.load import Order, run
+from scripts.benchmark.upstream import WORD
 
 PROJECT = Path(__file__).parents[2]
 PARTS = {"memory", "selection", "small", "bursts", "paced", "crowd", "rush", "hard", "start", "pow", "tokens"}
@@ -45,3 +50,21 @@ def test_every_part_is_reported_in_positive_numbers(folder: Path) -> None:
 
 def test_a_picture_is_drawn(folder: Path) -> None:
     assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("fresh", "connections"), [(False, 2), (True, 6)])
+async def test_a_call_has_a_connection_of_its_own_where_that_is_asked_for(fresh: bool, connections: int) -> None:
+    seen = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        seen += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the load hangs up
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(WORD), WORD.encode()))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        outcome = await run(Order(server.sockets[0].getsockname()[1], "/", connections=2, rounds=3, fresh=fresh))
+    assert (outcome.words, len(outcome.first), seen) == (6, 6, connections)
