@@ -99,10 +99,12 @@ def mitmproxy_python() -> str:
 
 
 @pytest.fixture(scope="session")
-def fork_mitmdump(mitmproxy_python: str) -> Iterator[Callable[..., Fork]]:
+def fork_mitmdump(mitmproxy_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Fork]]:
     """`fork_mitmdump(arguments, folder, environment, program="mitmdump")`: a mitmdump or mitmweb that has its imports
-    behind it. Its log is `log.txt` in the folder."""
+    behind it. In the folder, its log is `log.txt`, and `conf` has the certificates: the first one makes them for all,
+    as keys take longer than the rest of a start."""
     command = [mitmproxy_python, "-m", "tests.addons.imported"]
+    conf = tmp_path_factory.mktemp("conf")
     environment = _environment()
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -114,6 +116,8 @@ def fork_mitmdump(mitmproxy_python: str) -> Iterator[Callable[..., Fork]]:
         def fork(arguments: list[str], folder: Path, environment: dict[str, str], program: str = "mitmdump") -> Fork:
             assert imported.stdin
             assert imported.stdout
+            (folder / "conf").symlink_to(conf)
+            arguments = [*arguments, "--set", f"confdir={conf}"]
             order = {"program": program, "arguments": arguments, "folder": str(folder), "environment": environment}
             imported.stdin.write(json.dumps(order | {"log": str(folder / "log.txt")}) + "\n")
             imported.stdin.flush()
@@ -181,7 +185,7 @@ def start_bridge(
         command = ["--mode", mode, "--listen-port", str(port)]
         for script in (*scripts, str(ROOT / "addons" / "bridge.py"), *after):
             command += ["-s", script]
-        command += ["--listen-host", "127.0.0.1", "--set", f"confdir={folder / 'conf'}", *arguments]
+        command += ["--listen-host", "127.0.0.1", *arguments]
         environment = _environment(**{"DATA_DIR": str(folder / "data"), **settings})
         started.append(Mitmdump(fork_mitmdump(command, folder, environment), port, folder))
         _wait(started[-1], port)
@@ -268,7 +272,7 @@ def watch(
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = ["-s", str(ROOT / "addons" / "view.py"), "--mode", f"reverse:{upstream}"]
-        command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", f"confdir={folder}", *arguments]
+        command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), *arguments]
         started.append(Mitmdump(fork_mitmdump(command, folder, _environment(), program), port, folder))
         _wait(started[-1], port)
         return started[-1]

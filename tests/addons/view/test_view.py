@@ -142,7 +142,7 @@ from mitmproxy import ctx
 
 class Probe:
     def response(self, flow):
-        folder = pathlib.Path(ctx.options.confdir)
+        folder = pathlib.Path.cwd()
         ctx.master.commands.call("chat2api.export", [flow], str(folder / "out.json"))
         told = {"curl": ctx.master.commands.call("chat2api.curl", flow), "comment": flow.comment}
         if "view.flows.resolve" in ctx.master.commands.commands:
