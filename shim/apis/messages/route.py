@@ -1,9 +1,7 @@
 """`POST /v1/messages`, streamed and whole, and `POST /v1/messages/count_tokens`."""
 
-from typing import Any
-
 import msgspec
-from litestar import Request, post
+from litestar import post
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
@@ -14,16 +12,17 @@ from shim.http.answering import answer, beside_others, is_large
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
+from shim.http.routing import AnyRequest, DirectPost
 
 
-@post("/v1/messages", status_code=200)
-async def create_message(request: Request[Any, Any, Any]) -> ASGIApp:
+@DirectPost("/v1/messages")
+async def create_message(request: AnyRequest) -> ASGIApp:
     """One message."""
     return await answer(request, MessagesApi(request_id(request)))
 
 
 @post("/v1/messages/count_tokens", status_code=200)
-async def count_message_tokens(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def count_message_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     """How many tokens a message would be asked with. Nothing goes upstream."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     caller = gateway.caller(MESSAGES.credential(headers))

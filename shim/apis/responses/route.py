@@ -33,11 +33,11 @@ from shim.http.answering import ApiCall, answer, beside_others, ending_failed, f
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
 from shim.http.responses import json_answer, request_id
-from shim.http.routing import AnyRequest
+from shim.http.routing import AnyRequest, DirectPost
 from shim.keys.keys import KeyLimitError
 
 
-@post("/v1/responses", status_code=200)
+@DirectPost("/v1/responses")
 async def create_response(request: AnyRequest) -> ASGIApp:
     """One response."""
     return await answer(request, RESPONSES)
@@ -56,7 +56,7 @@ async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIRe
     return json_answer(request, msgspec.json.encode(InputCount(tokens)))
 
 
-@post("/v1/responses/compact", status_code=200)
+@DirectPost("/v1/responses/compact")
 async def compact_response(request: AnyRequest) -> ASGIApp:
     """A history summed up."""
     return await answer(request, COMPACTION)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from litestar import Request, post
 from litestar.types import ASGIApp
 
 from shim.errors import Field, GatewayError
 from shim.http.answering import answer
+from shim.http.routing import AnyRequest, DirectPost
 from shim.protocol.api import AnswerInfo, Asked, LinkTo
 from shim.protocol.prompt import Prompt
 from shim.protocol.shaping.filter import Filter
@@ -44,6 +44,6 @@ class ToyApi:
 TOY = ToyApi()
 
 
-@post("/v1/echo", status_code=200)
-async def create_echo(request: Request[Any, Any, Any]) -> ASGIApp:
+@DirectPost("/v1/echo")
+async def create_echo(request: AnyRequest) -> ASGIApp:
     return await answer(request, TOY)
