@@ -181,7 +181,8 @@ class Settings(msgspec.Struct, frozen=True):
     def address(self, called: str) -> str:
         """Where clients reach this gateway, with the prefix and without a slash at the end: PUBLIC_BASE_URL, with or
         without the prefix as people write it, or else the address they `called`, which has none."""
-        return (self.public_base_url.rstrip("/") or called).removesuffix(self.root_path) + self.root_path
+        prefix = self.root_path
+        return (self.public_base_url.rstrip("/") or called).removesuffix(prefix) + prefix
 
     @property
     def aliases(self) -> tuple[ModelAlias, ...]:

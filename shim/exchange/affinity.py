@@ -48,9 +48,9 @@ class Affinity:
         self._hurry = Hurry("sessions")
         self._writing = Background("the sessions")
 
-    async def find(self, caller: Caller, word: str | None) -> Session | None:
-        """The session that `word` names; None where it has no say: no word, or one account at most."""
-        if not word or caller.own is not None or len(self._leases.pool) < 2:
+    async def find(self, caller: Caller, word: str) -> Session | None:
+        """The session that `word` names; None where it has no say: of one account there is nothing to choose."""
+        if caller.own is not None or len(self._leases.pool) < 2:
             return None
         key = hashlib.sha256(f"{caller.scope}\n{word}".encode("utf-8", "surrogatepass")).hexdigest()
         found = await self._hurry.run(self._shelf.get(key))
@@ -59,21 +59,19 @@ class Affinity:
         except msgspec.DecodeError:
             return Session(key, None)
 
-    def note(self, session: Session | None, account: str | None) -> None:
+    def note(self, session: Session, account: str | None) -> None:
         """This account served a turn of the session. Written beside the answer, which does not wait for it."""
-        if session is None or account is None:
+        if account is None:
             return
         now, place = self._clock.now(), session.place
         if place is not None and place.account == account and now - place.at < _NOTED_AGAIN:
             return
-        self._writing.spawn(self._write(session.key, SessionPlace(account, now)))
+        written = self._shelf.put(session.key, _encode(SessionPlace(account, now)), KEPT_SECONDS)
+        self._writing.spawn(self._hurry.run(written))
 
     async def settled(self) -> None:
         """Wait until what is being noted is noted. It takes no longer than `Hurry` lets it."""
         await self._writing.settled()
-
-    async def _write(self, key: str, place: SessionPlace) -> None:
-        await self._hurry.run(self._shelf.put(key, _encode(place), KEPT_SECONDS))
 
 
 _encode = msgspec.json.Encoder().encode

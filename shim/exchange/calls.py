@@ -35,11 +35,6 @@ class Route(msgspec.Struct, frozen=True):
     upstream: Upstream
     connection: ConnectionKey
 
-    @property
-    def origin(self) -> str:
-        """Upstream's base URL."""
-        return self.upstream.base_url
-
 
 class Calls:
     """One worker's calls. `driver` performs them."""
@@ -103,7 +98,7 @@ class Calls:
 
     def worked(self, route: Route) -> None:
         """A turn came to its head over this route."""
-        self._origins.worked(route.origin)
+        self._origins.worked(route.upstream.base_url)
         if route.connection.proxy is not None:
             self._proxies.worked(route.connection.proxy)
 
@@ -115,4 +110,4 @@ class Calls:
             if proxy != route.upstream.identity.proxy:
                 self._proxies.failed(proxy, now)
         elif len(self._origins) > 1 and Rest.ORIGIN in rests:
-            self._origins.failed(route.origin, now)
+            self._origins.failed(route.upstream.base_url, now)

@@ -13,7 +13,7 @@ Rule: it is pushed, and does no I/O. What it can't go on without is in `needs`; 
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeGuard, get_args
+from typing import get_args
 
 import msgspec
 
@@ -41,6 +41,7 @@ class Repair(msgspec.Struct, frozen=True):
 
 # Told apart by type alone, as this is asked of each piece.
 _SAID = frozenset({*get_args(Delta), Citation})
+_LIMITS = frozenset({StopSequences, TokenLimit})
 Need = FetchPicture | Repair | FollowUp
 Link = Callable[[FileRef, LiveTurn], str]
 """(file, the turn it came up in) -> the address under which a client can have it"""
@@ -103,7 +104,9 @@ class Choice:
 
     def receive(self, chunk: bytes) -> list[Event]:
         """The events for the writer that `chunk` completes. `b""` is the end of the stream."""
-        return self.take(self.turn.note(self.turn.answer.receive(chunk)))
+        events = self.turn.note(self.turn.answer.receive(chunk))
+        # Only pictures that are wanted as data may hold up what comes after them.
+        return self.take(events) if self._inline else self._shape(events)
 
     def fail(self, error: GatewayError, *, final: bool = False) -> list[Event]:
         """The same where the stream ends with a failure. An answer that was whole already stays so."""
@@ -143,17 +146,15 @@ class Choice:
             return []
         if self._inline:
             for place, event in enumerate(events):
-                if self._is_fetched(event):
-                    shaped = self._shape(events[:place])
-                    self._waiting.extend(events[place:])
-                    self._need = FetchPicture(event.file)
-                    return shaped
+                match event:
+                    case Preview(number=number) if number >= self._previews:
+                        continue
+                    case Picture(file=file) | Preview(file=file) if file not in self._data:
+                        shaped = self._shape(events[:place])
+                        self._waiting.extend(events[place:])
+                        self._need = FetchPicture(file)
+                        return shaped
         return self._shape(events)
-
-    def _is_fetched(self, event: Event) -> TypeGuard[Picture | Preview]:
-        if isinstance(event, Preview):
-            return event.number < self._previews and event.file not in self._data
-        return isinstance(event, Picture) and event.file not in self._data
 
     def close(self) -> None:
         """Let go of upstream and of the account; closing again does nothing."""
@@ -169,17 +170,20 @@ class Choice:
         if self._room < 0 and events and not isinstance(events[-1], Finished | Failed):
             text = "The answer is longer than MAX_ANSWER_BYTES allows"
             events = [*events, Failed(UpstreamError(text, code="upstream_too_large"))]
-        if events and type(events[-1]) is Finished:
-            # The end apart from the rest, for it shows whether a filter had decided before upstream ended.
-            shaped = self._filtered(events[:-1])
-            cut_off = any(one.decided for one in self._filters)  # before upstream's own end
-            shaped += self._filtered(events[-1:])
-            limits = (one for one in self._filters if isinstance(one, StopSequences | TokenLimit))
-            self._as_upstream_has_it = not cut_off and not any(one.decided for one in limits)
-        else:
-            shaped = events
+        # The end apart from the rest, for it shows whether a filter had decided before upstream ended.
+        end = events[-1:] if events and type(events[-1]) is Finished else []
+        shaped = events[:-1] if end else events
+        for one in self._filters:
+            shaped = one.receive(shaped)
+        if end:
+            cut_off = False
             for one in self._filters:
-                shaped = one.receive(shaped)
+                # By any of them before upstream's own end; at it by a limit, while the others decide there as a rule.
+                cut_off = cut_off or one.decided
+                end = one.receive(end)
+                cut_off = cut_off or (one.decided and type(one) in _LIMITS)
+            self._as_upstream_has_it = not cut_off
+            shaped = [*shaped, *end]
         if shaped and type(last := shaped[-1]) is Unusable:
             shaped.pop()
             self._need = Repair(last)
@@ -187,8 +191,3 @@ class Choice:
         for event in shaped:
             add(event)
         return shaped
-
-    def _filtered(self, events: list[Event]) -> list[Event]:
-        for one in self._filters:
-            events = one.receive(events)
-        return events

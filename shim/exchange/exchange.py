@@ -124,7 +124,12 @@ class Exchange:
     @property
     def ended(self) -> bool:
         """Whether the answer is over: each choice has ended, or one has failed, for a stream has one error at most."""
-        return self.error is not None or all(choice.ended for choice in self.choices)
+        whole = True
+        for one in self.transcripts:
+            if one.error is not None:
+                return True
+            whole = whole and one.finish_reason is not None
+        return whole
 
     @property
     def error(self) -> GatewayError | None:
@@ -194,7 +199,7 @@ class Exchange:
             return self._writer.receive(events, choice)
         # Made only now, because the first event tells which model answers. What fails before it begins has no head.
         self._writer = self._api.stream(self, self._options)
-        head = b"" if isinstance(events[0], Failed) else self._writer.head()
+        head = b"" if type(events[0]) is Failed else self._writer.head()
         return head + self._writer.receive(events, choice)
 
     def keep_soon(self) -> None:
@@ -277,26 +282,24 @@ class Exchange:
     async def _before_last_bytes(self, choice: Choice) -> None:
         if self._chat is not None:
             await self._chat.note(choice)
-        if self.ended:
-            await self._count()
-            if self._held is not None and self._appending is not None:
-                await self._held.add(self._appending, self, self._known_place())
-            if self._kept is not None and self._keeping is not None:
-                await self._kept.keep(self._caller, self._keeping, self, self._known_place())
-
-    async def _count(self) -> None:
-        """The usage, once everything has been said."""
-        # Short ones on the spot: gathering texts for a thread that is not needed costs as much as counting them.
+        if not self.ended:
+            return
+        # Everything has been said, so the usage can be counted. Short ones on the spot: gathering texts for a thread
+        # that is not needed costs as much as counting them.
         if self._size() <= tokenizer.SLICE:
             self._usage = self.usage
-            return
-        # Longer ones in slices that let the loop in.
-        prompt = self._prompt_tokens
-        if prompt is None:
-            prompt = await tokenizer.total_by(self._wanted.tokens)
-        reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
-        answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
-        self._usage = Usage(prompt, reasoning + answered, reasoning)
+        else:
+            # Longer ones in slices that let the loop in.
+            prompt = self._prompt_tokens
+            if prompt is None:
+                prompt = await tokenizer.total_by(self._wanted.tokens)
+            reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
+            answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
+            self._usage = Usage(prompt, reasoning + answered, reasoning)
+        if self._held is not None and self._appending is not None:
+            await self._held.add(self._appending, self, self._known_place())
+        if self._kept is not None and self._keeping is not None:
+            await self._kept.keep(self._caller, self._keeping, self, self._known_place())
 
     async def whole(self) -> bytes:
         """The whole answer, waited for. Raises the GatewayError it failed with."""
@@ -315,5 +318,9 @@ class Exchange:
         """Characters to count, roughly; without end where functions are described, for these may be of any size."""
         if self.prompt.callable_functions:
             return math.inf
-        texts = sum(len(message.text) for message in self.prompt.all_messages)
-        return texts + sum(transcript.size for transcript in self.transcripts)
+        characters = 0
+        for message in self.prompt.all_messages:
+            characters += len(message.text)
+        for transcript in self.transcripts:
+            characters += transcript.size
+        return characters

@@ -146,10 +146,11 @@ class Gateway:
 
     def caller(self, authorization: str | None) -> Caller:
         """Who calls. Raises CredentialError."""
-        key = self.keys.find(bearer_of(authorization))
+        has_keys = len(self.keys) > 0
+        key = self.keys.find(bearer_of(authorization)) if has_keys else None
         if key is not None:
             return Caller(key=key.name, key_id=key.id)
-        needs_key = bool(self.settings.authorization) or len(self.keys) > 0
+        needs_key = has_keys or bool(self.settings.authorization)
         caller = caller_of(authorization, self.settings.authorization, needs_key=needs_key)
         if caller.own is None or self.settings.own_tokens:
             return caller
@@ -230,10 +231,12 @@ class Gateway:
                     code="account_not_verified",
                 )
 
-        before = accepted if caller.own is not None else None
-        known = await self.stored_files.named(caller, prompt) if prompt.attached else {}
-        files = await self._files.gather(prompt, before, known, scope=caller.scope)
-        session = await self.affinity.find(caller, prompt.session)
+        files = Gathered()
+        if prompt.attached:
+            before = accepted if caller.own is not None else None
+            known = await self.stored_files.named(caller, prompt)
+            files = await self._files.gather(prompt, before, known, scope=caller.scope)
+        session = await self.affinity.find(caller, prompt.session) if prompt.session else None
         return Wanted(prompt, files, caller, attempted or Attempted(), session)
 
     async def count(self, prompt: Prompt, caller: Caller, *, is_large: bool = False) -> int:
@@ -245,7 +248,8 @@ class Gateway:
         self, call: ClientCall, wanted: Wanted, turns: Sequence[LiveTurn], chat: KnownChat | None = None
     ) -> Exchange:
         """The exchange whose choices are answered by these turns."""
-        self.affinity.note(wanted.session, turns[0].lease.account_id)
+        if wanted.session is not None:
+            self.affinity.note(wanted.session, turns[0].lease.account_id)
         services = AnswerServices(
             wanted,
             call.address,

@@ -87,6 +87,8 @@ class LiveTurn:
         self.lease, self.route, self.conversation = prepared.lease, prepared.route, prepared.conversation
         self.model, self.slug = prepared.lease.model, prepared.lease.slug
         self.passing, self.forgetful = prepared.passing, prepared.forgetful
+        # Whether upstream keeps the chat, so that it can be continued.
+        self.kept = not (prepared.conversation.history_and_training_disabled or prepared.passing)
         self.longest = prepared.longest
         self.linked = False  # whether the client was given links to what was made in the chat
         self._clear_up = clear_up
@@ -99,10 +101,6 @@ class LiveTurn:
         self._now = now
         self._last: Event | None = None
         self._closed = False
-
-    def receive(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes (`b""` is the end)."""
-        return self.note(self.answer.receive(chunk))
 
     def note(self, events: list[Event]) -> list[Event]:
         """The same events, after what they say of the turn has been learnt."""
@@ -126,11 +124,6 @@ class LiveTurn:
             observed.switched,
             named(id, self.lease.account_id) if id is not None and self.kept else None,
         )
-
-    @property
-    def kept(self) -> bool:
-        """Whether upstream keeps the chat, so that it can be continued."""
-        return not (self.conversation.history_and_training_disabled or self.passing)
 
     @property
     def found_under(self) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from shim.accounts.leases import AccountLease, Leases, list_key
+from shim.accounts.leases import AccountLease, Leases
 from shim.accounts.outcomes import Attempt, Tries
 from shim.background import Background
 from shim.cassettes.taping import is_taping
@@ -76,7 +76,7 @@ class Turns:
         deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
         own = wanted.caller.own is not None
-        alone = own or not len(self._leases.pool) or wanted.seeker.owner is not None
+        alone = own or wanted.owner is not None or not len(self._leases.pool)
         return Tries(self._settings.retry_times, until, alone=alone)
 
     # Here and below: what only hands on what another coroutine gives is none itself.
@@ -151,9 +151,9 @@ class Turns:
         if wanted.prompt.wishes.account and lease.identity.access_token is None:
             text = f"{wanted.prompt.wishes.account}: send an access token."
             raise RequestError(text, code="account_needed")
-        # Files are kept by identity, for no account can use those of another.
-        key = list_key(lease.identity)
         temporary, passing = self._temporary(wanted.prompt, lease)
+        # Files are kept by identity, for no account can use those of another.
+        key = route.connection.identity
         placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.connection, key)
         conversation = conversation_for(
             wanted.prompt,
@@ -164,8 +164,8 @@ class Turns:
             new_id=self._clock.new_id,
         )
         # Last, for a requirement token is good for minutes, and uploads may take them.
-        ahead = self._ahead if not is_taping() else None
-        cleared = await ahead.take(route) if ahead is not None else None
+        ahead = self._ahead
+        cleared = await ahead.take(route) if ahead is not None and not is_taping() else None
         call = await self._shake_hands(lease, route, conversation, cleared)
         wishes = wanted.prompt.wishes
         forgetful = wishes.memory is False and not temporary
@@ -229,7 +229,8 @@ class Turns:
         try:
             if answer.follow is None:
                 settled = not answer.seems_whole and not live.reopened
-                events = live.receive(await (live.response.chunk() if settled else self._chunk_soon(live)))
+                chunk = await (live.response.chunk() if settled else self._chunk_soon(live))
+                events = live.note(answer.receive(chunk))
                 if live.forgetful and answer.conversation_id is not None:
                     # Once is enough, and `_clear_up` must not say it again.
                     live.forgetful = False

@@ -88,7 +88,7 @@ class CallBook:
         self._sums_shelf = notes.shelf("usage", largest=_ROW_BYTES)
         self._calls_shelf = notes.shelf("calls", most=_MOST_BATCHES, largest=_ROW_BYTES)
         self._clock, self._worker, self._batch = clock, new_id(), 0
-        self._day = ""
+        self._day, self._day_number = "", -1.0  # since 1970, by UTC
         self._sums: dict[tuple[str, str, str, str], UsageRow] = {}
         self._ended: list[tuple[str, list[UsageRow]]] = []  # days that are over and not written yet
         self._changed = False
@@ -97,11 +97,12 @@ class CallBook:
 
     def note(self, record: CallRecord) -> None:
         """A call is over."""
-        day = _day_of(record.at)
-        if day != self._day:
+        # By its number, for the name of a day costs a call of a small request four calls of functions.
+        number = record.at // _DAY
+        if number != self._day_number:
             if self._changed:
                 self._ended.append((self._day, list(self._sums.values())))
-            self._day, self._sums = day, {}
+            self._day_number, self._day, self._sums = number, _day_of(record.at), {}
         place = (record.api, record.key or "", record.account or "", record.model or "")
         if place not in self._sums and len(self._sums) >= _MOST_ROWS:
             place = (record.api, "other", "other", "other")

@@ -156,5 +156,5 @@ def _towards(
     headers = down(response.headers)
     if has_names(wanted.row, response.headers):
         lists = wanted.row.kind is Kind.LISTING
-        return headers, Namer(owner, origin=route.origin, public=client.public, lists=lists)
+        return headers, Namer(owner, origin=route.upstream.base_url, public=client.public, lists=lists)
     return headers | length_of(response.headers), None
