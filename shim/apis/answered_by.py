@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from shim.protocol.api import AnswerInfo
+from shim.protocol.api import AnsweredBy, AnswerInfo
 
 
 class AnsweredByChatgpt(msgspec.Struct, frozen=True):
@@ -17,7 +17,15 @@ class AnsweredByChatgpt(msgspec.Struct, frozen=True):
 
 def answered_by(answer: AnswerInfo, choice: int = 0) -> AnsweredByChatgpt | UnsetType:
     """What upstream has said by now of who answers a choice; UNSET where it has said nothing."""
-    told = {
-        key: value for key, value in msgspec.structs.asdict(answer.answered_by(choice)).items() if value is not None
-    }
-    return AnsweredByChatgpt(**told) if told else UNSET
+    by = answer.answered_by(choice)
+    if by == _NOBODY:
+        return UNSET
+    return AnsweredByChatgpt(
+        UNSET if by.slug is None else by.slug,
+        UNSET if by.effort is None else by.effort,
+        UNSET if by.auto_switched is None else by.auto_switched,
+        UNSET if by.conversation_id is None else by.conversation_id,
+    )
+
+
+_NOBODY = AnsweredBy()

@@ -5,6 +5,7 @@ role first and one finish reason; usage comes last, then `[DONE]`; or one in-ban
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -27,7 +28,7 @@ from shim.apis.chat.wire import (
     ToolCallDelta,
     UrlCitation,
 )
-from shim.apis.data_lines import DONE, data_line, line_safe
+from shim.apis.data_lines import DONE, line_safe
 from shim.apis.openai_errors import error_line
 from shim.apis.openai_usage import usage_on_wire
 from shim.protocol.api import AnswerInfo, AnswerPlace
@@ -43,30 +44,34 @@ class ChunkWriter:
         self._include_usage, self._legacy = options.include_usage, options.legacy
         usage = None if options.include_usage else UNSET
         self._chunk = ChatChunk(f"chatcmpl-{answer.id}", answer.created, answer.model, [], usage=usage)
-        # Only the text differs from chunk to chunk, so the bytes around it are made once.
-        places = range(len(answer.transcripts))
-        self._content = [self._around(ChunkDelta(content=""), b'"content":', place) for place in places]
-        self._reasoning: dict[int, tuple[bytes, bytes]] = {}  # the same of each choice that has thought
-        self._calls = [0 for _ in places]
-        self._unfinished = len(places)  # a transcript may have ended before its end is written here
+        # Only the delta differs from chunk to chunk, so the bytes around it are made once. The hole is found for sure:
+        # in a model's name its quotes would be escaped.
+        empty = [ChunkChoice(ChunkDelta(), index=place) for place in range(len(answer.transcripts))]
+        self._around = [self._data([choice]).split(b'"delta":{}') for choice in empty]
+        self._has_thought: set[int] = set()
+        self._calls = [0] * len(self._around)
+        self._unfinished = len(self._around)  # a transcript may have ended before its end is written here
 
     def head(self) -> bytes:
         """The first chunks: the role of each choice."""
-        delta = ChunkDelta(role="assistant", content="", refusal=None)
-        return b"".join(self._line(delta, choice) for choice in range(len(self._content)))
+        return line_safe(b"".join([before + _ROLE + after for before, after in self._around]))
 
     def receive(self, events: Sequence[Event], choice: int) -> bytes:
         """The lines for `events` of one choice, joined: what has arrived together is sent together."""
         lines: list[bytes] = []
-        before, after = self._content[choice]
+        before, after = self._around[choice]
         for event in events:
             match event:
                 case TextDelta(text=text) | Citation(text=text):
                     if text:
-                        lines += before, _encode(text), after
+                        lines += before, b'"delta":{"content":', _encode(text), b"}", after
                 case ReasoningDelta(text=text, opens=opens):
                     if text:
-                        lines += self._thought(text, choice, opens=opens)
+                        # Thoughts are one text here: each is set apart from the one before.
+                        if opens and choice in self._has_thought:
+                            text = THOUGHT_BREAK + text
+                        self._has_thought.add(choice)
+                        lines += before, b'"delta":{"reasoning_content":', _encode(text), b"}", after
                 case Called():
                     lines += self._call(event, choice)
                 case Finished():
@@ -75,49 +80,39 @@ class ChunkWriter:
                     lines.append(error_line(error, FIELDS))
         return line_safe(b"".join(lines))
 
-    def _thought(self, text: str, choice: int, *, opens: bool) -> tuple[bytes, bytes, bytes]:
-        """A piece of reasoning, apart from the thought before."""
-        if choice not in self._reasoning:
-            delta = ChunkDelta(reasoning_content="")
-            self._reasoning[choice] = self._around(delta, b'"reasoning_content":', choice)
-        elif opens:
-            text = THOUGHT_BREAK + text
-        before, after = self._reasoning[choice]
-        return before, _encode(text), after
-
     def _call(self, called: Called, choice: int) -> list[bytes]:
         """A call as the real API streams it: id, type and name first, then the arguments."""
-        place, self._calls[choice] = self._calls[choice], self._calls[choice] + 1
+        named, given = FunctionDelta("", called.name), FunctionDelta(called.arguments)
         if self._legacy:
-            named = FunctionDelta("", called.name), FunctionDelta(called.arguments)
-            return [self._line(ChunkDelta(function_call=delta), choice) for delta in named]
-        first = ToolCallDelta(place, FunctionDelta("", called.name), called.id, "function")
-        then = ToolCallDelta(place, FunctionDelta(called.arguments))
-        return [self._line(ChunkDelta(tool_calls=[delta]), choice) for delta in (first, then)]
+            deltas = ChunkDelta(function_call=named), ChunkDelta(function_call=given)
+        else:
+            place, self._calls[choice] = self._calls[choice], self._calls[choice] + 1
+            first = ToolCallDelta(place, named, called.id, "function")
+            deltas = ChunkDelta(tool_calls=[first]), ChunkDelta(tool_calls=[ToolCallDelta(place, given)])
+        before, after = self._around[choice]
+        return [before + b'"delta":' + _encode(delta) + after for delta in deltas]
 
     def _end(self, choice: int) -> bytes:
         transcript = self._answer.transcripts[choice]
         lines = b""
         if transcript.cited:
-            lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
+            # Where a page is cited is known in the whole text alone, so that all of them come behind it.
+            before, after = self._around[choice]
+            lines = before + b'"delta":' + _encode(ChunkDelta(annotations=_annotations(transcript))) + after
         finish = ChunkChoice(ChunkDelta(), _reason(transcript, legacy=self._legacy), choice)
-        beside = {**_ids(self._answer.place(choice)), "chatgpt": answered_by(self._answer, choice)}
-        lines += _data(msgspec.structs.replace(self._chunk, choices=[finish], **beside))
+        lines += self._data([finish], **_ids(self._answer.place(choice)), chatgpt=answered_by(self._answer, choice))
         # `[DONE]` comes once, behind the last choice.
         self._unfinished -= 1
         if not self._unfinished:
+            # In a chunk of its own without choices, as the real API sends it.
             if self._include_usage:
-                lines += _data(msgspec.structs.replace(self._chunk, usage=usage_on_wire(self._answer.usage)))
+                lines += self._data([], usage=usage_on_wire(self._answer.usage))
             lines += DONE
         return lines
 
-    def _line(self, delta: ChunkDelta, choice: int) -> bytes:
-        return _data(msgspec.structs.replace(self._chunk, choices=[ChunkChoice(delta, index=choice)]))
-
-    def _around(self, delta: ChunkDelta, hole: bytes, choice: int) -> tuple[bytes, bytes]:
-        """The bytes before and after a delta's text."""
-        before, after = self._line(delta, choice).split(hole + b'""')
-        return before + hole, after
+    def _data(self, choices: list[ChunkChoice], **beside: Any) -> bytes:
+        """A chunk, which `line_safe` has still to look at."""
+        return b"data: " + _encode(msgspec.structs.replace(self._chunk, choices=choices, **beside)) + b"\n\n"
 
 
 def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
@@ -160,8 +155,5 @@ def _ids(place: AnswerPlace | None) -> dict[str, str]:
     return msgspec.structs.asdict(place) if place is not None else {}
 
 
-def _data(chunk: ChatChunk) -> bytes:
-    return data_line(_encode(chunk))
-
-
 _encode = msgspec.json.Encoder().encode
+_ROLE = b'"delta":' + _encode(ChunkDelta(role="assistant", content="", refusal=None))

@@ -5,7 +5,7 @@ Rule: each choice has its text (behind the prompt, where that is echoed) and one
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
@@ -13,7 +13,7 @@ from msgspec import UNSET
 from shim.apis.answered_by import answered_by
 from shim.apis.completions.read import CompletionOptions
 from shim.apis.completions.wire import FIELDS, TextChoice, TextCompletion
-from shim.apis.data_lines import DONE, data_line, line_safe
+from shim.apis.data_lines import DONE, line_safe
 from shim.apis.openai_errors import error_line
 from shim.apis.openai_usage import usage_on_wire
 from shim.protocol.api import AnswerInfo
@@ -31,44 +31,41 @@ class TextWriter:
         usage = None if options.include_usage else UNSET
         self._line = TextCompletion(f"cmpl-{answer.id}", answer.created, answer.model, [], usage=usage)
         # Only the text differs from line to line, so the bytes around it are made once.
-        empty = (TextChoice("", place) for place in range(len(answer.transcripts)))
-        lines = (_encode(msgspec.structs.replace(self._line, choices=[choice])) for choice in empty)
-        self._around = [data_line(line).split(_HOLE) for line in lines]
+        self._around = [self._data([TextChoice("", place)]).split(_HOLE) for place in range(len(answer.transcripts))]
         self._unfinished = len(answer.transcripts)  # a transcript may have ended before its end is written here
 
     def head(self) -> bytes:
         """The prompt, for each choice, where it is echoed."""
-        return b"".join(self._text(text, place) for place, text in enumerate(self._options.echo))
+        return line_safe(b"".join([self._text(text, place) for place, text in enumerate(self._options.echo)]))
 
     def receive(self, events: Sequence[Event], choice: int) -> bytes:
         """The lines for `events` of one choice, joined: what has arrived together is sent together."""
-        lines = b""
+        lines: list[bytes] = []
         for event in events:
             match event:
                 case TextDelta(text=text) | Citation(text=text):
-                    lines += self._text(text, choice) if text else b""
+                    if text:
+                        lines.append(self._text(text, choice))
                 case Finished():
-                    ended = [TextChoice("", choice, _reason(self._answer.transcripts[choice]))]
-                    told = answered_by(self._answer, choice)
-                    lines += data_line(_encode(msgspec.structs.replace(self._line, choices=ended, chatgpt=told)))
-                    lines += self._last_lines()
+                    ended = TextChoice("", choice, _reason(self._answer.transcripts[choice]))
+                    lines.append(self._data([ended], chatgpt=answered_by(self._answer, choice)))
+                    # Usage and `[DONE]` come once, behind the last choice.
+                    self._unfinished -= 1
+                    if not self._unfinished:
+                        if self._options.include_usage:
+                            lines.append(self._data([], usage=usage_on_wire(self._answer.usage)))
+                        lines.append(DONE)
                 case Failed(error=error):
-                    lines += error_line(error, FIELDS)
-        return lines
+                    lines.append(error_line(error, FIELDS))
+        return line_safe(b"".join(lines))
 
     def _text(self, text: str, choice: int) -> bytes:
         before, after = self._around[choice]
-        return before + b'"text":' + line_safe(_encode(text)) + after
+        return before + b'"text":' + _encode(text) + after
 
-    def _last_lines(self) -> bytes:
-        """What comes behind the end of the last choice."""
-        self._unfinished -= 1
-        if self._unfinished:
-            return b""
-        if not self._options.include_usage:
-            return DONE
-        usage = usage_on_wire(self._answer.usage)
-        return data_line(_encode(msgspec.structs.replace(self._line, usage=usage))) + DONE
+    def _data(self, choices: list[TextChoice], **beside: Any) -> bytes:
+        """A line, which `line_safe` has still to look at."""
+        return b"data: " + _encode(msgspec.structs.replace(self._line, choices=choices, **beside)) + b"\n\n"
 
 
 def completion(answer: AnswerInfo, options: CompletionOptions) -> bytes:

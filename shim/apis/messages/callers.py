@@ -15,13 +15,14 @@ from shim.http.responses import request_id
 from shim.http.spellings import as_meant
 
 PATH = "/v1/messages"
+_BELOW = f"{PATH}/"
 _VERSION = b"anthropic-version"
 
 
 def is_anthropics(scope: Any, root_path: str) -> bool:
     """Whether the client of a request speaks this API."""
     path = as_meant(scope["path"], root_path).removeprefix(root_path)
-    if path.startswith(PATH) and path[len(PATH) : len(PATH) + 1] in {"", "/"}:
+    if path == PATH or path.startswith(_BELOW):
         return True
     for name, _ in scope["headers"]:  # noqa: SIM110  a generator costs each request as many calls as it has headers
         if name == _VERSION:
