@@ -166,8 +166,7 @@ def create_app(
                 yield
         logs.flush()
 
-    def looks_for_id(scope: Any) -> bool:
-        return is_anthropics(scope, settings.root_path)
+    looks_for_id = partial(is_anthropics, root_path=settings.root_path)
 
     def refuse_for(scope: Any) -> Refuse:
         return refusal_for(scope) if looks_for_id(scope) else openai_errors.refuse

@@ -174,6 +174,7 @@ class ApiCall:
         """`status` is what became of the call, `code` is that of HTTP; `first_ms` is from the request to the first byte
         of a stream, `ms` to the last."""
         exchange, prompt = self.exchange, self.asked.prompt if self.asked is not None else None
+        began, first, opened = self._began, self.first_byte, self._opened
         model, slug, account = None, None, None
         # The account as `tokens list` shows it; none where no turn was tried.
         if exchange is not None:
@@ -190,14 +191,14 @@ class ApiCall:
             status = "client_gone"
         else:
             status = ",".join(dict.fromkeys(one.finish_reason or "client_gone" for one in exchange.transcripts))
-        early = self.first_byte is not None or self.failure is not None
+        early = first is not None or self.failure is not None
         usage = exchange.counted if exchange is not None else None
         return CallRecord(
             self.id,
             time.time(),
             self.api.name,
             status,
-            self._since(time.perf_counter()),
+            (time.perf_counter() - began) * 1000,
             code=failed.http_status if failed is not None and not early else 200 if exchange is not None else None,
             failed=failed is not None,
             model=model[:100] if model is not None else None,  # a client may make up any
@@ -206,13 +207,10 @@ class ApiCall:
             key=self._caller.label if self._caller is not None else None,
             stream=prompt is not None and prompt.stream,
             tries=self._attempted.tries,
-            first_ms=self._since(self.first_byte) if self.first_byte is not None else None,
+            first_ms=(first - began) * 1000 if first is not None else None,
             tokens=(usage.prompt, usage.completion) if usage is not None else None,
-            opened_ms=self._since(self._opened) if self._opened is not None else None,
+            opened_ms=(opened - began) * 1000 if opened is not None else None,
         )
-
-    def _since(self, moment: float) -> float:
-        return (moment - self._began) * 1000
 
 
 def is_large(body: bytes) -> bool:
@@ -272,23 +270,27 @@ async def answer(request: Request[Any, Any, Any], api: Api, *, is_slow: bool = F
     address = gateway.settings.address(f"{request.scope['scheme']}://{headers.get('host') or request.url.netloc}")
     call = ApiCall(gateway, api, id=request_id(request), headers=headers, address=address)
     request.scope["state"][LOGGED] = True
+    # As `ending_failed` does, written out: a block that is a generator is nine calls of functions.
     try:
-        with ending_failed(call.end):
-            await call.tape()
-            body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
-            with Presence(request.receive) as presence:
-                asked = await beside_others(call.read, body)
-                if asked.asked.background:
-                    return await _in_background(request, call, asked, body)
-                if asked.asked.prompt.stream:
-                    presence.keep()
-                    return await _streamed(request, call, asked, presence)
-                if is_slow and gateway.settings.early_head:
-                    return await _slow(request, call, asked, presence)
-                whole = await _whole(call, asked)
+        await call.tape()
+        body = await read_body(request, gateway.settings.max_request_bytes, headers.get("content-length"))
+        with Presence(request.receive) as presence:
+            asked = await beside_others(call.read, body)
+            if asked.asked.background:
+                return await _in_background(request, call, asked, body)
+            if asked.asked.prompt.stream:
+                presence.keep()
+                return await _streamed(request, call, asked, presence)
+            if is_slow and gateway.settings.early_head:
+                return await _slow(request, call, asked, presence)
+            whole = await _whole(call, asked)
     except GatewayError as error:
+        call.end(error)
         status, refusal_headers, refusal = call.refusal(error)
         return BytesResponse(refusal, refusal_headers, status=status)
+    except BaseException as error:
+        call.end(unforeseen() if isinstance(error, Exception) else None)
+        raise
     return _ended(call, whole)
 
 

@@ -16,7 +16,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from litestar import Request
 from litestar.types import ASGIApp, Receive, Send
@@ -25,7 +24,7 @@ from shim.errors import RequestError, UnavailableError
 from shim.heap import LARGE, Bulk
 from shim.http.entrance import Entrance
 from shim.http.errors import RefuseFor
-from shim.http.origins import is_loopback_name, is_same_origin, origin_of
+from shim.http.origins import is_loopback_name, is_same_origin, name_in, origin_of
 from shim.http.responses import LOGGED, PIECES, STREAMED, BytesResponse, answer_headers, request_id
 from shim.http.spellings import as_meant
 from shim.logs import log_fields
@@ -99,11 +98,11 @@ class PageCheck:
         public = origin_of(settings.public_base_url)
         self._hosts = {*hosts, *(host for _, host, _ in (*self._origins, *([public] if public else [])))}
 
-    def check(self, method: str, path: str, host: str, header: Callable[[bytes], str | None]) -> None:
+    def check(self, method: str, path: str, host: str, headers: Mapping[bytes, bytes]) -> None:
         """Raises RequestError (403). `path` is the one below the prefix."""
         if path.startswith(_OPEN):
             return
-        known = not host or is_loopback_name(host) or _name(host) in self._hosts  # no browser leaves it out
+        known = not host or is_loopback_name(host) or name_in(host) in self._hosts  # no browser leaves it out
         if not (known or self._any_host or self._any_origin):
             raise RequestError(
                 "Without AUTHORIZATION only this machine's own names are served, as any web page can have another name "
@@ -112,15 +111,15 @@ class PageCheck:
                 type="permission_error",
                 code="foreign_host",
             )
-        navigates = method == "GET" and header(b"sec-fetch-mode") == "navigate"
-        origin = header(b"origin")
+        told_origin, told_site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        if told_origin is None and told_site is None:  # no browser made it
+            return
+        navigates = method == "GET" and headers.get(b"sec-fetch-mode") == b"navigate"
+        origin = told_origin.decode("latin-1") if told_origin is not None else None
+        site = told_site.decode("latin-1") if told_site is not None else None
         allowed = self._any_origin or (origin is not None and origin_of(origin) in self._origins)
         if not (allowed or navigates) and not is_same_origin(
-            host,
-            self._public_url,
-            origin=origin,
-            site=header(b"sec-fetch-site"),
-            navigates=method == "GET",
+            host, self._public_url, origin=origin, site=site, navigates=method == "GET"
         ):
             raise RequestError(
                 "Another web page made this request. Without AUTHORIZATION it is refused unless CORS_ORIGINS names it",
@@ -198,12 +197,7 @@ class Intake:
         if hosts and (match is None or int(match["port"] or 0) > 65535):
             raise RequestError("The Host header is not a host and a port", code="invalid_host")
         if self._pages is not None:
-
-            def header(name: bytes) -> str | None:
-                value = headers.get(name)
-                return value.decode("latin-1") if value is not None else None
-
-            self._pages.check(scope["method"], below, host, header)
+            self._pages.check(scope["method"], below, host, headers)
 
     def _log(self, scope: Any, path: str, status: int, seconds: float) -> None:
         # Of a link the path is the key; elsewhere ids in it are no secrets, and unknown paths show what is mistyped,
@@ -231,7 +225,8 @@ class _Body:
         self._scope, self._receive, self._under_way, self._limit = scope, receive, under_way, limit
         self._until = time.monotonic() + total
         self._headers = headers
-        self._coding = ""
+        self._coding = ""  # none, also where it is called "identity"
+        self._length: int | None = None  # of the body, as its head tells
         self._held = self._arrived = self._announced = 0
         self.is_whole = self._broken = self._asked = False
 
@@ -241,8 +236,12 @@ class _Body:
         length = self._headers.get(b"content-length", b"")
         if length.isdigit() and len(length) < 16 and int(length) <= self._limit:
             self._announced = int(length)
-        self._coding = self._headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
-        if self._coding not in {"", "identity"}:
+            # Where a body comes in chunks, that says where it ends, and a length beside it nothing (RFC 9112 6.3).
+            if b"transfer-encoding" not in self._headers:
+                self._length = self._announced
+        coding = self._headers.get(b"content-encoding")
+        if coding and (named := coding.decode("latin-1").strip().lower()) not in {"", "identity"}:
+            self._coding = named
             gone = {b"content-encoding", b"content-length"}
             self._scope["headers"] = [one for one in self._scope["headers"] if one[0] not in gone]
 
@@ -252,7 +251,7 @@ class _Body:
             return await self._receive()
         if self._announced > self._held and not self._is_streamed:
             self._take(self._announced - self._held)
-        if self._coding in {"", "identity"}:
+        if not self._coding:
             return await self._next()
         pieces = []
         while not self.is_whole:
@@ -297,13 +296,17 @@ class _Body:
     async def _next(self) -> Any:
         self._asked = True
         try:
-            async with asyncio.timeout(min(BODY_SECONDS, max(0.0, self._until - time.monotonic()))):
-                message = await self._receive()
+            async with asyncio.timeout(min(BODY_SECONDS, self._until - time.monotonic())):
+                message: Any = await self._receive()
         except TimeoutError:
             self._broken = True
             raise RequestError("The request body did not arrive in time", status=408, code="body_timeout") from None
+        self._arrived += len(message.get("body", b""))
+        if self._arrived == self._length and message.get("more_body"):
+            # Granian tells a body's end by a message of its own, for which a small request would wait: through another
+            # thread and back. Whoever watches over the client hears of it later, and passes over it.
+            message["more_body"] = False
         self.is_whole = message["type"] != "http.request" or not message.get("more_body", False)
-        self._arrived += len(message.get("body", b""))  # type: ignore[arg-type]
         if self._arrived > self._held and not self._is_streamed:
             self._take(self._arrived - self._held)
         return message
@@ -332,10 +335,3 @@ class _Answer:
                 return
             self._over, message = True, {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
-
-
-def _name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""

@@ -14,13 +14,18 @@ def is_loopback(host: str) -> bool:
     return address is not None and address.is_loopback
 
 
+def name_in(host: str) -> str:
+    """The name or address in a Host header, in lower case and without its port; "" where it has none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 @lru_cache(16)  # asked for each request, nearly always about the same name
 def is_loopback_name(host: str) -> bool:
     """Whether a Host header names this machine itself. Any other name may have been pointed here (DNS rebinding)."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
+    name = name_in(host)
     return name == "localhost" or is_loopback(name)
 
 
