@@ -30,6 +30,7 @@ class FakeAnswer:
         answered_by: AnsweredBy | None = None,
     ) -> None:
         self.id, self.created, self.model = id, created, model
+        self.encoded: bytes | None = None
         self.transcripts = [Transcript() for _ in range(choices)]
         self._count = count or (lambda _transcripts: Usage(0, 0))
         self._place = place

@@ -85,6 +85,7 @@ class Exchange:
         self._counts_first = call.asked.counts_first
         self._prompt_tokens: int | None = None  # where they were counted before the answer began
         self._writer: Writer | None = None
+        self.encoded: bytes | None = None
         self._failed: int | None = None  # the choice whose error was written: a stream has one, and nothing after it
 
     # --- what a writer may ask ----------------------------------------------------------------------------------------

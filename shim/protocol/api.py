@@ -120,11 +120,13 @@ class AnsweredBy(msgspec.Struct, frozen=True):
 
 class AnswerInfo(Protocol):
     """What a writer may ask about the answer it writes. `id` is 32 hex digits without a prefix, `created` whole
-    seconds since 1970, `model` the public name of the model that answers."""
+    seconds since 1970, `model` the public name of the model that answers. `encoded` is for its API to note the body of
+    an answer that is over, where that is needed again (for a record); None until then."""
 
     id: str
     created: int
     transcripts: Sequence[Transcript]
+    encoded: bytes | None
 
     @property
     def model(self) -> str:

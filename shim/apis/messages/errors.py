@@ -2,6 +2,7 @@
 
 import msgspec
 
+from shim.apis.data_lines import line_safe
 from shim.apis.messages.events import event
 from shim.apis.messages.wire import FIELDS, MessagesError, MessagesErrorBody
 from shim.errors import Field, GatewayError
@@ -35,7 +36,7 @@ def error_of(error: GatewayError, id: str | None = None) -> MessagesError:
 
 def event_of(error: GatewayError, id: str | None = None) -> bytes:
     """The last event of a stream that failed."""
-    return event(error_of(error, id))
+    return line_safe(event(error_of(error, id)))
 
 
 def refuse(error: GatewayError, id: str | None = None) -> tuple[dict[str, str], bytes]:

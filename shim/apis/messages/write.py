@@ -79,7 +79,7 @@ class MessageWriter:
         """The message without its content. What the prompt counts is known here, because this API asks to have it
         counted first; where a driver can't wait for that, it is told at the end."""
         usage = MessageUsage(self._answer.prompt_tokens or 0, 0)
-        return event(MessageStart(_message(self._answer, [], usage))) + event(Ping())
+        return line_safe(event(MessageStart(_message(self._answer, [], usage)))) + _PING
 
     def receive(self, events: Sequence[Event], _choice: int) -> bytes:
         """The events of this API for `events`, joined: what has arrived together is sent together."""
@@ -87,16 +87,15 @@ class MessageWriter:
         for one in events:
             match one:
                 case TextDelta(text=text):
-                    self._say(text, written)
+                    self._add(TextBlock, text, written)
                 case Citation(text=text, links=links):
-                    self._say(text, written)
+                    self._add(TextBlock, text, written)
                     # One without words is nowhere in the text, so that there is nothing to cite for.
                     shown = links if text and self._options.search else ()
-                    written += (event(ContentBlockDelta(self._index, AddedCitation(_cited(link)))) for link in shown)
+                    written += [event(ContentBlockDelta(self._index, AddedCitation(_cited(link)))) for link in shown]
                 case ReasoningDelta() if self._options.thinking:
-                    if thought := thought_piece(one, goes_on=self._open is ThinkingBlock):
-                        self._turn_to(ThinkingBlock, written)
-                        self._add(thought, written)
+                    thought = thought_piece(one, goes_on=self._open is ThinkingBlock)
+                    self._add(ThinkingBlock, thought, written)
                 case Searched() | Picture():
                     self._stand_between(one, written)
                 case Called():
@@ -110,15 +109,10 @@ class MessageWriter:
                     self._close(written)
                     end = MessageEnd(*_end_of(self._answer.transcripts[0]))
                     told = MessageDelta(end, _usage(self._answer, self._options), answered_by(self._answer))
-                    written += event(told), event(MessageStop())
+                    written += event(told), _STOP
                 case Failed(error=error):
                     written.append(event_of(error, self._id))
-        return b"".join(written)
-
-    def _say(self, text: str, written: list[bytes]) -> None:
-        if text:
-            self._turn_to(TextBlock, written)
-            self._add(text, written)
+        return line_safe(b"".join(written))
 
     def _stand_between(self, aside: Searched | Picture, written: list[bytes]) -> None:
         """A search in blocks of its own, where they are wanted; and a thought behind it, or behind a picture, is
@@ -136,21 +130,20 @@ class MessageWriter:
         elif self._open is ThinkingBlock:
             self._close(written)
 
-    def _turn_to(self, kind: type[TextBlock | ThinkingBlock], written: list[bytes]) -> None:
-        """Have a block of this kind open."""
-        if self._open is kind:
+    def _add(self, kind: type[TextBlock | ThinkingBlock], text: str, written: list[bytes]) -> None:
+        """More text of a block of this kind, which begins with it where none is open."""
+        if not text:
             return
-        self._close(written)
-        self._open = kind
-        written.append(event(ContentBlockStart(self._index, kind(""))))
-        # Only the text differs from delta to delta, so the bytes around it are made once.
-        delta, hole = (AddedText(""), b'"text":') if kind is TextBlock else (AddedThinking(""), b'"thinking":')
-        before, after = event(ContentBlockDelta(self._index, delta)).split(hole + b'""')
-        self._around = before + hole, after
-
-    def _add(self, text: str, written: list[bytes]) -> None:
+        if self._open is not kind:
+            self._close(written)
+            self._open = kind
+            written.append(event(ContentBlockStart(self._index, kind(""))))
+            # Only the text differs from delta to delta, so the bytes around it are made once.
+            delta, hole = (AddedText(""), b'"text":') if kind is TextBlock else (AddedThinking(""), b'"thinking":')
+            before, after = event(ContentBlockDelta(self._index, delta)).split(hole + b'""')
+            self._around = before + hole, after
         before, after = self._around
-        written += before, line_safe(_encode(text)), after
+        written += before, _encode(text), after
 
     def _close(self, written: list[bytes]) -> None:
         if self._open is not None:
@@ -219,3 +212,4 @@ def _usage(answer: AnswerInfo, options: MessageOptions) -> MessageUsage:
 
 
 _encode = msgspec.json.Encoder().encode
+_PING, _STOP = event(Ping()), event(MessageStop())

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from shim.apis.data_lines import line_safe
 from shim.apis.decoding import decode
 from shim.apis.responses import wire
 from shim.apis.responses.items import is_name, is_named, messages_of
@@ -19,9 +20,9 @@ from shim.apis.responses.write import (
     event_line,
     item_id,
     place_of_item,
-    response_of,
     response_so_far,
     told_error,
+    whole,
 )
 from shim.errors import GatewayError, RequestError
 from shim.protocol.api import AnswerInfo, AnswerPlace, JobState
@@ -74,7 +75,7 @@ class ResponseKeeping:
         said = answer.transcripts[0]
         calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
         told = PromptMessage("assistant", (*([Text(said.text)] if said.text or not said.calls else []), *calls))
-        body = msgspec.Raw(_encode(response_of(answer, self._options)))
+        body = msgspec.Raw(whole(answer, self._options))
         items = list(whole_request_items(self._request, answer.id))
         return _encode(KeptResponse(body, items, (*self._history, told), place, self.streamed))
 
@@ -102,10 +103,11 @@ class ResponseKeeping:
         body = read_kept(record).body
         status = _status_decoder.decode(body).status
         names = ["created", "queued"] if status == "queued" else [_LAST.get(status, status)]
-        return b"".join(
-            event_line(ToldResponse(type=f"response.{name}", sequence_number=place, response=body))
+        lines = [
+            event_line(wire.ResponseEvent(type=f"response.{name}", sequence_number=place, response=body))
             for place, name in enumerate(names, number)
-        )
+        ]
+        return line_safe(b"".join(lines))
 
 
 def ended(record: bytes, message: str) -> bytes:
@@ -127,12 +129,6 @@ def is_under_way(kept: KeptResponse) -> bool:
 def is_in_background(kept: KeptResponse) -> bool:
     """Whether a response goes, or went, on without its client."""
     return _status_decoder.decode(kept.body).background
-
-
-class ToldResponse(wire.StreamedEvent, frozen=True, kw_only=True):
-    """A `ResponseEvent` whose response is written already."""
-
-    response: msgspec.Raw
 
 
 class _Input(msgspec.Struct):

@@ -533,9 +533,10 @@ class StreamedEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResponseEvent(StreamedEvent, frozen=True, kw_only=True):
-    """The response as it is now: `response.created`, `.in_progress`, `.completed`, `.incomplete`, `.failed`."""
+    """The response as it is now: `response.created`, `.in_progress`, `.completed`, `.incomplete`, `.failed`. It is a
+    `ResponseBody` that was encoded before: several events, or a record, tell the same one."""
 
-    response: ResponseBody
+    response: msgspec.Raw
 
 
 class ItemEvent(StreamedEvent, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from shim.apis.answered_by import answered_by
-from shim.apis.data_lines import data_line, line_safe
+from shim.apis.data_lines import line_safe
 from shim.apis.responses import wire
 from shim.apis.responses.options import ResponseOptions
 from shim.apis.responses.tools import INPUT
@@ -43,7 +43,7 @@ _REASONS: dict[str, Literal["max_output_tokens", "content_filter"]] = {
     "length": "max_output_tokens",
     "content_filter": "content_filter",
 }
-_DEFAULTS = wire.Echoed()
+_DEFAULTS, _NULL = wire.Echoed(), msgspec.Raw(b"null")
 # Hexadecimal: 65,536 places, in whose upper half input items have theirs (`kept`). The response's id stands before
 # them, so that an item is found without an index of items.
 _ITEM_DIGITS = 4
@@ -72,9 +72,8 @@ class EventWriter:
         self._answer, self._options = answer, options
         self._number = QUEUED_EVENTS if options.queued else 0  # of the next event
         self._index = 0  # of the item that is open, or comes next
-        self._open: wire.MessageItem | wire.ReasoningItem | None = None
+        self._open: wire.OutputItem | None = None
         self._said: list[str] = []  # the words of the open item
-        self._length = 0  # of these, in characters
         self._cited: list[wire.CitedUrl] = []
         self._around = (b"", b"", b"")  # the bytes around the number and the text of a delta of the open item
         self._begun = False
@@ -82,9 +81,10 @@ class EventWriter:
     def head(self) -> bytes:
         """The response without output, twice; the first time was before, where it had to be waited for."""
         self._begun = True
-        body = _body(self._answer, self._options, "in_progress", [])
+        # Encoded once: clients like Codex send instructions and tools of tens of kilobytes, which are told back.
+        body = _encode(_body(self._answer, self._options, "in_progress", []))
         names = ("in_progress",) if self._options.queued else ("created", "in_progress")
-        return b"".join(self._response(name, body) for name in names)
+        return line_safe(b"".join([self._response(name, body) for name in names]))
 
     def receive(self, events: Sequence[Event], _choice: int) -> bytes:
         """The events of this API for `events`, joined: what has arrived together is sent together."""
@@ -92,11 +92,12 @@ class EventWriter:
         for one in events:
             match one:
                 case TextDelta(text=text):
-                    self._say(text, written)
+                    self._write(wire.MessageItem, text, written)
                 case Citation(text=text, links=links):
                     self._cite(text, links, written)
                 case ReasoningDelta() if self._options.thinking:
-                    self._think(thought_piece(one, goes_on=type(self._open) is wire.ReasoningItem), written)
+                    thought = thought_piece(one, goes_on=type(self._open) is wire.ReasoningItem)
+                    self._write(wire.ReasoningItem, thought, written)
                 case Called():
                     self._call(one, written)
                 case Picture() | Searched():
@@ -104,59 +105,59 @@ class EventWriter:
                 case Finished():
                     status = status_of(self._answer.transcripts[0])
                     self._close(written, "incomplete" if status == "incomplete" else "completed")
-                    written.append(self._response(status, response_of(self._answer, self._options)))
+                    written.append(self._response(status, whole(self._answer, self._options)))
                 case Failed(error=error):
                     # Before the first event there is no response that could have failed, so that it is an error alone.
                     written.append(
-                        self._response("failed", response_of(self._answer, self._options))
-                        if self._begun
-                        else broken(error)
+                        self._response("failed", whole(self._answer, self._options)) if self._begun else broken(error)
                     )
-        return b"".join(written)
+        return line_safe(b"".join(written))
 
     # --- items --------------------------------------------------------------------------------------------------------
 
-    def _say(self, text: str, written: list[bytes]) -> None:
+    def _write(self, kind: type[wire.MessageItem | wire.ReasoningItem], text: str, written: list[bytes]) -> None:
+        """More words of an item of this kind, which begins with them where none is open."""
         if not text:
             return
-        if type(self._open) is not wire.MessageItem:
+        if type(self._open) is not kind:
             self._close(written)
-            item = wire.MessageItem(self._id("msg"), [], "in_progress")
-            self._begin(item, written)
-            part = {"content_index": 0, "part": wire.OutputText("")}
-            written.append(self._about(wire.PartEvent, "response.content_part.added", **part))
-            delta = self._event(
-                wire.TextEvent, "response.output_text.delta", 0, content_index=0, logprobs=[], delta="", **self._place
-            )
-            self._around = _around(delta)
-        self._add(text, written)
-
-    def _think(self, text: str, written: list[bytes]) -> None:
-        if not text:
-            return
-        if type(self._open) is not wire.ReasoningItem:
-            self._close(written)
-            self._begin(wire.ReasoningItem(self._id("rs"), [], "in_progress"), written)
-            part = {"summary_index": 0, "part": wire.SummaryText("")}
-            written.append(self._about(wire.SummaryPartEvent, "response.reasoning_summary_part.added", **part))
-            name = "response.reasoning_summary_text.delta"
-            delta = self._event(wire.SummaryTextEvent, name, 0, summary_index=0, delta="", **self._place)
-            self._around = _around(delta)
-        self._add(text, written)
-
-    def _add(self, text: str, written: list[bytes]) -> None:
+            if kind is wire.MessageItem:
+                self._begin_message(written)
+            else:
+                self._begin_thinking(written)
         before, between, after = self._around
-        written += before, b"%d" % self._number, between, line_safe(_encode(text)), after
+        written += before, b"%d" % self._number, between, _encode(text), after
         self._number += 1
         self._said.append(text)
-        self._length += len(text)
+
+    def _begin_message(self, written: list[bytes]) -> None:
+        self._begin(wire.MessageItem(self._id("msg"), [], "in_progress"), written)
+        part = wire.OutputText("")
+        written.append(self._about(wire.PartEvent, "response.content_part.added", content_index=0, part=part))
+        self._frame(wire.TextEvent, "response.output_text.delta", content_index=0, logprobs=[])
+
+    def _begin_thinking(self, written: list[bytes]) -> None:
+        self._begin(wire.ReasoningItem(self._id("rs"), [], "in_progress"), written)
+        part, name = wire.SummaryText(""), "response.reasoning_summary"
+        written.append(self._about(wire.SummaryPartEvent, f"{name}_part.added", summary_index=0, part=part))
+        self._frame(wire.SummaryTextEvent, f"{name}_text.delta", summary_index=0)
+
+    def _frame(self, kind: type[wire.TextEvent | wire.SummaryTextEvent], name: str, **fields: Any) -> None:
+        """Note the bytes around a delta's number and text: only these differ from one to the next."""
+        place, index = self._item, self._index
+        delta = event_line(kind(type=name, sequence_number=0, delta="", item_id=place, output_index=index, **fields))
+        before, rest = delta.split(b'"sequence_number":0', 1)
+        between, after = rest.split(b'"delta":""', 1)
+        self._around = before + b'"sequence_number":', between + b'"delta":', after
 
     def _cite(self, text: str, links: Sequence[Link], written: list[bytes]) -> None:
         """Words that name pages. A citation that shows nothing is nowhere in the text, and is left out."""
-        start = self._length if type(self._open) is wire.MessageItem else 0
-        self._say(text, written)
+        # One piece from here on: its length is where the words to come begin, and many citations may follow.
+        self._said = ["".join(self._said)]
+        start = len(self._said[0]) if type(self._open) is wire.MessageItem else 0
+        self._write(wire.MessageItem, text, written)
         for link in links if text else ():
-            cited = wire.CitedUrl(start, self._length, link.title, link.url)
+            cited = wire.CitedUrl(start, start + len(text), link.title, link.url)
             place = {"content_index": 0, "annotation_index": len(self._cited), "annotation": cited}
             written.append(self._about(wire.AnnotationEvent, "response.output_text.annotation.added", **place))
             self._cited.append(cited)
@@ -210,66 +211,52 @@ class EventWriter:
                 self._done(msgspec.structs.replace(item, summary=[summary], status="completed"), written)
 
     def _begin(self, item: wire.OutputItem, written: list[bytes]) -> None:
-        if isinstance(item, wire.MessageItem | wire.ReasoningItem):
-            self._open = item
-        self._item = item.id
-        written.append(self._next(wire.ItemEvent, "response.output_item.added", output_index=self._index, item=item))
+        self._open, self._item = item, item.id
+        written.append(self._told(wire.ItemEvent, "response.output_item.added", output_index=self._index, item=item))
 
     def _done(self, item: wire.OutputItem, written: list[bytes]) -> None:
-        written.append(self._next(wire.ItemEvent, "response.output_item.done", output_index=self._index, item=item))
+        written.append(self._told(wire.ItemEvent, "response.output_item.done", output_index=self._index, item=item))
         self._open, self._index = None, self._index + 1
-        self._said, self._length, self._cited = [], 0, []
-
-    # --- the end ------------------------------------------------------------------------------------------------------
+        self._said, self._cited = [], []
 
     # --- events -------------------------------------------------------------------------------------------------------
-
-    @property
-    def _place(self) -> dict[str, Any]:
-        return {"item_id": self._item, "output_index": self._index}
 
     def _id(self, kind: str) -> str:
         return item_id(kind, self._answer.id, self._index)
 
-    def _response(self, name: str, body: wire.ResponseBody) -> bytes:
-        return self._next(wire.ResponseEvent, f"response.{name}", response=body)
+    def _response(self, name: str, body: bytes) -> bytes:
+        return self._told(wire.ResponseEvent, f"response.{name}", response=msgspec.Raw(body))
 
     def _about(self, kind: type[wire.PlaceEvent], name: str, **fields: Any) -> bytes:
-        return self._next(kind, name, **self._place, **fields)
+        return self._told(kind, name, item_id=self._item, output_index=self._index, **fields)
 
-    def _next(self, kind: type[wire.StreamedEvent], name: str, **fields: Any) -> bytes:
-        number, self._number = self._number, self._number + 1
-        return self._event(kind, name, number, **fields)
-
-    def _event(self, kind: type[wire.StreamedEvent], name: str, number: int, **fields: Any) -> bytes:
-        return event_line(kind(type=name, sequence_number=number, **fields))
+    def _told(self, kind: type[wire.StreamedEvent], name: str, **fields: Any) -> bytes:
+        told = kind(type=name, sequence_number=self._number, **fields)
+        self._number += 1
+        return event_line(told)
 
 
 def event_line(told: wire.StreamedEvent) -> bytes:
-    """An event as it is sent."""
-    return f"event: {told.type}\n".encode() + data_line(_encode(told))
+    """An event as it is sent, once `line_safe` has looked at it."""
+    return b"event: %b\ndata: %b\n\n" % (told.type.encode(), _encode(told))
 
 
 def broken(error: GatewayError) -> bytes:
     """All of a stream that failed before there was a response."""
     param = wire.FIELDS[error.param] if isinstance(error.param, Field) else error.param
     told = wire.BrokenEvent(type="error", sequence_number=0, code=error.code, message=error.message, param=param)
-    return event_line(told)
-
-
-def _around(delta: bytes) -> tuple[bytes, bytes, bytes]:
-    """The bytes before, between and after a delta's number and text: only these differ from one to the next."""
-    before, rest = delta.split(b'"sequence_number":0', 1)
-    between, after = rest.split(b'"delta":""', 1)
-    return before + b'"sequence_number":', between + b'"delta":', after
+    return line_safe(event_line(told))
 
 
 # --- whole ------------------------------------------------------------------------------------------------------------
 
 
 def whole(answer: AnswerInfo, options: ResponseOptions) -> bytes:
-    """The whole answer as one response."""
-    return _encode(response_of(answer, options))
+    """The whole answer as one response. Nothing changes in it once the answer is over, so it is encoded once, for the
+    client and for the record that is kept of it."""
+    if answer.encoded is None:
+        answer.encoded = _encode(response_of(answer, options))
+    return answer.encoded
 
 
 def response_of(answer: AnswerInfo, options: ResponseOptions) -> wire.ResponseBody:
@@ -401,21 +388,17 @@ def body_of(
     output: list[wire.OutputItem],
 ) -> wire.ResponseBody:
     """A response with what is told back of its request."""
-
-    def told(name: str) -> msgspec.Raw:
-        given: msgspec.Raw = getattr(echoed, name)
-        return getattr(_DEFAULTS, name) if bytes(given) == b"null" else given
-
+    # A field that was sent as null is told back as if it had been left out, as the real API does.
     return wire.ResponseBody(
         id=id,
         created_at=created,
         model=model,
         output=output,
         status=status,
-        tools=told("tools"),
-        tool_choice=told("tool_choice"),
-        text=told("text"),
-        reasoning=told("reasoning"),
+        tools=echoed.tools if echoed.tools != _NULL else _DEFAULTS.tools,
+        tool_choice=echoed.tool_choice if echoed.tool_choice != _NULL else _DEFAULTS.tool_choice,
+        text=echoed.text if echoed.text != _NULL else _DEFAULTS.text,
+        reasoning=echoed.reasoning if echoed.reasoning != _NULL else _DEFAULTS.reasoning,
         instructions=echoed.instructions,
         parallel_tool_calls=echoed.parallel_tool_calls is not False,
         metadata=echoed.metadata or {},
