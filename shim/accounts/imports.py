@@ -112,7 +112,13 @@ def once(lines: Iterable[ImportedLine]) -> list[ImportedLine]:
         better, worse = (earlier, line) if _end_of(line) <= _end_of(earlier) else (line, earlier)
         assert better.credential is not None  # noqa: S101  both have one, as was looked at above
         assert worse.credential is not None  # noqa: S101  both have one, likewise
-        merged = replace(better, credential=_with(better.credential, worse.credential))
+        credential = better.credential
+        ours, theirs = account_of(credential, 0.0), account_of(worse.credential, 0.0)
+        if ours.refresh_token is None and theirs.refresh_token is not None:
+            credential = replace(credential, refresh_token=theirs.refresh_token, client_id=theirs.client_id)
+        if ours.session_token is None and theirs.session_token is not None:
+            credential = replace(credential, session_token=theirs.session_token)
+        merged = replace(better, credential=credential)
         left_out = replace(worse, credential=None, why=f"it is the same account as on {better.where}")
         kept[place], kept[-1] = (merged, left_out) if better is earlier else (left_out, merged)
         places[id_of(line.credential)] = place if better is earlier else len(kept) - 1
@@ -444,16 +450,6 @@ def _end_of(line: ImportedLine) -> float:
     if account.access_token is None:
         return 0.0
     return float("inf") if account.expires is None else account.expires
-
-
-def _with(better: Credential, worse: Credential) -> Credential:
-    """`better` with the tokens that only `worse` has."""
-    ours, theirs = account_of(better, 0.0), account_of(worse, 0.0)
-    if ours.refresh_token is None and theirs.refresh_token is not None:
-        better = replace(better, refresh_token=theirs.refresh_token, client_id=theirs.client_id)
-    if ours.session_token is None and theirs.session_token is not None:
-        better = replace(better, session_token=theirs.session_token)
-    return better
 
 
 _MAX_LABEL, _MAX_LIMIT = 64, 64

@@ -334,7 +334,14 @@ class Renewals:
         """The lock is left to its lease where the new token is not stored, so that nobody sends the old one."""
         self._committed.add(account.id)
         try:
-            return await self._rotations.keep(Rotation(account, await self._ask(account)))
+            async with asyncio.timeout(self._times.exchange):
+                renewed = await self._exchange(account)
+            return await self._rotations.keep(Rotation(account, renewed))
+        except TimeoutError as error:
+            raise DeadlineError(
+                f"The log-in server has not renewed the access token within {self._times.exchange:g} s",
+                about=About.TOKEN,
+            ) from error
         except DeadCredentialError as error:
             # A process that could not store its exchange may do so only now: it is waited for, as long as stores lag
             # behind, before the account counts as dead.
@@ -348,16 +355,6 @@ class Renewals:
             self._committed.discard(account.id)
             if self._rotations.unsaved_account(account.id) is None:
                 await self._unlock(account.id)
-
-    async def _ask(self, account: Account) -> RenewedTokens:
-        try:
-            async with asyncio.timeout(self._times.exchange):
-                return await self._exchange(account)
-        except TimeoutError as error:
-            raise DeadlineError(
-                f"The log-in server has not renewed the access token within {self._times.exchange:g} s",
-                about=About.TOKEN,
-            ) from error
 
     async def _unlock(self, id: str) -> None:
         with suppress(StoreError):  # then it ends by itself

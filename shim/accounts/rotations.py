@@ -142,18 +142,17 @@ class Rotations:
         while self._unsaved:
             for id, rotation in list(self._unsaved.items()):
                 try:
-                    await self._save_late(id, rotation)
+                    saved = await self._offer(rotation)
+                    # Not yet; or another exchange has taken its place meanwhile, and is offered next.
+                    if saved is None or self._unsaved.get(id) is not rotation:
+                        continue
+                    del self._unsaved[id]
+                    log.info("account %s: its new token is saved now", id)
+                    if self._latest(id) is not None:
+                        self._saved_late(saved)
                 except StoreError:
                     continue  # still away
                 except Exception:  # a refresh token is worth an account: this task must not die
                     log.exception("account %s: its new token could not be saved; it is tried again", id)
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._max_delay)
-
-    async def _save_late(self, id: str, rotation: Rotation) -> None:
-        saved = await self._offer(rotation)
-        if saved is not None and self._unsaved.get(id) is rotation:
-            del self._unsaved[id]
-            log.info("account %s: its new token is saved now", id)
-            if self._latest(id) is not None:
-                self._saved_late(saved)

@@ -1,16 +1,17 @@
 """What an exchange has done for it while its answers are under way: links, a choice's next step, the repair turn."""
 
 import base64
+from contextlib import suppress
 
 import msgspec
 
-from shim.errors import GatewayError, UpstreamError
+from shim.errors import GatewayError
 from shim.exchange.calls import Calls
 from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.links import Links
 from shim.exchange.live_turn import LiveTurn, Wanted
 from shim.exchange.turns import Turns
-from shim.protocol.events import Event, FileRef, Unusable
+from shim.protocol.events import Event, FileRef
 from shim.protocol.prompt import Continues, PromptMessage, Text
 from shim.transport.base import read_reply
 
@@ -35,36 +36,28 @@ class AnswerServices:
         choice's last event."""
         match choice.needs:
             case FetchPicture(file=file):
-                return choice.fetched(await self._picture(file, choice.turn))
+                data = None
+                with suppress(GatewayError):  # then it stays a link, as what is no picture does
+                    reply = await read_reply(await self._calls.file(choice.turn.lease.identity, file), self._max_bytes)
+                    media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
+                    if media_type.startswith("image/"):
+                        data = f"data:{media_type};base64,{base64.b64encode(reply.body).decode()}"
+                return choice.fetched(data)
             case Repair(unusable=unusable):
+                # Before another turn is opened: its account may be the only one.
                 choice.turn.close()
+                complaint, place = PromptMessage("user", (Text(unusable.complaint),)), choice.turn.place()
+                prompt = self._wanted.prompt
+                if place is not None:  # upstream knows the answer: only the complaint is new
+                    continues = Continues(place.conversation_id, place.message_id)
+                    prompt = msgspec.structs.replace(prompt, messages=(complaint,), continues=continues)
+                else:
+                    answer = PromptMessage("assistant", (Text(unusable.answer),))
+                    prompt = msgspec.structs.replace(prompt, messages=(*prompt.messages, answer, complaint))
                 try:
-                    return choice.repaired(await self._repair(unusable, choice.turn))
+                    turn = await self._turns.open(msgspec.structs.replace(self._wanted, prompt=prompt))
+                    return choice.repaired(turn)
                 except GatewayError as error:
                     return choice.give_up(error)
             case _:
                 return choice.take(await self._turns.advance(choice.turn))
-
-    async def _picture(self, file: FileRef, turn: LiveTurn) -> str | None:
-        """A picture as a data URL; None where it can't be had, for then it stays a link."""
-        try:
-            reply = await read_reply(await self._calls.file(turn.lease.identity, file), self._max_bytes)
-            media_type = reply.headers.get("content-type", "").partition(";")[0].strip()
-            if not media_type.startswith("image/"):
-                raise UpstreamError("Upstream sent something that is not an image", code="upstream_file")
-        except GatewayError:
-            return None
-        return f"data:{media_type};base64,{base64.b64encode(reply.body).decode()}"
-
-    async def _repair(self, unusable: Unusable, turn: LiveTurn) -> LiveTurn:
-        """Another turn, told what was wrong with the last. Raises GatewayError."""
-        place = turn.place()
-        complaint = PromptMessage("user", (Text(unusable.complaint),))
-        prompt = self._wanted.prompt
-        if place is not None:  # upstream knows the answer: only the complaint is new
-            continues = Continues(place.conversation_id, place.message_id)
-            prompt = msgspec.structs.replace(prompt, messages=(complaint,), continues=continues)
-        else:
-            answer = PromptMessage("assistant", (Text(unusable.answer),))
-            prompt = msgspec.structs.replace(prompt, messages=(*prompt.messages, answer, complaint))
-        return await self._turns.open(msgspec.structs.replace(self._wanted, prompt=prompt))

@@ -134,7 +134,8 @@ class ApiKeys:
             with self._reach.writing():
                 standing = await self._store.enter(key, ticket, _CALL_SECONDS)
         except asyncio.CancelledError:
-            self._leave_soon(Pass(key, ticket, Standing()), 0)  # the store may have counted it all the same
+            # The store may have counted it all the same.
+            self._background.spawn(self._leave(Pass(key, ticket, Standing()), 0))
             raise
         except KeyStoreError as error:
             raise UnavailableError(
@@ -147,12 +148,8 @@ class ApiKeys:
 
     def leave(self, entered: Pass, tokens: int) -> None:
         """A call is over, and has used so many tokens. What can't be told to the store is lost, and logged."""
-        if self._under_way.pop(entered.ticket, None) is None:
-            return
-        self._leave_soon(entered, tokens)
-
-    def _leave_soon(self, entered: Pass, tokens: int) -> None:
-        self._background.spawn(self._leave(entered, tokens))
+        if self._under_way.pop(entered.ticket, None) is not None:
+            self._background.spawn(self._leave(entered, tokens))
 
     async def _leave(self, entered: Pass, tokens: int) -> None:
         try:

@@ -9,6 +9,7 @@ Rules:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -37,16 +38,18 @@ class Sealing:
 
     def seal(self, account: Account) -> Account:
         """The account as it is written."""
-        return _with_tokens(account, {name: self._sealed(token) for name, token in _tokens(account)})
+        written: dict[str, str] = {}
+        for name, token in _tokens(account):
+            if self._box is not None:
+                written[name] = _SEALED + self._box.encrypt(token.encode()).decode("ascii")
+            else:
+                written[name] = _PLAIN + token if token.startswith((_SEALED, _PLAIN)) else token
+        return msgspec.structs.replace(account, **written)
 
     def unseal(self, account: Account) -> Account:
         """The account as it was before `seal`. Raises StoreError where no key fits."""
-        return _with_tokens(account, {name: self._opened(kept) for name, kept in _tokens(account)})
-
-    def _sealed(self, token: str) -> str:
-        if self._box is not None:
-            return _SEALED + self._box.encrypt(token.encode()).decode("ascii")
-        return _PLAIN + token if token.startswith((_SEALED, _PLAIN)) else token
+        opened: dict[str, Any] = {name: self._opened(kept) for name, kept in _tokens(account)}
+        return msgspec.structs.replace(account, **opened)
 
     def _opened(self, kept: str) -> str:
         if not kept.startswith(_SEALED):
@@ -65,7 +68,3 @@ class Sealing:
 
 def _tokens(account: Account) -> list[tuple[str, str]]:
     return [(name, token) for name in TOKENS if (token := getattr(account, name)) is not None]
-
-
-def _with_tokens(account: Account, tokens: dict[str, str]) -> Account:
-    return msgspec.structs.replace(account, **tokens)
