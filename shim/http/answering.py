@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -29,7 +30,17 @@ from shim.exchange.next_account import Attempted
 from shim.http.errors import unforeseen
 from shim.http.presence import Presence
 from shim.http.provided import gateway_of
-from shim.http.responses import BLANK, LOGGED, BytesResponse, EventStream, json_answer, read_body, request_id
+from shim.http.responses import (
+    BLANK,
+    LOGGED,
+    BytesResponse,
+    EventStream,
+    Opening,
+    Run,
+    json_answer,
+    read_body,
+    request_id,
+)
 from shim.keys import Pass
 from shim.keys.keys import KeyLimitError, headers_of
 from shim.logs import Fields, log_fields
@@ -280,18 +291,23 @@ async def answer(request: Request[Any, Any, Any], api: Api, *, is_slow: bool = F
                 return await _in_background(request, call, asked, body)
             if asked.asked.prompt.stream:
                 presence.keep()
-                return await _streamed(request, call, asked, presence)
+                return _streamed(request, call, asked, presence)
             if is_slow and gateway.settings.early_head:
                 return await _slow(request, call, asked, presence)
             whole = await _whole(call, asked)
     except GatewayError as error:
-        call.end(error)
-        status, refusal_headers, refusal = call.refusal(error)
-        return BytesResponse(refusal, refusal_headers, status=status)
+        return _refused(call, error)
     except BaseException as error:
         call.end(unforeseen() if isinstance(error, Exception) else None)
         raise
     return _ended(call, whole)
+
+
+def _refused(call: ApiCall, error: GatewayError) -> BytesResponse:
+    """A refusal, of a call that is over by it."""
+    call.end(error)
+    status, headers, body = call.refusal(error)
+    return BytesResponse(body, headers, status=status)
 
 
 def _ended(call: ApiCall, whole: bytes) -> BytesResponse:
@@ -390,49 +406,41 @@ async def _never() -> bool:
     return False
 
 
-async def _streamed(
-    request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence
-) -> EventStream:
-    """The stream, at its head; or, where that takes longer than EARLY_HEAD, before it: proxies and clients on the way
-    give up on an answer that does not begin, and ask again. What fails from then on is told in the stream. Raises
-    GatewayError."""
-    settings = call.gateway.settings
-    opening = asyncio.create_task(call.open(asked))
-    await _wait_for(opening, settings.early_head or None)
-    late = not opening.done()
-    if not late:
-        opening.result()
+def _streamed(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence) -> EventStream:
+    """The stream, which is opened as it is sent: a task of its own for that would cost each request three turns of the
+    loop. Where it takes longer than EARLY_HEAD its head goes out before, since proxies and clients on the way give up
+    on an answer that does not begin, and ask again. What fails from then on is told in the stream."""
 
-    def run(send: Send) -> Awaitable[bytes]:
-        return run_late(send) if late else opening.result().run(send)
-
-    async def run_late(send: Send) -> bytes:
-        # The head is out by now, so what fails can only be told in the stream.
-        await _wait_for(opening)
+    async def open_exchange(stream: EventStream) -> Run:
         try:
-            exchange = opening.result()
+            return (await call.open(asked)).run
         except GatewayError as error:
+            if not stream.has_begun:
+                raise
             call.failure = error
-            return call.api.break_off(error)
-        return await exchange.run(send)
+            last = call.api.break_off(error)
+
+            async def tell(_send: Send) -> bytes:
+                return last
+
+            return tell
+        except Exception:  # as in `answer`: it is raised on, and the line says what the client is told
+            call.end(unforeseen())
+            raise
 
     def break_off(error: GatewayError) -> bytes:
         call.failure = error
         return call.exchange.cut_off(error) if call.exchange is not None else call.api.break_off(error)
 
-    def finish() -> None:
-        opening.cancel()  # where the client left before `run` looked at it; else it is done, and this does nothing
-        call.end()
-
+    settings = call.gateway.settings
     return EventStream(
         request,
-        run,
-        finish,
-        headers=call.answer_headers(),
+        Opening(open_exchange, partial(_refused, call), call.answer_headers, settings.early_head),
+        call.end,
+        headers={},
         longest=settings.total_timeout,
         break_off=break_off,
         begun=call.begun,  # a call knows no stream: what goes in a circle waits for the collector
-        late=late,
         presence=presence,
     )
 

@@ -1,19 +1,24 @@
 """Responses: bytes that are ready or still to come, with the headers every answer carries."""
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.exceptions import InternalServerException
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shim.errors import GatewayError, RequestError
 from shim.http.presence import ClientGoneError, Presence
+
+Run = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[bytes]]
+"""Goes through an answer: gives its bytes to the function it is handed, and returns the last of them"""
 
 _CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
 # No proxy on the way may keep a stream, or parts of it, back.
@@ -201,18 +206,30 @@ class BytesResponse:
         await send(_body(self._body, more=False))
 
 
+class Opening(msgspec.Struct, frozen=True):
+    """How a stream comes to what it runs: `open` gives it, and `headers` are asked for once it is there. Where that
+    takes longer than `early` seconds (0: never), the head goes out before; where it fails before its head, `refuse` is
+    the answer."""
+
+    open: "Callable[[EventStream], Awaitable[Run]]"
+    refuse: Callable[[GatewayError], ASGIApp]
+    headers: Callable[[], dict[str, str]]
+    early: float
+
+
 class EventStream:
     """Server-sent events, with a comment (`filler`) where nothing happens for a while, so that no proxy on the way
     takes the stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
     byte, `finish` is called, once, and before it `begun`, when the answer's first bytes go out. `break_off` writes the
     stream's end where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late`
-    says that the client has waited long already. `presence` watches over the client from before."""
+    says that the client has waited long already. `presence` watches over the client from before. An `Opening` in
+    the place of `run` comes before the head, so that it can still fail with a status of its own."""
 
     def __init__(
         self,
         request: Request[Any, Any, Any],
-        run: Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[bytes]],
+        run: Run | Opening,
         finish: Callable[[], None],
         *,
         headers: dict[str, str],
@@ -224,8 +241,10 @@ class EventStream:
         filler: bytes = KEEP_ALIVE,
     ) -> None:
         self.headers = {"x-request-id": request_id(request), **STREAM_HEADERS, **headers}
-        self._run, self._finish, self._break_off = run, finish, break_off
+        self._opening = run if isinstance(run, Opening) else None
+        self._start, self._finish, self._break_off = run, finish, break_off
         self._longest, self._late, self._presence, self._filler = longest, late, presence, filler
+        self.has_begun = False  # whether its head is out, or on its way
         self._begun = begun  # until it has been called
         self._comment: asyncio.Task[None] | None = None
         self._is_over = False  # whether the answer is; the client may not have read all of it
@@ -236,32 +255,52 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the end or until the client leaves."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        self._send = scope["state"].get(PIECES, send)
+        self._send, self._send_head = scope["state"].get(PIECES, send), send
         self._last = self._loop.time()
         self._until = self._last + self._longest
+        start, opening = self._start, self._opening
+        self._early = self._last + opening.early if opening is not None and opening.early else math.inf
         self._look_later()
         try:
-            await send(_head(200, self.headers))  # first: a gateway that ends lets nothing begin, and says so in band
+            if opening is None:
+                await self._begin()  # first: a gateway that ends lets nothing begin, and says so in band
             with self._presence or Presence(receive):
-                if self._late:
-                    await self._send_piece(self._filler)
                 try:
-                    rest = await self._run(self._send_piece)
+                    if isinstance(start, Opening):
+                        run = await start.open(self)
+                        # It may be on its way since `early`.
+                        await (self._comment or self._begin())
+                    else:
+                        run = start
+                        if self._late:
+                            await self._send_piece(self._filler)
+                    rest = await run(self._send_piece)
                 finally:
                     self._is_over = True
                     if self._comment is not None:
                         self._comment.cancel()
                 await self._send_piece(rest, more=False)
-        except ClientGoneError:
-            pass
         except GatewayError as error:
-            await _last_words(send, self._break_off(error))
+            if opening is not None and not self.has_begun:
+                await opening.refuse(error)(scope, receive, send)
+            elif not isinstance(error, ClientGoneError):
+                await _last_words(send, self._break_off(error))
         except asyncio.CancelledError:
             if not self._passed or self._task is None or self._task.uncancel() > 0:
                 raise
         finally:
             self._timer.cancel()
             self._finish()
+
+    async def _begin(self) -> None:
+        self.has_begun = True
+        if self._opening is not None:
+            self.headers |= self._opening.headers()
+        await self._send_head(_head(200, self.headers))
+
+    async def _begin_early(self) -> None:
+        await self._begin()
+        await self._send_piece(self._filler)
 
     async def _send_piece(self, data: bytes, *, more: bool = True) -> None:
         if self._begun is not None and (more or data):
@@ -274,16 +313,20 @@ class EventStream:
             self._waiting_since = None
 
     def _look_later(self) -> None:
-        self._timer = self._loop.call_at(min(self._last + KEEP_ALIVE_SECONDS, self._until), self._look)
+        self._timer = self._loop.call_at(min(self._last + KEEP_ALIVE_SECONDS, self._until, self._early), self._look)
 
     def _look(self) -> None:
         # One timer that sets itself again, and a task only where there is something to say: a task that sleeps costs a
         # small request 15 microseconds, and waiting for each piece with a time-out a task a piece.
         now = self._loop.time()
+        if now >= self._early:
+            self._early = math.inf
+            if not self.has_begun:
+                self._comment = self._loop.create_task(self._begin_early())
         if now >= self._last + KEEP_ALIVE_SECONDS:
             self._last = now
             # Else the client does not read, and has the last one yet.
-            if not self._is_over and (self._comment is None or self._comment.done()):
+            if self.has_begun and not self._is_over and (self._comment is None or self._comment.done()):
                 self._comment = self._loop.create_task(self._send_comment())
         if now >= self._until:
             waiting = now if self._waiting_since is None else self._waiting_since

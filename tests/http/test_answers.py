@@ -8,11 +8,12 @@ from litestar import Request
 
 from shim.accounts.credentials import Caller
 from shim.apis.chat import CHAT
+from shim.errors import GatewayError
 from shim.exchange.line import Line
 from shim.http import responses
 from shim.http.answering import ApiCall, _streamed
 from shim.http.presence import ClientGoneError, Presence, while_present
-from shim.http.responses import KEEP_ALIVE, EventStream, request_id
+from shim.http.responses import KEEP_ALIVE, BytesResponse, EventStream, Opening, request_id
 from shim.settings import Settings
 
 BOUNDS = {"longest": 60.0, "break_off": lambda error: f"<{error.code}>".encode()}
@@ -227,15 +228,100 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
         caller=lambda _authorization: Caller(),
         keys=SimpleNamespace(enter=enter),
         line=Line(1, 0),
+        note=lambda _record, _parent: None,
     )
     call = ApiCall(gateway, CHAT, id="req_1", headers={}, address="http://localhost")
     client = request()
     with Presence(client.receive) as presence:
         presence.keep()
-        stream = await _streamed(client, call, SimpleNamespace(), presence)
+        stream = _streamed(client, call, SimpleNamespace(), presence)
     sending = asyncio.ensure_future(stream(SCOPE, client.receive, send))
     async with asyncio.timeout(5):
         await stuck.wait()
         sending.cancel()
         await asyncio.wait({sending})
         await given_up.wait()
+
+
+def opened(client, open_stream, refuse, early=0.0, finish=lambda: None):
+    opening = Opening(open_stream, refuse, lambda: {"x-more": "1"}, early)
+    return EventStream(client, opening, finish, headers={}, **BOUNDS)
+
+
+def refused(error):
+    return BytesResponse(error.message.encode(), {}, status=error.http_status)
+
+
+async def test_a_stream_is_opened_by_the_task_that_sends_it():
+    """Each task more is three turns of the loop before anything is asked of upstream."""
+    tasks, sent, stream = [], [], Stream(b"1")
+
+    async def open_stream(_stream):
+        tasks.append(asyncio.current_task())
+        assert sent == [], "there is no head before something can be sent"
+        return stream.run
+
+    async def send(message):
+        sent.append((message.get("status"), message.get("body")))
+
+    client = request()
+    await opened(client, open_stream, refused)(SCOPE, client.receive, send)
+    assert tasks == [asyncio.current_task()]
+    assert sent == [(200, None), (None, b"1"), (None, b"end")]
+
+
+async def test_what_fails_before_its_head_is_refused_with_a_status():
+    sent, finished = [], []
+
+    async def open_stream(_stream):
+        raise GatewayError("not this time", status=418)
+
+    async def send(message):
+        sent.append((message.get("status"), message.get("body")))
+
+    client = request()
+    await opened(client, open_stream, refused, finish=lambda: finished.append(1))(SCOPE, client.receive, send)
+    assert sent == [(418, None), (None, b"not this time")]
+    assert finished == [1]
+
+
+async def test_a_client_that_leaves_while_its_stream_is_opened_ends_the_opening():
+    given_up, told = asyncio.Event(), []
+
+    async def open_stream(_stream):
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            given_up.set()
+
+    def refuse(error):
+        told.append(error.code)
+        return refused(error)
+
+    async def send(message):
+        """Nobody listens any more."""
+
+    client = request(GONE)
+    async with asyncio.timeout(30):
+        await opened(client, open_stream, refuse)(SCOPE, client.receive, send)
+    assert given_up.is_set()
+    assert told == ["client_gone"]
+
+
+async def test_an_opening_that_takes_long_is_waited_for_behind_an_early_head():
+    sent, filled = [], asyncio.Event()
+
+    async def open_stream(stream):
+        await filled.wait()
+        assert stream.has_begun
+        return Stream(b"1").run
+
+    async def send(message):
+        sent.append((message.get("status"), message.get("body")))
+        if message.get("body") == KEEP_ALIVE:
+            filled.set()
+
+    client = request()
+    async with asyncio.timeout(30):
+        await opened(client, open_stream, refused, early=0.01)(SCOPE, client.receive, send)
+    assert sent == [(200, None), (None, KEEP_ALIVE), (None, b"1"), (None, b"end")]
