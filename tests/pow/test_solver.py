@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -318,6 +319,54 @@ async def test_what_never_gets_an_idle_core_goes_on_nicely():
         over.set()
         using.join()
     assert await searching is None
+
+
+@own_threads
+async def test_what_hashes_idly_pauses_while_others_are_at_work_on_its_core():
+    """So that who waits behind another on a core can be moved to this one, before the clock's next tick."""
+    core, over = {min(os.sched_getaffinity(0))}, threading.Event()
+    order = (b"0.42", b"[0,", b",1,2,", b",3]")
+
+    def search_idly() -> None:
+        os.sched_setaffinity(0, core)
+        while not over.is_set():
+            hashing.find_nicely(*order, 0, 1_000_000, bytes(64))
+
+    def come_and_go() -> None:
+        os.sched_setaffinity(0, core)
+        while not over.wait(0.001):
+            pass
+
+    threads = [threading.Thread(target=work) for work in (search_idly, come_and_go)]
+    for thread in threads:
+        thread.start()
+    try:
+        await eventually(have_paused)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def have_paused() -> bool:
+    for thread, stand in stands().items():
+        if stand.policy == os.SCHED_IDLE:
+            pauses, preemptions = switches_of(thread)
+            # Each sign of others is good for so many pauses, and without one there are none.
+            assert pauses <= 32 * preemptions + 5
+            if pauses > 10:
+                return True
+    return False
+
+
+def switches_of(thread: int) -> tuple[int, int]:
+    """How often it let go of its core by itself, and how often it had to; both 0 when it has ended."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/self/task/{thread}/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            found[name] = value.strip()
+    return int(found.get("voluntary_ctxt_switches", 0)), int(found.get("nonvoluntary_ctxt_switches", 0))
 
 
 class Stand(NamedTuple):
