@@ -92,7 +92,7 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
     hints = frozenset[Hint]({"search"} if request.web_search_options is not None else ())
     return Prompt(
         model=without_provider(request.model),
-        messages=tuple(_message(message, f"messages[{place}]") for place, message in enumerate(request.messages)),
+        messages=tuple([_message(message, f"messages[{place}]") for place, message in enumerate(request.messages)]),
         functions=functions,
         choice=choice,
         parallel=request.parallel_tool_calls is not False and not request.functions,
@@ -215,8 +215,11 @@ def _answer_form(wanted: wire.ResponseFormat | None) -> JsonAnswer | None:
 
 
 def _message(message: wire.ChatMessage, field: str) -> PromptMessage:
-    said_in = message.content if isinstance(message.content, list) else [wire.TextPart(message.content or "")]
-    content = tuple(_part(part, f"{field}.content[{place}]") for place, part in enumerate(said_in))
+    content: tuple[Text | Image | File, ...]
+    if isinstance(message.content, list):
+        content = tuple([_part(part, f"{field}.content[{place}]") for place, part in enumerate(message.content)])
+    else:
+        content = (Text(message.content or ""),)
     if _ROLES[message.role] == "tool":
         return PromptMessage("tool", (Result(message.tool_call_id, message.name, content),), message.name)
     said = [Text(message.refusal)] if message.refusal else []

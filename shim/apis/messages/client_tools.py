@@ -22,9 +22,9 @@ _LATER = ("left_mouse_down", "left_mouse_up", "triple_click", "scroll", "hold_ke
 _INSERTS_TEXT, _NO_UNDO, _SCROLLS = 20250728, 20250429, 20250124
 
 
-def tool_of(tool: GivenTool) -> tuple[str, dict[str, Any]] | None:
-    """(description, schema of the input) of such a tool; None for any other."""
-    match = _DATED.fullmatch(tool.type or "")
+def tool_of(tool: GivenTool, kind: str) -> tuple[str, dict[str, Any]] | None:
+    """(description, schema of the input) of such a tool, whose type is `kind`; None for any other."""
+    match = _DATED.fullmatch(kind)
     if match is None:
         return None
     date = int(match[2])

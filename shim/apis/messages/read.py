@@ -4,7 +4,7 @@ Rule: what is wrong with a field, alone or beside the others, is a 400 that name
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from shim.protocol.prompt import (
     Prompt,
     PromptMessage,
     Result,
+    SourceForm,
     Text,
 )
 from shim.protocol.turn.inline_files import form_of_url
@@ -87,9 +88,10 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
         stream=bool(request.stream),
         session=request.metadata.user_id if request.metadata else None,  # Claude Code ends it with its session's id
     )
-    tools = request.tools or []
-    bounds = {f"tools.{name}" for tool in tools if _is_search(tool) for name in _BOUNDS if getattr(tool, name)}
-    missed = {f"tools.{match[1]}" for tool in tools if (match := _MISSABLE.fullmatch(tool.type or ""))}
+    # The client's own tools have no type, and a coding agent has dozens of them: only the others are looked at.
+    typed = [(tool, tool.type) for tool in request.tools or [] if tool.type is not None]
+    bounds = {f"tools.{name}" for tool, _ in typed if _is_search(tool) for name in _BOUNDS if getattr(tool, name)}
+    missed = {f"tools.{match[1]}" for _, kind in typed if (match := _MISSABLE.fullmatch(kind))}
     budget = (
         {"output_config.task_budget"} if request.output_config and request.output_config.task_budget else set[str]()
     )
@@ -98,7 +100,7 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
     caching = {"cache_control"} if _CACHING.search(body) else set[str]()
     thinking = request.thinking
     shown = thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
-    search = any((tool.type or "").startswith("web_search_") for tool in tools)
+    search = any(kind.startswith("web_search_") for _, kind in typed)
     return Asked(prompt, sorted({*ignored, *unheard, *caching}), MessageOptions(shown, search), counts_first=True)
 
 
@@ -110,15 +112,16 @@ def read_countable(body: bytes) -> Prompt:
 def _prompt(request: wire.CountTokensRequest) -> Prompt:
     if not request.messages:
         raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
-    messages = tuple(_messages(request.messages))
+    messages = _messages(request.messages)
     if not messages:
         text = "'messages' says nothing that a model could answer."
         raise RequestError(text, param="messages", code="invalid_value")
     said = request.system or []
     system = [said] if isinstance(said, str) else [block.text for block in said]
     leading = [PromptMessage("system", tuple(map(Text, system)))] if system else []
-    functions = _with_changes(tuple(_functions(request.tools or [], "tools")), request.messages)
-    hints = frozenset[Hint]({"search"}) if any(map(_is_search, request.tools or [])) else frozenset[Hint]()
+    functions = _with_changes(_functions(request.tools or [], "tools"), request.messages)
+    searches = {tool.name or "" for tool in request.tools or [] if tool.type is not None and _is_search(tool)}
+    hints = frozenset[Hint]({"search"} if searches else ())
     choice = request.tool_choice
     config = request.output_config or wire.OutputConfig()
     efforts = [one.output_config.effort for one in request.messages if one.output_config is not None]
@@ -128,7 +131,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
         model=without_provider(request.model),
         messages=(*leading, *messages),
         functions=functions,
-        choice=_choice(choice, functions, {tool.name or "" for tool in request.tools or [] if _is_search(tool)}),
+        choice=_choice(choice, functions, searches),
         parallel=isinstance(choice, wire.ToolChoiceNone | None) or not choice.disable_parallel_tool_use,
         answer_form=form,
         effort=_EFFORTS[effort] if effort else _effort(request.thinking),
@@ -151,10 +154,9 @@ def _effort(thinking: wire.Thinking | None) -> Effort | None:
     return next((effort for most, effort in _BUDGETS if budget <= most), "high")
 
 
-def _with_changes(functions: tuple[Function, ...], messages: list[wire.InputMessage]) -> tuple[Function, ...]:
+def _with_changes(known: dict[str, Function], messages: list[wire.InputMessage]) -> tuple[Function, ...]:
     """The functions that can be called at the end, after what blocks add and take away on the way."""
-    known = {function.name: function for function in functions}
-    callable_now = dict(known)
+    callable_now = {**known}
     for place, message in enumerate(messages):
         for at, block in enumerate(message.content if isinstance(message.content, list) else ()):
             match block:
@@ -162,7 +164,8 @@ def _with_changes(functions: tuple[Function, ...], messages: list[wire.InputMess
                     callable_now[name] = known[name]
                 case wire.GivenToolAddition(tool=wire.DefinedTool(definition=tool)):
                     field = f"messages[{place}].content[{at}].tool.definition"
-                    added = {function.name: function for function in _functions([tool], field, numbered=False)}
+                    added = _functions([tool], field, numbered=False)
+                    # Known from here on, too: what is taken away may be named again.
                     known |= added
                     callable_now |= added
                 case wire.GivenToolRemoval(tool=wire.NamedTool(name=name)):
@@ -170,27 +173,30 @@ def _with_changes(functions: tuple[Function, ...], messages: list[wire.InputMess
     return tuple(callable_now.values())
 
 
-def _functions(tools: list[wire.GivenTool], within: str, *, numbered: bool = True) -> Iterator[Function]:
-    names = set()
+def _functions(tools: list[wire.GivenTool], within: str, *, numbered: bool = True) -> dict[str, Function]:
+    """The tools that are functions here, by their names."""
+    functions: dict[str, Function] = {}
     for place, tool in enumerate(tools):
         field = f"{within}[{place}]" if numbered else within
-        if _is_search(tool) or _MISSABLE.fullmatch(tool.type or ""):
-            continue
-        run_by_client = tool_of(tool)
-        if run_by_client is None and tool.type not in {None, "custom"}:
-            raise RequestError(
-                f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom), those that you run "
-                "(bash, text_editor, memory, computer) and web search.",
-                param=f"{field}.type",
-                code="unsupported_tool",
-            )
+        run_by_client = None
+        if tool.type is not None:
+            if _is_search(tool) or _MISSABLE.fullmatch(tool.type):
+                continue
+            run_by_client = tool_of(tool, tool.type)
+            if run_by_client is None and tool.type != "custom":
+                raise RequestError(
+                    f"Tools of the type {tool.type!r:.80} are not served here, only your own (custom), those that you "
+                    "run (bash, text_editor, memory, computer) and web search.",
+                    param=f"{field}.type",
+                    code="unsupported_tool",
+                )
         if tool.name is None:
             raise missing(f"{field}.name")
-        if tool.name in names:
+        if tool.name in functions:
             raise RequestError(f"There are two tools called '{tool.name}'.", param=f"{field}.name", code="duplicate")
-        names.add(tool.name)
         about, schema = run_by_client or (tool.description, tool.input_schema)
-        yield Function(tool.name, f"{field}.input_schema", about, schema)
+        functions[tool.name] = Function(tool.name, f"{field}.input_schema", about, schema)
+    return functions
 
 
 def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...], searches: set[str]) -> FunctionChoice:
@@ -221,93 +227,99 @@ def _choice(choice: wire.AnyToolChoice | None, functions: tuple[Function, ...], 
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 
-def _messages(messages: list[wire.InputMessage]) -> Iterator[PromptMessage]:
+def _messages(messages: list[wire.InputMessage]) -> list[PromptMessage]:
     """Each message; where one of the user's holds results, those in messages of their own, in the order they came."""
+    said: list[PromptMessage] = []
     for place, message in enumerate(messages):
-        if message.content is None:
-            if message.role != "system" or message.output_config is None:
-                raise missing(f"messages[{place}].content")
-            continue
         if isinstance(message.content, str):
-            yield PromptMessage(message.role, (Text(message.content),))
-            continue
-        field = f"messages[{place}].content"
-        placed = [(block, f"{field}[{at}]") for at, block in enumerate(message.content)]
-        for is_result, run in groupby(placed, lambda one: isinstance(one[0], wire.GivenResult)):
-            parts = tuple(part for block, where in run for part in _parts(block, where))
-            if parts:  # thinking alone leaves nothing
-                yield PromptMessage("tool" if is_result else message.role, parts)
+            said.append(PromptMessage(message.role, (Text(message.content),)))
+        elif message.content is not None:
+            field = f"messages[{place}].content"
+            placed = [(block, f"{field}[{at}]") for at, block in enumerate(message.content)]
+            for is_result, run in groupby(placed, lambda one: isinstance(one[0], wire.GivenResult)):
+                parts: list[Shown | Call | Result] = []
+                for block, where in run:
+                    parts += _parts(block, where)
+                if parts:  # thinking alone leaves nothing
+                    said.append(PromptMessage("tool" if is_result else message.role, tuple(parts)))
+        elif message.role != "system" or message.output_config is None:
+            raise missing(f"messages[{place}].content")
+    return said
 
 
-def _parts(block: wire.InputBlock, field: str) -> Iterator[Shown | Call | Result]:
+def _parts(block: wire.InputBlock, field: str) -> Sequence[Shown | Call | Result]:
     """What is shown of a block; nothing of those whose structs say why."""
     match block:
-        case wire.GivenToolUse(id=id, name=name, input=given):
-            yield Call(_call_id(id), name, written(given))
-        case wire.GivenMcpUse(id=id, name=name, input=given, server_name=server):
-            yield Call(id, f"{server}.{name}", written(given))
-        case wire.GivenOwnUse(id=id, name=name, input=given) if not _IN_WORDS.fullmatch(name):
-            yield Call(id, name, written(given))
-        case wire.GivenToolResult(tool_use_id=id) | wire.GivenMcpResult(tool_use_id=id):
-            failed = (Text(_FAILED),) if block.is_error else ()
-            yield Result(_call_id(id), None, (*failed, *_shown(block.content or "", f"{field}.content")))
-        case wire.OwnResult(tool_use_id=id, content=content):
-            told = {name: value for name, value in content.items() if not name.startswith("encrypted_")}
-            yield Result(id, None, (Text(written(told)),))
-        case wire.GivenSummary(content=str() as summary):
-            yield Text(f"What was said before, summed up:\n\n{summary}")
-        case wire.GivenUpload(file_id=id):
-            yield File(id, "file_id", f"{field}.file_id")
         case wire.GivenText() | wire.GivenImage() | wire.GivenDocument() | wire.GivenSearchResult():
-            yield from _block(block, field)
+            return _block(block, field)
+        case wire.GivenToolUse(id=id, name=name, input=given):
+            part: Shown | Call | Result = Call(_call_id(id), name, written(given))
+        case wire.GivenMcpUse(id=id, name=name, input=given, server_name=server):
+            part = Call(id, f"{server}.{name}", written(given))
+        case wire.GivenOwnUse(id=id, name=name, input=given) if not _IN_WORDS.fullmatch(name):
+            part = Call(id, name, written(given))
+        case wire.GivenToolResult(tool_use_id=id) | wire.GivenMcpResult(tool_use_id=id):
+            # In words: what goes upstream has no other way to tell that a tool failed.
+            failed = (Text(_FAILED),) if block.is_error else ()
+            part = Result(_call_id(id), None, (*failed, *_shown(block.content or "", f"{field}.content")))
+        case wire.OwnResult(tool_use_id=id, content=content):
+            # What is encrypted only Anthropic could read.
+            told = {name: value for name, value in content.items() if not name.startswith("encrypted_")}
+            part = Result(id, None, (Text(written(told)),))
+        case wire.GivenSummary(content=str() as summary):
+            part = Text(f"What was said before, summed up:\n\n{summary}")
+        case wire.GivenUpload(file_id=id):
+            part = File(id, "file_id", f"{field}.file_id")
+        case _:
+            return ()
+    return (part,)
 
 
-def _shown(content: str | Sequence[wire.ReturnedBlock], field: str) -> Iterator[Shown]:
+def _shown(content: str | Sequence[wire.ReturnedBlock], field: str) -> list[Shown]:
     if isinstance(content, str):
-        yield Text(content)
-        return
-    for place, block in enumerate(content):
-        yield from _block(block, f"{field}[{place}]")
+        return [Text(content)]
+    return [part for place, block in enumerate(content) for part in _block(block, f"{field}[{place}]")]
 
 
-def _block(block: wire.ReturnedBlock, field: str) -> Iterator[Shown]:
+def _block(block: wire.ReturnedBlock, field: str) -> Sequence[Shown]:
     match block:
-        case wire.GivenText(text=text):
-            yield Text(text)
+        case wire.GivenText(text=text) | wire.GivenToolReference(tool_name=text):
+            return (Text(text),)
         case wire.GivenSearchResult(source=source, title=title, content=texts):
-            yield Text("\n".join((f"{title} ({source})", *(one.text for one in texts))))
-        case wire.GivenImage(source=wire.Base64Source(data=data)):
-            yield Image(data, "base64", f"{field}.source.data")
-        case wire.GivenImage(source=wire.UrlSource(url=url)):
-            yield Image(url.strip(), form_of_url(url), f"{field}.source.url")
-        case wire.GivenImage(source=wire.UploadedSource(file_id=id)):
-            yield Image(id, "file_id", f"{field}.source.file_id")
-        case wire.GivenToolReference(tool_name=name):
-            yield Text(name)
+            return (Text("\n".join([f"{title} ({source})", *[one.text for one in texts]])),)
+        case wire.GivenImage(source=source):
+            return (Image(*_content_of(source, f"{field}.source")),)
         case wire.GivenBrowserState(tabs=tabs, state_changes=changes):
-            yield Text(written({"tabs": tabs, **({"state_changes": changes} if changes else {})}))
+            return (Text(written({"tabs": tabs, **({"state_changes": changes} if changes else {})})),)
         case wire.GivenDocument():
-            yield from _document(block, f"{field}.source")
+            return _document(block, f"{field}.source")
 
 
-def _document(document: wire.GivenDocument, field: str) -> Iterator[Shown]:
+def _document(document: wire.GivenDocument, field: str) -> list[Shown]:
     """What the client says of it, and then the document."""
     title, about = document.title, [document.context] if document.context else []
     match document.source:
-        case wire.Base64Source(data=data):
-            yield from map(Text, about)
-            yield File(data, "base64", f"{field}.data", title or _PDF)
-        case wire.UrlSource(url=url):
-            yield from map(Text, about)
-            yield File(url.strip(), form_of_url(url), f"{field}.url", title)
-        case wire.UploadedSource(file_id=id):
-            yield from map(Text, about)
-            yield File(id, "file_id", f"{field}.file_id", title)
         case wire.PlainSource(data=data):
-            yield Text("\n".join([*([title] if title else []), *about, data]))
+            return [Text("\n".join([*([title] if title else []), *about, data]))]
         case wire.ContentSource(content=content):
-            yield from map(Text, [*([title] if title else []), *about])
-            yield from _shown(content, f"{field}.content")
+            return [*map(Text, [*([title] if title else []), *about]), *_shown(content, f"{field}.content")]
+        case source:
+            # Bare data of a document is always a PDF in this API; upstream tells files apart by their names.
+            name = title or (_PDF if isinstance(source, wire.Base64Source) else None)
+            return [*map(Text, about), File(*_content_of(source, field), name)]
+
+
+def _content_of(
+    source: wire.Base64Source | wire.UrlSource | wire.UploadedSource, field: str
+) -> tuple[str, SourceForm, str]:
+    """Where a picture or a file is to be had, and the name of the field that says so."""
+    match source:
+        case wire.Base64Source(data=data):
+            return data, "base64", f"{field}.data"
+        case wire.UrlSource(url=url):
+            return url.strip(), form_of_url(url), f"{field}.url"
+        case wire.UploadedSource(file_id=id):
+            return id, "file_id", f"{field}.file_id"
 
 
 def _call_id(id: str) -> str:

@@ -1,7 +1,7 @@
 """Items of an input become messages of a prompt. Every `param` an error about them names is composed here."""
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import msgspec
@@ -30,6 +30,7 @@ PASSED_OVER = {
     "ghost_snapshot": "it is Codex's own, and no part of the talk",
 }
 """Types of items that are not shown to the model, and why"""
+_NAMING = frozenset({None, "item_reference", "image_generation_call"})
 _COMPACTED = "compaction"
 _COMPACTIONS = frozenset({_COMPACTED, "compaction_summary", "context_compaction"})  # the last two are Codex's
 _TRIGGER = "compaction_trigger"
@@ -43,51 +44,51 @@ def messages_of(items: str | list[wire.GivenItem], field: str, recall: Recall) -
     """The messages that items come to. Words and calls of one answer are one message. Raises RequestError."""
     if isinstance(items, str):
         return (PromptMessage("user", (Text(items),)),)
-    return joined(
-        message for place, item in enumerate(items) for message in _message(item, f"{field}[{place}]", recall)
-    )
+    said: list[PromptMessage] = []
+    for place, item in enumerate(items):
+        for message in _messages(item, f"{field}[{place}]", recall):
+            before = said[-1] if said else None
+            if before is None or not before.role == message.role == "assistant":
+                said.append(message)
+            elif message.parts and all(isinstance(part, Call) for part in message.parts):
+                said[-1] = PromptMessage("assistant", (*before.parts, *message.parts))
+            else:
+                said.append(message)
+    return tuple(said)
 
 
-def joined(messages: Iterator[PromptMessage]) -> tuple[PromptMessage, ...]:
-    """The same with calls behind the words they belong to."""
-    whole: list[PromptMessage] = []
-    for message in messages:
-        before = whole[-1] if whole else None
-        only_calls = bool(message.parts) and all(isinstance(part, Call) for part in message.parts)
-        if before is not None and before.role == message.role == "assistant" and only_calls:
-            whole[-1] = PromptMessage("assistant", (*before.parts, *message.parts))
-        else:
-            whole.append(message)
-    return tuple(whole)
-
-
-def _message(item: wire.GivenItem, field: str, recall: Recall) -> Iterator[PromptMessage]:
+def _messages(item: wire.GivenItem, field: str, recall: Recall) -> Sequence[PromptMessage]:
     kind = item.type or "message"
+    said: Sequence[PromptMessage] = ()
     if is_named(item):
-        yield from recall(_required(item, "id", field), f"{field}.id")
+        if item.id is None:
+            raise missing(f"{field}.id")
+        said = recall(item.id, f"{field}.id")
     elif kind == "message":
-        yield PromptMessage(_ROLES[_required(item, "role", field)], tuple(_parts(item.content, f"{field}.content")))
+        if item.role is None:
+            raise missing(f"{field}.role")
+        said = (PromptMessage(_ROLES[item.role], _parts(item.content, f"{field}.content")),)
     elif kind in _CALLS:
-        yield PromptMessage("assistant", (_call(item, kind, field),))
+        said = (PromptMessage("assistant", (_call(item, kind, field),)),)
     elif kind in _RESULTS:
-        yield _result(item, field)
+        said = (_result(item, field),)
     elif kind in _TOOL_ITEMS:
         given = {name: value for name, value in msgspec.structs.asdict(item).items() if value is not None}
         tool_item: ToolItem = converted(given, ToolItem, field)
-        yield from tool_item.messages(field)
+        said = tool_item.messages(field)
     elif kind in _COMPACTIONS:
-        # Codex sends one that came to nothing, without what it would hold.
-        if item.encrypted_content is not None or kind == _COMPACTED:
-            summary = _summary_in(item.encrypted_content or "", f"{field}.encrypted_content")
-            yield PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),))
+        said = _summed_up(item.encrypted_content, kind, f"{field}.encrypted_content")
     elif kind not in PASSED_OVER:
         instead = ": send the history to /v1/responses/compact" if kind == _TRIGGER else ""
         text = f"Items of the type '{kind[:64]}' are not served here{instead}."
         raise RequestError(text, param=f"{field}.type", code="unsupported_item")
+    return said
 
 
 def is_named(item: wire.GivenItem) -> bool:
     """Whether an item is only the name of a kept one."""
+    if item.type not in _NAMING:
+        return False
     return is_name(item.type, has_role=item.role is not None, has_more=(item.result, item.status) != (None, None))
 
 
@@ -104,9 +105,12 @@ def _result(item: wire.GivenItem, field: str) -> PromptMessage:
     name = None if id is not None or item.name is None else name_in(item.namespace, item.name)
     if id is None and name is None:
         raise missing(f"{field}.call_id")
-    output = converted(item.output, wire.ReturnedOutput, f"{field}.output")
-    told = [Text(written(output))] if isinstance(output, dict) else _parts(output, f"{field}.output")
-    return PromptMessage("tool", (Result(id, name, tuple(told)),))
+    # Text as it is, which it nearly always is: half of a coding agent's history are results.
+    output = item.output
+    if not isinstance(output, str):
+        output = converted(output, wire.ReturnedOutput, f"{field}.output")
+    told = (Text(written(output)),) if isinstance(output, dict) else _parts(output, f"{field}.output")
+    return PromptMessage("tool", (Result(id, name, told),))
 
 
 def sealed_summary(text: str) -> str:
@@ -114,37 +118,39 @@ def sealed_summary(text: str) -> str:
     return _SUMMARY + base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def _summary_in(sealed: str, field: str) -> str:
+def _summed_up(sealed: str | None, kind: str, field: str) -> tuple[PromptMessage, ...]:
+    # Codex sends one that came to nothing, without what it would hold.
+    if sealed is None and kind != _COMPACTED:
+        return ()
     try:
-        if sealed.startswith(_SUMMARY):
-            return base64.b64decode(sealed[len(_SUMMARY) :], altchars=b"-_", validate=True).decode()
+        if sealed is not None and sealed.startswith(_SUMMARY):
+            summary = base64.b64decode(sealed[len(_SUMMARY) :], altchars=b"-_", validate=True).decode()
+            return (PromptMessage("system", (Text(f"What was said before, summed up:\n\n{summary}"),)),)
     except (ValueError, UnicodeDecodeError):
-        pass
+        pass  # cut short, or made by somebody else: refused below as that is
     text = "Only what this gateway has summed up itself can be read: send the history in its place."
     raise RequestError(text, param=field, code="invalid_encrypted_content")
 
 
 def _call(item: wire.GivenItem, kind: str, field: str) -> Call:
-    id, name = _required(item, "call_id", field), _required(item, "name", field)
-    is_custom = kind == "custom_tool_call"
-    given = {INPUT: item.input or ""} if is_custom else converted(item.arguments, _Arguments, f"{field}.arguments")
-    arguments = given if isinstance(given, str) else written(given or {})
-    return Call(id, name_in(item.namespace, name), arguments)
+    if item.call_id is None:
+        raise missing(f"{field}.call_id")
+    if item.name is None:
+        raise missing(f"{field}.name")
+    if kind == "custom_tool_call":
+        arguments = written({INPUT: item.input or ""})
+    elif isinstance(item.arguments, str):
+        arguments = item.arguments
+    else:
+        # As an object, which the real API does not take, but clients that build their history by hand send.
+        arguments = written(converted(item.arguments, _Arguments, f"{field}.arguments") or {})
+    return Call(item.call_id, name_in(item.namespace, item.name), arguments)
 
 
-def _required(item: wire.GivenItem, name: str, field: str) -> str:
-    value: str | None = getattr(item, name)
-    if value is None:
-        raise missing(f"{field}.{name}")
-    return value
-
-
-def _parts(content: str | list[wire.ItemContent] | None, field: str) -> Iterator[Text | Image | File]:
-    if not isinstance(content, list):
-        yield Text(content or "")
-        return
-    for place, part in enumerate(content):
-        yield _part(part, f"{field}[{place}]")
+def _parts(content: str | list[wire.ItemContent] | None, field: str) -> tuple[Text | Image | File, ...]:
+    if isinstance(content, list):
+        return tuple([_part(part, f"{field}[{place}]") for place, part in enumerate(content)])
+    return (Text(content or ""),)
 
 
 def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
@@ -166,5 +172,5 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
             return Text(part.text)
 
 
-_Arguments = str | dict[str, Any] | None
+_Arguments = dict[str, Any] | None
 _DETAILS = {"low": "low", "high": "high", "original": "high"}

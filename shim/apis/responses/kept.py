@@ -196,7 +196,7 @@ def refers_of(request: wire.CountInputRequest) -> frozenset[str]:
     names = {request.previous_response_id} if request.previous_response_id else set()
     for item in request.input if isinstance(request.input, list) else ():
         # Only names of ours lead to a response; another's is refused by name when the items are read.
-        if is_named(item) and item.id is not None and (place := place_of_item(item.id)) is not None:
+        if item.id is not None and is_named(item) and (place := place_of_item(item.id)) is not None:
             names.add(place[0])
     return frozenset(names)
 

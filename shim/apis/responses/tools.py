@@ -4,7 +4,6 @@ Rule: a tool whose calls somebody has to answer who is not there (a computer, an
 name; one that a client names in every request, and can do without, is ignored, and said to be.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -93,30 +92,35 @@ def tools_of(request: wire.CountInputRequest) -> Tools:
     return _chosen(tools, request.tool_choice or "auto")
 
 
-def _given(
-    request: wire.CountInputRequest,
-) -> Iterator[tuple[str | None, wire.GivenFunction, str, bool]]:
-    """Every tool as in `_flat`, and whether an item of the input has brought it."""
-    yield from ((*one, False) for one in _flat(request.tools or []))
+_Given = tuple[str | None, wire.GivenFunction, str, bool]
+"""(namespace of a tool, the tool, the name of its field, whether an item of the input has brought it)"""
+
+
+def _given(request: wire.CountInputRequest) -> list[_Given]:
+    given = _flat(request.tools or [])
     for place, item in enumerate(request.input if isinstance(request.input, list) else ()):
         if item.type in _BRINGS_TOOLS:
             field = f"input[{place}]"
             tools = converted(item.tools, wire.BroughtTools, f"{field}.tools")
-            yield from ((*one, True) for one in _flat(tools or [], within=f"{field}."))
+            given += _flat(tools or [], within=f"{field}.", is_late=True)
+    return given
 
 
 def _flat(
-    tools: list[wire.GivenFunction], space: str | None = None, within: str = ""
-) -> Iterator[tuple[str | None, wire.GivenFunction, str]]:
-    """Every tool with its namespace and the name of its field."""
+    tools: list[wire.GivenFunction], space: str | None = None, within: str = "", *, is_late: bool = False
+) -> list[_Given]:
+    """Every tool, those of a namespace one by one."""
+    flat: list[_Given] = []
     for place, tool in enumerate(tools):
         param = f"{within}tools[{place}]"
+        # One level deep: the real API has no namespaces within others.
         if tool.type == "namespace" and space is None:
             if tool.name is None:
                 raise missing(f"{param}.name")
-            yield from _flat(tool.tools or [], tool.name, f"{param}.")
+            flat += _flat(tool.tools or [], tool.name, f"{param}.", is_late=is_late)
         else:
-            yield space, tool, param
+            flat.append((space, tool, param, is_late))
+    return flat
 
 
 def _function(space: str | None, tool: wire.GivenFunction, param: str) -> Function:
