@@ -47,9 +47,22 @@ class Page(msgspec.Struct, frozen=True):
         frame = (WEB / "admin/frame.html").read_text()
         link = f'<a href="{{top}}{self.path}"'
         frame = frame.replace(link, f'{link} aria-current="page"')
-        files = "\n".join(map(_element, self.files))
+        elements: list[str] = []
+        for name in self.files:
+            address = f"{{top}}tokens/parts/{name}"
+            kind = "defer" if name == "uplot.js" else 'type="module"'  # that one is no module
+            if name.endswith(".css"):
+                elements.append(f'<link rel="stylesheet" href="{address}">')
+            else:
+                elements.append(f'<script src="{address}" {kind}></script>')
         body = (WEB / f"admin/{self.name}.html").read_text()
-        parts = {"files": files, "title": self.title, "otherwise": self.otherwise, "body": body, "top": self.top}
+        parts = {
+            "files": "\n".join(elements),
+            "title": self.title,
+            "otherwise": self.otherwise,
+            "body": body,
+            "top": self.top,
+        }
         for place, text in parts.items():
             frame = frame.replace(f"{{{place}}}", text)
         return frame.encode()
@@ -71,14 +84,6 @@ _USAGE = Page(
     ("pages.css", "uplot.css", "usage.css", "uplot.js", "usage.js"),
     "<code>GET /admin/usage</code> tells the same.",
 )
-
-
-def _element(name: str) -> str:
-    address = f"{{top}}tokens/parts/{name}"
-    if name.endswith(".css"):
-        return f'<link rel="stylesheet" href="{address}">'
-    kind = "defer" if name == "uplot.js" else 'type="module"'  # that one is no module
-    return f'<script src="{address}" {kind}></script>'
 
 
 @get("/")

@@ -273,7 +273,15 @@ async def _given(request: AnyRequest, name: str) -> str:
     Raises RequestError."""
     kind = request.content_type[0]
     if kind == "multipart/form-data":
-        return await _form_field(request, name)
+        form = await request.form()
+        try:
+            # An empty field is a value, an absent one is not.
+            value = form.get(name) if form.get(name) is not None else form.get("file")
+            if value is None:
+                raise RequestError(f"The form has neither a field '{name}' nor a file in the field 'file'", param=name)
+            return value if isinstance(value, str) else _text(await value.read())
+        finally:
+            await form.close()  # a large file is on disk until then
     body = await request.body()
     if kind == "application/json":
         value = _json(body).get(name)
@@ -284,18 +292,6 @@ async def _given(request: AnyRequest, name: str) -> str:
     if not isinstance(value, str):
         raise RequestError(f"The field '{name}' is missing: it has to be a string", param=name)
     return value
-
-
-async def _form_field(request: AnyRequest, name: str) -> str:
-    form = await request.form()
-    try:
-        # An empty field is a value, an absent one is not.
-        value = form.get(name) if form.get(name) is not None else form.get("file")
-        if value is None:
-            raise RequestError(f"The form has neither a field '{name}' nor a file in the field 'file'", param=name)
-        return value if isinstance(value, str) else _text(await value.read())
-    finally:
-        await form.close()
 
 
 def _text(body: bytes) -> str:

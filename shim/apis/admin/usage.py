@@ -94,26 +94,21 @@ async def show_calls(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
     if failed not in {None, "true", "false"}:
         raise RequestError("'failed' has to be true or false", param="failed")
     wanted = {name: value for name in _FILTERS if (value := request.query_params.get(name))}
+    # A place is the end and the id of a call: many calls may end within one tick of the clock.
+    before = request.query_params.get("before", "")
+    seconds, _, id = before.partition(":")
+    if before and not re.fullmatch(r"\d{1,12}(\.\d{1,9})?", seconds, re.ASCII):
+        raise RequestError("'before' has to be the 'next' of the page before", param="before")
     found = await gateway.usage.calls(
         limit,
         wanted,
         None if failed is None else failed == "true",
         text=request.query_params.get("text", ""),
-        before=_place(request.query_params.get("before")),
+        before=(float(seconds), id) if before else None,
     )
     last = found[-1] if len(found) == limit else None
     following = f"{last.at!r}:{last.id}" if last is not None else None
     return json_answer(request, msgspec.json.encode(CallList(found, following)))
-
-
-def _place(text: str | None) -> tuple[float, str] | None:
-    """The end and the id of a call. Raises RequestError for what is no `next` of a page."""
-    if not text:
-        return None
-    seconds, _, id = text.partition(":")
-    if not re.fullmatch(r"\d{1,12}(\.\d{1,9})?", seconds, re.ASCII):
-        raise RequestError("'before' has to be the 'next' of the page before", param="before")
-    return float(seconds), id
 
 
 ROUTES = (show_usage, show_calls)

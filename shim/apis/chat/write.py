@@ -117,13 +117,18 @@ class ChunkWriter:
 
 def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
     """The whole answer as one chat completion. Ids are given where there is one choice to continue."""
-    transcripts = answer.transcripts
-    choices = [
-        CompletionChoice(
-            _message(transcript, legacy=options.legacy), _reason(transcript, legacy=options.legacy) or "stop", place
+    choices: list[CompletionChoice] = []
+    for place, transcript in enumerate(answer.transcripts):
+        text = transcript.text
+        calls = [ToolCall(one.id, CalledFunction(one.name, one.arguments)) for one in transcript.calls]
+        message = AssistantMessage(
+            content=text if text or not calls else None,  # a message that only calls has none, as in the real API
+            annotations=_annotations(transcript),
+            reasoning_content=transcript.reasoning or UNSET,
+            tool_calls=calls if calls and not options.legacy else UNSET,
+            function_call=calls[0].function if calls and options.legacy else UNSET,
         )
-        for place, transcript in enumerate(transcripts)
-    ]
+        choices.append(CompletionChoice(message, _reason(transcript, legacy=options.legacy) or "stop", place))
     ids = _ids(answer.place(0)) if len(choices) == 1 else {}
     body = ChatCompletion(f"chatcmpl-{answer.id}", answer.created, answer.model, choices, usage_on_wire(answer.usage))
     return _encode(msgspec.structs.replace(body, **ids, chatgpt=answered_by(answer, 0)))
@@ -132,19 +137,6 @@ def completion(answer: AnswerInfo, options: ChatOptions) -> bytes:
 def _reason(transcript: Transcript, *, legacy: bool) -> FinishReason | None:
     reason = transcript.finish_reason
     return "function_call" if legacy and reason == "tool_calls" else reason
-
-
-def _message(transcript: Transcript, *, legacy: bool) -> AssistantMessage:
-    """A message that only calls has no content, as in the real API."""
-    text = transcript.text
-    calls = [ToolCall(one.id, CalledFunction(one.name, one.arguments)) for one in transcript.calls]
-    return AssistantMessage(
-        content=text if text or not calls else None,
-        annotations=_annotations(transcript),
-        reasoning_content=transcript.reasoning or UNSET,
-        tool_calls=calls if calls and not legacy else UNSET,
-        function_call=calls[0].function if calls and legacy else UNSET,
-    )
 
 
 def _annotations(transcript: Transcript) -> list[Annotation]:

@@ -56,7 +56,9 @@ class ImageOptions(msgspec.Struct, frozen=True):
 def read_generation(body: bytes, content_type: str = "", *, strict: bool = False) -> Asked:
     """The prompt of a request to make pictures. Raises RequestError (400)."""
     request, ignored = _read(body, content_type, wire.ImageGenerationRequest, strict=strict)
-    return _asked(request, request.prompt, ignored, told=["Make one picture of what the user describes."])
+    return _asked(
+        request, request.prompt, ignored, told=["Make one picture of what the user describes.", *_looks(request)]
+    )
 
 
 def read_edit(body: bytes, content_type: str, *, strict: bool = False) -> Asked:
@@ -70,6 +72,7 @@ def read_edit(body: bytes, content_type: str, *, strict: bool = False) -> Asked:
             "The last picture is a mask for the first one: change only what lies where the mask is transparent, and "
             "keep everything else as it is."
         )
+    told += _looks(request)
     return _asked(request, request.prompt, ignored, told=told, pictures=pictures, kind="image_edit")
 
 
@@ -78,7 +81,20 @@ def read_variation(body: bytes, content_type: str, *, strict: bool = False) -> A
     request, ignored = _read(body, content_type, wire.ImageVariationRequest, strict=strict)
     pictures = [_picture(request.image, "image")]
     words = "Make one variation of this picture: the same subject and style, composed anew."
-    return _asked(request, words, ignored, told=[], pictures=pictures)
+    return _asked(request, words, ignored, told=_looks(request), pictures=pictures)
+
+
+def _looks(request: wire.ImageRequest) -> list[str]:
+    """What the picture has to look like, in sentences: upstream's tool has no fields for it."""
+    looks: list[str] = []
+    if isinstance(request, wire.ImageGenerationRequest) and request.background not in {None, "auto"}:
+        looks.append(f"The background of the picture has to be {request.background}.")
+    if request.size not in {None, "auto"}:
+        # Upstream chooses among a few sizes of its own, so the shape is what it can follow.
+        width, height = map(int, str(request.size).split("x"))
+        shape = "square" if width == height else "landscape" if width > height else "portrait"
+        looks.append(f"The picture has to be {shape}, {width} pixels wide and {height} high.")
+    return looks
 
 
 def _asked(
@@ -90,9 +106,9 @@ def _asked(
     pictures: list[Image] | None = None,
     kind: str = "image_generation",
 ) -> Asked:
-    streamed, previews, background = False, 0, None
+    streamed, previews = False, 0
     if isinstance(request, wire.ImageGenerationRequest):
-        streamed, previews, background = bool(request.stream), request.partial_images or 0, request.background
+        streamed, previews = bool(request.stream), request.partial_images or 0
     model = without_provider(request.model or AUTO)
     data = request.response_format != "url" and (bool(request.response_format) or not model.startswith(_LINKED))
     if streamed and request.response_format == "url":
@@ -105,13 +121,6 @@ def _asked(
         raise RequestError(
             "'partial_images' is only for streams: set 'stream' to true.", param="partial_images", code="invalid_value"
         )
-    if background not in {None, "auto"}:
-        told = [*told, f"The background of the picture has to be {background}."]
-    if request.size not in {None, "auto"}:
-        # In words: upstream chooses among a few sizes of its own, so the shape is what it can follow.
-        width, height = map(int, str(request.size).split("x"))
-        shape = "square" if width == height else "landscape" if width > height else "portrait"
-        told = [*told, f"The picture has to be {shape}, {width} pixels wide and {height} high."]
     messages = [PromptMessage("user", (*(pictures or []), Text(words)))]
     if told:
         messages.insert(0, PromptMessage("system", (Text(" ".join(told)),)))

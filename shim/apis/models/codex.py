@@ -78,21 +78,20 @@ class CodexModelList(msgspec.Struct, frozen=True):
 
 def listed(models: Iterable[Model]) -> CodexModelList:
     """The models in this form, in their order."""
-    return CodexModelList([_described(model, place) for place, model in enumerate(models)])
-
-
-def _described(model: Model, place: int) -> CodexModel:
-    efforts = [CodexEffort(*_LEVELS[word]) for word in model.efforts or () if word in _LEVELS]
-    words = [one.effort for one in efforts]
-    default = "medium" if "medium" in words else next(iter(words), None)
-    about = f"Stands for {model.preset_of}" if model.preset_of else None
-    return CodexModel(
-        model.id,
-        model.display_name or model.id,
-        about,
-        efforts,
-        default,
-        bool(efforts),
-        model.context_window or None,
-        place,
-    )
+    told: list[CodexModel] = []
+    for place, model in enumerate(models):
+        efforts = [CodexEffort(*_LEVELS[word]) for word in model.efforts or () if word in _LEVELS]
+        words = [one.effort for one in efforts]
+        one = CodexModel(
+            model.id,
+            model.display_name or model.id,
+            f"Stands for {model.preset_of}" if model.preset_of else None,
+            efforts,
+            # What Codex sends where its user has chosen nothing.
+            "medium" if "medium" in words else next(iter(words), None),
+            bool(efforts),
+            model.context_window or None,
+            place,
+        )
+        told.append(one)
+    return CodexModelList(told)

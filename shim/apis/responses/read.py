@@ -51,7 +51,12 @@ def read(body: bytes, *, strict: bool = False) -> Asked:
 def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
     request = decode(_decoder, body)
     ignored = ignored_fields(body, _FIELDS, _NEUTRAL, strict=strict, published=_PUBLISHED)
-    _check(request)
+    if request.background and request.store is False:
+        text = "What goes on in the background has to be kept: leave 'store' out."
+        raise RequestError(text, param="background", code="invalid_value")
+    if request.prompt is not None:
+        text = "Prompt templates are kept by OpenAI, and not here: send 'instructions' and 'input'."
+        raise RequestError(text, param="prompt", code="unsupported_parameter")
     tools = tools_of(request)
     ignored += _unheard(request, tools, strict=strict)
     reasoning = request.reasoning or wire.ReasoningOptions()
@@ -159,15 +164,6 @@ def _prompt(
         builtins=tools.builtins,
     )
     return prompt, history
-
-
-def _check(request: wire.ResponsesRequest) -> None:
-    if request.background and request.store is False:
-        text = "What goes on in the background has to be kept: leave 'store' out."
-        raise RequestError(text, param="background", code="invalid_value")
-    if request.prompt is not None:
-        text = "Prompt templates are kept by OpenAI, and not here: send 'instructions' and 'input'."
-        raise RequestError(text, param="prompt", code="unsupported_parameter")
 
 
 def _unheard(request: wire.ResponsesRequest, tools: Tools, *, strict: bool) -> list[str]:

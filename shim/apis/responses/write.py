@@ -121,26 +121,22 @@ class EventWriter:
             return
         if type(self._open) is not kind:
             self._close(written)
+            # The part is told of before its first words: SDKs add these to a part that they know.
+            part: wire.OutputText | wire.SummaryText
             if kind is wire.MessageItem:
-                self._begin_message(written)
+                self._begin(wire.MessageItem(self._id("msg"), [], "in_progress"), written)
+                part = wire.OutputText("")
+                written.append(self._about(wire.PartEvent, "response.content_part.added", content_index=0, part=part))
+                self._frame(wire.TextEvent, "response.output_text.delta", content_index=0, logprobs=[])
             else:
-                self._begin_thinking(written)
+                self._begin(wire.ReasoningItem(self._id("rs"), [], "in_progress"), written)
+                part, name = wire.SummaryText(""), "response.reasoning_summary"
+                written.append(self._about(wire.SummaryPartEvent, f"{name}_part.added", summary_index=0, part=part))
+                self._frame(wire.SummaryTextEvent, f"{name}_text.delta", summary_index=0)
         before, between, after = self._around
         written += before, b"%d" % self._number, between, _encode(text), after
         self._number += 1
         self._said.append(text)
-
-    def _begin_message(self, written: list[bytes]) -> None:
-        self._begin(wire.MessageItem(self._id("msg"), [], "in_progress"), written)
-        part = wire.OutputText("")
-        written.append(self._about(wire.PartEvent, "response.content_part.added", content_index=0, part=part))
-        self._frame(wire.TextEvent, "response.output_text.delta", content_index=0, logprobs=[])
-
-    def _begin_thinking(self, written: list[bytes]) -> None:
-        self._begin(wire.ReasoningItem(self._id("rs"), [], "in_progress"), written)
-        part, name = wire.SummaryText(""), "response.reasoning_summary"
-        written.append(self._about(wire.SummaryPartEvent, f"{name}_part.added", summary_index=0, part=part))
-        self._frame(wire.SummaryTextEvent, f"{name}_text.delta", summary_index=0)
 
     def _frame(self, kind: type[wire.TextEvent | wire.SummaryTextEvent], name: str, **fields: Any) -> None:
         """Note the bytes around a delta's number and text: only these differ from one to the next."""
