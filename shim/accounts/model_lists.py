@@ -6,8 +6,6 @@ Rule: a list that can't be had never blocks a chat (then upstream decides), exce
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from shim.errors import CredentialError, GatewayError
 from shim.protocol.catalog import Catalog
 from shim.single_flight import SingleFlight
@@ -20,17 +18,15 @@ _MAX_SEEN = 1000  # upstream has some forty
 _MAX_LISTS = 4096  # callers bring tokens of their own, each with a list
 
 
-class FetchedModels(msgspec.Struct, frozen=True):
-    """The list; empty where it could not be had. Times are in seconds since 1970."""
+class FetchedModels:
+    """The list, its slugs in upstream's order; empty where it could not be had. Times are in seconds since 1970."""
 
-    catalog: Catalog
-    fetched: int
-    expires: float
+    __slots__ = ("catalog", "expires", "fetched", "slugs")
 
-    @property
-    def slugs(self) -> tuple[str, ...]:
-        """The slugs, in upstream's order."""
-        return self.catalog.slugs
+    def __init__(self, catalog: Catalog, fetched: int, expires: float) -> None:
+        self.catalog, self.fetched, self.expires = catalog, fetched, expires
+        # Put together here, because each turn asks for them, and a list holds for an hour.
+        self.slugs = catalog.slugs
 
 
 class ModelLists:

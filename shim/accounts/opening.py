@@ -123,7 +123,7 @@ def make_pool(
         is_dead=lambda holder: _is_dead(holder, place),
         heard=heard,
         clock=time.time,
-        new_id=lambda: uuid.uuid4().hex,
+        new_id=lambda: os.urandom(16).hex(),  # of a slot; what makes it a UUID would be seven calls more for each turn
     )
 
 

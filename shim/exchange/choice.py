@@ -100,7 +100,7 @@ class Choice:
         """The events that the turn came with."""
         # They were read before the head went out, since a failure among them had to become a status.
         first, self.turn.first = self.turn.first, []
-        return self.take(first)
+        return self.take(first) if self._inline else self._shape(first)
 
     def receive(self, chunk: bytes) -> list[Event]:
         """The events for the writer that `chunk` completes. `b""` is the end of the stream."""

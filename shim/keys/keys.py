@@ -100,15 +100,16 @@ class ApiKeys:
 
     def check_model(self, name: str | None, *models: str) -> None:
         """Raises RequestError (403) for a key that may not ask for a model by any of these names."""
-        key = self.named(name)
-        if key is not None and not self.may_ask(name, *models):
-            raise RequestError(
-                f"The key {key.name} may not use this model; it may use {', '.join(key.limits.models)}",
-                status=403,
-                type="permission_error",
-                code="model_not_allowed",
-                param=Field.MODEL,
-            )
+        if name is None or self.may_ask(name, *models):
+            return
+        key = self._by_name[name]
+        raise RequestError(
+            f"The key {key.name} may not use this model; it may use {', '.join(key.limits.models)}",
+            status=403,
+            type="permission_error",
+            code="model_not_allowed",
+            param=Field.MODEL,
+        )
 
     def check_unlimited(self, name: str | None) -> None:
         """Raises RequestError (403) for a key with limits, where nothing counts what it does."""
@@ -126,8 +127,7 @@ class ApiKeys:
     async def enter(self, name: str | None) -> Pass | None:
         """Count a call that begins; None where its key has no limits. It is over with `leave`. Raises LimitError, or
         UnavailableError where the store is away."""
-        key = self.named(name)
-        if key is None or not key.limits.are_counted:
+        if name is None or (key := self.named(name)) is None or not key.limits.are_counted:
             return None
         ticket = self._new_id()
         try:
