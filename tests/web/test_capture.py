@@ -16,7 +16,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def equipped() -> AsyncIterator[Browser]:
     """A browser with a microphone that beeps and two cameras."""
-    async with browser.chromium("--use-fake-device-for-media-stream=device-count=2") as started:
+    async with browser.chromium("--use-fake-device-for-media-stream=device-count=2", whole=True) as started:
         yield started
 
 
