@@ -29,7 +29,6 @@ AWAITED = {
     "shim/server/heartbeats.py": "one that died is a worker that hangs, and is replaced",
     "shim/server/replay.py": "awaited by the call",
     "shim/single_flight.py": "whoever asked awaits the flight",
-    "shim/transport/curl.py": "closes a session; `close` awaits it",
     "shim/transport/outgoing.py": "the upload awaits its reader",
     "addons/bridge.py": "logs whatever fails, and ends mitmproxy",
 }

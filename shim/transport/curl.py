@@ -1,9 +1,9 @@
 """The curl_cffi driver: one multi handle (a session of connections) per ConnectionKey, one easy handle per call.
 
-It sits on curl_cffi's low-level `AsyncCurl` and `Curl`, not on its `AsyncSession`, for three reasons measured before:
-leaving a streamed `AsyncSession` response early waits for upstream's end, its queue has no bound, and its time-outs do
-not apply between reads. Here cancelling is `remove_handle` (immediate), the bound is libcurl's own pause, and the
-deadlines are one timer per call.
+It sits on curl_cffi's low-level `Curl` and on libcurl itself (`handles`), not on its `AsyncSession`, for three reasons
+measured before: leaving a streamed `AsyncSession` response early waits for upstream's end, its queue has no bound, and
+its time-outs do not apply between reads. Here cancelling is `remove_handle` (immediate), the bound is libcurl's own
+pause, and the deadlines are one timer per call.
 
 Rule: libcurl's callbacks only note what happened; whatever calls back into libcurl runs outside of them.
 """
@@ -11,11 +11,10 @@ Rule: libcurl's callbacks only note what happened; whatever calls back into libc
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from curl_cffi import AsyncCurl, Curl, CurlError, CurlInfo, ffi, lib
-from curl_cffi.const import CurlECode, CurlMOpt, CurlOpt
+from curl_cffi import CurlError, CurlInfo
+from curl_cffi.const import CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
 from shim.errors import About, DeadlineError, GatewayError, UpstreamError
@@ -23,146 +22,18 @@ from shim.heap import Crowds
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
 from shim.transport.failures import ProxyState, failure_of_curl, refused_by_proxy
+from shim.transport.handles import Easy, Multi
 from shim.transport.outgoing import OutgoingBody
 
 _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the faster side has to wait
 _MAX_SPARE_HANDLES = 64  # easy handles kept per session
 _MAX_SESSIONS = 512
-_MAX_HEADER_BYTES = 64 * 1024
-_BLANK = (b"\r\n", b"\n")
 _SET_COOKIE = "set-cookie"
-_MAX_IDLE_CONNECTIONS = 128  # per session; libcurl's own rule (4 x calls under way) closes most of them between bursts
 # A connection is used again only if its body was read to the end, which is mostly a packet away.
 _LINGER_SECONDS = 1.0
 # Calls of a session that wait for their body's end at once. Ends come within milliseconds; an upstream whose ends never
 # come would otherwise keep a second's worth of calls.
 _MAX_LINGERING = _MAX_SPARE_HANDLES
-# Bytes libcurl sends at once, and holds for as long as the answer lasts: half of what an open stream cost with its own
-# 64 KB. Files get these.
-_SMALL_UPLOAD, _LARGE_UPLOAD = 16 * 1024, 64 * 1024
-# As plain numbers: an enumeration's cost libcurl's wrapper a call of their own.
-_URL, _CUSTOMREQUEST, _HTTPHEADER = int(CurlOpt.URL), int(CurlOpt.CUSTOMREQUEST), int(CurlOpt.HTTPHEADER)
-_POSTFIELDS, _POSTFIELDSIZE_LARGE = int(CurlOpt.POSTFIELDS), int(CurlOpt.POSTFIELDSIZE_LARGE)
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-
-
-class _Multi(AsyncCurl):
-    """As its parent, for a third of what that costs: its numbers for libcurl are made once, libcurl is only asked who
-    has ended where somebody has, and that is told to the response itself, without a future between."""
-
-    def __init__(self) -> None:
-        self._running, self._queued = ffi.new("int *"), ffi.new("int *")
-        self._calls: dict[Any, CurlResponse] = {}  # by libcurl's handle
-        self._idle: asyncio.Future[None] | None = None  # there while nothing is under way, and somebody waits for more
-        super().__init__()  # last: mitmproxy's loop begins a task, and `_force_timeout` is one, where it is made
-
-    async def _force_timeout(self) -> None:
-        """As its parent's: libcurl is looked after ten times a second, should a signal of its be missed. Not where it
-        has nothing to do: 500 sessions that are kept for their connections would take 3 % of a core."""
-        while self._curlm:
-            if not self._calls:
-                self._idle = self.loop.create_future()
-                await self._idle
-            await asyncio.sleep(0.1)
-            self.socket_action(-1, 0)
-
-    def begin(self, response: "CurlResponse") -> None:
-        """Hand a call to libcurl; `response` hears of its end. Raises CurlError."""
-        easy = response.easy
-        easy._ensure_cacert()
-        if code := lib.curl_multi_add_handle(self._curlm, easy._curl):
-            self._check_error(code)
-        self._calls[easy._curl] = response
-        if self._idle is not None:
-            self._idle.set_result(None)
-            self._idle = None
-
-    def end(self, easy: "_Easy") -> None:
-        """Take a call back, ended or not: a running one is closed towards upstream at once. Raises CurlError."""
-        if code := lib.curl_multi_remove_handle(self._curlm, easy._curl):
-            self._check_error(code)
-        del self._calls[easy._curl]
-
-    def process_data(self, sockfd: int, ev_bitmask: int) -> None:
-        """Let libcurl read and write: of this socket, or (-1) of none, because a time has come."""
-        if not self._curlm:  # closed, and the loop had called already
-            return
-        if code := lib.curl_multi_socket_action(self._curlm, sockfd, ev_bitmask, self._running):
-            self._check_error(code)
-        if self._running[0] == len(self._calls):
-            return
-        while message := lib.curl_multi_info_read(self._curlm, self._queued):
-            response, error = self._calls[message.easy_handle], None
-            if code := message.data.result:
-                error = response.easy._get_callback_exception() or response.easy._get_error(code, "perform")
-            self.end(response.easy)
-            response.on_end(error)
-
-
-class _Easy(Curl):
-    """An easy handle that is used again and again: libcurl calls back into the response that it serves.
-
-    Its callbacks are set once, for setting them costs a call 5 microseconds; and it is without what only WebSockets
-    need, 128 KB that curl_cffi puts beside every handle.
-    """
-
-    _WS_RECV_BUFFER_SIZE = 1
-
-    def __init__(self, cacert: str) -> None:
-        super().__init__(cacert=cacert)
-        self._length = ffi.new("int64_t *")
-        self._method = ""  # which it is set to
-
-    def listen(self) -> None:
-        """Have libcurl call back; again after each `reset`."""
-        self.setopt(CurlOpt.HEADERDATA, None)
-        self.setopt(CurlOpt.WRITEFUNCTION, None)
-        # What curl_cffi calls of a handle is looked up there each time, so that it can be told without asking libcurl.
-        self._to_head, self._to_body = ffi.from_handle(self._header_handle), ffi.from_handle(self._write_handle)
-
-    def ask(self, request: HttpRequest, response: "CurlResponse") -> None:
-        """Set everything in which calls differ: whatever is set here is set for every call. Raises CurlError."""
-        self._to_head.callback, self._to_body.callback = response, response.on_body
-        # Past `setopt`, which takes seven times as long, for bytes and what libcurl itself has made.
-        curl, setopt, code = self._curl, lib._curl_easy_setopt, 0
-        slist, append = self._headers, lib.curl_slist_append
-        for name, value in request.headers.items():
-            slist = append(slist, f"{name}: {value}".encode())
-        body = request.body
-        if isinstance(body, StreamedBody):
-            self.setopt(CurlOpt.UPLOAD, 1)
-            self.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _LARGE_UPLOAD)  # until the handle is reset, as it is after an upload
-            # -1: chunked, or as HTTP/2 does it
-            self.setopt(CurlOpt.INFILESIZE_LARGE, -1 if body.length is None else body.length)
-        elif body or request.method in _WITH_BODY:
-            self._body_handle = body  # libcurl makes no copy
-            self._length[0] = len(body)
-            code = code or setopt(curl, _POSTFIELDSIZE_LARGE, self._length)
-            code = code or setopt(curl, _POSTFIELDS, body)  # which makes it a POST
-        else:
-            self.setopt(CurlOpt.HTTPGET, 1)
-        if body or request.method in _WITH_BODY:
-            slist = append(slist, b"expect:")
-        code = code or setopt(curl, _URL, request.url.encode())
-        if request.method != self._method:
-            self._method = request.method
-            code = code or setopt(curl, _CUSTOMREQUEST, request.method.encode())
-        self._headers = slist
-        code = code or setopt(curl, _HTTPHEADER, slist)
-        if code:
-            self._check_error(code, "setopt")
-
-    def reset(self) -> None:
-        """See Curl."""
-        super().reset()
-        self._method = ""
-
-    def let_go(self) -> None:
-        """The call is over: nothing of it is kept."""
-        self._to_head.callback = self._to_body.callback = self._body_handle = None
-        self._read_handle = self._seek_handle = None
-        lib.curl_slist_free_all(self._headers)
-        self._headers = ffi.NULL
 
 
 class CurlTransport:
@@ -176,7 +47,6 @@ class CurlTransport:
         self._max_buffered = max_buffered
         self._sessions: OrderedDict[ConnectionKey, _Session] = OrderedDict()
         self._crowds = Crowds()
-        self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: HttpRequest, key: ConnectionKey) -> "CurlResponse":
         """See `Transport.send`."""
@@ -194,8 +64,7 @@ class CurlTransport:
         """Close all sessions; calls under way fail."""
         while self._sessions:
             _, session = self._sessions.popitem()
-            await session.close()
-        await asyncio.gather(*self._closing)
+            session.close()
 
     def _open(self, key: ConnectionKey) -> "_Session":
         # The sessions longest unused go where there are too many; those with calls under way stay.
@@ -215,9 +84,7 @@ class CurlTransport:
         """Close a session: one too many, or of no use, so that whoever invents identities leaves nothing open here."""
         if self._sessions.get(key) is session:
             del self._sessions[key]
-        closing = asyncio.ensure_future(session.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        session.close()
 
 
 class _Session:
@@ -235,14 +102,13 @@ class _Session:
         self.taken = False  # whether upstream has answered any call with a status below 400
         self.lingering = 0  # calls that only wait for their body's end
         self._drop = drop
-        self._multi = _Multi()
-        # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
-        lib.curl_multi_setopt(self._multi._curlm, CurlMOpt.MAXCONNECTS, ffi.cast("void *", _MAX_IDLE_CONNECTIONS))
+        self.loop = asyncio.get_running_loop()
+        self._multi = Multi()
         self.proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
         self._crowds = crowds
-        self._spare: list[_Easy] = []
+        self._spare: list[Easy] = []
         self.active: set[CurlResponse] = set()
 
     def start(self, response: "CurlResponse", request: HttpRequest) -> None:
@@ -252,9 +118,13 @@ class _Session:
         response.easy.ask(request, response)
         self._multi.begin(response)
 
-    def take(self) -> _Easy:
+    def take(self) -> Easy:
         """An easy handle with what all calls of the session have in common."""
-        return self._spare.pop() if self._spare else self._dressed(_Easy(self._ca_file or ""))
+        if self._spare:
+            return self._spare.pop()
+        easy = Easy(self._ca_file or "")
+        easy.dress(self._multi, self._connect_timeout, self.proxy)
+        return easy
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
         """Take a call back, ended or not: a running one is closed towards upstream at once."""
@@ -270,30 +140,19 @@ class _Session:
             return
         if running or response.error is not None or response.outgoing is not None:
             response.easy.reset()
-            self._dressed(response.easy)
+            response.easy.dress(self._multi, self._connect_timeout, self.proxy)
         self._spare.append(response.easy)
         if not self.active and not self.taken:
             self._drop(self)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End every call and connection."""
         self.taken = True  # whoever closes it has nothing to be told
         for response in list(self.active):
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
-        await self._multi.close()  # type: ignore[no-untyped-call]
+        self._multi.close()
         while self._spare:
             self._spare.pop().close()
-
-    def _dressed(self, easy: _Easy) -> _Easy:
-        easy.listen()
-        easy.setopt(CurlOpt.ACCEPT_ENCODING, "gzip, deflate, br")
-        easy.setopt(CurlOpt.CONNECTTIMEOUT_MS, round(self._connect_timeout * 1000))
-        easy.setopt(CurlOpt.SUPPRESS_CONNECT_HEADERS, 1)
-        easy.setopt(CurlOpt.NOSIGNAL, 1)
-        easy.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _SMALL_UPLOAD)
-        easy.setopt(CurlOpt.PROXY, self.proxy or "")
-        easy.setopt(CurlOpt.NOPROXY, "")  # else NO_PROXY of the environment would send calls past PROXY_URL, silently
-        return easy
 
 
 class CurlResponse:
@@ -308,14 +167,12 @@ class CurlResponse:
         self._buffered: list[bytes] = []
         self._size = 0
         self._paused = self._resumed = False
-        self._head_done = self._running = False
-        self._head_bytes = 0
-        self._lines: list[bytes] = []  # of the head
+        self.head_done = self.running = False  # of the latter the multi handle keeps account
         self._ended = False
         self._then: Callable[[], None] | None = None  # set once the call has been released
         self.error: Exception | None = None  # what it failed with
         self._waiter: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._loop = session.loop
         if request.longest is not None:
             deadlines = msgspec.structs.replace(deadlines, total=request.longest)
         self._deadlines = deadlines
@@ -329,13 +186,12 @@ class CurlResponse:
             self.easy.setopt(CurlOpt.READFUNCTION, self.outgoing.take)
             self.easy.setopt(CurlOpt.SEEKDATA, self.outgoing)
         session.start(self, request)
-        self._running = True  # whether libcurl has the call
 
     # --- towards the reader -----------------------------------------------------------------------------------------
 
     async def head(self) -> None:
         """Wait until `status` and `headers` are known."""
-        while not self._head_done:
+        while not self.head_done:
             if self.error is not None:
                 raise self.error
             if self._ended:
@@ -383,7 +239,7 @@ class CurlResponse:
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()
-        running, self._running = self._running, False
+        running, self.running = self.running, False
         self._session.stop(self, running=running)
         self._ended = True
         self._buffered.clear()
@@ -416,28 +272,20 @@ class CurlResponse:
 
     def _unpause(self) -> None:
         """Both directions go on; the one that still has to wait says so again."""
-        if self._running:  # else libcurl has let go of it, and would complain
+        if self.running:  # else libcurl has let go of it, and would complain
             self.easy.pause(CURLPAUSE_CONT)
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     # --- from libcurl (notes only) ----------------------------------------------------------------------------------
 
-    def write(self, line: bytes) -> None:
-        """A line of the head, the last of which is empty, or one that follows the body. Named as curl_cffi calls it.
-        Raises CurlError where they are too long."""
-        self._head_bytes += len(line)
-        if self._head_bytes > _MAX_HEADER_BYTES:
-            raise CurlError("the head is too long", code=CurlECode.WRITE_ERROR)
-        if line not in _BLANK:
-            self._lines.append(line)
-            if not self._head_done:  # what follows a body has no empty line behind it
-                return
+    def on_head(self, raw: list[bytes]) -> None:
+        """The lines of a head, or one that follows the body."""
         self._touched = self._loop.time()
-        lines = b"".join(self._lines).decode("latin-1").split("\n")
-        self._lines.clear()
+        lines = b"".join(raw).decode("latin-1").split("\n")
         if lines[0].startswith("HTTP/"):
             self.status, self.headers = int(lines[0].split(None, 2)[1]), {}
             del lines[0]
@@ -449,7 +297,7 @@ class CurlResponse:
             if name == _SET_COOKIE and name in self.headers:
                 value = f"{self.headers[name]}\n{value}"
             self.headers[name] = value
-        self._head_done = self.status >= 200
+        self.head_done = self.status >= 200
         if self._waiter is not None:
             self._wake()
 
@@ -471,20 +319,20 @@ class CurlResponse:
 
     def on_end(self, error: BaseException | None) -> None:
         """Libcurl is through with it, and has let go of it."""
-        self._running = False
+        self.running = False
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()  # upstream may have answered before it had all
-        if isinstance(error, CurlError) and self.error is None:
-            self.error = failure_of_curl(error, self._proxy_state())
-        elif error is not None and self.error is None:
-            self.error = UpstreamError(
+        if self.error is None and error is not None:
+            unreadable = UpstreamError(
                 "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
             )
+            self.error = failure_of_curl(error, self._proxy_state()) if isinstance(error, CurlError) else unreadable
         self._ended = True
         if self._then is not None:
             self.close()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _proxy_state(self) -> ProxyState | None:
         proxy = self._session.proxy
@@ -511,7 +359,7 @@ class CurlResponse:
     def _next_deadline(self) -> tuple[float, Callable[[], GatewayError]]:
         limits = self._deadlines
         total = self._began + limits.total
-        if not self._head_done:
+        if not self.head_done:
             # A long upload takes as long as it takes, while upstream goes on taking it.
             since = self._began if self.outgoing is None else self.outgoing.touched
             if total < since + limits.first_byte and self.outgoing is not None:

@@ -1,0 +1,121 @@
+"""libcurl's sockets and timers in the event loop."""
+
+import asyncio
+import os
+
+import pytest
+
+from shim.protocol.commands import HttpRequest
+from shim.transport import ConnectionKey, Deadlines
+from shim.transport.base import read_reply
+from shim.transport.curl import CurlTransport
+from shim.transport.handles import Multi
+
+CONNECTION = ConnectionKey("someone")
+HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+
+
+@pytest.fixture
+async def transport():
+    made = CurlTransport(Deadlines(), max_buffered=64 * 1024)
+    yield made
+    await made.close()
+
+
+def post(url):
+    return HttpRequest("POST", url, {"content-type": "application/json"}, b"{}")
+
+
+async def until(holds):
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0.005)
+
+
+async def test_a_socket_stays_in_the_loop_between_calls_and_leaves_it_with_its_connection(raw_upstream, transport):
+    async def script(connection):
+        await connection.send(HELLO)
+        if len(upstream.requests) == 3:
+            raise ConnectionResetError  # closes an idle connection
+
+    async with raw_upstream(script) as upstream:
+        await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
+        multi = transport._sessions[CONNECTION]._multi
+        first = dict(multi._watched)
+        assert first
+        assert not any(multi._wanted.get(fd) for fd in first)
+        await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
+        assert (multi._watched, upstream.connections) == (first, 1)
+        await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
+        await until(lambda: 0 in multi._watched.values())  # it had something to tell, which is of no use to libcurl
+        assert (await read_reply(await transport.send(post(upstream.base_url), CONNECTION))).body == b"hello"
+        assert upstream.connections == 2
+    numbers = list(multi._watched)
+    await transport.close()
+    assert not multi._watched
+    assert not any(asyncio.get_running_loop().remove_reader(fd) for fd in numbers)
+
+
+async def test_the_number_of_a_closed_socket_can_be_anybodys(raw_upstream, transport):
+    async def script(connection):
+        await connection.send_head()
+        await connection.send_chunk(b"begun")
+        await asyncio.sleep(60)
+
+    loop = asyncio.get_running_loop()
+    async with raw_upstream(script) as upstream:
+        stream = await transport.send(post(upstream.base_url), CONNECTION)
+        assert await stream.chunk() == b"begun"
+        multi = transport._sessions[CONNECTION]._multi
+        before = set(multi._watched)
+        stream.close()
+        (closed,) = before - set(multi._watched)
+        ours, other = os.pipe()
+        os.dup2(ours, closed)  # as a rule it is the same number already
+        try:
+            heard = asyncio.Event()
+            loop.add_reader(closed, heard.set)
+            os.write(other, b"x")
+            async with asyncio.timeout(60):
+                await heard.wait()
+            loop.remove_reader(closed)
+        finally:
+            for fd in {ours, other, closed}:
+                os.close(fd)
+
+
+async def test_a_stream_nobody_reads_costs_the_loop_nothing(raw_upstream, transport, monkeypatch):
+    told = []
+    on_readable = Multi._on_readable
+    monkeypatch.setattr(Multi, "_on_readable", lambda multi, fd: told.append(fd) or on_readable(multi, fd))
+
+    async def script(connection):
+        await connection.send_head()
+        for _ in range(200):
+            await connection.send_chunk(b"x" * 64 * 1024)
+        await connection.send_end()
+
+    async with raw_upstream(script) as upstream:
+        stream = await transport.send(post(upstream.base_url), CONNECTION)
+        await until(lambda: stream._paused)
+        await until(lambda: 0 in transport._sessions[CONNECTION]._multi._watched.values())
+        told.clear()
+        await asyncio.sleep(0.2)
+        assert told == []
+        assert len((await read_reply(stream, limit=1 << 30)).body) == 200 * 64 * 1024
+
+
+async def test_a_call_is_on_its_way_before_the_loop_turns(raw_upstream, transport):
+    async def script(connection):
+        await connection.send(HELLO)
+
+    async with raw_upstream(script) as upstream:
+        await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
+        multi = transport._sessions[CONNECTION]._multi
+        sending = transport.send(post(upstream.base_url), CONNECTION)
+        waited_for = sending.send(None)
+        assert any(multi._wanted.values())  # its answer is waited for
+        await until(waited_for.done)
+        with pytest.raises(StopIteration) as answered:
+            sending.send(None)
+        assert (await read_reply(answered.value.value)).body == b"hello"
