@@ -199,7 +199,12 @@ def create_app(
         },
         exception_handlers=exception_handlers(refuse_for, partial(unserved, settings.root_path)),
         lifespan=[lifespan],
-        cors_config=_cors(settings),
+        # Off by default: an open gateway on loopback would let any web page read chats.
+        cors_config=CORSConfig(
+            allow_origins=list(settings.cors_origins), allow_headers=["*"], expose_headers=[*_EXPOSED]
+        )
+        if settings.cors_origins
+        else None,
         openapi_config=None,
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
@@ -221,14 +226,3 @@ def from_environment() -> Litestar:
             yield
 
     return create_app(settings, transport=replay_of(settings), around=around)
-
-
-def _cors(settings: Settings) -> CORSConfig | None:
-    """Off by default: an open gateway on loopback would let any web page read chats."""
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_headers=["*"],
-        expose_headers=[*_EXPOSED],
-    )

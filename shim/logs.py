@@ -79,6 +79,7 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
         with self.lock or nullcontext():
             lines, self._lines = self._lines, []
             soon, self._soon = self._soon, None
+        # A line that is written at once takes those before it along, and leaves nothing for later to write.
         if soon is not None:
             soon.cancel()
         if not lines:  # each write is flushed below

@@ -47,8 +47,14 @@ def api_page_route(
     @cache
     def made() -> tuple[StaticFile, dict[str, str]]:
         page = api_page(operations, root_path, keyed=keyed, chat=chat)
+        style = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         return StaticFile(page.encode(), ".html"), PAGE_HEADERS | {
-            "content-security-policy": _policy_of(page),
+            # Its own style and nothing else.
+            "content-security-policy": (
+                f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            ),
             "cache-control": REVALIDATE,
             "x-content-type-options": "nosniff",
         }
@@ -111,13 +117,3 @@ def _example(name: str, value: Any) -> str:
     text = json.dumps(msgspec.json.decode(msgspec.json.encode(value)), indent=2, ensure_ascii=False)
     shown = text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}\n…"
     return f'<p>{escape(name)}</p><pre tabindex="0">{escape(shown)}</pre>'
-
-
-def _policy_of(page: str) -> str:
-    """Its own style and nothing else."""
-    style = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)[0]
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )

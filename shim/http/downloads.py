@@ -20,7 +20,8 @@ from shim.http.responses import ByteStream
 from shim.transport.base import Response
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
-_LONGEST_LENGTH = 15  # digits
+# Digits: what is longer is no file's length, and a number that servers and clients may not be able to hold.
+_LONGEST_LENGTH = 15
 _UNSAFE = re.compile(r"[^\w.-]+")
 _NO_ASCII = re.compile(r"[^\x00-\x7f]")
 
@@ -55,6 +56,7 @@ def download_headers(name: str, response: Response) -> dict[str, str]:
     """The head of a download under a name, which is made safe here."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     shown = media_type in _PICTURES
+    # From its end, where a name has what says of what kind it is.
     name = _UNSAFE.sub("_", name)[-100:] or "file"
     plain = _NO_ASCII.sub("_", name)
     # A head has no letters but ASCII's; the whole name is told beside it (RFC 6266 4.3).

@@ -38,22 +38,6 @@ _REFUSALS = {
 }
 
 
-def _no_websocket(request: AnyRequest) -> GatewayError:
-    """Clients that would rather have a WebSocket (Codex, `supports_websockets`) go on without one after a 426."""
-    text = f"There are no WebSockets here: send POST {request.scope['path'][:200]}, streamed"
-    return RequestError(text, status=426, code="websocket_unsupported")
-
-
-def _nothing(path: str, method: str, *, is_path_served: bool = False) -> None:
-    return None
-
-
-def _allowed(error: HTTPException) -> str:
-    """What a 405 has to list (RFC 9110 15.5.6): the methods that Litestar names, and HEAD, which is served as GET."""
-    methods = {one.strip() for one in (error.headers or {}).get("allow", "").split(",") if one.strip()}
-    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-
-
 def unforeseen(status: int = 500) -> GatewayError:
     """What a client is told of a failure nobody foresaw."""
     text = "The gateway failed on this request; its log says more"
@@ -68,7 +52,7 @@ def error_response(request: AnyRequest, error: GatewayError, refuse: Refuse, all
     return Response(body, status_code=error.http_status, media_type=media_type, headers=headers)
 
 
-def exception_handlers(refuse_for: RefuseFor, unserved: Unserved = _nothing) -> Any:
+def exception_handlers(refuse_for: RefuseFor, unserved: Unserved | None = None) -> Any:
     """Litestar's table of handlers, which answer in the envelope that suits the request. `unserved` knows paths that
     others serve and this gateway doesn't."""
 
@@ -77,15 +61,19 @@ def exception_handlers(refuse_for: RefuseFor, unserved: Unserved = _nothing) -> 
 
     def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         status, path = error.status_code, request.scope["path"]
-        if status in {404, 405}:
+        if unserved is not None and status in {404, 405}:
             known = unserved(path, request.method, is_path_served=status == 405)
             if known is not None:
                 return respond(request, known)
+        # Clients that would rather have a WebSocket (Codex, `supports_websockets`) go on without one after a 426.
         if status == 405 and request.headers.get("upgrade", "").lower() == "websocket":
-            return respond(request, _no_websocket(request))
+            text = f"There are no WebSockets here: send POST {path[:200]}, streamed"
+            return respond(request, RequestError(text, status=426, code="websocket_unsupported"))
         text, code = _REFUSALS.get(status, ("This request can't be served ({method} {path})", "bad_request"))
         refusal = RequestError(text.format(method=request.method, path=path[:200]), status=status, code=code)
-        return respond(request, refusal, _allowed(error))
+        # What a 405 has to list (RFC 9110 15.5.6): the methods that Litestar names, and HEAD, which is served as GET.
+        methods = {one.strip() for one in (error.headers or {}).get("allow", "").split(",")} - {""}
+        return respond(request, refusal, ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))))
 
     def on_broken_body(request: AnyRequest, _error: InternalServerException) -> Response[bytes]:
         # What Litestar calls a failure of the server's: a body that breaks off, or whose chunks can't be read.

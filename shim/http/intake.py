@@ -157,6 +157,7 @@ class Intake:
         if path != scope["path"]:
             scope["path"], scope["raw_path"] = path, path.encode()
         below = path.removeprefix(self._root)
+        # A probe that stood in line behind a crowd would tell of a busy gateway that it is down.
         if below not in _PROBES:
             await self._entrance.enter()
         headers = dict(scope["headers"])
@@ -166,12 +167,14 @@ class Intake:
             self._check(scope, below, headers)
             body.begin()
             answer.is_head &= not below.startswith(_ALLOW_LISTED)
+            # Those who look at heads alone can be passed by, but for one whose body is dropped piece by piece.
             if answer.is_head:
                 scope["method"] = "GET"
             else:
                 scope["state"][PIECES] = send
             await self._app(scope, body.receive, answer.send)
         except RequestError as error:
+            # Its head is out, and there can be no second one.
             if answer.status:
                 raise
             headers, told = self._refuse_for(scope)(error)
@@ -182,6 +185,7 @@ class Intake:
             if LOGGED not in scope["state"]:
                 # A mount takes its own part off the path of the scope, and tells what is left as the whole.
                 self._log(scope, below, answer.status, time.perf_counter() - began)
+        # After the answer, which the client may be waiting for before it sends any more.
         if not body.is_whole:
             await body.drop()
 
@@ -234,6 +238,7 @@ class _Body:
         """Look at the head. What is announced counts at once, so that nobody waits for the rest of a body that there
         will be no room for. Raises UnavailableError."""
         length = self._headers.get(b"content-length", b"")
+        # Python reads no number of more than 4,300 digits, and takes its time for those it reads.
         if length.isdigit() and len(length) < 16 and int(length) <= self._limit:
             self._announced = int(length)
             # Where a body comes in chunks, that says where it ends, and a length beside it nothing (RFC 9112 6.3).
@@ -249,7 +254,7 @@ class _Body:
         """As ASGI's. Raises RequestError and UnavailableError."""
         if self.is_whole:
             return await self._receive()
-        if self._announced > self._held and not self._is_streamed:
+        if self._announced > self._held and STREAMED not in self._scope["state"]:
             self._take(self._announced - self._held)
         if not self._coding:
             return await self._next()
@@ -271,6 +276,7 @@ class _Body:
     async def drop(self) -> None:
         """Read and drop what still comes of a body that nobody wanted: a client that is still sending sees a connection
         that is closed on it as broken, and not the answer it has."""
+        # Whoever expects a 100 first sends nothing before somebody asks for the body.
         if self.is_whole or self._broken or (not self._asked and b"expect" in self._headers):
             return
         try:
@@ -285,6 +291,7 @@ class _Body:
 
     def release(self) -> None:
         """The answer is over."""
+        # Taken away first: what is released twice would make room that there is not.
         held, self._held = self._held, 0
         if held:
             self._under_way.release(held)
@@ -307,13 +314,9 @@ class _Body:
             # thread and back. Whoever watches over the client hears of it later, and passes over it.
             message["more_body"] = False
         self.is_whole = message["type"] != "http.request" or not message.get("more_body", False)
-        if self._arrived > self._held and not self._is_streamed:
+        if self._arrived > self._held and STREAMED not in self._scope["state"]:
             self._take(self._arrived - self._held)
         return message
-
-    @property
-    def _is_streamed(self) -> bool:
-        return STREAMED in self._scope["state"]
 
 
 class _Answer:

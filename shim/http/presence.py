@@ -91,11 +91,13 @@ class Presence:
     ) -> None:
         if error is None and self._kept:
             return
+        # Asked before it is cancelled here: a watcher that is done by itself has seen the client go.
         gone = self._watcher.done() and not self._watcher.cancelled()
         self._watcher.cancel()
         interrupted = self._opened.tasks.pop(self._task)
         if not isinstance(error, asyncio.CancelledError):
             return
+        # Where somebody else has cancelled the task too, it is theirs to end, and no error of ours may hide that.
         if interrupted is not None and self._task.uncancel() == 0:
             raise interrupted from None
         if gone and self._task.uncancel() <= 0:

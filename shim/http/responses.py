@@ -121,6 +121,7 @@ class _Deadline:
         try:
             await self._send(message)
         except asyncio.CancelledError:
+            # Only where nobody else has cancelled it: then it is theirs to end.
             if self._passed and self._task is not None and self._task.uncancel() == 0:
                 raise ClientGoneError("The client does not read its answer") from None
             raise

@@ -95,6 +95,7 @@ class Site:
         files: dict[str, StaticFile] = {}
         for path in sorted(found):
             name, body = path.relative_to(folder).as_posix(), path.read_bytes()
+            # With name and length, so that no text that moves from one file to another leaves the version as it was.
             digest.update(f"{name}\0{len(body)}\0".encode())
             digest.update(body)
             files[name] = StaticFile(body, path.suffix)
@@ -188,7 +189,6 @@ def _has(request: AnyRequest, header: str, wanted: str) -> bool:
     return False
 
 
-_SERVED = frozenset(
-    {".css", ".js", ".svg", ".webmanifest", ".woff2"}
-)  # not what else lies in those folders: licences, lists
+# Not what else lies in those folders: licences, lists.
+_SERVED = frozenset({".css", ".js", ".svg", ".webmanifest", ".woff2"})
 _SHARED = {"x-content-type-options": "nosniff", "cross-origin-resource-policy": "same-origin"}

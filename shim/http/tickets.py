@@ -30,6 +30,7 @@ class Inside:
 
     def ticket(self, visitor: Visitor) -> str:
         """What to send as `TICKET`, once."""
+        # A dictionary keeps its order, so that the first is the oldest.
         if len(self._waiting) >= _MAX_WAITING:
             del self._waiting[next(iter(self._waiting))]
         ticket = secrets.token_urlsafe()
@@ -45,6 +46,7 @@ class Inside:
                 await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
+            # It has served, and is nothing that a handler or upstream should see.
             left = [(name, value) for name, value in scope["headers"] if name != TICKET.encode()]
             scope |= {"client": visitor.peer, "scheme": visitor.scheme, "headers": left}
         await self._app(scope, receive, send)

@@ -13,10 +13,11 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from shim.metrics import sharing
-from shim.metrics.metrics import Metrics
+from shim.metrics.metrics import _SHORT, Metrics
 from shim.usage import CallRecord
 from tests.servers import PYTHON, clean_environment
 
@@ -237,6 +238,18 @@ def test_calls_of_more_kinds_than_are_told_apart_are_counted_all_the_same():
     assert value(text, "chat2api_requests_total", api="chat", code="503") == 40_000
     assert value(text, "chat2api_requests_total", model="other", status="other") > 0
     assert len(re.findall(r"^chat2api_requests_total", text, re.M)) <= 1001
+
+
+async def test_times_that_are_added_up_are_told_as_the_library_would_have_counted_them():
+    metrics, registry = Metrics(), CollectorRegistry()
+    alone = Histogram("chat2api_upstream_head_seconds", "", buckets=_SHORT, registry=registry)
+    for times in ([0.0, 0.001, 0.0011, 0.005, 2.5, 30.0], [31.0, 0.3, 0.3], []):
+        for seconds in times:
+            metrics.called("2xx", seconds)
+            alone.observe(seconds)
+        told = (await metrics.text()).decode()
+        samples = next(iter(alone.collect())).samples
+        assert [value(told, one.name, **one.labels) for one in samples] == [one.value for one in samples]
 
 
 def test_turns_that_wait_for_an_account_are_told(start_gateway, upstream, make_account):
