@@ -25,19 +25,18 @@ class Challenge(msgspec.Struct, frozen=True):
     difficulty: str
 
     def __post_init__(self) -> None:
-        _highest_digest(self.difficulty)
+        _bounds(self.difficulty)
         self.seed.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
 
     @property
     def highest_digest(self) -> bytes:
         """The largest 64-byte digest that is still accepted."""
-        return bytes.fromhex(_highest_digest(self.difficulty))
+        return _bounds(self.difficulty)[0]
 
     @property
     def expected_attempts(self) -> float:
         """How many attempts it takes on average. That is also how many are still to come after any number in vain."""
-        digests: int = 16**DIGEST_HEX_LENGTH
-        return digests / (int(_highest_digest(self.difficulty), 16) + 1)
+        return _bounds(self.difficulty)[1]
 
     def accepts(self, digest_hex: str) -> bool:
         """Whether a lowercase hex digest solves this challenge: its first n characters are `<=` the difficulty's n.
@@ -55,11 +54,14 @@ class Challenge(msgspec.Struct, frozen=True):
         "0000" and "0000ff" ask for the same work, and "00" is easier than "0000". For equal lengths this is the plain
         string comparison of protocol.md 2.3. Raises `ValueError` when `floor` is not a difficulty.
         """
-        return _highest_digest(self.difficulty) < _highest_digest(floor)
+        return _bounds(self.difficulty)[0] < _bounds(floor)[0]
 
 
 @lru_cache(maxsize=16)  # one challenge asks for it five times, and upstream's difficulties are few
-def _highest_digest(difficulty: str) -> str:
+def _bounds(difficulty: str) -> tuple[bytes, float]:
+    """The highest digest that is accepted, and the attempts it takes on average."""
     if not _DIFFICULTY.fullmatch(difficulty):
         raise ValueError(f"a difficulty is 1 to {DIGEST_HEX_LENGTH} hex characters")
-    return difficulty.lower().ljust(DIGEST_HEX_LENGTH, "f")
+    highest = bytes.fromhex(difficulty.ljust(DIGEST_HEX_LENGTH, "f"))
+    digests: int = 16**DIGEST_HEX_LENGTH
+    return highest, digests / (int.from_bytes(highest) + 1)

@@ -54,10 +54,15 @@ class CurlTransport:
         self._sessions.move_to_end(key)
         response = CurlResponse(session, request, self._deadlines, self._max_buffered)
         try:
-            await response.head()
+            while not response.head_done:
+                await response.head()
         except BaseException:  # cancelled, too: libcurl would go on with a call that nobody reads
             response.close()
             raise
+        if response.status == 407 and key.proxy is not None:
+            response.close()
+            raise refused_by_proxy()
+        session.taken = session.taken or response.status < 400
         return response
 
     async def close(self) -> None:
@@ -103,27 +108,20 @@ class _Session:
         self.lingering = 0  # calls that only wait for their body's end
         self._drop = drop
         self.loop = asyncio.get_running_loop()
-        self._multi = Multi()
+        self.multi = Multi()
         self.proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
-        self._crowds = crowds
+        self.crowds = crowds
         self._spare: list[Easy] = []
         self.active: set[CurlResponse] = set()
-
-    def start(self, response: "CurlResponse", request: HttpRequest) -> None:
-        """Hand a call to libcurl."""
-        self.active.add(response)
-        self._crowds.came()
-        response.easy.ask(request, response)
-        self._multi.begin(response)
 
     def take(self) -> Easy:
         """An easy handle with what all calls of the session have in common."""
         if self._spare:
             return self._spare.pop()
         easy = Easy(self._ca_file or "")
-        easy.dress(self._multi, self._connect_timeout, self.proxy)
+        easy.dress(self.multi, self._connect_timeout, self.proxy)
         return easy
 
     def stop(self, response: "CurlResponse", *, running: bool) -> None:
@@ -131,16 +129,16 @@ class _Session:
         if response not in self.active:
             return
         self.active.discard(response)
-        self._crowds.went(response.brought)
+        self.crowds.went(response.brought)
         if running:
-            self._multi.end(response.easy)
+            self.multi.end(response.easy)
         response.easy.let_go()
         if len(self._spare) >= _MAX_SPARE_HANDLES:
             response.easy.close()  # not left to the collector: it listens to itself, and does not see what C holds
             return
         if running or response.error is not None or response.outgoing is not None:
             response.easy.reset()
-            response.easy.dress(self._multi, self._connect_timeout, self.proxy)
+            response.easy.dress(self.multi, self._connect_timeout, self.proxy)
         self._spare.append(response.easy)
         if not self.active and not self.taken:
             self._drop(self)
@@ -150,7 +148,7 @@ class _Session:
         self.taken = True  # whoever closes it has nothing to be told
         for response in list(self.active):
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
-        self._multi.close()
+        self.multi.close()
         while self._spare:
             self._spare.pop().close()
 
@@ -185,27 +183,24 @@ class CurlResponse:
             self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
             self.easy.setopt(CurlOpt.READFUNCTION, self.outgoing.take)
             self.easy.setopt(CurlOpt.SEEKDATA, self.outgoing)
-        session.start(self, request)
+        session.active.add(self)
+        session.crowds.came()
+        self.easy.ask(request, self)
+        session.multi.begin(self)
 
     # --- towards the reader -----------------------------------------------------------------------------------------
 
-    async def head(self) -> None:
-        """Wait until `status` and `headers` are known."""
-        while not self.head_done:
-            if self.error is not None:
-                raise self.error
-            if self._ended:
-                raise UpstreamError(
-                    "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
-                )
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        if self.status == 407 and self._session.proxy is not None:
-            raise refused_by_proxy()
-        self._session.taken = self._session.taken or self.status < 400
+    def head(self) -> "asyncio.Future[None]":
+        """What to await until there is more of the head (no coroutine, for that would cost each call a second one).
+        Raises where the call is over without one."""
+        if self.error is not None:
+            raise self.error
+        if self._ended:
+            raise UpstreamError(
+                "Upstream closed the connection without an answer", code="upstream_connection", about=About.ORIGIN
+            )
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`."""
@@ -301,9 +296,8 @@ class CurlResponse:
         if self._waiter is not None:
             self._wake()
 
-    def on_body(self, data: bytes) -> int:
-        """A piece of the body."""
-        size = len(data)
+    def on_body(self, data: bytes, size: int) -> int:
+        """A piece of the body, of so many bytes; how many of it were taken, or the word for a pause."""
         if self._then is not None:
             return size
         if self._size >= self._max_buffered:
@@ -323,11 +317,14 @@ class CurlResponse:
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()  # upstream may have answered before it had all
-        if self.error is None and error is not None:
-            unreadable = UpstreamError(
+        if self.error is not None or error is None:
+            pass
+        elif isinstance(error, CurlError):
+            self.error = failure_of_curl(error, self._proxy_state())
+        else:
+            self.error = UpstreamError(
                 "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
             )
-            self.error = failure_of_curl(error, self._proxy_state()) if isinstance(error, CurlError) else unreadable
         self._ended = True
         if self._then is not None:
             self.close()

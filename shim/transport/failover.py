@@ -18,6 +18,7 @@ class FailoverList:
 
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = tuple(url.rstrip("/") for url in urls)
+        self._only = self._urls[0] if len(self._urls) == 1 else None
         self._rests_until: dict[str, float] = {}
         self._failures: dict[str, int] = {}
 
@@ -27,11 +28,11 @@ class FailoverList:
     def pick(self, identity: str, now: float) -> str | None:
         """The URL for this identity: by its own order of preference the first that is not resting; where all are, the
         first. None where there are none."""
-        if len(self._urls) < 2:
-            return self._urls[0] if self._urls else None
+        if self._only is not None or not self._urls:
+            return self._only
         ordered = sorted(self._urls, key=lambda url: hashlib.sha256(f"{identity} {url}".encode()).digest())
         healthy = (url for url in ordered if self._rests_until.get(url, 0.0) <= now)
-        return next(healthy, ordered[0] if ordered else None)
+        return next(healthy, ordered[0])
 
     def failed(self, url: str, now: float) -> None:
         """`url` did not work: it rests, longer each time in a row."""

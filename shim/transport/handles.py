@@ -10,7 +10,7 @@ Rule: libcurl's callbacks only note what happened; whatever calls back into libc
 import asyncio
 import math
 import socket
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from curl_cffi import Curl, CurlError, ffi, lib
 from curl_cffi.aio import CURL_CSELECT_IN, CURL_CSELECT_OUT, CURL_POLL_IN, CURL_POLL_OUT, CURL_POLL_REMOVE
@@ -45,8 +45,8 @@ class Call(Protocol):
         """The lines of a head, or one that follows the body."""
         ...
 
-    def on_body(self, data: bytes) -> int:
-        """A piece of the body; how much of it was taken, or the word for a pause."""
+    def on_body(self, data: bytes, size: int) -> int:
+        """A piece of the body, of so many bytes; how many of it were taken, or the word for a pause."""
         ...
 
     def on_end(self, error: BaseException | None) -> None:
@@ -66,7 +66,7 @@ class Multi:
         self._wanted: dict[int, int] = {}  # what libcurl wants to be told of a socket
         self._watched: dict[int, int] = {}  # what the loop tells of it, which may be more: see `_on_socket`
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = self._due = math.inf  # when it ends; when libcurl wants to be asked
+        self._timer_at = self._due = math.inf  # when that ends; when libcurl wants to be asked
         self._starting = False
         self.closes_sockets = ffi.callback("int(void *, int)", self._on_close)
         """For its easy handles: each connection asks the one that opened it."""
@@ -74,28 +74,31 @@ class Multi:
             CurlMOpt.SOCKETFUNCTION: ffi.callback("int(void *, int, int, void *, void *)", self._on_socket),
             CurlMOpt.TIMERFUNCTION: ffi.callback("int(void *, long, void *)", self._on_timer),
         }
-        for option, callback in self._callbacks.items():
-            _check(lib.curl_multi_setopt(self._curlm, option, callback))
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         most = ffi.cast("void *", _MAX_IDLE_CONNECTIONS)
-        _check(lib.curl_multi_setopt(self._curlm, CurlMOpt.MAXCONNECTS, most))
+        for option, value in (*self._callbacks.items(), (CurlMOpt.MAXCONNECTS, most)):
+            if code := lib.curl_multi_setopt(self._curlm, option, value):
+                _fail(code)
 
     def begin(self, call: Call) -> None:
         """Hand a call to libcurl, which hears of its end: of a failure that shows at once, before this returns. Raises
         CurlError."""
         self._starting = True  # libcurl asks for a timer that ends at once, and is asked at once instead
         try:
-            _check(lib.curl_multi_add_handle(self._curlm, call.easy._curl))
+            if code := lib.curl_multi_add_handle(self._curlm, call.easy._curl):
+                _fail(code)
         finally:
             self._starting = False
         self._calls[call.easy._curl] = call
         call.running = True
         self._act(-1, 0)
-        self._set_timer()
+        if self._timer is None:
+            self._set_timer()
 
     def end(self, easy: "Easy") -> None:
         """Take a call back, ended or not: a running one is closed towards upstream at once. Raises CurlError."""
-        _check(lib.curl_multi_remove_handle(self._curlm, easy._curl))
+        if code := lib.curl_multi_remove_handle(self._curlm, easy._curl):
+            _fail(code)
         del self._calls[easy._curl]
 
     def close(self) -> None:
@@ -111,7 +114,15 @@ class Multi:
 
     def _act(self, fd: int, what: int) -> None:
         """Let libcurl read and write: of this socket, or (-1) of none, because a time has come."""
-        _check(lib.curl_multi_socket_action(self._curlm, fd, what, self._running))
+        if not self._curlm:
+            return  # closed, and the loop had called already
+        if what == CURL_CSELECT_IN and not self._wanted[fd] & CURL_POLL_IN:
+            # An idle connection that upstream closes, or one whose reader is slow: until libcurl wants it again.
+            self._watched[fd] &= ~CURL_POLL_IN
+            self._loop.remove_reader(fd)
+            return
+        if code := lib.curl_multi_socket_action(self._curlm, fd, what, self._running):
+            _fail(code)
         if self._running[0] == len(self._calls):
             return
         # Closed meanwhile, where a call that has ended was the last of a session of no use.
@@ -122,20 +133,6 @@ class Multi:
             self.end(call.easy)
             call.on_end(error)
 
-    def _on_readable(self, fd: int) -> None:
-        if not self._curlm:
-            return  # closed, and the loop had called already
-        if self._wanted.get(fd, 0) & CURL_POLL_IN:
-            self._act(fd, CURL_CSELECT_IN)
-        else:
-            # An idle connection that upstream closes, or one whose reader is slow: until libcurl wants it again.
-            self._watched[fd] &= ~CURL_POLL_IN
-            self._loop.remove_reader(fd)
-
-    def _on_writable(self, fd: int) -> None:
-        if self._curlm:
-            self._act(fd, CURL_CSELECT_OUT)
-
     def _on_time(self) -> None:
         self._timer, self._timer_at = None, math.inf
         if self._calls or self._due <= self._loop.time():
@@ -144,9 +141,8 @@ class Multi:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """One timer is left running until it ends, whatever libcurl says meanwhile, unless it is to end sooner."""
         due = min(self._due, self._loop.time() + _LOOK_SECONDS) if self._calls else self._due
-        if due < self._timer_at and self._curlm:
+        if due < self._timer_at and self._curlm:  # a call that has just ended may have been what it was open for
             if self._timer is not None:
                 self._timer.cancel()
             self._timer, self._timer_at = self._loop.call_at(due, self._on_time), due
@@ -161,18 +157,19 @@ class Multi:
         self._wanted[fd] = what
         watched = self._watched.get(fd, 0)
         if what & CURL_POLL_IN and not watched & CURL_POLL_IN:
-            self._loop.add_reader(fd, self._on_readable, fd)
+            self._loop.add_reader(fd, self._act, fd, CURL_CSELECT_IN)
         if what & CURL_POLL_OUT and not watched & CURL_POLL_OUT:
-            self._loop.add_writer(fd, self._on_writable, fd)
+            self._loop.add_writer(fd, self._act, fd, CURL_CSELECT_OUT)
         elif watched & CURL_POLL_OUT and not what & CURL_POLL_OUT:  # else the loop would turn without an end
             self._loop.remove_writer(fd)
         self._watched[fd] = watched & CURL_POLL_IN | what
         return 0
 
     def _on_timer(self, _multi: Any, milliseconds: int, _ours: Any) -> int:
-        """When libcurl wants to be asked (-1: it need not be)."""
+        """When libcurl wants to be asked (-1: it need not be). One timer is left running until it ends, whatever is
+        said here meanwhile, unless it is to end sooner."""
         self._due = math.inf if milliseconds < 0 else self._loop.time() + milliseconds / 1000
-        if not self._starting:
+        if self._due < self._timer_at and not self._starting:
             self._set_timer()
         return 0
 
@@ -296,14 +293,13 @@ class Easy(Curl):
         return length
 
     def _on_piece(self, data: Any, _size: int, length: int, _own: Any) -> int:
-        taken: int = self._call.on_body(ffi.buffer(data, length)[:])
+        taken: int = self._call.on_body(ffi.buffer(data, length)[:], length)
         return taken
 
     def _note_exception(self, _kind: Any, error: BaseException, _traceback: Any) -> None:
         self._exception = error
 
 
-def _check(code: int) -> None:
-    """Of a call of libcurl's multi interface."""
-    if code:
-        raise CurlError(f"libcurl's multi handle failed ({code}): {ffi.string(lib.curl_multi_strerror(code)).decode()}")
+def _fail(code: int) -> NoReturn:
+    """What a call of libcurl's multi interface returned."""
+    raise CurlError(f"libcurl's multi handle failed ({code}): {ffi.string(lib.curl_multi_strerror(code)).decode()}")

@@ -673,7 +673,7 @@ async def test_a_session_that_only_keeps_its_connection_is_not_looked_after(raw_
     async with raw_upstream(slow_hello) as upstream:
         for _ in range(2):
             assert (await read_reply(await transport.send(post(upstream.base_url), CONNECTION))).body == b"hello"
-            multi = transport._sessions[CONNECTION]._multi
+            multi = transport._sessions[CONNECTION].multi
             async with asyncio.timeout(60):
                 while multi._timer is not None:  # noqa: ASYNC110  nothing tells of it
                     await asyncio.sleep(0.01)

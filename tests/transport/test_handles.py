@@ -40,7 +40,7 @@ async def test_a_socket_stays_in_the_loop_between_calls_and_leaves_it_with_its_c
 
     async with raw_upstream(script) as upstream:
         await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
-        multi = transport._sessions[CONNECTION]._multi
+        multi = transport._sessions[CONNECTION].multi
         first = dict(multi._watched)
         assert first
         assert not any(multi._wanted.get(fd) for fd in first)
@@ -66,7 +66,7 @@ async def test_the_number_of_a_closed_socket_can_be_anybodys(raw_upstream, trans
     async with raw_upstream(script) as upstream:
         stream = await transport.send(post(upstream.base_url), CONNECTION)
         assert await stream.chunk() == b"begun"
-        multi = transport._sessions[CONNECTION]._multi
+        multi = transport._sessions[CONNECTION].multi
         before = set(multi._watched)
         stream.close()
         (closed,) = before - set(multi._watched)
@@ -86,8 +86,8 @@ async def test_the_number_of_a_closed_socket_can_be_anybodys(raw_upstream, trans
 
 async def test_a_stream_nobody_reads_costs_the_loop_nothing(raw_upstream, transport, monkeypatch):
     told = []
-    on_readable = Multi._on_readable
-    monkeypatch.setattr(Multi, "_on_readable", lambda multi, fd: told.append(fd) or on_readable(multi, fd))
+    act = Multi._act
+    monkeypatch.setattr(Multi, "_act", lambda multi, fd, what: (what and told.append(fd)) or act(multi, fd, what))
 
     async def script(connection):
         await connection.send_head()
@@ -98,7 +98,7 @@ async def test_a_stream_nobody_reads_costs_the_loop_nothing(raw_upstream, transp
     async with raw_upstream(script) as upstream:
         stream = await transport.send(post(upstream.base_url), CONNECTION)
         await until(lambda: stream._paused)
-        await until(lambda: 0 in transport._sessions[CONNECTION]._multi._watched.values())
+        await until(lambda: 0 in transport._sessions[CONNECTION].multi._watched.values())
         told.clear()
         await asyncio.sleep(0.2)
         assert told == []
@@ -111,7 +111,7 @@ async def test_a_call_is_on_its_way_before_the_loop_turns(raw_upstream, transpor
 
     async with raw_upstream(script) as upstream:
         await read_reply(await transport.send(post(upstream.base_url), CONNECTION))
-        multi = transport._sessions[CONNECTION]._multi
+        multi = transport._sessions[CONNECTION].multi
         sending = transport.send(post(upstream.base_url), CONNECTION)
         waited_for = sending.send(None)
         assert any(multi._wanted.values())  # its answer is waited for
