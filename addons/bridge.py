@@ -106,6 +106,7 @@ class Bridge:
             rewriting.let_pass(flow)
             return
         rewriting.check_client(flow, self._settings, ctx.options.bridge_host)
+        # Shielded: a client that leaves meanwhile must not cancel what all others wait for.
         embedded, incoming = await asyncio.shield(self._embedded), rewriting.incoming(flow, self._settings)
         if ctx.options.bridge_inline and (crossing := await cross(embedded.gateway, incoming)):
             self._crossings[flow.id] = crossing

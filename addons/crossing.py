@@ -87,6 +87,7 @@ class ReceivedResponse:
 
     async def chunk(self) -> bytes:
         """See `Response.chunk`. The body is decoded as it is read, so that a bomb costs neither memory nor the loop."""
+        # A large body is many blocks, and other flows have to be served between them.
         await asyncio.sleep(0)
         try:
             return next(self._blocks, b"")
@@ -166,6 +167,7 @@ class Crossing:
     @property
     def call(self) -> HttpRequest:
         """What the flow becomes; nothing of what the client sent is left in it."""
+        # mitmproxy hands chunks on in their coding, so that none is asked for.
         call = self._prepared.call.request
         return msgspec.structs.replace(call, headers=call.headers | {"accept-encoding": "identity"})
 

@@ -92,6 +92,7 @@ def let_pass(flow: http.HTTPFlow) -> None:
     if is_reverse(flow):
         for name in _OURS:
             flow.request.headers.pop(name, None)
+        # A Host names no port where it is the usual one.
         default = {"http": 80, "https": 443}[flow.request.scheme]
         port = "" if flow.request.port == default else f":{flow.request.port}"
         flow.request.host_header = f"{flow.request.host}{port}"

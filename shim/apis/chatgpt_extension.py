@@ -15,6 +15,7 @@ class ChatgptWishes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     temporary: bool | None = None
     memory: bool | None = None
+    # `$` alone would allow a line end behind it.
     project: Annotated[str, Meta(pattern=r"^g-p-[A-Za-z0-9_-]{2,128}(\.[0-9a-f]{16}){0,8}$(?!\n)")] | None = None
     hints: Annotated[list[Literal["search", "picture", "research"]], Meta(max_length=3)] | None = None
     conversation_id: str | None = None

@@ -47,9 +47,12 @@ def ignored_fields(
     unknown = [name for name in fields if name not in known]  # most requests have none, or few
     for name in unknown:
         if name in published:
+            # What the real API would refuse is refused, also where it has no effect here.
             decode(published[name], bytes(fields[name]), name)
     # Only what a client would miss is told of: SDKs send every field they know with its default.
     ignored = [name for name in unknown if not _is_neutral(fields[name], neutral.get(name, ()))]
+    if not ignored:
+        return ignored
     names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
     return allowed(names, strict=strict)
 
@@ -123,6 +126,7 @@ def mistyped(complaint: str, within: str = "") -> RequestError:
     """msgspec's ``Expected `str`, got `int` - at `$.messages[0].content` `` as an error naming the parameter."""
     match = _PLACE.match(complaint)
     what, path = (match["what"], match["path"] or "") if match else (complaint, "")
+    # A place in a list follows the name of the list without a full stop.
     path = f"{within}{'.' if within and path and not path.startswith('[') else ''}{path}"
     if absent := _MISSING.search(what):
         return missing(f"{path}.{absent['field']}".lstrip("."))
@@ -167,6 +171,7 @@ def _is_neutral(value: msgspec.Raw, neutral: tuple[object, ...]) -> bool:
         given = msgspec.json.decode(value)
     except (ValueError, RecursionError):
         return False
+    # By type, too: to Python `True == 1`, but a flag is no number.
     return given is None or any(type(given) is type(one) and given == one for one in neutral)
 
 

@@ -80,5 +80,6 @@ def _add_line(shell: str, line: str) -> None:
     if line in before.splitlines():
         return
     with read_at_start.open("a", encoding="utf-8") as file:
+        # A last line that has no end would be joined to ours.
         file.write(f"{'' if before.endswith(chr(10)) or not before else chr(10)}{line}\n")
     click.echo(f"added to {read_at_start}: {line}")

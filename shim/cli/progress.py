@@ -1,21 +1,19 @@
 """A bar for work that takes a while, on standard error, where somebody looks at it."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def followed(what: str, things: Sequence[T]) -> Iterable[T]:
+def followed(what: str, things: Sequence[T]) -> Iterator[T]:
     """The things one by one, with a bar beside them. There is none where standard error is no terminal, and none for a
     single thing."""
     if len(things) < 2 or not sys.stderr.isatty():
-        return things
-    return _with_bar(what, things)
-
-
-def _with_bar(what: str, things: Sequence[T]) -> Iterator[T]:
+        yield from things
+        return
+    # Where somebody looks on, and only then: rich takes a tenth of a second to import.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 

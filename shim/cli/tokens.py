@@ -157,6 +157,7 @@ def resume(ids: tuple[str, ...]) -> None:
 def label(id: str, text: str) -> None:
     """Call the account ID by TEXT, one line of up to 64 characters; "" takes the label away."""
     text = text.strip()
+    # As the accounts page has it.
     if len(text) > 64 or not text.isprintable():
         raise click.BadParameter("a label is one line of up to 64 characters", param_hint="TEXT")
     _adjust(id, f"label {text}" if text else "no label", label=text or None)
@@ -184,6 +185,7 @@ def proxy(id: str, url: str) -> None:
         if given:
             check_proxy("PROXY_URL", given)
     except SettingError as error:
+        # The sentence begins with a setting that nobody has touched here.
         raise click.BadParameter(str(error).removeprefix("PROXY_URL is (not shown): "), param_hint="URL") from None
     if url != "-" and "@" in given:
         raise click.BadParameter("a URL with a password is read from standard input: use -", param_hint="URL")
@@ -342,23 +344,18 @@ def _print_table(views: "list[AccountView]") -> None:
         table.add_column(name, overflow="fold")
     table.add_column("turns", justify="right")
     for view in views:
+        moments = [_moment(seconds) if seconds else "" for seconds in (view.until, view.expires)]
+        times = *moments, _moment(view.last_used) if view.last_used else "never"
         table.add_row(
             Text(view.id),
             Text("\n".join(filter(None, (view.label, view.mail, view.plan)))),
             Text(view.state.value, style=_STYLES[view.state.value]),
             Text("\n".join(_reasons(view, with_until=narrow))),
-            *(() if narrow else map(Text, _times(view))),
+            *(() if narrow else map(Text, times)),
             Text(str(view.turns)),
         )
     console.print(table)
     console.print(f"{len(views)} in all")
-
-
-def _times(view: "AccountView") -> Iterator[str]:
-    """Until when it rests, when its token ends, and when it was used last."""
-    yield _moment(view.until) if view.until else ""
-    yield _moment(view.expires) if view.expires else ""
-    yield _moment(view.last_used) if view.last_used else "never"
 
 
 def _reasons(view: "AccountView", *, with_until: bool) -> Iterator[str]:

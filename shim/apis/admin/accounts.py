@@ -190,6 +190,7 @@ def _proxy(url: str | None) -> str | None:
         if url:
             check_proxy("PROXY_URL", url)
     except SettingError as error:
+        # The sentence begins with a setting that nobody has touched here.
         why = str(error).removeprefix("PROXY_URL is (not shown): ")
         raise RequestError(f"This is no proxy's address: {why}", param="proxy", code="invalid_proxy") from None
     return url.rstrip("/") or None

@@ -64,9 +64,7 @@ async def order_recording(request: AnyRequest, gateway: TheGateway) -> ASGIRespo
     until = gateway.clock.now() + given.minutes * 60.0
     wanted = RecordingOrder("", until, given.count, given.key, given.account, given.model, given.api, given.failed)
     order = await gateway.tapes.order(wanted)
-    headers = answer_headers(request)
-    body = msgspec.json.encode(OrderView(order, standing=True, recordings=[]))
-    return ASGIResponse(body=body, status_code=201, media_type="application/json", headers=headers)
+    return json_answer(request, msgspec.json.encode(OrderView(order, standing=True, recordings=[])), status=201)
 
 
 @get("/api/recordings/{order_id:str}/{call_id:str}")

@@ -98,6 +98,7 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
     call = _AudioCall(request, gateway, "translation")
     with _naming(TranslationApi.fields), ending_failed(call.fail):
         asked, text = await _written_down(request, call, translates=True)
+    # Nothing was said: a model that is to translate nothing would make something up.
     if not text.strip():
         call.end()
         kind, content = transcript(asked, "", translated=True)
@@ -134,6 +135,7 @@ async def _written_down(
     # In a thread: looking at a large form would stop the loop.
     asked = await asyncio.to_thread(read_recording, body, content_type, translates=translates, strict=strict)
     call.asks_for(asked.model)
+    # Random, and long enough that no recording holds it, by chance or on purpose.
     boundary = gateway.clock.new_id() + gateway.clock.new_id()
     recording = SoundFile(asked.name, asked.mime_type, asked.content, boundary, asked.language)
     text, call.account = await while_present(request, gateway.audio.write_down(recording, caller))
@@ -168,6 +170,7 @@ class _AudioCall:
 
     def asks_for(self, model: str) -> None:
         """The model is known now. Raises RequestError (403) where the key may not use it."""
+        # It stands in the log, and a client may send any.
         self._model = model[:100]
         self.gateway.keys.check_model(self._caller.key if self._caller is not None else None, model)
 

@@ -25,6 +25,7 @@ class SpeechRequest(msgspec.Struct, frozen=True):
     voice: str | CustomVoice
     response_format: Literal["mp3", "aac", "opus", "wav", "flac", "pcm"] | None = None
     stream_format: Literal["audio", "sse"] | None = None
+    # As published. Upstream has one pace: another is told as ignored.
     speed: Annotated[float, Meta(ge=0.25, le=4)] | None = None
 
 
@@ -44,6 +45,7 @@ class RecordingRequest(msgspec.Struct, frozen=True):
     """The fields of a form beside its file. Translations have no `language` and no `stream`."""
 
     model: str
+    # A language's code and nothing else: it is written into the form that goes upstream.
     language: Annotated[str, Meta(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})?$")] | None = None
     response_format: Literal["json", "text", "verbose_json", "srt", "vtt", "diarized_json"] | None = None
     stream: bool | None = None

@@ -83,7 +83,9 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
     if not request.messages:
         raise RequestError("'messages' must not be empty.", param="messages", code="empty_array")
     # In the extension object, or, as before there was one, beside it.
-    continues = continued_by(request.chatgpt) or continued_by(request, within="")
+    continues = continued_by(request.chatgpt)
+    if continues is None and request.conversation_id is not None:
+        continues = continued_by(request, within="")
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     if "" in stop:
         raise RequestError("A stop sequence must not be empty.", param="stop", code="invalid_value")
@@ -95,10 +97,12 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
         messages=tuple([_message(message, f"messages[{place}]") for place, message in enumerate(request.messages)]),
         functions=functions,
         choice=choice,
+        # The older `functions` know one call in an answer.
         parallel=request.parallel_tool_calls is not False and not request.functions,
         answer_form=_answer_form(request.response_format),
         limits=Limits(
             stop=tuple(dict.fromkeys(stop)),
+            # The newer name wins where both are given.
             max_tokens=request.max_completion_tokens or request.max_tokens,
             choices=request.n or 1,
         ),
@@ -107,6 +111,7 @@ def prompt_of(request: wire.ChatRequest) -> Prompt:
         wishes=wishes_of(request.chatgpt, hints=hints, store=request.store, tier=request.service_tier),
         pictures="data" if request.image_response_format == "b64_json" else "links",
         stream=bool(request.stream),
+        # What clients send alike with each turn of a chat, whose turns so stay with one account.
         session=request.prompt_cache_key or request.user,
     )
 
@@ -127,7 +132,7 @@ def _tools(request: wire.ChatRequest) -> Functions:
         if tool.function is None:
             raise missing(f"tools[{place}].function")
         defined.append((f"tools[{place}].function", tool.function))
-    functions = _functions(defined)
+    functions = _functions(defined) if defined else ()
     match request.tool_choice or "auto":
         case wire.NamedToolChoice() as named:
             return _named_choice(named, functions)
@@ -154,6 +159,7 @@ def _named_choice(named: wire.NamedToolChoice, functions: tuple[Function, ...]) 
 
 
 def _legacy_functions(request: wire.ChatRequest) -> Functions:
+    # Both say the same in two ways, and it could not be known which of them is meant.
     for name in ("tools", "tool_choice"):
         if getattr(request, name):
             raise RequestError(f"'functions' and '{name}' do not go together.", param=name, code="invalid_value")
@@ -228,6 +234,7 @@ def _message(message: wire.ChatMessage, field: str) -> PromptMessage:
             text = "Spoken answers are not kept here: send the words as 'content', or as the audio's 'transcript'."
             raise _unsupported(text, f"{field}.audio")
         said += [Text(audio.transcript)] if audio.transcript and not message.content else []
+    # An empty text beside a refusal would be a part of its own.
     content = content if message.content or not said else ()
     calls = [_call(one, f"{field}.tool_calls[{place}]") for place, one in enumerate(message.tool_calls or ())]
     if (called := message.function_call) is not None:
@@ -237,6 +244,7 @@ def _message(message: wire.ChatMessage, field: str) -> PromptMessage:
 
 def _call(call: wire.EarlierCall, field: str) -> Call:
     if call.type == "custom" and call.custom is not None:
+        # Arguments are JSON everywhere in the core, and the input of a custom tool is any text.
         return Call(call.id, call.custom.name, msgspec.json.encode(call.custom.input).decode())
     if call.function is None:
         raise missing(f"{field}.{call.type}")

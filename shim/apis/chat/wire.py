@@ -19,6 +19,7 @@ FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "reasoni
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "function_call"]
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+# `$` alone would allow a line end behind it.
 FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 
 # --- request ----------------------------------------------------------------------------------------------------------
@@ -217,6 +218,7 @@ class NamedToolChoice(msgspec.Struct, frozen=True):
 
 ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
 LegacyChoice = Literal["none", "auto"] | NamedFunction
+# As published: 16 pairs, names of up to 64 characters, values of up to 512.
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
 ]
@@ -284,7 +286,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     messages: list[ChatMessage]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    # Each is a turn of its own upstream, and eight are as many as one call may take.
     n: Annotated[int, Meta(ge=1, le=8)] | None = None
+    # As published, as is the number of tools.
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -331,6 +335,7 @@ class PredictedContent(msgspec.Struct, frozen=True):
 class WithoutEffect(msgspec.Struct, frozen=True):
     """Fields of the published schema that have no effect here: what they may be."""
 
+    # The published bounds: what the real API would refuse is a mistake here too, and the client should hear of it.
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None

@@ -34,6 +34,7 @@ class TextCompletionRequest(msgspec.Struct, frozen=True):
     stream: bool | None = None
     stream_options: UsageOptions | None = None
     echo: bool | None = None
+    # As in chat: each is a turn of its own upstream.
     n: Annotated[int, Meta(ge=1, le=8)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -46,6 +47,7 @@ class TextCompletionRequest(msgspec.Struct, frozen=True):
 class WithoutPurpose(msgspec.Struct, frozen=True):
     """Fields of the published schema that have no effect here: what they may be."""
 
+    # The published bounds: what the real API would refuse is a mistake here too, and the client should hear of it.
     best_of: Annotated[int, Meta(ge=0, le=20)] | None = None
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None

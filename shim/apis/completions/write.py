@@ -81,6 +81,7 @@ def completion(answer: AnswerInfo, options: CompletionOptions) -> bytes:
 
 def _reason(transcript: Transcript) -> Literal["stop", "length", "content_filter"]:
     reason = transcript.finish_reason or "stop"
+    # A text has no calls that could end it.
     return "stop" if reason == "tool_calls" else reason
 
 

@@ -133,6 +133,7 @@ def _asked(
         messages=tuple(messages),
         limits=Limits(choices=count),
         continues=continued_by(request.chatgpt),
+        # Refused before a turn is made, which could come to nothing.
         wishes=msgspec.structs.replace(wishes, account="Pictures need an account"),
         pictures="data" if data or streamed else "links",
         previews=previews,

@@ -15,6 +15,7 @@ from shim.errors import Field
 FIELDS = {Field.PROMPT: "prompt", Field.MODEL: "model", Field.EFFORT: "model"}
 """What this API calls the fields that the core knows."""
 
+# Characters, as published; so are the number of pictures, of previews, and of pictures to be edited.
 Words = Annotated[str, Meta(min_length=1, max_length=32_000)]
 Size = Annotated[str, Meta(pattern="^(auto|[1-9][0-9]{1,4}x[1-9][0-9]{1,4})$")]
 Background = Literal["transparent", "opaque", "auto"]

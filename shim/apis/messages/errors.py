@@ -28,6 +28,7 @@ ERROR_FORM = ErrorForm(
 def error_of(error: GatewayError, id: str | None = None) -> MessagesError:
     """The envelope for an error of the request `id`, with the field's name where the message does not have it."""
     param = FIELDS[error.param] if isinstance(error.param, Field) else error.param
+    # This envelope has no field for it, so that the sentence has to name it.
     told = f"{param}: {error.message}" if param and param not in error.message else error.message
     other = _OTHER_REQUEST if error.http_status < 500 else _OTHER
     kind = _OVERLOADED[1] if error.code == _OVERLOADED[0] else _TYPES.get(error.http_status, other)

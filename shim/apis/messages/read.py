@@ -125,6 +125,7 @@ def _prompt(request: wire.CountTokensRequest) -> Prompt:
     choice = request.tool_choice
     config = request.output_config or wire.OutputConfig()
     efforts = [one.output_config.effort for one in request.messages if one.output_config is not None]
+    # The last message that says so counts, and only then the request itself.
     effort = next((one for one in reversed(efforts) if one is not None), config.effort)
     form = JsonAnswer(config.format.schema, param="output_config.format.schema") if config.format else None
     return Prompt(
@@ -180,6 +181,7 @@ def _functions(tools: list[wire.GivenTool], within: str, *, numbered: bool = Tru
         field = f"{within}[{place}]" if numbered else within
         run_by_client = None
         if tool.type is not None:
+            # ChatGPT does these by itself: there is nothing that it could call.
             if _is_search(tool) or _MISSABLE.fullmatch(tool.type):
                 continue
             run_by_client = tool_of(tool, tool.type)
@@ -324,6 +326,7 @@ def _content_of(
 
 def _call_id(id: str) -> str:
     """The core's name of a call, which this API calls by another prefix."""
+    # One of another service stays as it is: all it has to do is to match that of its result.
     return CALL + id.removeprefix(TOOL_USE) if id.startswith(TOOL_USE) else id
 
 

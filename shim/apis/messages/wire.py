@@ -17,6 +17,7 @@ FIELDS = {Field.PROMPT: "messages", Field.MODEL: "model", Field.EFFORT: "thinkin
 """What this API calls the fields that the core knows"""
 
 MessageEffort = Literal["low", "medium", "high", "xhigh", "max"]
+# `$` alone would allow a line end behind it.
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$(?!\n)")]
 
 # --- request ----------------------------------------------------------------------------------------------------------
@@ -377,6 +378,7 @@ class MessagesRequest(CountTokensRequest, frozen=True, kw_only=True):
 
     max_tokens: Annotated[int, Meta(ge=1)]
     stream: bool | None = None
+    # Each is looked for in all of the answer, so that there has to be an end to them.
     stop_sequences: Annotated[list[str], Meta(max_length=64)] | None = None
     # Accepted, as the real API does, and without effect on the answer.
     metadata: GivenMetadata | None = None
@@ -386,6 +388,7 @@ class WithoutBearing(msgspec.Struct, frozen=True):
     """Fields of the published schema that have no effect here: what they may be."""
 
     service_tier: Literal["auto", "standard_only"] | None = None
+    # The published bounds: what the real API would refuse is a mistake here too, and the client should hear of it.
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None

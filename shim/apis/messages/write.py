@@ -170,6 +170,7 @@ def _blocks(answer: AnswerInfo, options: MessageOptions) -> list[ContentBlock]:
         if isinstance(aside, Searched) and not options.search:
             continue
         if place > told:
+            # A citation belongs to the block that has all of its words.
             cited = [_cited(one.link) for one in transcript.cited if told <= one.start < one.end <= place]
             blocks.append(TextBlock(transcript.text[told:place], (options.search and cited) or None))
             told = place
@@ -191,6 +192,7 @@ def _cited(link: Link) -> CitedPage:
 
 def _tool_use(called: Called) -> ToolUseBlock:
     id = TOOL_USE + called.id.removeprefix(CALL)
+    # As the model wrote it: that it is JSON was seen to before it became a call.
     return ToolUseBlock(id, called.name, msgspec.Raw(called.arguments.encode()))
 
 

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+# As published: 16 pairs, names of up to 64 characters, values of up to 512.
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
 RawItem = dict[str, msgspec.Raw]
+# As published: so many at a time.
 Items = Annotated[list[RawItem], Meta(max_length=20)]
 
 

@@ -21,6 +21,7 @@ from shim.protocol.api import AnswerInfo, AnswerPlace
 from shim.protocol.prompt import GoesOn, PromptMessage
 
 PREFIX = "conv_"
+# The record is read and written whole with each answer.
 FULL = 4 * 1024 * 1024
 """Bytes of a conversation, with what is added, from which on nothing more is taken"""
 

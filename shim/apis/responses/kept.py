@@ -73,6 +73,7 @@ class ResponseKeeping:
     def record(self, answer: AnswerInfo, place: AnswerPlace | None) -> bytes:
         """All of it."""
         said = answer.transcripts[0]
+        # An answer that only calls has no words, and none are said again.
         calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
         told = PromptMessage("assistant", (*([Text(said.text)] if said.text or not said.calls else []), *calls))
         body = msgspec.Raw(whole(answer, self._options))

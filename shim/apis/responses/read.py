@@ -60,6 +60,7 @@ def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
     tools = tools_of(request)
     ignored += _unheard(request, tools, strict=strict)
     reasoning = request.reasoning or wire.ReasoningOptions()
+    # The body once more, by another struct: what is told back stays as it was written.
     options = ResponseOptions(
         decode(_echo_decoder, body),
         thinking=bool(reasoning.summary or reasoning.generate_summary),
@@ -75,8 +76,10 @@ def _read(body: bytes, found: Found | None, *, strict: bool) -> Asked:
         wishes=wishes_of(request.chatgpt, hints=tools.hints, store=request.store, tier=request.service_tier),
         pictures="data" if options.pictures else "links",
         stream=bool(request.stream),
+        # As in chat: what is alike in each turn keeps them with one account.
         session=request.prompt_cache_key or request.user,
     )
+    # Kept unless the client says no, as the real API does.
     keeping = None if request.store is False else ResponseKeeping(options, prompt, history, body)
     conversation = wire.conversation_id_of(request.conversation)
     refers = refers_of(request) if found is None else frozenset[str]()

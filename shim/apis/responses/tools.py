@@ -67,6 +67,7 @@ def tools_of(request: wire.CountInputRequest) -> Tools:
     for space, tool, param, is_late in _given(request):
         if tool.type in _OWN:
             own.add(_OWN[tool.type])
+        # A history brings a tool again that the request names as well, which is no mistake.
         elif is_late and (tool.type not in _SERVED or name_in(space, tool.name or "") in functions):
             continue
         elif tool.type in _IGNORED:
@@ -140,6 +141,7 @@ def _chosen(tools: Tools, choice: Literal["none", "auto", "required"] | wire.Giv
     if isinstance(choice, str):
         if choice != "required" or tools.functions:
             return replace(tools, choice=choice)
+        # A tool of ChatGPT's own can't be ordered, only hinted at.
         if not tools.builtins:
             raise RequestError("'tool_choice' needs 'tools'.", param="tool_choice", code="invalid_value")
         return replace(tools, hints=frozenset(_HINTS[one] for one in tools.builtins))
@@ -161,6 +163,7 @@ def _chosen(tools: Tools, choice: Literal["none", "auto", "required"] | wire.Giv
     if choice.type in _OWN:
         if _OWN[choice.type] not in tools.builtins:
             raise _unknown(choice.type, "tool_choice.type")
+        # Nor may a function of the client's be called in its place.
         return replace(tools, choice="none", hints=frozenset({_HINTS[_OWN[choice.type]]}))
     return replace(tools, choice=OnlyFunction(_known(choice.type, choice.name, tools, "tool_choice")))
 

@@ -29,7 +29,9 @@ Includable = Literal[
     "message.output_text.logprobs",
 ]
 Detail = Literal["concise", "detailed", "auto"]
+# `$` alone would allow a line end behind it.
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$(?!\n)")]
+# As published: 16 pairs, names of up to 64 characters, values of up to 512.
 ToldAgain = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
 ]
@@ -286,6 +288,7 @@ class ResponsesRequest(CountInputRequest, frozen=True, kw_only=True):
 class WithoutInfluence(msgspec.Struct, frozen=True):
     """Fields of the published schema that have no effect here: what they may be."""
 
+    # The published bounds: what the real API would refuse is a mistake here too, and the client should hear of it.
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

@@ -260,6 +260,7 @@ def response_of(answer: AnswerInfo, options: ResponseOptions) -> wire.ResponseBo
     transcript = answer.transcripts[0]
     status = status_of(transcript)
     output = list(_items(answer, options))
+    # Only the last item can have been cut short.
     if status != "completed" and output and isinstance(last := output[-1], wire.MessageItem):
         output[-1] = msgspec.structs.replace(last, status="incomplete")
     reason = _REASONS.get(transcript.finish_reason or "")
@@ -363,6 +364,7 @@ def _call_item(
 def _picture_item(picture: Picture, answer: AnswerInfo, index: int) -> wire.PictureItem:
     id = item_id("ig", answer.id, index)
     kind, _, data = answer.link(picture.file, 0).partition(";base64,")
+    # This API has no links to pictures: one that could not be fetched has failed.
     if not kind.startswith("data:") or not data:
         return wire.PictureItem(id, None, "failed")
     return wire.PictureItem(id, data)
@@ -407,7 +409,9 @@ def body_of(
         user=echoed.user,
         safety_identifier=echoed.safety_identifier or UNSET,
         prompt_cache_key=echoed.prompt_cache_key or UNSET,
-        conversation=wire.ConversationName(name) if (name := wire.conversation_id_of(echoed.conversation)) else UNSET,
+        conversation=wire.ConversationName(name)
+        if echoed.conversation and (name := wire.conversation_id_of(echoed.conversation))
+        else UNSET,
     )
 
 
