@@ -238,6 +238,7 @@ def load_settings(
         if (name := field.upper()) in given
     }
     settings = _normal(Settings(**values))
+    # Where other machines reach HOST, the pages and the backend's own paths are for those who ask for them.
     if "enable_gateway" not in values and settings.is_public:
         settings = msgspec.structs.replace(settings, enable_gateway=False)
     _check(settings)

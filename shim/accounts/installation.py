@@ -38,6 +38,7 @@ def link_secret(data_dir: Path) -> str:
 
 def _kept(path: Path, fresh: str) -> str:
     if not path.exists():
+        # Under a name of its own at first: a process that looks meanwhile must not find half of it.
         made = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
         with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(f"{fresh}\n")

@@ -241,6 +241,7 @@ class Leases:
         }
         due = [id for id, key in keys.items() if self._lists.is_due(key)]
         if due:
+            # Whoever has waited so long is told what is known by then, and the sweep goes on for the next one.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LISTS_WAIT):
                     await self._sweeps.run(None, lambda: self._fetch_lists(due))

@@ -166,6 +166,7 @@ class AccountPool:
         await self._store.open()
         await self._synced.load()
         if self._options.shared:
+            # Turns of workers that were killed are over. Their claims end by themselves, but only seconds later.
             await self._store.release_held_by(self._is_dead)
         if background:
             self._background.repeat(_SYNC_SECONDS, "sync", self._sync)
@@ -174,6 +175,7 @@ class AccountPool:
 
     async def close(self) -> None:
         """Store what is left to store, and let go."""
+        # In this order: nothing new is begun; what renewals bring is stored; then what has become of the accounts is.
         await self._background.close()
         await self._renewals.close()
         await self._synced.close()
@@ -328,6 +330,7 @@ class AccountPool:
     def meet(self, account: Account) -> str:
         """Take in the account of a caller whom upstream has not accepted yet, in memory alone; its id."""
         if len(self._pool) >= _MAX_HOSTED:
+            # Whoever brought it can bring it again, and one that is in use goes on: its turns end as they would have.
             self._pool.remove(self.page(limit=1)[0].id)
         self._pool.add(account, Condition(), self._clock())
         self._met.add(account.id)
@@ -364,6 +367,7 @@ class AccountPool:
 
     async def remove(self, id: str) -> bool:
         """Forget one account; whether it was there. Raises StoreError."""
+        # The store first: what stayed there would come back with the next sync, after a person was told it is gone.
         removed = await self._synced.noted(self._store.remove([id]))
         was_there = self._pool.remove(id)
         self._line.offer()  # who waited for it waits for nothing

@@ -298,6 +298,7 @@ class Renewals:
             newest = await self._lock(account)
             if newest is None:
                 newest = self._newest(account)
+            # With the lock in hand, so that nobody else sends the same token.
             elif not _is_other(newest, account):
                 return await self._exchange_locked(newest)
             else:

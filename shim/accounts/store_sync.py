@@ -145,6 +145,7 @@ class StoreSync:
         """How accounts are doing, and how often they were used. Raises StoreError; then what was not stored is kept."""
         dirty, uses = self._pool.take_dirty(), dict[str, tuple[float, int]]()
         try:
+            # Each leaves the dictionary once it is stored, so that a failure in their midst puts back only the rest.
             while dirty:
                 id, condition = next(iter(dirty.items()))
                 await self._store.save_condition(id, condition)
@@ -179,5 +180,6 @@ class StoreSync:
 
     def _note_away(self, error: StoreError) -> None:
         if self.away is None:
+            # Once for a row of failures: this is asked four times a second.
             log.warning("the store of accounts is away, going on from memory: %s", error)
         self.away = str(error)

@@ -47,5 +47,6 @@ class OwnThread(Generic[C]):
         thread, self._thread = self._thread, None
         if thread is not None:
             closing = thread.submit(self._inhabitant.close)
+            # Waiting here would hold up the loop; what was asked for before is done all the same.
             thread.shutdown(wait=False)
             await asyncio.wrap_future(closing)

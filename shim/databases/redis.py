@@ -39,6 +39,7 @@ class PatientPool(BlockingConnectionPool):
             try:
                 return await super().get_connection(*given, **more)  # type: ignore[no-untyped-call]
             except exceptions.ConnectionError as error:
+                # The library tells a pool without a free connection from a server that is away by nothing else.
                 full = isinstance(error.__cause__, TimeoutError)
                 if not full or asyncio.get_running_loop().time() - self._answered > WAIT_SECONDS:
                     raise

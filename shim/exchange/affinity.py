@@ -64,6 +64,7 @@ class Affinity:
         if account is None:
             return
         now, place = self._clock.now(), session.place
+        # Not with each turn: a note that lives for a day need not be written every few seconds.
         if place is not None and place.account == account and now - place.at < _NOTED_AGAIN:
             return
         written = self._shelf.put(session.key, _encode(SessionPlace(account, now)), KEPT_SECONDS)

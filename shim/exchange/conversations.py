@@ -164,6 +164,7 @@ class Conversations:
     async def free(self, key: str, token: bytes) -> None:
         """Hold it no more, where it is still ours."""
         try:
+            # A hold that has lapsed may be another call's by now, and is not ours to end.
             if await self._holds.get(key) == token:
                 await self._holds.delete(key)
         except NotesError as error:

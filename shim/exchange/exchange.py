@@ -250,6 +250,7 @@ class Exchange:
                 if self._failed is not None and pumps[self._failed].done():
                     break
         finally:
+            # Whatever has ended the loop: nobody is there any more to read what the others say.
             for one in pumps:
                 one.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)

@@ -161,6 +161,7 @@ class Gateway:
     async def open(self, call: ClientCall) -> Exchange:
         """Begin the exchange; it is at its head when this returns. Raises GatewayError."""
         wanted = await self.wanted(call.asked.prompt, call.caller, call.attempted, is_large=call.is_large)
+        # TOTAL_TIMEOUT is for clients that wait, and nobody waits for this one.
         if call.asked.background:
             wanted = msgspec.structs.replace(wanted, longest=self.settings.background_timeout)
         chat = self._continuations.chat_of(wanted)
@@ -205,6 +206,7 @@ class Gateway:
         longest = self.settings.background_timeout  # only what goes on in the background outlives its gateway
         wanted = Wanted(call.asked.prompt, Gathered(), call.caller, call.attempted, longest=longest)
         live = await self.turns.rejoin(wanted, conversation, passing=passing)
+        # Closed where it can't begin, for nobody else knows of it yet; from then on it is the exchange's.
         with ExitStack() as undo:
             undo.callback(live.close)
             await self.turns.begin(live)

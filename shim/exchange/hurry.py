@@ -28,6 +28,7 @@ class Hurry:
         not every request waits for one that hangs."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._rests_until:
+            # Else Python complains of a coroutine that nobody has awaited.
             call.close()
             return None
         try:

@@ -142,6 +142,7 @@ class Jobs:
             )
         await _needed(self._requests.put(key, request, KEPT_SECONDS))
         await _needed(self._beats.put(key, _encode(self._beat(job)), KEPT_SECONDS))
+        # The record comes last: whoever finds it finds beat and request as well, and takes nothing for abandoned.
         record = job.under_way("queued")
         await _needed(self._kept.must_write(job.owner, job.name, record))
         await job.hear(keeping.told(record, 0))
@@ -194,6 +195,7 @@ class Jobs:
                 await asyncio.wait({job.task})
             return
         await _needed(self._beats.put(f"{key}:cancel", b"{}", KEPT_SECONDS))
+        # For as long as a beat may be old: after that its gateway is gone, and nothing is left to be ended.
         for _ in range(int(STALE / _SOON)):
             beat = await self._last_beat(key)
             if beat is None or self._clock.now() > beat.at + STALE:
@@ -264,6 +266,7 @@ class Jobs:
             await self._last_words(job, job.under_way("failed", UpstreamError("The gateway failed on this request")))
         finally:
             await self._save_events(job, key)
+            # A gateway that ends leaves them, for the next one goes on by them.
             if not self._closing or job.cancelled:
                 for shelf in (self._beats, self._requests):
                     await _tried(shelf.delete(key))

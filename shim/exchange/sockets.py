@@ -68,6 +68,7 @@ class SharedSocket:
         Raises GatewayError; it is to `leave` all the same."""
         self._listening[listener] = False
         wire = self._wire or await self._connecting.run(None, lambda: self._connected(connect))
+        # While it was being connected the connection may have broken again, or this listener's client have left.
         if wire is not self._wire or listener not in self._listening:
             raise UpstreamError("The account's socket was closed", code="upstream_socket")
         self._listening[listener] = True
@@ -127,6 +128,7 @@ class SharedSocket:
             return
         if closes:
             self._wire = None  # who comes now gets a connection of their own
+        # Answers of one account share the connection, and may share a topic.
         others = any(subscribed and one.reader.topic == topic for one, subscribed in self._listening.items())
 
         async def tell() -> None:

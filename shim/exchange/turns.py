@@ -86,6 +86,7 @@ class Turns:
 
         async def attempt(lease: AccountLease, route: Route, made: Attempt) -> LiveTurn:
             prepared = await self._prepared(wanted, lease, route)
+            # Before the call, not after: one that breaks off may have been taken by upstream all the same.
             made.sent = True
             response = await self._send(prepared.call.request, prepared)
             if response.status == 403 and prepared.call.ahead:
@@ -95,6 +96,8 @@ class Turns:
                 call = await self._shake_hands(lease, route, prepared.conversation)
                 prepared = msgspec.structs.replace(prepared, call=call)
                 response = await self._send(call.request, prepared)
+            # Noted before its head, which a model that thinks may leave open for minutes: a job whose gateway ends then
+            # tells the next one where its answer will be.
             live = wanted.attempted.live = self._live(prepared, response)
             try:
                 if not is_event_stream(response.status, response.headers):
@@ -106,6 +109,7 @@ class Turns:
                 response.close()
                 raise
             self._calls.worked(route)
+            # A taped call makes all of its own calls and none for another, or its tape could not be replayed.
             if self._ahead is not None and not is_taping():
                 self._ahead.begin(route)
             return live
@@ -322,6 +326,7 @@ class Turns:
 
     def _send(self, request: HttpRequest, turn: PreparedTurn | LiveTurn) -> Coroutine[Any, Any, Response]:
         """The call that brings a turn's answer, for as long as that may take."""
+        # Mostly neither has one, and the request goes out as the core has made it.
         if turn.longest != request.longest:
             request = msgspec.structs.replace(request, longest=turn.longest)
         return self._calls.send(request, turn.route)

@@ -82,6 +82,7 @@ class ApiKeys:
         """The key that this is. Raises CredentialError for one whose time is over."""
         if not self._by_hash:
             return None
+        # By its hash, so that the time a look-up takes tells nothing of a key that is nearly right.
         key = self._by_hash.get(hash_of(secret))
         if key is not None and key.expires is not None and key.expires <= self._clock():
             raise CredentialError(
@@ -202,6 +203,7 @@ class ApiKeys:
     async def refresh(self) -> None:
         """Learn what has changed. Raises KeyStoreError."""
         with self._reach.reading():
+            # Asked before the keys are: what changes in between is seen at the next look.
             stamp = await self._store.stamp()
         if stamp == self._stamp:
             return

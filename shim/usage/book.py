@@ -180,6 +180,7 @@ class CallBook:
         if self._changed:
             self._changed = False
             try:
+                # What is noted while this is written counts as changed again, and is written the next time.
                 today = msgspec.json.encode(list(self._sums.values()))
                 await self._sums_shelf.put(f"{self._day}:{self._worker}", today, DAYS * _DAY)
             except NotesError:
