@@ -81,8 +81,8 @@ def read_text(text: str, source: str = "") -> list[ImportedLine]:
             found += _of_document(part.value, number, where)
         elif (head := _table_of(part)) is not None:
             table = head
-        elif table is not None and (entry := table.entry(part)):
-            found.append(_of_row(entry, number, where))
+        elif table is not None and (row := table.read(part, number, where)) is not None:
+            found.append(row)
         elif part.startswith(("{", "[")):
             found.append(ImportedLine(number, where, why="it begins like JSON, but can't be read as such"))
         elif cookies := list(_COOKIE.finditer(part)):  # whatever else is in such a line are cookies of other kinds
@@ -259,13 +259,22 @@ class _Table(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     between: str
 
-    def entry(self, line: str) -> dict[str, str]:
-        """What a line has in the columns with a name; nothing where it has other columns. (Empty ones at its end may
-        have been taken for blanks.)"""
+    def read(self, line: str, number: int, where: str) -> ImportedLine | None:
+        """A line by the columns with a name; None where it has other columns, or nothing in those."""
         cells = _cells(line, self.between)
+        # Empty cells at its end may have been taken for blanks, so there may be fewer.
         if not 1 < len(cells) <= len(self.columns):
-            return {}
-        return {name: cell for name, cell in zip(self.columns, cells, strict=False) if name and cell}
+            return None
+        entry = {name: cell for name, cell in zip(self.columns, cells, strict=False) if name and cell}
+        if not entry:
+            return None
+        try:
+            if "token" in entry and "access_token" not in entry:  # a column that does not say of which kind it is
+                token = entry.pop("token")
+                entry[f"{read_secret(token)[0]}_token"] = token
+            return _of_tokens(entry, number, where, None)
+        except ValueError as error:
+            return ImportedLine(number, where, why=str(error))
 
 
 def _table_of(line: str) -> _Table | None:
@@ -282,16 +291,6 @@ def _cells(line: str, between: str) -> list[str]:
         return [cell.strip() for row in csv.reader([line], delimiter=between) for cell in row]
     except csv.Error:
         return []
-
-
-def _of_row(entry: dict[str, str], number: int, where: str) -> ImportedLine:
-    try:
-        if "token" in entry and "access_token" not in entry:  # a column that does not say of which kind it is
-            token = entry.pop("token")
-            entry[f"{read_secret(token)[0]}_token"] = token
-        return _of_tokens(entry, number, where, None)
-    except ValueError as error:
-        return ImportedLine(number, where, why=str(error))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ class AccountPool:
             # Turns of workers that were killed are over. Their claims end by themselves, but only seconds later.
             await self._store.release_held_by(self._is_dead)
         if background:
-            self._background.repeat(_SYNC_SECONDS, "sync", self._sync)
+            self._background.repeat(_SYNC_SECONDS, "sync", self._synced.sync)
             self._background.repeat(_AHEAD_SECONDS, "renewal", self._renew_ahead)
             self._background.repeat(self._options.claim / _PROLONG_TIMES, "claims", self._synced.prolong)
 
@@ -460,10 +460,6 @@ class AccountPool:
         """How the pool is."""
         counts = {state.value: number for state, number in self.counts().items() if number}
         return PoolHealth(counts, self._synced.away or "ok", self._renewals.unsaved, dict(self._background.failing))
-
-    async def _sync(self) -> None:
-        self._line.offer()  # what became free by time alone, or by what others have given back
-        await self._synced.sync()
 
     async def _renew_ahead(self) -> None:
         due = [self._pool.account(id) for id in self._pool.due(self._clock(), _AHEAD_OF_END)]

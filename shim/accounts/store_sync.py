@@ -107,6 +107,8 @@ class StoreSync:
 
     async def sync(self) -> None:
         """What others changed comes in, what is new here goes out."""
+        # Accounts become free by time alone, too, and by what other processes give back.
+        self._on_change()
         try:
             await self.catch_up()
             await self.write_behind()

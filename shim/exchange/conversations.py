@@ -41,7 +41,7 @@ class HeldConversation:
 
     def __init__(self, conversations: "Conversations", key: str, token: bytes) -> None:
         self._conversations, self._key, self._token = conversations, key, token
-        self._renewing = asyncio.get_running_loop().create_task(self._renew())
+        self._renewing = asyncio.get_running_loop().create_task(conversations.hold_on(key, token))
         self._over = False
 
     async def record(self) -> bytes | None:
@@ -78,11 +78,6 @@ class HeldConversation:
         """The same for whoever can't wait."""
         if not self._over:
             self._conversations.soon(self.let_go())
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE / 3)
-            await self._conversations.renew(self._key, self._token)
 
 
 class Conversations:
@@ -154,12 +149,15 @@ class Conversations:
                 text = f"The conversation has more than {LARGEST} bytes: begin another one."
                 raise RequestError(text, param="conversation", code="conversation_too_long") from None
 
-    async def renew(self, key: str, token: bytes) -> None:
-        """Hold on to it."""
-        try:
-            await self._holds.put(key, token, LEASE)
-        except NotesError as error:
-            log.warning("a conversation can't be held on to: %s", error)
+    async def hold_on(self, key: str, token: bytes) -> None:
+        """Have the hold last, again and again, until this is cancelled."""
+        while True:
+            # Often enough for one that fails: the hold outlives two of them.
+            await asyncio.sleep(LEASE / 3)
+            try:
+                await self._holds.put(key, token, LEASE)
+            except NotesError as error:
+                log.warning("a conversation can't be held on to: %s", error)
 
     async def free(self, key: str, token: bytes) -> None:
         """Hold it no more, where it is still ours."""

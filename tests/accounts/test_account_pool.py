@@ -427,13 +427,13 @@ async def test_a_store_that_can_not_be_written_is_away_until_it_can(
         else:
             slot = await pool.lease(("m",))
             pool.end(slot, slot.succeeded())
-            await pool._sync()
+            await pool._synced.sync()
         assert "out of memory" in pool.health().store
         for _ in range(2):
-            await pool._sync()
+            await pool._synced.sync()
             assert "out of memory" in pool.health().store
         await server.config_set("maxmemory", "0")
-    await pool._sync()
+    await pool._synced.sync()
     assert pool.health().store == "ok"
     assert caplog.text.count("is back") == 1
     ((_, condition),) = await store.load()
