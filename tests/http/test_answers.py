@@ -159,6 +159,18 @@ async def test_work_ends_with_its_result():
     assert await while_present(request(), work()) == 7
 
 
+async def test_nobody_watches_over_the_client_of_what_is_answered_at_once():
+    async def receive():
+        raise AssertionError
+
+    async def work():
+        await asyncio.sleep(0)
+        return 7
+
+    assert await while_present(Request(request().scope, receive=receive), work()) == 7
+    await asyncio.sleep(0.1)  # nor afterwards
+
+
 async def test_work_is_cancelled_when_the_client_goes():
     cancelled = asyncio.Event()
 
