@@ -97,7 +97,7 @@ class ApiCall:
         """What is asked, and by whom. Raises GatewayError."""
         caller = self.admit()
         asked = self.api.read(body, strict=self.gateway.settings.strict_params)
-        self.asked = self._under_alias(self._in_session(asked), caller)
+        self.asked = self._meant(asked, caller)
         return ClientCall(self.asked, caller, self.api, self._address, self._attempted, is_large(body))
 
     async def enter(self) -> None:
@@ -121,19 +121,17 @@ class ApiCall:
         if recalled is asked:  # it builds on none
             return asked
         self._held = recalled.held
-        self.asked = self._under_alias(self._in_session(recalled.asked), recalled.caller)
+        self.asked = self._meant(recalled.asked, recalled.caller)
         return msgspec.structs.replace(recalled, asked=self.asked)
 
-    def _in_session(self, asked: Asked) -> Asked:
-        """What the client's header calls its conversation goes before what the request does."""
-        named = self._headers.get(SESSION_HEADER, "").strip()
-        if not named:
-            return asked
-        return msgspec.structs.replace(asked, prompt=msgspec.structs.replace(asked.prompt, session=named))
-
-    def _under_alias(self, asked: Asked, caller: Caller) -> Asked:
-        prompt = under_alias(asked.prompt, self.gateway.aliases)
-        said = asked.prompt.asked_model or asked.prompt.model
+    def _meant(self, asked: Asked, caller: Caller) -> Asked:
+        """The same, in the conversation and of the model that are meant. Raises GatewayError."""
+        prompt = asked.prompt
+        # What the client's header calls its conversation goes before what the request does.
+        if named := self._headers.get(SESSION_HEADER, "").strip():
+            prompt = msgspec.structs.replace(prompt, session=named)
+        said = prompt.asked_model or prompt.model
+        prompt = under_alias(prompt, self.gateway.aliases)
         # By the name that the client said, or by that of the model behind an alias.
         self.gateway.keys.check_model(caller.key, said, prompt.model)
         return asked if prompt is asked.prompt else msgspec.structs.replace(asked, prompt=prompt)
