@@ -148,7 +148,7 @@ async def cross(gateway: Gateway, incoming: Incoming) -> "Crossing | None":
             return None  # what goes on without its client has no flow; what was kept may tell of a conversation
         await call.enter()
         wanted = await gateway.wanted(asked.asked.prompt, asked.caller, asked.attempted, is_large=asked.is_large)
-        tries = gateway.turns.tries(wanted)
+        tries = gateway.turns.tries(wanted.seeker)
         prepared = await gateway.turns.prepare(wanted, tries)
     return Crossing(call, asked, wanted, tries, prepared)
 

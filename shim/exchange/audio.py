@@ -60,7 +60,7 @@ class Audio:
             wishes=Wishes(passing=True, account="Speech needs an account"),
         )
         wanted = Wanted(prompt, Gathered(), caller)
-        tries = self._turns.tries(wanted)
+        tries = self._turns.tries(wanted.seeker)
         while True:
             live = await self._turns.open(wanted, tries)
             with ExitStack() as undo:
@@ -125,7 +125,7 @@ class Audio:
 
         # A quota of recordings is none of turns.
         seeker = msgspec.structs.replace(wanted.seeker, is_turn=False)
-        return await self._turns.accounts.run(seeker, self._turns.tries(wanted), attempt)
+        return await self._turns.accounts.run(seeker, self._turns.tries(seeker), attempt)
 
 
 def _attempt(error: GatewayError) -> Attempt:

@@ -26,7 +26,7 @@ from shim.exchange.ahead import Ahead
 from shim.exchange.calls import Calls, Route
 from shim.exchange.clock import Clock
 from shim.exchange.live_turn import LiveTurn, PreparedTurn, Wanted
-from shim.exchange.next_account import AccountLoop
+from shim.exchange.next_account import AccountLoop, Seeker
 from shim.exchange.sockets import Sockets
 from shim.files.intake import Files
 from shim.protocol.answer.follow_up import SILENCE, Continue, Poll, Resume, Socket, continuation, poll, resume
@@ -37,7 +37,7 @@ from shim.protocol.models import hands_over, works
 from shim.protocol.owners import taken_apart
 from shim.protocol.prompt import Prompt
 from shim.protocol.turn.aftermath import archive, delete, keep_out_of_memory, stop
-from shim.protocol.turn.conversation import Chosen, conversation_for
+from shim.protocol.turn.conversation import Chosen, Placed, conversation_for
 from shim.protocol.turn.handshake import Clearance, OpeningCall, is_event_stream, open_turn
 from shim.settings import Settings
 from shim.transport.base import MAX_REPLY_BYTES, Response, read_reply
@@ -48,6 +48,7 @@ log = logging.getLogger("chat2api")
 # What may still follow an `end_turn` (a title, a verdict, [DONE]) follows at once. An upstream that hangs there would
 # keep a client waiting for IDLE_TIMEOUT with the whole answer in its hands.
 _AFTER_END_SECONDS = 3.0
+_NONE_PLACED: Placed = {}
 
 
 class Turns:
@@ -71,12 +72,11 @@ class Turns:
             await self._ahead.close()
         await self._aftermath.settled(seconds)
 
-    def tries(self, wanted: Wanted) -> Tries:
-        """The attempts there may be at a turn that is wanted now: up to RETRY_TIMES after the first, within the
+    def tries(self, seeker: Seeker) -> Tries:
+        """The attempts there may be at a turn that is sought now: up to RETRY_TIMES after the first, within the
         deadline for the first byte."""
         until = self.now() + self._settings.first_byte_timeout
-        own = wanted.caller.own is not None
-        alone = own or wanted.owner is not None or not len(self._leases.pool)
+        alone = seeker.caller.own is not None or seeker.owner is not None or not len(self._leases.pool)
         return Tries(self._settings.retry_times, until, alone=alone)
 
     # Here and below: what only hands on what another coroutine gives is none itself.
@@ -114,7 +114,8 @@ class Turns:
                 self._ahead.begin(route)
             return live
 
-        return self.accounts.run(wanted.seeker, tries or self.tries(wanted), attempt)
+        seeker = wanted.seeker
+        return self.accounts.run(seeker, tries or self.tries(seeker), attempt)
 
     def prepare(self, wanted: Wanted, tries: Tries) -> Coroutine[Any, Any, PreparedTurn]:
         """The same up to the call that opens the answer, which whoever asks for it makes. What comes of it goes to
@@ -158,7 +159,9 @@ class Turns:
         temporary, passing = self._temporary(wanted.prompt, lease)
         # Files are kept by identity, for no account can use those of another.
         key = route.connection.identity
-        placed = await self._files.upload(wanted.prompt, wanted.files, route.upstream, route.connection, key)
+        files, placed = wanted.files, _NONE_PLACED
+        if files.files or files.kept:
+            placed = await self._files.upload(wanted.prompt, files, route.upstream, route.connection, key)
         conversation = conversation_for(
             wanted.prompt,
             Chosen(lease.slug, lease.known, lease.preset),

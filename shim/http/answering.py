@@ -110,7 +110,9 @@ class ApiCall:
         await self.enter()
         await self.gateway.line.enter()
         self._entered = True
-        self.exchange = await self.gateway.open(await self.recall(asked))
+        if asked.asked.complete is not None:  # it builds on kept answers
+            asked = await self.recall(asked)
+        self.exchange = await self.gateway.open(asked)
         self._opened = time.perf_counter()
         return self.exchange
 

@@ -112,7 +112,7 @@ class House:
         """The same for a driver that is pushed the stream: the call is prepared, and made by somebody else."""
         call, turns = self._call(key, fields), self.gateway.turns
         wanted = await self.gateway.wanted(call.asked.prompt, call.caller)
-        prepared = await turns.prepare(wanted, turns.tries(wanted))
+        prepared = await turns.prepare(wanted, turns.tries(wanted.seeker))
         return self.gateway.exchange(call, wanted, [turns.adopt(prepared, Said())])
 
     def _call(self, key: str, fields: dict[str, Any]) -> ClientCall:

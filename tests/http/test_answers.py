@@ -246,7 +246,7 @@ async def test_an_opening_is_given_up_by_a_client_who_leaves_at_its_early_head()
     client = request()
     with Presence(client.receive) as presence:
         presence.keep()
-        stream = _streamed(client, call, SimpleNamespace(), presence)
+        stream = _streamed(client, call, SimpleNamespace(asked=SimpleNamespace(complete=None)), presence)
     sending = asyncio.ensure_future(stream(SCOPE, client.receive, send))
     async with asyncio.timeout(5):
         await stuck.wait()
