@@ -154,6 +154,7 @@ class Bridge:
         refused = refusal(error, rewriting.id_of(flow), rewriting.called(flow, self._settings))
         if (crossing := self._crossings.pop(flow.id, None)) is not None:
             crossing.lost(error)
+        # Upstream is still sending, and mitmproxy would take what comes for the answer.
         if flow.error is None and (flow.response is None or flow.response.timestamp_end is None):
             self._failed[flow.id] = refused
         rewriting.answer(flow, refused)

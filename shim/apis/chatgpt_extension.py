@@ -26,6 +26,7 @@ def wishes_of(asked: ChatgptWishes | None, *, hints: frozenset[Hint], store: boo
     """The extension object together with the fields of the API that mean the same. Raises RequestError (400)."""
     asked = asked or ChatgptWishes()
     all_hints = hints | frozenset[Hint](asked.hints or ())
+    # What is not to be stored is a temporary chat.
     stored = None if store is None else not store
     temporary = stored if asked.temporary is None else asked.temporary
     if asked.temporary and ("research" in all_hints or asked.memory is not None):
@@ -34,6 +35,7 @@ def wishes_of(asked: ChatgptWishes | None, *, hints: frozenset[Hint], store: boo
             param="chatgpt.temporary",
             code="invalid_value",
         )
+    # The first two tiers ask for nothing else than what happens anyway.
     return Wishes(temporary, asked.memory, asked.project, all_hints, None if tier in {"auto", "default"} else tier)
 
 

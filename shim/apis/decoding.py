@@ -44,13 +44,23 @@ def ignored_fields(
     what happens anyway (null, or one of its `neutral` values) is not among them. Raises RequestError with `strict`
     where there are any, and for a value that its `published` schema does not allow."""
     fields = decode(_fields, body)
-    unknown = [name for name in fields if name not in known]  # most requests have none, or few
-    for name in unknown:
+    ignored: list[str] = []
+    for name, raw in fields.items():
+        if name in known:
+            continue
+        value = bytes(raw)
+        # What the real API would refuse is refused, also where it has no effect here.
         if name in published:
-            # What the real API would refuse is refused, also where it has no effect here.
-            decode(published[name], bytes(fields[name]), name)
-    # Only what a client would miss is told of: SDKs send every field they know with its default.
-    ignored = [name for name in unknown if not _is_neutral(fields[name], neutral.get(name, ()))]
+            decode(published[name], value, name)
+        # Only what a client would miss is told of: SDKs send every field they know with its default.
+        try:
+            given = msgspec.json.decode(value)
+        except (ValueError, RecursionError):
+            ignored.append(name)  # not JSON by itself, and so no default
+            continue
+        # By type, too: to Python `True == 1`, but a flag is no number.
+        if given is not None and not any(type(given) is type(one) and given == one for one in neutral.get(name, ())):
+            ignored.append(name)
     if not ignored:
         return ignored
     names = sorted({name if _HEADER_SAFE.fullmatch(name) else _UNPRINTABLE for name in ignored})[:_MAX_IGNORED]
@@ -163,16 +173,6 @@ def _with_whole_numbers(body: bytes) -> bytes:
         return msgspec.json.encode(json.loads(body, parse_float=number))
     except (ValueError, RecursionError):
         return body
-
-
-def _is_neutral(value: msgspec.Raw, neutral: tuple[object, ...]) -> bool:
-    """Whether a field holds what the real API takes for it when it is absent. What is not JSON by itself does not."""
-    try:
-        given = msgspec.json.decode(value)
-    except (ValueError, RecursionError):
-        return False
-    # By type, too: to Python `True == 1`, but a flag is no number.
-    return given is None or any(type(given) is type(one) and given == one for one in neutral)
 
 
 _fields: "msgspec.json.Decoder[dict[str, Any]]" = msgspec.json.Decoder(dict[str, msgspec.Raw])

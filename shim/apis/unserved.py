@@ -58,6 +58,7 @@ def unserved(root_path: str, path: str, method: str, *, is_path_served: bool = F
     row, what, instead = _ROWS[at]
     if is_path_served and row in _OF_PATHS:
         return None
+    # A path may be as long as the head of a request may be.
     return RequestError(
         f"{what}: the ChatGPT web backend can't do this ({method} {path[:100]}); {instead}.",
         status=404,

@@ -119,6 +119,7 @@ async def _call(port: int) -> bool:
 
 def _say(text: str) -> None:
     sys.stdout.write(text)
+    # Pieces of a line would stay in the buffer until it ends.
     sys.stdout.flush()
 
 

@@ -188,6 +188,7 @@ async def _ask(calls: Calls, identity: Identity, subject: str, state: str) -> Fi
 
 @asynccontextmanager
 async def _calls(settings: Settings) -> AsyncIterator[Calls]:
+    # Somebody waits at a terminal, here too.
     deadlines = Deadlines(connect=settings.connect_timeout, first_byte=15, idle=15, total=60)
     transport = CurlTransport(deadlines, ca_file=settings.ca_file or None)
     solver = Solver(workers=settings.pow_workers)

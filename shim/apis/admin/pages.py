@@ -63,6 +63,7 @@ class Page(msgspec.Struct, frozen=True):
             "body": body,
             "top": self.top,
         }
+        # `top` is the last: what is put in before has more of it.
         for place, text in parts.items():
             frame = frame.replace(f"{{{place}}}", text)
         return frame.encode()

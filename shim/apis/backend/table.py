@@ -160,6 +160,7 @@ def read(asked: BackendRequest, *, shared: bool) -> Relayed:
         path = _bare_path(asked, owners)
         pairs = parse_qsl(query, keep_blank_values=True)
         query = urlencode([(key, _bare_name(value, owners) if key in _IN_QUERY else value) for key, value in pairs])
+        # It is one account's, and says whose as ids do.
         if _CONDUIT in headers:
             headers[_CONDUIT] = _bare_name(headers[_CONDUIT], owners)
         content = bare(content, owners.add)

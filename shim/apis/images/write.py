@@ -51,6 +51,7 @@ class ImageWriter:
         """The events for `events` of one choice, joined. A picture waits for the end of its choice, which tells what it
         has used."""
         written = b""
+        # Choices that are still under way would write on behind the error.
         for event in events if not self._failed else ():
             match event:
                 case Preview(file=file, number=number):

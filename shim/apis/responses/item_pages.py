@@ -16,6 +16,7 @@ _MOST_ITEMS = 100
 def page_of(items: Sequence[msgspec.Raw], query: Mapping[str, str]) -> ItemList:
     """The page that a query asks for (`limit`, `order`, `after`). Raises RequestError (400)."""
     limit, order, after = query.get("limit", "20"), query.get("order", "desc"), query.get("after")
+    # No more digits than the number could need: beyond 4,300 of them Python refuses to read it.
     if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= _MOST_ITEMS:
         raise RequestError(f"'limit' must be from 1 to {_MOST_ITEMS}.", param="limit", code="invalid_value")
     if order not in {"asc", "desc"}:
