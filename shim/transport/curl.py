@@ -17,7 +17,7 @@ from curl_cffi import CurlError, CurlInfo
 from curl_cffi.const import CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
-from shim.errors import About, DeadlineError, GatewayError, UpstreamError
+from shim.errors import About, DeadlineError, UpstreamError
 from shim.heap import Crowds
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
@@ -347,27 +347,24 @@ class CurlResponse:
 
     def _check_deadlines(self) -> None:
         """Runs when a deadline may have passed; sets itself again where it has not."""
-        due, error = self._next_deadline()
-        if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._check_deadlines)
-        else:
-            self.fail(error())
-
-    def _next_deadline(self) -> tuple[float, Callable[[], GatewayError]]:
-        limits = self._deadlines
+        limits, now = self._deadlines, self._loop.time()
         total = self._began + limits.total
-        if not self.head_done:
+        if self.head_done:
+            # Where nobody is waiting it is the client that is slow, not upstream.
+            due, late, seconds = (
+                limits.idle + (now if self._waiter is None else self._touched),
+                "fell silent",
+                limits.idle,
+            )
+            if total < due:
+                due, late, seconds = total, "did not finish", limits.total
+        else:
             # A long upload takes as long as it takes, while upstream goes on taking it.
             since = self._began if self.outgoing is None else self.outgoing.touched
-            if total < since + limits.first_byte and self.outgoing is not None:
-                return total, lambda: _late("did not take the upload", limits.total)
-            return since + limits.first_byte, lambda: _late("did not begin to answer", limits.first_byte)
-        # Where nobody is waiting it is the client that is slow, not upstream.
-        idle = limits.idle + (self._loop.time() if self._waiter is None else self._touched)
-        if total < idle:
-            return total, lambda: _late("did not finish", limits.total)
-        return idle, lambda: _late("fell silent", limits.idle)
-
-
-def _late(what: str, seconds: float) -> GatewayError:
-    return DeadlineError(f"Upstream {what} within {seconds:g} s")
+            due, late, seconds = since + limits.first_byte, "did not begin to answer", limits.first_byte
+            if total < due and self.outgoing is not None:
+                due, late, seconds = total, "did not take the upload", limits.total
+        if now < due:
+            self._timer = self._loop.call_at(due, self._check_deadlines)
+        else:
+            self.fail(DeadlineError(f"Upstream {late} within {seconds:g} s"))

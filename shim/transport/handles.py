@@ -205,15 +205,15 @@ class Easy(Curl):
         self._lines: list[bytes] = []  # of the head
         self._head_bytes = 0
         self._exception: BaseException | None = None  # of a callback
-        written, failed = "size_t(char *, size_t, size_t, void *)", {"error": CURL_WRITEFUNC_ERROR}
-        self._callbacks = {
-            CurlOpt.HEADERFUNCTION: ffi.callback(written, self._on_line, onerror=self._note_exception, **failed),
-            CurlOpt.WRITEFUNCTION: ffi.callback(written, self._on_piece, onerror=self._note_exception, **failed),
-        }
+        written, onerror = "size_t(char *, size_t, size_t, void *)", self._note_exception
+        self._callbacks = (
+            (CurlOpt.HEADERFUNCTION, ffi.callback(written, self._on_line, CURL_WRITEFUNC_ERROR, onerror)),
+            (CurlOpt.WRITEFUNCTION, ffi.callback(written, self._on_piece, CURL_WRITEFUNC_ERROR, onerror)),
+        )
 
     def dress(self, multi: Multi, connect_timeout: float, proxy: str | None) -> None:
         """Set what all calls of a session have in common; again after each `reset`."""
-        for option, callback in (*self._callbacks.items(), (CurlOpt.CLOSESOCKETFUNCTION, multi.closes_sockets)):
+        for option, callback in (*self._callbacks, (CurlOpt.CLOSESOCKETFUNCTION, multi.closes_sockets)):
             self._check_error(lib._curl_easy_setopt(self._curl, option, callback), "setopt")
         self._ensure_cacert()
         self.setopt(CurlOpt.ACCEPT_ENCODING, "gzip, deflate, br")
