@@ -179,8 +179,11 @@ def item_of(root: Any) -> StreamItem | None:
         return None
 
 
-decode_operation: Callable[[bytes], Operation | None] = partial(decode_tolerantly, msgspec.json.Decoder(Operation))
+_operations = msgspec.json.Decoder(Operation)
+decode_operation: Callable[[bytes], Operation | None] = partial(decode_tolerantly, _operations)
 """The operation in a delta event's data, or None where it is JSON of another shape. Raises ValueError where it is not
 JSON."""
+decode_plainly: Callable[[bytes], Operation] = _operations.decode
+"""The same, for the usual case alone: raises msgspec.DecodeError where only `decode_operation` can tell."""
 decode_item: Callable[[bytes], StreamItem | None] = partial(decode_tolerantly, msgspec.json.Decoder(StreamItem))
-"""The same for the object in an unnamed event's data."""
+"""As `decode_operation`, for the object in an unnamed event's data."""

@@ -94,7 +94,10 @@ class Display:
         live.raw.append(text)
         if live.text_filter.clear and _find_special(text) is None:
             return [live.kind(text)]
-        return self._give(live, live.text_filter.receive(text))
+        self._holding[live] = None
+        events = live.text_filter.receive(text)
+        self._note(events)
+        return events
 
     def show(self, message: Message, reading: Reading, conversation_id: str | None, root: Any) -> list[Event]:
         """The events for a message as it is now; `root` is the object the deltas go on appending to."""
@@ -115,7 +118,10 @@ class Display:
             now = reading.text
         shown.held = reading.held and ("\n\n" if now else "") + reading.held
         shown.text_filter.receive_metadata(message.metadata)
-        events += self._give(shown, shown.text_filter.receive(new))
+        self._holding[shown] = None
+        given = shown.text_filter.receive(new)
+        self._note(given)
+        events += given
         # A message without text that says it is the end is looked at again: with text, it will be (`is_answer`).
         grows = now == reading.text and (now or message.end_turn is not True)
         self._live, self._live_root, self._live_path = shown, root, reading.grows_at if grows else None
@@ -132,6 +138,9 @@ class Display:
     def rest(self) -> list[Event]:
         """What messages hold back, waiting for more of them to come."""
         events: list[Event] = []
+        # An end asks more than once, a message that begins mostly for nothing.
+        if not self._holding:
+            return events
         holding, self._holding = self._holding, {}
         for shown in holding:
             if shown.held:  # nothing has taken its place
@@ -139,21 +148,17 @@ class Display:
                 shown.raw.append(held)
                 events += shown.text_filter.receive(held)
             events += shown.text_filter.rest()
-        return self._noted(events)
+        self._note(events)
+        return events
 
     def detach(self) -> None:
         """The object that the deltas append to has changed, or is another stream's."""
         self._live_root = None
 
-    def _give(self, shown: ShownMessage, events: list[Event]) -> list[Event]:
-        self._holding[shown] = None
-        return self._noted(events)
-
-    def _noted(self, events: list[Event]) -> list[Event]:
+    def _note(self, events: list[Event]) -> None:
         """Reasoning alone is no answer."""
         if events and not isinstance(events[0], ReasoningDelta):
             self.says_something = True
-        return events
 
 
 def _after(before: str, now: str, *, paragraphs: bool) -> str:

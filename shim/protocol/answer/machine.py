@@ -322,10 +322,10 @@ class Answer:
 
     def _on_heard(self, heard: Heard, events: list[Event]) -> None:
         match heard:
-            case Grown(root=root):  # not where the message that is shown grows
-                self._on_heard(view_of(root), events)
             case Arrived(item=item, root=root):
                 self._on_item(item, events, root)
+            case Grown(root=root):  # not where the message that is shown grows
+                self._on_heard(view_of(root), events)
             case Done():
                 self.done = True
                 if isinstance(self._opened_by, Socket) and self._opened_by.topic_id is None:
@@ -346,7 +346,14 @@ class Answer:
         if item.error or item.detail:
             self._break_off(events, failure_of(item.error or item.detail, item.error_code))
         elif item.moderation_response is not None:
-            self._on_moderation(item.moderation_response, events)
+            verdict = item.moderation_response
+            if not isinstance(verdict, dict) or verdict.get("blocked") is not True:
+                return  # only `blocked` matters (protocol.md 10)
+            if self.phase is Phase.WAITING:
+                self._fail(events, failure_of(None, "content_policy_violation"))  # still in time to be a status (9.2)
+            else:
+                self._ending.reason = "content_filter"
+                self._conclude(events)
         elif isinstance(item.message, Message) and item.type is None:
             self._on_message(item.message, events, root)
         else:
@@ -373,19 +380,12 @@ class Answer:
             case _:
                 self._on_heard(Unread(item.type if isinstance(item.type, str) else "untyped"), events)
 
-    def _on_moderation(self, verdict: Any, events: list[Event]) -> None:
-        """Only `blocked` matters (protocol.md 10)."""
-        if not isinstance(verdict, dict) or verdict.get("blocked") is not True:
-            return
-        if self.phase is Phase.WAITING:
-            self._fail(events, failure_of(None, "content_policy_violation"))  # still in time to be a status (9.2)
-        else:
-            self._ending.reason = "content_filter"
-            self._conclude(events)
-
     def _on_message(self, message: Message, events: list[Event], root: Any) -> None:
         display, ending, role = self._display, self._ending, message.author.role
-        reading, slug = read_message(message), _slug_of(message)
+        reading = read_message(message)
+        # Which model really answers. While `auto` decides, a name of its own stands in its place (4.3).
+        slug = message.metadata.resolved_model_slug or message.metadata.model_slug
+        slug = slug.replace("-auto-thinking", "-thinking") if isinstance(slug, str) else None
         sights = sights_in(message, ending.conversation_id) if role == "tool" else []
         if reading is not None and reading.kind is TextDelta and ending.research and not ending.reported:
             reading = msgspec.structs.replace(reading, kind=ReasoningDelta)
@@ -504,9 +504,3 @@ class Answer:
         self.phase = Phase.ENDED
         self.follow = None
         events.append(Failed(error))
-
-
-def _slug_of(message: Message) -> str | None:
-    """The model that really answers. While `auto` decides, a name of its own stands in its place (4.3)."""
-    slug = message.metadata.resolved_model_slug or message.metadata.model_slug
-    return slug.replace("-auto-thinking", "-thinking") if isinstance(slug, str) else None

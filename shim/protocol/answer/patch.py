@@ -5,6 +5,7 @@ the items of a `patch` inherit nothing and leave nothing behind. A path that can
 (`PatchError`), never a silent no-op, because everything after it would be wrong too.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -75,55 +76,52 @@ class Patcher:
         root = self._roots.get(self._channel)
         if root is None and isinstance(operation.v, str) and not self._path:
             return None, None  # a bare string before any root means nothing (protocol.md 10, "default `o`")
-        root = _perform(root, self._path, self._op, operation.v)
+        root, place = _perform(root, self._path, self._op, operation.v)
         self._roots[self._channel] = self._root = root
-        if self._op != "append" or type(operation.v) is not str:
+        if self._op != "append" or type(operation.v) is not str or place is None:
             return root, None
         # Where the text is held, for the operations after this one, which mostly append to the same.
-        parent, token = _locate(root, self._path)
-        place: Any = _index(token) if type(parent) is list else token
-        if type(parent[place]) is not str:
+        parent, key = place
+        if type(parent[key]) is not str:
             return root, None
-        self._cursor = parent, place
+        self._cursor = place
         return root, self._path
 
 
-def _perform(root: Any, path: str, op: str, value: Any) -> Any:
-    """The root after one operation. `path` is a JSON Pointer; "" is the root itself."""
+def _perform(root: Any, path: str, op: str, value: Any) -> tuple[Any, tuple[Any, Any] | None]:
+    """The root after one operation, and the container and key it was done at, where it was at one. `path` is a JSON
+    Pointer; "" is the root itself."""
     # Before the table: its value is a list of operations, and it has no place of its own.
     if op == "patch":
-        return _perform_batch(root, value)
-    if op not in _AT_KEY:
+        if not isinstance(value, list):
+            raise PatchError("patch without a list")
+        try:
+            items = msgspec.convert(value, list[PatchItem])
+        except msgspec.ValidationError as error:
+            raise PatchError("patch item that is no object, or whose `p` or `o` is not text") from error
+        for item in items:
+            # An item without `o`: text appends, all else is set (protocol.md 5.2, our judgement).
+            op = item.o or ("append" if type(item.v) is str else "replace")
+            root, _ = _perform(root, item.p, op, item.v)
+        return root, None
+    if op not in _AT_ROOT:
         raise PatchError(f"unknown operation {op!r}")
     # UNSET is an absent `v`; null is a value like any other.
     if value is UNSET and op != "remove":
         raise PatchError(f"operation {op!r} without a value")
     if not path:
-        return _AT_ROOT[op](root, value)
+        return _AT_ROOT[op](root, value), None
     parent, key = _locate(root, path)
     try:
-        _AT_KEY[op](parent, key, value)
+        _change(parent, key, op, value)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise PatchError(f"cannot {op} at {path!r}") from error
-    return root
+    return root, (parent, key)
 
 
-def _perform_batch(root: Any, items: Any) -> Any:
-    if not isinstance(items, list):
-        raise PatchError("patch without a list")
-    for raw in items:
-        try:
-            item = msgspec.convert(raw, PatchItem)
-        except msgspec.ValidationError as error:
-            raise PatchError("patch item that is no object, or whose `p` or `o` is not text") from error
-        # An item without `o`: text appends, all else is set (protocol.md 5.2, our judgement).
-        op = item.o or ("append" if type(item.v) is str else "replace")
-        root = _perform(root, item.p, op, item.v)
-    return root
-
-
-def _locate(root: Any, path: str) -> tuple[Any, str]:
-    """The container that holds the last token of `path`, and that token unescaped."""
+def _locate(root: Any, path: str) -> tuple[Any, Any]:
+    """The container that holds the last token of `path`, and the key or index there. "-", which is behind a list's last
+    item, stays text: that no list takes as an index."""
     start, *tokens = path.split("/")
     if start or not tokens:
         raise PatchError(f"not a JSON Pointer {path!r}")
@@ -135,9 +133,9 @@ def _locate(root: Any, path: str) -> tuple[Any, str]:
     try:
         for token in way:
             node = node[_index(token)] if type(node) is list else node[token]
+        return node, (_index(last) if type(node) is list and last != "-" else last)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PatchError(f"no such path {path!r}") from error
-    return node, last
 
 
 def _index(token: str) -> int:
@@ -147,38 +145,37 @@ def _index(token: str) -> int:
     return int(token)
 
 
-def _add(parent: Any, key: str, value: Any) -> None:
-    if type(parent) is not list:
+def _change(parent: Any, key: Any, op: str, value: Any) -> None:
+    """One operation at a key of a container."""
+    if op == "replace":
         parent[key] = value
-        return
-    index = len(parent) if key == "-" else _index(key)
-    if index > len(parent):  # `insert` would put it at the end without a word
-        raise IndexError(key)
-    parent.insert(index, value)
-
-
-def _replace(parent: Any, key: str, value: Any) -> None:
-    parent[_index(key) if type(parent) is list else key] = value
-
-
-def _append(parent: Any, key: str, value: Any) -> None:
-    index: Any = key
-    if type(parent) is list:
-        index = _index(key)
-        if index == len(parent):
-            parent.append(value)
-            return
-    elif key not in parent:
+    elif op == "remove":
+        del parent[key]
+    elif op == "truncate":
+        parent[key] = _cut(parent[key], value)
+    elif op == "add" and type(parent) is list:
+        index = len(parent) if key == "-" else key
+        if index > len(parent):  # `insert` would put it at the end without a word
+            raise IndexError(key)
+        parent.insert(index, value)
+    elif op == "append" and type(parent) is list and key == len(parent):
+        parent.append(value)
+    elif op == "add" or (type(parent) is not list and key not in parent):
         parent[key] = value
-        return
-    target = parent[index]
+    else:
+        _append(parent, key, value)
+
+
+def _append(parent: Any, key: Any, value: Any) -> None:
+    """`append` to what is there already."""
+    target = parent[key]
     if isinstance(target, str):
         # Dropping the tree's own reference lets CPython grow the string in place: linear, not quadratic.
-        parent[index] = None
+        parent[key] = None
         target += value
-        parent[index] = target
+        parent[key] = target
     else:
-        parent[index] = _merged(target, value)
+        parent[key] = _merged(target, value)
 
 
 def _merged(target: Any, value: Any) -> Any:
@@ -199,15 +196,6 @@ def _merged(target: Any, value: Any) -> Any:
             raise TypeError("append needs text, a list or an object")
 
 
-def _remove(parent: Any, key: str, _value: Any) -> None:
-    del parent[_index(key) if type(parent) is list else key]
-
-
-def _truncate(parent: Any, key: str, value: Any) -> None:
-    index: Any = _index(key) if type(parent) is list else key
-    parent[index] = _cut(parent[index], value)
-
-
 def _cut(target: Any, length: Any) -> Any:
     if not isinstance(target, str | list) or not isinstance(length, int) or length < 0:
         raise PatchError("truncate needs text or a list, and a length")
@@ -226,9 +214,8 @@ def _root_append(root: Any, value: Any) -> Any:
     return _merged(root, value)
 
 
-# What each operation does at a key of a container, and what it does to the root (path "").
-_AT_KEY = {"add": _add, "replace": _replace, "append": _append, "remove": _remove, "truncate": _truncate}
-_AT_ROOT = {
+# What each operation does to the root (path "").
+_AT_ROOT: dict[str, Callable[[Any, Any], Any]] = {
     "add": _set_root,
     "replace": _set_root,
     "append": _root_append,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from shim.chatgpt.stream import Operation, StreamItem, decode_item, decode_operation, item_of
+from shim.chatgpt.stream import Operation, StreamItem, decode_item, decode_operation, decode_plainly, item_of
 from shim.errors import GatewayError, UpstreamError
 from shim.protocol.answer.patch import Patcher, PatchError
 from shim.protocol.answer.sse import ServerSentEvent, SSEDecoder
@@ -79,8 +79,14 @@ class Reader:
         self.offset += 1
         try:
             # First of the names, because nearly every event of a stream has it.
-            is_delta = event.name == b"delta"
-            said = decode_operation(event.data) or _MALFORMED if is_delta else self._otherwise(event.name, event.data)
+            if event.name == b"delta":
+                said: Operation | Heard | None
+                try:  # without a function of ours in between, for it is called once a piece
+                    said = decode_plainly(event.data)
+                except msgspec.DecodeError:
+                    said = decode_operation(event.data) or _MALFORMED
+            else:
+                said = self._not_called_delta(event.name, event.data)
             if type(said) is not Operation:
                 return said
             root, appended_at = self._patcher.apply(said)
@@ -92,8 +98,7 @@ class Reader:
             self.offset -= 1
             return None if unfinished else _broken("Upstream sent an event that is not JSON", "upstream_json")
 
-    def _otherwise(self, name: bytes, data: bytes) -> Operation | Heard | None:
-        """What an event says that is not called a delta."""
+    def _not_called_delta(self, name: bytes, data: bytes) -> Operation | Heard | None:
         if name in {b"message", b"error"}:
             # Both names carry snapshots: an `error` event is an object with `error` or `detail` in it.
             item = decode_item(data)
@@ -101,20 +106,17 @@ class Reader:
                 return decode_operation(data) or _MALFORMED  # a delta without its name (5.2)
             return Unread("malformed object") if item is None else Arrived(item)
         if name == b"delta_encoding":
-            return self._encoding(data)
+            if self._announced:
+                self.offset -= 1  # said again in mid-stream, after a resume: no change, and none of the turn's events
+            else:
+                self._announced = True
+                self._patcher.restart()
+            # Sent both as a bare word and as a JSON string.
+            known = data == b"v1" or msgspec.json.decode(data) == "v1"
+            return None if known else _broken("Upstream speaks an unknown delta encoding", "upstream_encoding")
         # Pings are none of the events that a resume counts (5.6).
         self.offset -= name == b"ping"
         return Unread(name.decode(errors="replace"))
-
-    def _encoding(self, data: bytes) -> Heard | None:
-        # Sent both as a bare word and as a JSON string.
-        known = data == b"v1" or msgspec.json.decode(data) == "v1"
-        if self._announced:
-            self.offset -= 1  # said again in mid-stream, after a resume: no change, and none of the turn's events
-        else:
-            self._announced = True
-            self._patcher.restart()
-        return None if known else _broken("Upstream speaks an unknown delta encoding", "upstream_encoding")
 
 
 def view_of(root: Any) -> Arrived | Unread:
