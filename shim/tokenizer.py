@@ -76,6 +76,9 @@ _GOING_ON = bytes(range(0x80, 0xC0))
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _loading = threading.Lock()
+# One thread, begun with its first work: it gets that in the order in which it was asked for, and counting takes one
+# core at most.
+_thread = ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
 
 class Encoder(Protocol):
@@ -155,7 +158,7 @@ async def total(texts: Iterable[str]) -> int:
         return (spent, found) if spent else None
 
     tokens = 0
-    while step := await loop.run_in_executor(_thread(), count_slice):
+    while step := await loop.run_in_executor(_thread, count_slice):
         tokens += step[1]
     return tokens
 
@@ -292,12 +295,6 @@ def _is_in_number(text: str, start: int, place: int) -> bool:
 
 def _cost(text: str) -> int:
     return len(text) + _PER_TEXT
-
-
-@cache
-def _thread() -> ThreadPoolExecutor:
-    """One thread: it gets its work in the order in which it was asked for, and counting takes one core at most."""
-    return ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
 
 def _encode(text: str) -> list[int]:

@@ -113,7 +113,10 @@ def slug_for(model: str, listed: Collection[str]) -> str | None:
     # Better an answer of upstream's than a refusal of ours that may be wrong.
     if not listed:
         return candidates[0]
-    return next((slug for slug in candidates if slug in listed or slug == AUTO), None)
+    for slug in candidates:
+        if slug in listed or slug == AUTO:
+            return slug
+    return None
 
 
 def public_name(slug: str) -> str:
@@ -172,10 +175,11 @@ def under_alias(prompt: Prompt, aliases: Iterable[ModelAlias]) -> Prompt:
     The client's own effort goes before that of the alias. What counts is the name that the client asked for: an API may
     have put another in its place (a picture is made by any model)."""
     asked = prompt.asked_model or prompt.model
-    alias = next((one for one in aliases if one.means(asked)), None)
-    if alias is None:
-        return prompt
-    return msgspec.structs.replace(prompt, model=alias.model, effort=prompt.effort or alias.effort, asked_model=asked)
+    for alias in aliases:
+        if alias.means(asked):
+            effort = prompt.effort or alias.effort
+            return msgspec.structs.replace(prompt, model=alias.model, effort=effort, asked_model=asked)
+    return prompt
 
 
 def model_not_found(model: str, about: About | None = None) -> RequestError:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
@@ -10,7 +10,7 @@ from shim import tokenizer
 from shim.apis.chat.read import read
 from shim.protocol.counting.usage import function_tokens, prompt_tokens, usage_of
 from shim.protocol.events import Called
-from shim.protocol.prompt import Prompt
+from shim.protocol.prompt import Prompt, PromptMessage, Role
 
 # From "How to count tokens with tiktoken" (OpenAI cookbook), with what the API itself counted for gpt-4o.
 JARGON = [
@@ -93,6 +93,12 @@ def counted(*messages: dict[str, Any], **more: Any) -> int:
 def test_the_published_examples(messages: list[Any], tools: list[Any] | None, openai_counted: int) -> None:
     prompt = prompt_of(messages, tools)
     assert prompt_tokens(prompt.messages, tokenizer.count, functions=prompt.functions) == openai_counted
+
+
+@pytest.mark.parametrize("role", get_args(Role))
+def test_a_role_counts_what_the_tokenizer_says(role: Role) -> None:
+    framed = prompt_tokens((PromptMessage(role, ()),), tokenizer.count) - prompt_tokens((), tokenizer.count)
+    assert framed == 3 + tokenizer.count(role)
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------

@@ -58,7 +58,10 @@ class Canvas:
             return []
         match = _READABLE.match(self._held)
         end = match.end() if match else 0
-        text = _decoded(self._held[:end])
+        # Not strict: models write line breaks into JSON strings as they are.
+        text = json.loads(f'"{self._held[:end]}"', strict=False)
+        if not text.isascii():  # halves of surrogate pairs become U+FFFD
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         self._held = self._held[end:]
         # A quote ends the content. What is longer than any escape and still can't be read never will be: not JSON.
         self._over = self._held.startswith('"') or len(self._held) >= _LONGEST_ESCAPE
@@ -87,10 +90,3 @@ class Canvas:
             )
         self._held = self._held[at:]
         self._over = content is None and len(self._held) > _MAX_FIELDS
-
-
-def _decoded(inside: str) -> str:
-    """The text that the inside of a JSON string stands for; halves of surrogate pairs become U+FFFD."""
-    # Not strict: models write line breaks into JSON strings as they are.
-    text: str = json.loads(f'"{inside}"', strict=False)
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -148,7 +148,12 @@ def poll(upstream: Upstream, follow: Poll) -> Handshake[Look]:
         return Look(later=_retry_after(status))
     if status.status not in {200, *_MISSING}:
         raise refusal_of(status.status, status.headers, status.body)
-    state = _state_of(status) if status.status == 200 else "unknown"
+    state: StreamState = "unknown"
+    if status.status == 200:
+        try:
+            state = _STATES.get(_status_decoder.decode(status.body).status, "unknown")
+        except (ValueError, RecursionError):
+            state = "unknown"  # what can't be read says as little as a state that nobody knows
     if state == "streaming":
         return Look(state)
     reply = yield from ask(upstream.get(f"conversation/{id}"))
@@ -183,13 +188,6 @@ def is_passing(status: int) -> bool:
 def has_nothing_to_resume(status: int) -> bool:
     """Whether this status says that the answer has to be had in another way."""
     return status in _NOT_TO_BE_RESUMED
-
-
-def _state_of(reply: HttpReply) -> StreamState:
-    try:
-        return _STATES.get(_status_decoder.decode(reply.body).status, "unknown")
-    except (ValueError, RecursionError):
-        return "unknown"
 
 
 def _retry_after(reply: HttpReply) -> float:

@@ -151,7 +151,12 @@ class MarkdownTextFilter:
             if found.event is not None:
                 self._say("".join(plain), events)
                 plain.clear()
-                self._say_event(found.event, events)
+                if isinstance(found.event, Citation) and not found.event.text:
+                    continue  # a source without words, of which nothing is shown
+                if not self._opened:  # a message opens with text, even if there is none before its first link
+                    events.append(TextDelta("", opens=True))
+                    self._opened = True
+                events.append(found.event)
         else:
             plain.append(held[at:])
             at = len(held)
@@ -209,14 +214,6 @@ class MarkdownTextFilter:
         if text:
             events.append(self._kind(text, opens=not self._opened))
             self._opened = True
-
-    def _say_event(self, event: Event, events: list[Event]) -> None:
-        if isinstance(event, Citation) and not event.text:
-            return
-        if not self._opened:  # a message opens with text, even if there is none before its first link
-            events.append(TextDelta("", opens=True))
-            self._opened = True
-        events.append(event)
 
 
 def _is_made(path: str) -> bool:

@@ -76,7 +76,9 @@ class TopicReader:
                         catchups = reply.get("catchups")
                         yield from self._messages(catchups if isinstance(catchups, list) else [])
                 case {"type": "message", "payload": {"type": "conversation-turn-stream", "payload": dict() as item}}:
-                    if self._is_ours(message, item):
+                    topic, turn = self._follow.topic_id, self._follow.turn_id
+                    is_of_turn = turn is not None and item.get("turn_id") == turn
+                    if topic is not None and (message.get("topic_id") == topic or is_of_turn):
                         yield from self._item(item)
                         offset = message.get("offset")
                         # What is repeated comes with the old offset, and must not take us back.
@@ -86,12 +88,6 @@ class TopicReader:
                     yield from self._update(update)
                 case {"type": "conversation-update", "payload": dict() as update}:
                     yield from self._update(update)
-
-    def _is_ours(self, message: dict[str, Any], item: dict[str, Any]) -> bool:
-        topic, turn = self._follow.topic_id, self._follow.turn_id
-        if topic is None:
-            return False
-        return bool(message.get("topic_id") == topic or (turn is not None and item.get("turn_id") == turn))
 
     def _item(self, item: dict[str, Any]) -> Iterator[bytes]:
         if self.ended:

@@ -46,7 +46,8 @@ class Usage(msgspec.Struct, frozen=True):
         return self.prompt + self.completion
 
 
-_PER_MESSAGE = 3  # <|start|>{role}<|message|> ... <|end|>
+# <|start|>{role}<|message|> ... <|end|>: three, and the role, which is one token whichever of the four it is.
+_PER_MESSAGE = 3 + 1
 _PER_NAME = 1
 _REPLY_PRIMER = 3  # every reply is primed with <|start|>assistant<|message|>
 _PER_CALL = 3  # framed as a message is
@@ -72,7 +73,7 @@ def prompt_tokens(
     picture in the messages; their parts count nothing here."""
     tokens = _REPLY_PRIMER + function_tokens(functions, count) + sum(images)
     for message in messages:
-        tokens += _PER_MESSAGE + count(message.role) + count(message.text) + _call_tokens(message.calls, count)
+        tokens += _PER_MESSAGE + count(message.text) + _call_tokens(message.calls, count)
         if message.name:
             tokens += _PER_NAME + count(message.name)
     return tokens
@@ -92,13 +93,18 @@ def function_tokens(functions: Sequence[Function], count: Count) -> int:
 def usage_of(prompt: int, answers: Sequence[Countable], count: Count) -> Usage:
     """The usage of all choices together: the prompt once; reasoning and tool calls are part of the completion, as in
     the real API."""
-    reasoning = sum(count(answer.reasoning) for answer in answers)
+    reasoning = 0
+    for answer in answers:
+        reasoning += count(answer.reasoning)
     return Usage(prompt, reasoning + answer_tokens(answers, count), reasoning)
 
 
 def answer_tokens(answers: Sequence[Countable], count: Count) -> int:
     """Tokens of what was answered, without the reasoning before it."""
-    return sum(count(answer.text) + _call_tokens(answer.calls, count) for answer in answers)
+    tokens = 0
+    for answer in answers:
+        tokens += count(answer.text) + _call_tokens(answer.calls, count)
+    return tokens
 
 
 def _call_tokens(calls: Sequence[Call | Called], count: Count) -> int:

@@ -180,7 +180,7 @@ class ToolCalls(Filter):
             self._reject(self._complaint or _NO_CALL, out)
         elif self._calls:
             self._give_calls(out)
-        elif self._repairing and not any(map(_says_something, self._kept)):
+        elif self._repairing and all(isinstance(one, TextDelta) and not one.text.strip() for one in self._kept):
             self._reject(_NO_CALL, out)
         else:
             self._show_kept(end, out)
@@ -206,10 +206,6 @@ class ToolCalls(Filter):
     def _end(self, event: Event, out: list[Event]) -> None:
         self.decided = True
         out.append(event)
-
-
-def _says_something(event: Event) -> bool:
-    return not isinstance(event, TextDelta) or bool(event.text.strip())
 
 
 def _read(block: Block) -> list[_Written]:

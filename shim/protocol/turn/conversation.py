@@ -43,10 +43,20 @@ def conversation_for(
     continues = prompt.continues
     project = prompt.wishes.project
     gizmo = taken_apart(project)[0] if project else gizmo_of(prompt.model)
-    hints = tuple(_HINTS[hint] for hint in sorted(prompt.wishes.hints))
+    hints = tuple([_HINTS[hint] for hint in sorted(prompt.wishes.hints)])
     tier = prompt.wishes.tier
+    messages = _sent(prompt, placed, now, new_id)
+    asking = [place for place, message in enumerate(messages) if message.author.role == "user"] if hints else []
+    # The hints are told twice, at the top and in the user's message, because front ends differ in which counts.
+    if asking:
+        told: dict[str, object] = {"system_hints": list(hints)}
+        # What the page sends beside the hint (4.6).
+        if "research" in prompt.wishes.hints:
+            told |= _RESEARCH
+        sent = messages[asking[-1]]
+        messages[asking[-1]] = msgspec.structs.replace(sent, metadata=sent.metadata | told)
     return Conversation(
-        messages=_hinted(_sent(prompt, placed, now, new_id), prompt, hints),
+        messages=messages,
         # A new chat needs a parent as well: an id that is nobody's.
         parent_message_id=continues.message_id if continues else new_id(),
         conversation_id=taken_apart(continues.conversation_id)[0] if continues else UNSET,
@@ -60,21 +70,6 @@ def conversation_for(
         # Upstream refuses tiers that a model does not have, and a wish is no reason to fail.
         service_tier=tier if tier and chosen.known and tier in chosen.known.tiers else UNSET,
     )
-
-
-def _hinted(messages: list[SentMessage], prompt: Prompt, hints: tuple[str, ...]) -> list[SentMessage]:
-    """The hints are told twice, at the top and in the user's message, because front ends differ in which counts."""
-    if not hints:
-        return messages
-    place = next((place for place in reversed(range(len(messages))) if messages[place].author.role == "user"), None)
-    if place is not None:
-        told: dict[str, object] = {"system_hints": list(hints)}
-        # What the page sends beside the hint (4.6).
-        if "research" in prompt.wishes.hints:
-            told |= _RESEARCH
-        sent = messages[place]
-        messages[place] = msgspec.structs.replace(sent, metadata=sent.metadata | told)
-    return messages
 
 
 def effort_for(prompt: Prompt, chosen: Chosen) -> str | None:
@@ -94,6 +89,9 @@ def owner_of(prompt: Prompt) -> str | None:
 
 def instructions_for(prompt: Prompt) -> str:
     """What the model is told for this prompt besides its messages: the functions, and the form of the answer."""
+    # Most prompts ask for neither, and are read for that twice.
+    if prompt.answer_form is None and not prompt.functions:
+        return ""
     told = (
         tool_instructions(prompt.functions, prompt.choice, parallel=prompt.parallel, marks=Marks(prompt.mark_key)),
         format_instructions(prompt.answer_form),

@@ -238,20 +238,19 @@ def _fresh(
 
 def _new_session(headers: dict[str, str]) -> str | None:
     """The session in Set-Cookie (several are separated by newlines): whole, or in pieces that begin at `.0`."""
-    cookies = dict(filter(None, map(_cookie, headers.get("set-cookie", "").split("\n"))))
+    cookies: dict[str, str] = {}
+    for line in headers.get("set-cookie", "").split("\n"):
+        name, _, value = line.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        # One that sets nothing takes a cookie away, which leaves us with the one we have.
+        if _COOKIE_VALUE.fullmatch(value):
+            cookies[name.strip()] = value
     if whole := cookies.get(SESSION_COOKIE):
         return whole
     pieces: list[str] = []
     while piece := cookies.get(f"{SESSION_COOKIE}.{len(pieces)}"):
         pieces.append(piece)
     return "".join(pieces) or None
-
-
-def _cookie(line: str) -> tuple[str, str] | None:
-    """(name, value) of a Set-Cookie line; None for one that sets nothing, as when a cookie is taken away."""
-    name, _, value = line.partition(";")[0].partition("=")
-    value = value.strip().strip('"')
-    return (name.strip(), value) if _COOKIE_VALUE.fullmatch(value) else None
 
 
 def _decoded(decoder: "msgspec.json.Decoder[T]", reply: HttpReply) -> T:
