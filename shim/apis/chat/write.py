@@ -48,6 +48,7 @@ class ChunkWriter:
         # in a model's name its quotes would be escaped.
         empty = [ChunkChoice(ChunkDelta(), index=place) for place in range(len(answer.transcripts))]
         self._around = [self._data([choice]).split(b'"delta":{}') for choice in empty]
+        self._content = [(before + b'"delta":{"content":', b"}" + after) for before, after in self._around]
         self._has_thought: set[int] = set()
         self._calls = [0] * len(self._around)
         self._unfinished = len(self._around)  # a transcript may have ended before its end is written here
@@ -59,19 +60,19 @@ class ChunkWriter:
     def receive(self, events: Sequence[Event], choice: int) -> bytes:
         """The lines for `events` of one choice, joined: what has arrived together is sent together."""
         lines: list[bytes] = []
-        before, after = self._around[choice]
+        before, after = self._content[choice]
         for event in events:
             match event:
                 case TextDelta(text=text) | Citation(text=text):
                     if text:
-                        lines += before, b'"delta":{"content":', _encode(text), b"}", after
+                        lines += before, _encode(text), after
                 case ReasoningDelta(text=text, opens=opens):
                     if text:
                         # Thoughts are one text here: each is set apart from the one before.
                         if opens and choice in self._has_thought:
                             text = THOUGHT_BREAK + text
                         self._has_thought.add(choice)
-                        lines += before, b'"delta":{"reasoning_content":', _encode(text), b"}", after
+                        lines.append(self._line(ChunkDelta(reasoning_content=text), choice))
                 case Called():
                     lines += self._call(event, choice)
                 case Finished():
@@ -89,16 +90,14 @@ class ChunkWriter:
             place, self._calls[choice] = self._calls[choice], self._calls[choice] + 1
             first = ToolCallDelta(place, named, called.id, "function")
             deltas = ChunkDelta(tool_calls=[first]), ChunkDelta(tool_calls=[ToolCallDelta(place, given)])
-        before, after = self._around[choice]
-        return [before + b'"delta":' + _encode(delta) + after for delta in deltas]
+        return [self._line(delta, choice) for delta in deltas]
 
     def _end(self, choice: int) -> bytes:
         transcript = self._answer.transcripts[choice]
         lines = b""
         if transcript.cited:
             # Where a page is cited is known in the whole text alone, so that all of them come behind it.
-            before, after = self._around[choice]
-            lines = before + b'"delta":' + _encode(ChunkDelta(annotations=_annotations(transcript))) + after
+            lines = self._line(ChunkDelta(annotations=_annotations(transcript)), choice)
         finish = ChunkChoice(ChunkDelta(), _reason(transcript, legacy=self._legacy), choice)
         lines += self._data([finish], **_ids(self._answer.place(choice)), chatgpt=answered_by(self._answer, choice))
         # `[DONE]` comes once, behind the last choice.
@@ -109,6 +108,10 @@ class ChunkWriter:
                 lines += self._data([], usage=usage_on_wire(self._answer.usage))
             lines += DONE
         return lines
+
+    def _line(self, delta: ChunkDelta, choice: int) -> bytes:
+        before, after = self._around[choice]
+        return before + b'"delta":' + _encode(delta) + after
 
     def _data(self, choices: list[ChunkChoice], **beside: Any) -> bytes:
         """A chunk, which `line_safe` has still to look at."""

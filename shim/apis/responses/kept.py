@@ -74,7 +74,7 @@ class ResponseKeeping:
         """All of it."""
         said = answer.transcripts[0]
         # An answer that only calls has no words, and none are said again.
-        calls = (Call(one.id, one.name, one.arguments) for one in said.calls)
+        calls = [Call(one.id, one.name, one.arguments) for one in said.calls]
         told = PromptMessage("assistant", (*([Text(said.text)] if said.text or not said.calls else []), *calls))
         body = msgspec.Raw(whole(answer, self._options))
         items = list(whole_request_items(self._request, answer.id))
