@@ -35,24 +35,17 @@ def taken_apart(name: str) -> tuple[str, str | None]:
 
 def bare(content: Any, note: Callable[[str], None]) -> Any:
     """JSON content with every name in it replaced by upstream's id; `note` gets each owner. Text is left alone."""
-    match content:
-        case dict():
-            return {field: _bare_value(field, value, note) for field, value in content.items()}
-        case list():
-            return [bare(item, note) for item in content]
-        case _:
-            return content
-
-
-def _bare_value(field: str, value: Any, note: Callable[[str], None]) -> Any:
-    if not isinstance(value, str):
-        return bare(value, note)
-    if field not in _FIELDS and not (field == "id" and _FILE.match(value)):
-        return value
-    id, owner = taken_apart(value)
-    if owner is not None:
-        note(owner)
-    return id
+    if isinstance(content, list):
+        return [bare(item, note) for item in content]
+    if not isinstance(content, dict):
+        return content
+    without: dict[str, Any] = {}
+    for field, value in content.items():
+        is_name = isinstance(value, str) and (field in _FIELDS or (field == "id" and _FILE.match(value)))
+        without[field], owner = taken_apart(value) if is_name else (bare(value, note), None)
+        if owner is not None:
+            note(owner)
+    return without
 
 
 class Namer:

@@ -62,7 +62,7 @@ class Patcher:
             and type(operation.v) is str
         ):
             parent, key = self._cursor
-            text, parent[key] = parent[key], None  # None for a moment: see `_append`
+            text, parent[key] = parent[key], None  # None for a moment: see `_change`
             text += operation.v
             parent[key] = text
             return self._root, self._path
@@ -162,20 +162,13 @@ def _change(parent: Any, key: Any, op: str, value: Any) -> None:
         parent.append(value)
     elif op == "add" or (type(parent) is not list and key not in parent):
         parent[key] = value
-    else:
-        _append(parent, key, value)
-
-
-def _append(parent: Any, key: Any, value: Any) -> None:
-    """`append` to what is there already."""
-    target = parent[key]
-    if isinstance(target, str):
+    elif isinstance(parent[key], str):
         # Dropping the tree's own reference lets CPython grow the string in place: linear, not quadratic.
-        parent[key] = None
-        target += value
-        parent[key] = target
+        text, parent[key] = parent[key], None
+        text += value
+        parent[key] = text
     else:
-        parent[key] = _merged(target, value)
+        parent[key] = _merged(parent[key], value)
 
 
 def _merged(target: Any, value: Any) -> Any:

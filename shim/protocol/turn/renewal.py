@@ -10,7 +10,7 @@ Rules:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -173,7 +173,12 @@ def renew_by_refresh(
 
 def renew_by_session(session_token: str, origin: str, profile: ClientProfile) -> Handshake[RenewedTokens]:
     """The session endpoint: it answers 200 even where nobody is logged in."""
-    headers = _headers(profile) | {"cookie": "; ".join(_cookies(session_token)), "referer": f"{origin}/"}
+    # One cookie, or for a long token the pieces a browser would hold: no cookie is longer than 4096 bytes.
+    pieces = [session_token[begin : begin + _COOKIE_CHUNK] for begin in range(0, len(session_token), _COOKIE_CHUNK)]
+    cookies = [f"{SESSION_COOKIE}.{number}={piece}" for number, piece in enumerate(pieces)]
+    if len(pieces) <= 1:
+        cookies = [f"{SESSION_COOKIE}={session_token}"]
+    headers = _headers(profile) | {"cookie": "; ".join(cookies), "referer": f"{origin}/"}
     reply = yield from ask(HttpRequest("GET", f"{origin}/api/auth/session", headers))
     if _is_elsewhere(reply):
         raise WrongAddressError(origin, reply.status, "CHATGPT_BASE_URL")
@@ -196,15 +201,6 @@ def renew_by_session(session_token: str, origin: str, profile: ClientProfile) ->
 
 def _headers(profile: ClientProfile) -> dict[str, str]:
     return {"accept": _JSON, "accept-language": profile.languages, "user-agent": profile.user_agent}
-
-
-def _cookies(session_token: str) -> Iterator[str]:
-    """One cookie, or for a long token the pieces a browser would hold: no cookie is longer than 4096 bytes."""
-    if len(session_token) <= _COOKIE_CHUNK:
-        yield f"{SESSION_COOKIE}={session_token}"
-        return
-    for number, begin in enumerate(range(0, len(session_token), _COOKIE_CHUNK)):
-        yield f"{SESSION_COOKIE}.{number}={session_token[begin : begin + _COOKIE_CHUNK]}"
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
