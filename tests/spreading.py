@@ -6,22 +6,27 @@ Groups that are marked (`xdist_group`) would be finer, but with pytest 9.2 xdist
 
 from xdist.scheduler import LoadFileScheduling
 
-# What takes longest begins first: files, and folders whose files do. All others follow as they are collected.
+# What takes longest begins first: files, and folders whose files do. All others follow as they are collected. Of the
+# first eight, the second, fourth, … mostly wait: they run beside those that calculate.
 LONGEST = (
     "tests/clients/test_clients.py",
-    "tests/replay/",
-    "tests/web/test_tour.py",
-    "tests/project/test_bench.py",
     "tests/faults/test_upstream.py",
-    "tests/fuzz/test_operations.py",
-    "tests/web/",
+    "tests/project/test_bench.py",
     "tests/gateway/test_background.py",
+    "tests/fuzz/test_operations.py",
+    "tests/addons/test_faults.py",
+    "tests/replay/",
+    "tests/gateway/test_files_api.py",
+    "tests/web/",
     "tests/gateway/test_machines.py",
     "tests/gateway/test_pool.py",
+    "tests/project/test_printed.py",
     "tests/addons/",
     "tests/apis/admin/",
     "tests/faults/",
-    "tests/project/test_printed.py",
+    "tests/clients/",
+    "tests/test_tokenizer.py",
+    "tests/pow/test_solver.py",
     "tests/usage/",
     "tests/upstream/",
 )

@@ -83,6 +83,7 @@ def main():
         until = time.monotonic() + SECONDS
         while step.get("says", "") not in said(out) and time.monotonic() < until and process.poll() is None:
             time.sleep(0.1)
+        result["heard"] = step.get("says", "") in said(out)
         for call in step.get("ask", []):
             until = time.monotonic() + SECONDS
             # Where nothing is expected to be said, it is enough that somebody is there.

@@ -189,6 +189,7 @@ def test_what_is_printed_works_as_it_is_printed(name, networked, tmp_path):
         pytest.skip(f"there is no {missing[0]}: scripts/setup makes it (needs the package index once)")
     (tmp_path / "home").mkdir()
     environment = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+    environment["PYTHONUNBUFFERED"] = "1"  # as in a terminal, where each line is seen at once
     ran = subprocess.run(
         [*networked, sys.executable, str(RUNNER), json.dumps([how for how, _ in SESSIONS[name]])],
         check=False,
@@ -203,5 +204,6 @@ def test_what_is_printed_works_as_it_is_printed(name, networked, tmp_path):
         assert [status for status, _ in result["answers"]] == wanted.get("answers", []), about
         assert result["code"] in wanted.get("codes", {result["code"]}), about
         assert re.search(wanted.get("told", ""), result["said"]), about
+        assert result["heard"], about
         assert "Traceback" not in result["said"], about
         assert "not found" not in result["said"], about
