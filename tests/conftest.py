@@ -21,7 +21,7 @@ from httpx._transports import default as httpx_default
 from litestar.utils.signature import ParsedSignature
 
 from tests.redis_server import shared_redis, start_redis, store_place  # noqa: F401  fixtures
-from tests.servers import Running, gateways, in_this_process, standins
+from tests.servers import Running, Thread, gateways, in_this_process, standins
 
 _numbers = itertools.count(1)
 
@@ -204,6 +204,7 @@ def _fail_if_reached() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Iterator[None]:
+    _made_in_a_call.append([])
     yield
     _fail_if_reached()
 
@@ -211,6 +212,9 @@ def pytest_runtest_call() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
     yield
+    while _made_in_a_call:
+        for running in _made_in_a_call.pop():
+            running.stop()
     _fail_if_reached()
 
 
@@ -223,6 +227,11 @@ async def chromium() -> AsyncIterator[Any]:
         yield started
 
 
+# Gateways in threads of this process that tests made for themselves, not fixtures for several. Those of a file would be
+# dozens at its end, each with its looks at stores and clocks, 3 ms a second; so they end with their test.
+_made_in_a_call: list[list[Running]] = []
+
+
 @contextmanager
 def _gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
     """As `gateways`, and none of them may have logged a token."""
@@ -231,6 +240,8 @@ def _gateways(folders: pytest.TempPathFactory) -> Iterator[Callable[..., Running
 
         def noted(*arguments: Any, **settings: Any) -> Running:
             started.append(make(*arguments, **settings))
+            if _made_in_a_call and isinstance(started[-1], Thread):
+                _made_in_a_call[-1].append(started[-1])
             return started[-1]
 
         yield noted
