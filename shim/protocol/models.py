@@ -80,7 +80,8 @@ def hands_over(slug: str) -> bool:
 
 def slug_candidates(model: str) -> tuple[str, ...]:
     """The slugs `model` could mean, best first: by the table, by dots to dashes, as it stands."""
-    # The names of a program are few, and looking one up is 20 calls. What is longer than any is not kept.
+    # The names of a program are few, and looking one up is 20 calls. What is longer than any is not kept: a name is the
+    # client's own text, and 128 long ones would be kept for nothing.
     return _candidates(model) if len(model) <= _LONGEST_NAME else (_dashed(model), model)
 
 

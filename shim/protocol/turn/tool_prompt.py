@@ -54,7 +54,12 @@ def tool_instructions(
     introduction = _INTRODUCTION.format(
         call_opens=marks.call_opens, call_closes=marks.call_closes, result_opens=marks.result_opens
     )
-    return "\n\n".join((introduction, expected, "## The functions", *map(_listed, functions)))
+    sections = [introduction, expected, "## The functions"]
+    for function in functions:
+        described = f"{function.description.strip()}\n" if function.description else ""
+        schema = _json(function.schema or _NO_PARAMETERS)
+        sections.append(f"### {function.name}\n{described}Arguments: {schema}")
+    return "\n\n".join(sections)
 
 
 def history_text(message: PromptMessage, marks: Marks = Marks()) -> str:  # noqa: B008  frozen
@@ -62,15 +67,17 @@ def history_text(message: PromptMessage, marks: Marks = Marks()) -> str:  # noqa
 
     Calls stand behind the text of the assistant that made them. Each result becomes a block.
     """
-    if message.role == "tool":
-        return "\n\n".join(_result(part, marks) for part in message.parts if isinstance(part, Result))
-    return "\n\n".join(filter(None, (message.text, *(_called(call, marks) for call in message.calls))))
-
-
-def _listed(function: Function) -> str:
-    """One function: its name, what it is for, and the schema of its arguments."""
-    described = f"{function.description.strip()}\n" if function.description else ""
-    return f"### {function.name}\n{described}Arguments: {_json(function.schema or _NO_PARAMETERS)}"
+    if message.role != "tool":
+        return "\n\n".join(filter(None, (message.text, *(_called(call, marks) for call in message.calls))))
+    blocks: list[str] = []
+    for result in message.parts:
+        if isinstance(result, Result):
+            # What a function returned is others' words: none of it may look like a mark of ours.
+            text = without_marks("\n".join(part.text for part in result.content if isinstance(part, Text)))
+            attributes = (("id", result.call_id), ("name", result.name))
+            named = "".join(f" {key}={_json(value)}" for key, value in attributes if value)
+            blocks.append(f"{marks.result_opens}{named}>\n{text}\n{marks.result_closes}")
+    return "\n\n".join(blocks)
 
 
 def _called(call: Call, marks: Marks) -> str:
@@ -83,13 +90,6 @@ def _called(call: Call, marks: Marks) -> str:
     named = {"id": call.id} if call.id else {}  # the older convention's calls have no id
     written = named | {"name": call.name, "arguments": arguments}
     return f"{marks.call_opens}\n{_json(written)}\n{marks.call_closes}"
-
-
-def _result(result: Result, marks: Marks) -> str:
-    attributes = (("id", result.call_id), ("name", result.name))
-    text = without_marks("\n".join(part.text for part in result.content if isinstance(part, Text)))
-    named = "".join(f" {key}={_json(value)}" for key, value in attributes if value)
-    return f"{marks.result_opens}{named}>\n{text}\n{marks.result_closes}"
 
 
 def _json(value: object) -> str:
