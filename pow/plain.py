@@ -32,6 +32,7 @@ def find(  # noqa: PLR0917  as its twin has them
     """The first i of start..stop - 1 for which SHA3-512 of seed + base64(head + i + middle + (i >> 1) + tail) is at
     most `highest`; None where there is none. `middle` has three bytes or more."""
     encoded_head, head_rest = _encode_whole_groups(head)
+    # What all attempts begin with is hashed once; each goes on with a copy.
     absorbed = hashlib.sha3_512(seed + encoded_head)
     for run in _runs_of_equal_width(start, stop):
         near, middle_rest = _surround(head_rest, len(str(run.start)), middle)
@@ -47,6 +48,7 @@ def _search_run(absorbed: "hashlib._Hash", frame: _Frame, run: range, highest: b
     """This loop is all the time there is."""
     near, between, far, after = frame
     for half in range(run.start >> 1, (run.stop + 1) >> 1):
+        # Two counters have the same half, so that all behind it is made for both.
         behind = between + b2a_base64(far % half, newline=False) + after
         for counter in range(max(run.start, half * 2), min(run.stop, half * 2 + 2)):
             attempt = absorbed.copy()
@@ -79,4 +81,5 @@ def _surround(before: bytes, digits: int, behind: bytes) -> tuple[bytes, bytes]:
 
 
 def _literal(raw: bytes) -> bytes:
+    # A `%` of the config's own is no place for a counter.
     return raw.replace(b"%", b"%%")

@@ -52,6 +52,7 @@ class UploadCache:
         async def upload_and_keep() -> str:
             file_id = await upload()
             self._files[key] = _Kept(file_id, self._clock() + self._kept)
+            # One that had expired is still in its old place, and would be among the next to go.
             self._files.move_to_end(key)
             while len(self._files) > self._most:
                 self._files.popitem(last=False)

@@ -85,5 +85,6 @@ async def read_reply(response: Response, limit: int = MAX_REPLY_BYTES) -> HttpRe
             if len(body) > limit:
                 raise UpstreamError("Upstream's answer is larger than this gateway reads", code="upstream_too_large")
     finally:
+        # Also where it was read to its end: only then does its handle serve the next call.
         response.close()
     return HttpReply(response.status, response.headers, bytes(body))

@@ -87,6 +87,7 @@ class CurlTransport:
 
     def _drop(self, key: ConnectionKey, session: "_Session") -> None:
         """Close a session: one too many, or of no use, so that whoever invents identities leaves nothing open here."""
+        # Another may have been opened for the same key by now.
         if self._sessions.get(key) is session:
             del self._sessions[key]
         session.close()
@@ -136,6 +137,7 @@ class _Session:
         if len(self._spare) >= _MAX_SPARE_HANDLES:
             response.easy.close()  # not left to the collector: it listens to itself, and does not see what C holds
             return
+        # What was cut off may have left the handle paused, and an upload its callbacks and its larger buffer.
         if running or response.error is not None or response.outgoing is not None:
             response.easy.reset()
             response.easy.dress(self.multi, self._connect_timeout, self.proxy)
@@ -145,7 +147,8 @@ class _Session:
 
     def close(self) -> None:
         """End every call and connection."""
-        self.taken = True  # whoever closes it has nothing to be told
+        # Else the last of these calls would have `drop` close it once more.
+        self.taken = True
         for response in list(self.active):
             response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         self.multi.close()
@@ -224,6 +227,7 @@ class CurlResponse:
         self._size = 0
         if self._paused:
             self._paused = False
+            # Upstream has been silent because we let it wait: its time begins now.
             self._touched = self._loop.time()
             self._resumed = True
             self._unpause()
@@ -280,7 +284,9 @@ class CurlResponse:
     def on_head(self, raw: list[bytes]) -> None:
         """The lines of a head, or one that follows the body."""
         self._touched = self._loop.time()
+        # Any byte is a letter of latin-1, so that no head is refused for its letters.
         lines = b"".join(raw).decode("latin-1").split("\n")
+        # Each head begins anew: those of 1xx come before the answer's own, and their headers are not its.
         if lines[0].startswith("HTTP/"):
             self.status, self.headers = int(lines[0].split(None, 2)[1]), {}
             del lines[0]
@@ -314,6 +320,7 @@ class CurlResponse:
     def on_end(self, error: BaseException | None) -> None:
         """Libcurl is through with it, and has let go of it."""
         self.running = False
+        # All has come: from here on only the reader can be late.
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()  # upstream may have answered before it had all
