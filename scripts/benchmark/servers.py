@@ -95,6 +95,8 @@ class Server(Target):
                 command, cwd=folder, env=environment_of(environment), stdout=log, stderr=subprocess.STDOUT
             )
         self.pid = self._process.pid
+        # Its standard input ends with this process, also where that is killed and can end nobody itself.
+        self._guard = subprocess.Popen(["/bin/sh", "-c", f"read -r _; kill {self.pid}"], stdin=subprocess.PIPE)
         self._root = psutil.Process(self.pid)
 
     def wait(self) -> None:
@@ -109,6 +111,8 @@ class Server(Target):
 
     def stop(self) -> None:
         """End it, and whatever it left."""
+        self._guard.kill()
+        self._guard.communicate()
         # Before it ends, because nobody knows whose children they were afterwards.
         processes = self._processes() if self._process.poll() is None else []
         self._process.terminate()

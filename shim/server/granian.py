@@ -59,8 +59,7 @@ def serve_as_worker(factory: Callable[[], Any], address: str, port: int, place: 
         backlog=BACKLOG,
     )
     server._init_shared_socket()
-    server._start_ipc()
-    worker = server._spawn_worker(0, server._spawn_asgi_lifespan_worker, factory)
+    worker = server._spawn_worker(place - 1, server._spawn_asgi_lifespan_worker, factory)
     worker.inner.run()  # here, and not in a process that it would start
 
 
