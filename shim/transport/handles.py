@@ -32,7 +32,7 @@ _POSTFIELDS, _POSTFIELDSIZE_LARGE = int(CurlOpt.POSTFIELDS), int(CurlOpt.POSTFIE
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-class Call(Protocol):
+class CarriedCall(Protocol):
     """Who libcurl works for."""
 
     easy: "Easy"
@@ -62,7 +62,7 @@ class Multi:
         self._curlm = lib.curl_multi_init()
         # Made once: libcurl writes into them whenever it is asked.
         self._running, self._queued = ffi.new("int *"), ffi.new("int *")
-        self._calls: dict[Any, Call] = {}  # by libcurl's handle
+        self._calls: dict[Any, CarriedCall] = {}  # by libcurl's handle
         self._wanted: dict[int, int] = {}  # what libcurl wants to be told of a socket
         self._watched: dict[int, int] = {}  # what the loop tells of it, which may be more: see `_on_socket`
         self._timer: asyncio.TimerHandle | None = None
@@ -80,7 +80,7 @@ class Multi:
             if code := lib.curl_multi_setopt(self._curlm, option, value):
                 _fail(code)
 
-    def begin(self, call: Call) -> None:
+    def begin(self, call: CarriedCall) -> None:
         """Hand a call to libcurl, which hears of its end: of a failure that shows at once, before this returns. Raises
         CurlError."""
         # libcurl wants a timer that ends at once here. It is asked below, which saves the timer and a turn of the loop.
@@ -232,7 +232,7 @@ class Easy(Curl):
         self.setopt(CurlOpt.PROXY, proxy or "")
         self.setopt(CurlOpt.NOPROXY, "")  # else NO_PROXY of the environment would send calls past PROXY_URL, silently
 
-    def ask(self, request: HttpRequest, call: Call) -> None:
+    def ask(self, request: HttpRequest, call: CarriedCall) -> None:
         """Set everything in which calls differ: whatever is set here is set for every call. Raises CurlError."""
         self._call, self._lines, self._head_bytes, self._exception = call, [], 0, None
         # Past `setopt`, which takes seven times as long, for bytes and what libcurl itself has made.
