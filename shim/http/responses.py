@@ -322,7 +322,7 @@ class EventStream:
         now = self._loop.time()
         if now >= self._early:
             self._early = math.inf
-            if not self.has_begun:
+            if not self.has_begun and not self._is_over:  # else a refusal is on its way, with a head of its own
                 self._comment = self._loop.create_task(self._begin_early())
         if now >= self._last + KEEP_ALIVE_SECONDS:
             self._last = now

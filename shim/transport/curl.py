@@ -17,7 +17,7 @@ from curl_cffi import CurlError, CurlInfo
 from curl_cffi.const import CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT
 
-from shim.errors import About, DeadlineError, UpstreamError
+from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.heap import Crowds
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
@@ -271,8 +271,12 @@ class CurlResponse:
 
     def _unpause(self) -> None:
         """Both directions go on; the one that still has to wait says so again."""
-        if self.running:  # else libcurl has let go of it, and would complain
+        if not self.running:
+            return  # libcurl has let go of it, and would complain
+        try:
             self.easy.pause(CURLPAUSE_CONT)
+        except CurlError as error:  # what libcurl has held back can't be decoded
+            self.fail(self._failure(self.easy.failure(int(error.code))))
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -324,19 +328,18 @@ class CurlResponse:
         self._timer.cancel()
         if self.outgoing is not None:
             self.outgoing.close()  # upstream may have answered before it had all
-        if self.error is not None or error is None:
-            pass
-        elif isinstance(error, CurlError):
-            self.error = failure_of_curl(error, self._proxy_state())
-        else:
-            self.error = UpstreamError(
-                "Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN
-            )
+        if self.error is None and error is not None:
+            self.error = self._failure(error)
         self._ended = True
         if self._then is not None:
             self.close()
         if self._waiter is not None:
             self._wake()
+
+    def _failure(self, error: BaseException) -> GatewayError:
+        if isinstance(error, CurlError):
+            return failure_of_curl(error, self._proxy_state())
+        return UpstreamError("Upstream's answer could not be read", code="upstream_connection", about=About.ORIGIN)
 
     def _proxy_state(self) -> ProxyState | None:
         proxy = self._session.proxy

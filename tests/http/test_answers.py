@@ -297,6 +297,22 @@ async def test_what_fails_before_its_head_is_refused_with_a_status():
     assert finished == [1]
 
 
+async def test_a_refusal_that_is_still_being_sent_gets_no_early_head_besides():
+    sent, early = [], asyncio.get_running_loop().time() + 0.05
+
+    async def open_stream(_stream):
+        raise GatewayError("not this time", status=418)
+
+    async def send(message):
+        sent.append((message.get("status"), message.get("body")))
+        while asyncio.get_running_loop().time() < early + 0.05:  # noqa: ASYNC110  a slow client
+            await asyncio.sleep(0.01)
+
+    client = request()
+    await opened(client, open_stream, refused, early=0.05)(SCOPE, client.receive, send)
+    assert sent == [(418, None), (None, b"not this time")]
+
+
 async def test_a_client_that_leaves_while_its_stream_is_opened_ends_the_opening():
     given_up, told = asyncio.Event(), []
 

@@ -1,10 +1,13 @@
 """libcurl's sockets and timers in the event loop."""
 
 import asyncio
+import gzip
 import os
+import random
 
 import pytest
 
+from shim.errors import UpstreamError
 from shim.protocol.commands import HttpRequest
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.base import read_reply
@@ -119,3 +122,32 @@ async def test_a_call_is_on_its_way_before_the_loop_turns(raw_upstream, transpor
         with pytest.raises(StopIteration) as answered:
             sending.send(None)
         assert (await read_reply(answered.value.value)).body == b"hello"
+
+
+async def test_what_was_held_back_and_cannot_be_decoded_fails_as_the_rest_of_a_body_does(raw_upstream):
+    whole = gzip.compress(random.Random(1).randbytes(300_000) + b"a" * 3_000_000)
+    body = whole[:301_000] + b"\xff" * 5000
+
+    async def script(connection):
+        await connection.send_head("200 OK", "content-encoding: gzip")
+        await connection.send_chunk(body)
+        await connection.send_end()
+
+    transport = CurlTransport(Deadlines(), max_buffered=16 * 1024)
+    async with raw_upstream(script) as upstream:
+        stream = await transport.send(post(upstream.base_url), CONNECTION)
+        with pytest.raises(UpstreamError):
+            while True:
+                await until(lambda: stream._paused or stream._ended)
+                assert await stream.chunk()
+        stream.close()
+        session = transport._sessions[CONNECTION]
+        assert not session.active
+        # The next call is none the worse for it.
+        released = []
+        stream = await transport.send(post(upstream.base_url), CONNECTION)
+        await until(lambda: stream._paused)
+        stream.release(lambda: released.append(True))
+        await until(lambda: released)
+        assert not session.active
+    await transport.close()
