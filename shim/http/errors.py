@@ -12,7 +12,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException, InternalServerException
 
 from shim.errors import GatewayError, RequestError
-from shim.http.responses import answer_headers
+from shim.http.responses import answer_headers, incomplete
 from shim.http.routing import AnyRequest
 
 log = logging.getLogger("chat2api")
@@ -76,8 +76,8 @@ def exception_handlers(refuse_for: RefuseFor, unserved: Unserved | None = None) 
         return respond(request, refusal, ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set()))))
 
     def on_broken_body(request: AnyRequest, _error: InternalServerException) -> Response[bytes]:
-        # What Litestar calls a failure of the server's: a body that breaks off, or whose chunks can't be read.
-        return respond(request, RequestError("The request body is not whole", code="incomplete_body"))
+        # Litestar's own reading of a body calls it a failure of the server's.
+        return respond(request, incomplete())
 
     def on_exception(request: AnyRequest, error: Exception) -> Response[bytes]:
         log.error("unexpected failure on %s %s", request.method, request.scope["path"][:200], exc_info=error)

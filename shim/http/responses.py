@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import InternalServerException
 from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -53,8 +52,8 @@ def request_id(request: Request[Any, Any, Any]) -> str:
 
 
 async def read_body(request: Request[Any, Any, Any], limit: int, announced: str | None) -> bytes:
-    """The whole body; `announced` is its length as the client says. Raises RequestError (413) where it is longer than
-    `limit`, and what Litestar does where it breaks off. Litestar's own `body` makes a dictionary of all headers to find
+    """The whole body; `announced` is its length as the client says. Raises RequestError where it is longer than
+    `limit` (413), and where it breaks off (400). Litestar's own `body` makes a dictionary of all headers to find
     that one."""
     # Refused by what it says of itself, before any of it is read.
     if announced is not None and announced.isdecimal() and int(announced) > limit:
@@ -64,7 +63,7 @@ async def read_body(request: Request[Any, Any, Any], limit: int, announced: str 
     while more:
         message = await request.receive()
         if message["type"] != "http.request":
-            raise InternalServerException("client disconnected prematurely")
+            raise incomplete()
         pieces.append(message["body"])
         size += len(pieces[-1])
         if size > limit:
@@ -74,16 +73,21 @@ async def read_body(request: Request[Any, Any, Any], limit: int, announced: str 
 
 
 async def arriving(request: Request[Any, Any, Any]) -> AsyncGenerator[bytes]:
-    """The body piece by piece, each let go of before the next one. Raises what Litestar does where it breaks off."""
+    """The body piece by piece, each let go of before the next one. Raises RequestError (400) where it breaks off."""
     request.scope["state"][STREAMED] = True
     more = True
     while more:
         message = await request.receive()
         if message["type"] != "http.request":
-            raise InternalServerException("client disconnected prematurely")
+            raise incomplete()
         if message["body"]:
             yield message["body"]
         more = message["more_body"]
+
+
+def incomplete() -> RequestError:
+    """Of a body that breaks off, or whose chunks can't be read."""
+    return RequestError("The request body is not whole", code="incomplete_body")
 
 
 def _too_large() -> RequestError:

@@ -211,3 +211,20 @@ def test_every_request_leaves_one_line(keyed):
         word for word in ("/v1/models", "/nothing", "/files/", "invalid_api_key", "/me") if word not in str(lines)
     ] == []
     assert "secret-link" not in keyed.log
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+def test_a_body_that_breaks_off_is_the_clients_failure_also_in_the_log(keyed, path):
+    head = f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk-one\r\nContent-Length: 100\r\n"
+    with socket.create_connection(("127.0.0.1", port_of(keyed)), timeout=30) as wire:
+        wire.sendall(f'{head}Content-Type: application/json\r\n\r\n{{"model": '.encode())
+        wire.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(wire)
+        answer.begin()
+        error = json.loads(answer.read())["error"]
+    assert (answer.status, error["message"]) == (400, "The request body is not whole")
+    name, until, line = answer.headers["x-request-id"], time.monotonic() + 30, ""
+    while not line:
+        assert time.monotonic() < until
+        line = next((one for one in keyed.log.splitlines() if name in one), "")
+    assert "status=incomplete_body code=400" in line
