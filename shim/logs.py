@@ -9,10 +9,10 @@ loop is written together, when the turn is over; a warning is written at once, w
 everything where no event loop runs.
 """
 
+import asyncio
 import json
 import logging
 import logging.config
-import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[str] = []
-        self._soon: Any = None
+        self._soon: asyncio.Handle | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler; the lock is held."""
@@ -66,13 +66,12 @@ class GatheringHandler(logging.StreamHandler):  # type: ignore[type-arg]  # gene
         if record.levelno < logging.WARNING:
             if self._soon is not None:
                 return
-            asyncio = sys.modules.get("asyncio")  # who has not imported it has no loop: the main process stays small
             try:
-                if asyncio is not None:
-                    self._soon = asyncio.get_running_loop().call_soon(self.flush)
-                    return
+                self._soon = asyncio.get_running_loop().call_soon(self.flush)
             except RuntimeError:
                 pass
+            else:
+                return
         self.flush()
 
     def flush(self) -> None:

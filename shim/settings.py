@@ -8,6 +8,7 @@ A secret may also be in a file of its own: `AUTHORIZATION_FILE=/run/secrets/keys
 Secrets have no other flag than `--authorization-file`, because everybody on the machine can read a command line.
 """
 
+import difflib
 import os
 import re
 import socket
@@ -18,6 +19,7 @@ from typing import Annotated, Any, Literal, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
+from dotenv import dotenv_values
 from msgspec import Meta
 
 from shim.protocol.models import ModelAlias, alias_of
@@ -282,10 +284,6 @@ def _given(
 
 
 def _dotenv(path: Path) -> Mapping[str, str | None]:
-    if not path.exists():
-        return {}
-    from dotenv import dotenv_values  # noqa: PLC0415  a megabyte, in two processes
-
     try:
         return dotenv_values(path)
     except UnicodeDecodeError:
@@ -339,8 +337,6 @@ def _web_origin(text: str) -> str:
 
 def concerns(settings: Settings, environment: Mapping[str, str] | None = None, dotenv: Path | None = None) -> list[str]:
     """What can work and is probably not meant, a sentence each."""
-    import difflib  # noqa: PLC0415  not for the main process, which leaves this to a worker
-
     told = []
     given = {**_dotenv(dotenv or Path(".env")), **(os.environ if environment is None else environment)}
     known = {variable for variable, _, _ in describe()}

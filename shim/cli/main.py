@@ -4,45 +4,22 @@ Rule: nothing heavy is imported at the top, because every child process imports 
 should answer at once.
 """
 
-import importlib
 import sys
 from typing import Any
 
 import click
 
 from shim import __version__
+from shim.cli.cassettes import cassette, record, replay
+from shim.cli.completion import completion
+from shim.cli.config import config
+from shim.cli.keys import keys
+from shim.cli.original import import_original
 from shim.cli.settings_flags import SettingsCommand
-
-# Module and name of each, imported when it is asked for: `serve`, which may run for months, needs none of them.
-_ELSEWHERE = {
-    "cassette": ("cassettes", "cassette"),
-    "completion": ("completion", "completion"),
-    "config": ("config", "config"),
-    "import": ("original", "import_original"),
-    "keys": ("keys", "keys"),
-    "record": ("cassettes", "record"),
-    "replay": ("cassettes", "replay"),
-    "tokens": ("tokens", "tokens"),
-}
+from shim.cli.tokens import tokens
 
 
-class Commands(click.Group):
-    """Those of this module, and those that are elsewhere."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """See click."""
-        return sorted((*self.commands, *_ELSEWHERE))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """See click."""
-        if cmd_name not in _ELSEWHERE:
-            return self.commands.get(cmd_name)
-        module, name = _ELSEWHERE[cmd_name]
-        command: click.Command = getattr(importlib.import_module(f"shim.cli.{module}"), name)
-        return command
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="chat2api")
 def main() -> None:
     """Answer OpenAI API requests from the ChatGPT web backend.
@@ -62,7 +39,7 @@ def serve(**flags: Any) -> None:
     from shim.settings import SettingError  # noqa: PLC0415
 
     try:
-        sys.exit(run(flags))
+        run(flags)
     except (SettingError, OSError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -94,3 +71,7 @@ def new_key() -> None:
     from shim.databases.keys import new_key as make  # noqa: PLC0415
 
     click.echo(make())
+
+
+for _command in (config, tokens, import_original, keys, record, replay, cassette, completion):
+    main.add_command(_command)

@@ -3,6 +3,7 @@
 Rule: values of settings are never printed, for keys and passwords are among them; a name is.
 """
 
+import difflib
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -132,8 +133,6 @@ def env_names(text: str) -> dict[str, str]:
 
 def told_of(given: Mapping[str, str]) -> Iterator[str]:
     """A line for each setting of the original's, and for what seems to be one."""
-    import difflib  # noqa: PLC0415
-
     from shim.settings import SettingError, load_settings  # noqa: PLC0415
 
     for name, value in given.items():

@@ -17,8 +17,18 @@ from shim.cassettes.format import CassetteError, load_cassettes
 from shim.errors import ConfigurationError
 from shim.files.targets import AllowList
 from shim.keys import KeyStoreError, open_keys
-from shim.server.address import listening_address
 from shim.settings import SettingError, Settings
+
+
+def listening_address(settings: Settings) -> str:
+    """The numeric address of HOST, for servers that know no names. Raises SettingError."""
+    if settings.numeric_host is not None:
+        return str(settings.numeric_host)
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise SettingError(f"HOST is {settings.host!r}, which is no address of this machine ({error})") from error
+    return str(found[0][4][0])
 
 
 def check_port(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""An application served by Granian: by a worker process, or inside the running loop (the stand-in, recorded upstreams).
+"""An application served by Granian inside the running loop: the gateway, the stand-in, and recorded upstreams.
 
 Rule: the port is claimed before Granian starts, because Granian never tells which one it got.
 """
@@ -7,20 +7,15 @@ import asyncio
 import logging
 import os
 import resource
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NoReturn
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops, RuntimeModes
+from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
-from granian.log import LogLevels
 from granian.server.embed import Server
-
-from shim.logs import logging_config
-from shim.server.address import claimed_port
-from shim.settings import Settings
 
 START_SECONDS = 30.0  # generous: on an overloaded machine a start is slow, not broken
 STOP_SECONDS = 2.0  # after that, clients that do not read their answers are cut off
@@ -30,37 +25,6 @@ BACKLOG = 4096  # connections waiting to be accepted
 # waits for a first byte for ever. This way a connection that says nothing for so long, also between requests, is
 # closed.
 HTTP1 = HTTP1Settings(header_read_timeout=15_000)  # milliseconds
-
-
-_LEVELS = {
-    "debug": LogLevels.debug,
-    "info": LogLevels.info,
-    "warning": LogLevels.warning,
-    "error": LogLevels.error,
-}
-
-
-def serve_as_worker(factory: Callable[[], Any], address: str, port: int, place: int, settings: Settings) -> None:
-    """Serve in this process until a signal ends it, as Granian's own workers do, of which our main process starts and
-    watches as many as there are: Granian's would be a second copy of all that Granian imports."""
-    server: Any = Granian(
-        "",
-        address=address,
-        port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.uvloop,
-        runtime_mode=RuntimeModes.mt,
-        websockets=False,
-        log_dictconfig=logging_config(settings.log_level, settings.log_format),
-        log_level=_LEVELS[settings.log_level],
-        http=HTTPModes.http1,
-        http1_settings=HTTP1,
-        backpressure=most_connections(),
-        backlog=BACKLOG,
-    )
-    server._init_shared_socket()
-    worker = server._spawn_worker(place - 1, server._spawn_asgi_lifespan_worker, factory)
-    worker.inner.run()  # here, and not in a process that it would start
 
 
 def most_connections() -> int:
@@ -112,6 +76,26 @@ def end_process(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+@contextmanager
+def claimed_port(host: str, port: int) -> Iterator[int]:
+    """A port nobody else gets while the block runs: 0 finds a free one, another raises OSError when it is in use.
+
+    Granian binds with SO_REUSEPORT, so two servers on one port would silently share its connections; hence the
+    plain bind first. The bound, never listening socket keeps the number reserved.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        port = probe.getsockname()[1]
+    with socket.socket(family) as reservation:
+        # What another program's closed connections still hold for a minute is no reason not to start.
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reservation.bind((host, port))
+        yield port
 
 
 async def _accepting(host: str, port: int, serving: "asyncio.Task[None]") -> None:

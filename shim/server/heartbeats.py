@@ -1,7 +1,7 @@
 """A worker that hangs is seen and replaced by the main process.
 
     worker: its event loop adds one to a number in a file, every second
-    main process: a number that stands still for WORKER_TIMEOUT ──> SIGKILL ──> another worker in its place
+    main process: a number that stands still for WORKER_TIMEOUT ──> SIGKILL ──> Granian starts another worker
 
 Rules:
 * time counts only while the main process itself is awake, so that a machine (or container) that slept wakes up with the
@@ -10,9 +10,12 @@ Rules:
   count again.
 """
 
+import asyncio
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -22,14 +25,12 @@ log = logging.getLogger("chat2api")
 _FOLDER = "CHAT2API_HEARTBEATS"  # from the main process to its workers
 # WORKER_TIMEOUT is counted in looks of the main process, and not by a clock: after a machine has slept for an hour no
 # worker counts as hung.
-BEAT_SECONDS = 1.0
+_BEAT_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def beating() -> AsyncIterator[None]:
     """While the block runs, this process's loop shows that it does, if anybody looks."""
-    import asyncio  # noqa: PLC0415  the main process does without
-
     folder = os.environ.get(_FOLDER)
     if not folder:
         yield
@@ -42,8 +43,6 @@ async def beating() -> AsyncIterator[None]:
 
 
 async def _beat(path: Path) -> None:
-    import asyncio  # noqa: PLC0415
-
     number = 0
     try:
         while True:
@@ -54,7 +53,7 @@ async def _beat(path: Path) -> None:
                 # A full disk, which is told of elsewhere. A number that stands still would say that this worker hangs.
                 with suppress(OSError):
                     os.unlink(path)
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(_BEAT_SECONDS)
     finally:
         with suppress(OSError):
             os.unlink(path)  # who ends well does not hang, however long the rest takes
@@ -69,33 +68,38 @@ def _write(path: Path, number: int) -> None:
 
 
 @contextmanager
-def notices_hung(seconds: float) -> Iterator[Callable[[Iterable[int]], list[int]]]:
-    """While the block runs, workers started in it can be watched: yields what tells, asked once a second
-    (BEAT_SECONDS), which of their process ids have hung for `seconds`; 0: none ever."""
+def replaces_hung(workers: Callable[[], Iterable[int]], seconds: float) -> Iterator[None]:
+    """While the block runs, those of `workers` (process ids) that hang for `seconds` are killed; 0: never."""
     if not seconds:
-        yield lambda _: []
+        yield
         return
     try:
         made = tempfile.TemporaryDirectory(prefix="chat2api-workers-", ignore_cleanup_errors=True)
     except OSError as error:  # no reason to serve nobody
         log.warning("workers that hang are not replaced, for there is no temporary folder: %s", error.strerror)
-        yield lambda _: []
+        yield
         return
-    silent = Silences(seconds)
     with made as folder:
-
-        def hung(pids: Iterable[int]) -> list[int]:
-            found = silent.look({pid: beat for pid in pids if (beat := _beat_of(Path(folder, str(pid))))})
-            for pid in found:
-                log.error("worker %d has done nothing for %g seconds (WORKER_TIMEOUT): it is replaced", pid, seconds)
-                Path(folder, str(pid)).unlink(missing_ok=True)
-            return found
-
         os.environ[_FOLDER] = folder
+        over = threading.Event()
+        watching = threading.Thread(target=_watch, args=(Path(folder), workers, seconds, over), daemon=True)
+        watching.start()
         try:
-            yield hung
+            yield
         finally:
+            over.set()
+            watching.join()
             del os.environ[_FOLDER]
+
+
+def _watch(folder: Path, workers: Callable[[], Iterable[int]], seconds: float, over: threading.Event) -> None:
+    silent = Silences(seconds)
+    while not over.wait(_BEAT_SECONDS):
+        for pid in silent.look({pid: beat for pid in workers() if (beat := _beat_of(folder / str(pid)))}):
+            log.error("worker %d has done nothing for %g seconds (WORKER_TIMEOUT): it is replaced", pid, seconds)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            (folder / str(pid)).unlink(missing_ok=True)
 
 
 def _beat_of(path: Path) -> bytes:
@@ -109,7 +113,7 @@ class Silences:
     """How often in a row each worker's number stood still. It is looked at once a second, of the main process's own."""
 
     def __init__(self, seconds: float) -> None:
-        self._most = seconds / BEAT_SECONDS
+        self._most = seconds / _BEAT_SECONDS
         self._last: dict[int, tuple[bytes, int]] = {}
 
     def look(self, beats: dict[int, bytes]) -> list[int]:

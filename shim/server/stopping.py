@@ -18,6 +18,13 @@ from shim.http.presence import interrupt_all
 _MOMENT = 2.0  # seconds, or a quarter of a SHUTDOWN_TIMEOUT that is shorter than four of them
 
 
+def at_once_while_starting() -> None:
+    """SIGTERM and SIGINT end the process until it serves. A forked worker has its parent's handlers, which would only
+    note the signal for somebody who never looks."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def ends_answers(seconds: float) -> AsyncIterator[None]:
     """While the block runs, SIGTERM gives open answers `seconds` to end, all in all."""

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from shim.server.address import claimed_port
-from shim.server.granian import serve_app
+from shim.server.granian import claimed_port, serve_app
 from shim.standin.app import create_standin
 from shim.standin.options import StandinOptions
 from shim.standin.upstream import Upstream

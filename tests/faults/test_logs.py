@@ -129,7 +129,7 @@ def test_every_line_of_a_process_is_json(start_gateway, upstream):
     gateway.get("/nothing")
     assert gateway.stop() == 0
     lines = [json.loads(line) for line in gateway.log.splitlines()]
-    assert {line["logger"] for line in lines} >= {"chat2api", "chat2api.exchange"}
+    assert {line["logger"] for line in lines} >= {"_granian", "chat2api.exchange"}
     (chat,) = [line for line in lines if line.get("api") == "chat"]
     assert (chat["status"], chat["code"], chat["tries"], chat["level"]) == ("stop", 200, 1, "info")
     assert isinstance(chat["ms"], float)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.server.address import listening_address
-from shim.server.checks import CHECKS
+from shim.server.checks import CHECKS, listening_address
 from shim.settings import SettingError, concerns, load_settings
 from tests.faults.faulty import FaultyUpstream, replied
 from tests.servers import PYTHON, clean_environment, free_port
