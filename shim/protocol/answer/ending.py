@@ -10,15 +10,17 @@ Upstream says that an answer is over in several ways, not all of them true, and 
     moved       upstream said that it goes on in the background
     failure     a picture failed, and nothing was said after it
 
-and what may be asked of it:
+and what may be asked of it, each answered by one table below:
 
-    the stream says it is over     `elsewhere`: does the answer go on somewhere? else it concludes
-    the stream broke, or just ended   the same, and then `resumption`: can the stream be opened again? else it fails
-    it concludes                   `conclusion`: finished, or which failure it is
+    the stream says it is over     ELSEWHERE: does the answer go on somewhere? else it concludes
+    the stream broke, or just ended   the same, and then: can the stream be opened again? else it fails
+    it concludes                   CONCLUSIONS: finished, or which failure it is
 
-Rule: in each, the first case that applies decides. Everything that can be repeated is counted, so that every loop ends.
+Rule: the tables are read from the top, and the first row that applies decides. Everything that can be repeated is
+counted, so that every loop ends.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
@@ -114,25 +116,7 @@ class Ending(msgspec.Struct):
         """Where the answer goes on; None where this stream was all of it."""
         if self.conversation_id is None:
             return None
-        found: FollowUp | None = None
-        if self.research and not self.reported:
-            found = Poll(self.conversation_id, "research")
-        # A promised picture outweighs everything: the text may be whole long before it.
-        elif self.promised:
-            found = self.in_background("picture")
-        # A hand-off of an answer that is whole by now was overtaken by its own end; and what was handed off, followed
-        # and ended without a word, is not where it was to be had.
-        elif (self.handed_off and not self.is_whole) or (
-            self.followed and not self.said and self.reason in {None, "stop"}
-        ):
-            found = self.next_way()
-        # What was said before it moved may be all of it; only where nothing was, there has to be more.
-        elif self.moved and not self.said:
-            found = self.in_background("picture" if self.draws else "answer")
-        # Cut for its length, and the operator wants the rest (CONTINUE_TIMES).
-        elif self.reason == "length" and self.continue_times > 0 and self.message_id is not None:
-            found = Continue(self.conversation_id, self.message_id)
-        return found
+        return next((follow(self, self.conversation_id) for applies, follow in _ELSEWHERE if applies(self)), None)
 
     def next_way(self) -> FollowUp | None:
         """The best way that has not been tried of having what was handed off."""
@@ -165,14 +149,7 @@ class Ending(msgspec.Struct):
 
     def conclusion(self) -> EndReason | GatewayError:
         """How an answer ends that goes on nowhere: its finish reason, or what it fails with."""
-        if self.failure is not None:
-            return self.failure
-        reason = self.reason or "stop"
-        if self.is_answer(reason):
-            return reason
-        if self.promised or self.handed_off or self.followed or self.moved:
-            return self.left_behind()
-        return nothing_said()
+        return next(end(self) for applies, end in _CONCLUSIONS if applies(self))
 
     def left_behind(self) -> GatewayError:
         """It goes on where nobody followed, or nobody can."""
@@ -194,3 +171,33 @@ class Ending(msgspec.Struct):
 def nothing_said() -> GatewayError:
     """Never an empty success."""
     return UpstreamError("Upstream ended the stream without an answer", code="empty_stream")
+
+
+Applies = Callable[[Ending], bool]
+
+_ELSEWHERE: tuple[tuple[Applies, Callable[[Ending, str], FollowUp | None]], ...] = (
+    (lambda end: end.research and not end.reported, lambda end, id: Poll(id, "research")),
+    # A promised picture outweighs everything: the text may be whole long before it.
+    (lambda end: end.promised, lambda end, _: end.in_background("picture")),
+    # A hand-off of an answer that is whole by now was overtaken by its own end.
+    (lambda end: end.handed_off and not end.is_whole, lambda end, _: end.next_way()),
+    # What was handed off is not where it was to be had.
+    (lambda end: end.followed and not end.said and end.reason in {None, "stop"}, lambda end, _: end.next_way()),
+    # What was said before it moved may be all of it; only where nothing was, there has to be more.
+    (
+        lambda end: end.moved and not end.said,
+        lambda end, _: end.in_background("picture" if end.draws else "answer"),
+    ),
+    # Cut for its length, and the operator wants the rest (CONTINUE_TIMES).
+    (
+        lambda end: end.reason == "length" and end.continue_times > 0 and end.message_id is not None,
+        lambda end, id: Continue(id, end.message_id or ""),
+    ),
+)
+
+_CONCLUSIONS: tuple[tuple[Applies, Callable[[Ending], EndReason | GatewayError]], ...] = (
+    (lambda end: end.failure is not None, lambda end: end.failure or nothing_said()),
+    (lambda end: end.is_answer(end.reason or "stop"), lambda end: end.reason or "stop"),
+    (lambda end: end.promised or end.handed_off or end.followed or end.moved, lambda end: end.left_behind()),
+    (lambda _: True, lambda _: nothing_said()),
+)
