@@ -228,6 +228,15 @@ def test_a_lost_stream_is_resumed_where_it_was(lose: Any) -> None:
     assert after[-1] == Finished("stop")
 
 
+def test_half_of_a_repeated_announcement_counts_for_nothing() -> None:
+    answer = Answer()
+    told(answer, V1, token(), added("One, "), append("two"), b"")
+    assert answer.follow == Resume("c1", "t1", 4, attempt=1)
+    answer.reopen()
+    told(answer, b'event: delta_encoding\ndata: "v', b"")
+    assert answer.follow == Resume("c1", "t1", 4, attempt=2)
+
+
 def test_a_marker_that_the_loss_has_cut_is_still_a_marker() -> None:
     answer = Answer()
     told(answer, V1, token(), added(), append("A fact\ue200cite\ue202tu"), b"")

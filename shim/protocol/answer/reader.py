@@ -106,13 +106,13 @@ class Reader:
                 return decode_operation(data) or _MALFORMED  # a delta without its name (5.2)
             return Unread("malformed object") if item is None else Arrived(item)
         if name == b"delta_encoding":
+            # Sent both as a bare word and as a JSON string. Read first: half of one changes nothing.
+            known = data == b"v1" or msgspec.json.decode(data) == "v1"
             if self._announced:
                 self.offset -= 1  # said again in mid-stream, after a resume: no change, and none of the turn's events
             else:
                 self._announced = True
                 self._patcher.restart()
-            # Sent both as a bare word and as a JSON string.
-            known = data == b"v1" or msgspec.json.decode(data) == "v1"
             return None if known else _broken("Upstream speaks an unknown delta encoding", "upstream_encoding")
         # Pings are none of the events that a resume counts (5.6).
         self.offset -= name == b"ping"
