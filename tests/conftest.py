@@ -6,6 +6,7 @@ Rule: what a fixture starts it ends, and nothing outlives a test run.
 import errno
 import gc
 import itertools
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -225,6 +226,17 @@ async def chromium() -> AsyncIterator[Any]:
 
     async with browser.chromium() as started:
         yield started
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """For a test that sets the log of this process up, as Granian does where it is made: gateways of other tests in it
+    write theirs by handlers that would be gone."""
+    named = [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+    before = [(one, one.handlers[:], one.level, one.propagate) for one in (logging.getLogger(), *named)]
+    yield
+    for one, one.handlers, level, one.propagate in before:
+        one.setLevel(level)
 
 
 # Gateways in threads of this process that tests made for themselves, not fixtures for several. Those of a file would be

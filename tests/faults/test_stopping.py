@@ -29,6 +29,7 @@ def ask(text, **more):
 
 
 @pytest.mark.parametrize("handler", ["signal_handler_interrupt", "signal_handler_reload"])
+@pytest.mark.usefixtures("own_log")
 def test_a_signal_stops_the_main_process_at_no_moment_for_ever(handler):
     """Also not as its main thread has the lock of what it waits for: then a second SIGTERM did, one time in three."""
     server = granian(Settings())

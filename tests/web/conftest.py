@@ -74,6 +74,11 @@ class Chat:
             })"""
         )
 
+    async def reload(self) -> None:
+        """Reload the page, once it has saved what there was to save."""
+        await self.saved()
+        await self.page.reload()
+
     async def without_background(self) -> None:
         """The gateway as one that has chat completions only."""
         await self.page.route("**/v1/responses", lambda route: route.fulfill(status=404, json={"error": {}}))

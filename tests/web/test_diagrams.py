@@ -120,7 +120,7 @@ async def test_a_diagram_is_a_picture_with_its_code_behind_it(gateway, visit, sa
         before = await answer.locator(PICTURE).get_attribute("src")
         await chat.page.emulate_media(color_scheme="dark")
         await expect(answer.locator(PICTURE)).not_to_have_attribute("src", before)
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers.last.locator(PICTURE)).to_be_visible(timeout=60_000)
         chat.check()
 

@@ -24,7 +24,7 @@ async def test_answers_and_questions_have_versions_that_outlive_a_reload(gateway
         await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
         await expect(chat.answers.last).to_contain_text("lighthouses”")
 
-        await chat.page.reload()
+        await chat.reload()
         first = chat.questions.first.get_by_role("group", name="Versions")
         await expect(first).to_have_text("2/2")
         await chat.questions.first.get_by_role("button", name="Earlier version").click()

@@ -40,14 +40,14 @@ async def test_a_research_is_watched_through_a_reload_and_its_report_is_read_and
         await expect(chat.button("Cancel the research")).to_be_visible()
         await expect(group).to_contain_text("goes on when you close this page")
         assert await violations(chat.page) == []
-        await chat.page.reload()
+        await chat.reload()
         await expect(group.locator("li").first).to_be_visible()
 
         await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
         await expect(group).to_contain_text("Researched")
         await expect(group).to_contain_text("1 source")
         await expect(group.locator("li").last).to_have_text("Compare what they say")
-        await chat.page.reload()
+        await chat.reload()
         await chat.button("Open the report").focus()
         await chat.page.keyboard.press("Enter")
         report = chat.page.get_by_role("dialog", name="Report")

@@ -78,7 +78,7 @@ async def test_ask_watch_edit_answer_again_and_find_it_after_a_reload(gateway, v
         await expect(chat.answers.last).to_have_attribute("aria-busy", "false")
         await expect(chat.answers.last).to_contain_text("And about ships”")
 
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers).to_have_count(2)
         await expect(chat.answers.first).to_contain_text("harbours”")
         await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Tell me about harbours")
@@ -105,7 +105,7 @@ async def test_an_answer_is_watched_and_stopped_and_what_came_stays(gateway, vis
         await expect(answer).to_contain_text("You stopped this answer.")
         await expect(chat.field).to_be_focused()
         kept = await answer.locator(".prose").first.inner_text()
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers.last).to_contain_text("You stopped this answer.")
         assert (await chat.answers.last.locator(".prose").first.inner_text()).startswith(kept[:200])
         chat.check()
@@ -190,7 +190,7 @@ async def test_pictures_and_files_are_attached_and_sent(gateway, visit, make_acc
             "file_data": "data:text/plain;base64," + base64.b64encode(b"some notes").decode(),
         }
         assert len(content) == 3
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.questions.first.get_by_role("img", name="blue.png")).to_be_visible()
         await expect(chat.questions.first).to_contain_text("notes.txt")
         chat.check(refusals=True)
@@ -255,7 +255,7 @@ async def test_the_model_and_the_system_prompt_are_sent(gateway, visit):
         assert body["model"] == "gpt-5-mini"
         assert body["messages"][0] == {"role": "system", "content": "Be brief."}
         assert body["stream"] is True
-        await chat.page.reload()
+        await chat.reload()
         await expect(picker).to_have_text("GPT-5-mini")
         chat.check(refusals=True)
 
@@ -328,7 +328,7 @@ async def test_an_error_within_the_stream_keeps_what_came(gateway, visit):
         await expect(failure).to_contain_text("Try again")
         await expect(chat.answers.last).to_contain_text("Hello! This is the chat2api demo")
         await expect(chat.page.locator("#announcer")).not_to_have_text("")
-        await chat.page.reload()
+        await chat.reload()
         await expect(failure).to_contain_text("Try again")
         chat.check()
 
@@ -382,7 +382,8 @@ async def test_chats_are_renamed_deleted_brought_back_exported_and_imported(gate
 
         await chat.chats.first.hover()
         await chat.button("Delete Kept").click()
-        await chat.page.reload()
+        await expect(chat.chats).to_have_count(0)
+        await chat.reload()
         await expect(chat.chats).to_have_count(0)
         await chat.page.locator("#import-file").set_input_files(file)
         await expect(chat.chats).to_have_text(["Kept"])

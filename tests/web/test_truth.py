@@ -25,8 +25,7 @@ async def test_a_cut_answer_says_so_and_goes_on_in_its_place(gateway, visit):
         await chat.page.route("**/v1/chat/completions", answer)
         cut = await chat.ask("Count")
         await expect(cut.locator(".note")).to_contain_text("The answer was cut")
-        await chat.saved()
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers.last.locator(".note")).to_contain_text("The answer was cut")
         await chat.answers.last.get_by_role("button", name="Continue").click()
         await expect(chat.answers.last.locator(".prose").last).to_have_text("One, two, three.")
@@ -52,8 +51,7 @@ async def test_who_answered_is_told_beneath_and_kept(gateway, visit, make_accoun
         assert facts.startswith("gpt-")
         assert " sec · " in facts
         assert facts.endswith(" tokens")
-        await chat.saved()
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers.last.locator(".by")).to_have_text(facts)
         chat.check()
 
@@ -66,7 +64,7 @@ async def test_what_had_arrived_is_there_after_a_reload_in_mid_answer(gateway, v
         prose = chat.answers.last.locator(".prose").last
         await expect(prose).to_contain_text("This is the chat2api demo upstream")
         had = await prose.inner_text()
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers.last.locator(".failure")).to_contain_text("The answer was not finished")
         await expect(prose).to_contain_text(had[: len(had) // 2])  # once it is drawn, which may be after the notice
         await expect(chat.answers.last.get_by_role("button", name="Continue")).to_be_visible()

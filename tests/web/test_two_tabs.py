@@ -45,7 +45,7 @@ async def test_both_answers_are_kept_where_two_tabs_ask_at_once(gateway, visit):
         await expect(versions(chat, 1)).to_have_text("1/2")
         await expect(versions(other, 1)).to_have_text("2/2")
         await expect(other.questions.last).to_contain_text("Harbours")  # Nobody is pulled away from what they read.
-        await chat.page.reload()
+        await chat.reload()
         await expect(versions(chat, 1)).to_have_text("1/2")
         await chat.questions.last.get_by_role("button", name="Later version").click()
         await expect(chat.questions.last).to_contain_text("Harbours")
@@ -88,7 +88,7 @@ async def test_a_chat_that_one_tab_deletes_while_the_other_answers_stays_away_un
         await expect(other.button("Stop")).to_be_hidden()
         await expect(other.chats).to_have_count(0)
         await expect(other.questions).to_have_count(2)  # Nobody is pulled away from what they read.
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.page.locator("#no-chats")).to_be_visible()
         await other.button("Undo").click()
         await expect(chat.chats).to_have_count(1)
@@ -179,7 +179,7 @@ async def test_an_imported_answer_is_followed_nowhere(gateway, visit):
         )
         await chat.chats.first.click()
         await expect(chat.answers.last.locator(".failure")).to_be_visible()
-        await chat.page.reload()
+        await chat.reload()
         await expect(chat.answers.last.locator(".failure")).to_be_visible()
         assert not [url for url in chat.addresses if "planted" in url]
         chat.check()
