@@ -172,5 +172,6 @@ def _part(part: wire.ItemContent, field: str) -> Text | Image | File:
             return Text(part.text)
 
 
-_Arguments = dict[str, Any] | None
+# Text is not converted, but has to be named where neither was sent.
+_Arguments = str | dict[str, Any] | None
 _DETAILS = {"low": "low", "high": "high", "original": "high"}

@@ -236,6 +236,11 @@ def test_what_is_wrong_with_an_item_is_named(item, param, code):
     assert (raised.value.param, raised.value.code) == (param, code)
 
 
+def test_a_complaint_about_arguments_says_that_they_are_text():
+    with pytest.raises(RequestError, match=r"Expected `str \| object \| null`, got `int`"):
+        asked({"type": "function_call", "call_id": "c", "name": "x", "arguments": 3})
+
+
 def test_what_is_nested_as_deeply_as_can_just_be_read_is_no_failure_of_ours():
     """It was read, and could not be written again: Python 3.11 counts its own calls and those of msgspec together."""
 
