@@ -10,7 +10,7 @@ from litestar.testing import TestClient
 
 from shim.app import create_app
 from shim.http.answering import ApiCall
-from shim.logs import JsonLines, log_fields
+from shim.logs import JsonLines, SecondsFormatter, log_fields
 from shim.settings import Settings
 
 CHAT = "/v1/chat/completions"
@@ -133,6 +133,14 @@ def test_every_line_of_a_process_is_json(start_gateway, upstream):
     (chat,) = [line for line in lines if line.get("api") == "chat"]
     assert (chat["status"], chat["code"], chat["tries"], chat["level"]) == ("stop", 200, 1, "info")
     assert isinstance(chat["ms"], float)
+
+
+def test_a_line_begins_alike_with_and_without_a_failure_behind_it():
+    """The first is put together by us, the second by logging itself."""
+    formatter, record = SecondsFormatter(), logging.makeLogRecord({"name": "chat2api", "msg": "a %s", "args": ("b",)})
+    line = formatter.format(record)
+    record.exc_info = ValueError, ValueError("c"), None
+    assert formatter.format(record) == f"{line}\nValueError: c"
 
 
 def test_a_value_can_make_no_other_line_or_field(caplog):
