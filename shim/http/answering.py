@@ -297,7 +297,7 @@ async def answer(request: Request[Any, Any, Any], api: Api, *, is_slow: bool = F
             whole = await _whole(call, asked)
     except GatewayError as error:
         return _refused(call, error)
-    except BaseException as error:
+    except BaseException as error:  # the outermost edge of a call, as there: cancelled, or what nobody foresaw
         call.end(unforeseen() if isinstance(error, Exception) else None)
         raise
     return _ended(call, whole)

@@ -246,7 +246,6 @@ class EventStream:
         filler: bytes = KEEP_ALIVE,
     ) -> None:
         self.headers = {"x-request-id": request_id(request), **STREAM_HEADERS, **headers}
-        self._opening = run if isinstance(run, Opening) else None
         self._start, self._finish, self._break_off = run, finish, break_off
         self._longest, self._late, self._presence, self._filler = longest, late, presence, filler
         self.has_begun = False  # whether its head is out, or on its way
@@ -263,7 +262,8 @@ class EventStream:
         self._send, self._send_head = scope["state"].get(PIECES, send), send
         self._last = self._loop.time()
         self._until = self._last + self._longest
-        start, opening = self._start, self._opening
+        start = self._start
+        opening = start if isinstance(start, Opening) else None
         self._early = self._last + opening.early if opening is not None and opening.early else math.inf
         self._look_later()
         try:
@@ -299,8 +299,8 @@ class EventStream:
 
     async def _begin(self) -> None:
         self.has_begun = True
-        if self._opening is not None:
-            self.headers |= self._opening.headers()
+        if isinstance(self._start, Opening):
+            self.headers |= self._start.headers()
         await self._send_head(_head(200, self.headers))
 
     async def _begin_early(self) -> None:
