@@ -20,6 +20,7 @@ from shim.accounts.renewal import RunsHandshakes, exchange_by
 from shim.accounts.states import AccountEvent
 from shim.accounts.stores.choose import open_store
 from shim.protocol.turn.renewal import TokenEndpoints
+from shim.random_ids import random_hex
 from shim.settings import Settings
 from shim.transport import ConnectionKey, Deadlines
 from shim.transport.curl import CurlTransport
@@ -123,7 +124,7 @@ def make_pool(
         is_dead=lambda holder: _is_dead(holder, place),
         heard=heard,
         clock=time.time,
-        new_id=lambda: os.urandom(16).hex(),  # of a slot; what makes it a UUID would be seven calls more for each turn
+        new_id=random_hex,  # of a slot
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
@@ -15,6 +14,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shim.errors import GatewayError, RequestError
 from shim.http.presence import ClientGoneError, Presence
+from shim.random_ids import random_hex
 
 Run = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[bytes]]
 """Goes through an answer: gives its bytes to the function it is handed, and returns the last of them"""
@@ -46,7 +46,7 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     """The id of this request, the same whenever it is asked."""
     state: dict[str, Any] = request.scope["state"]
     if _ID not in state:
-        state[_ID] = f"req_{os.urandom(16).hex()}"
+        state[_ID] = f"req_{random_hex()}"
     identifier: str = state[_ID]
     return identifier
 
