@@ -21,7 +21,7 @@ from shim.errors import About, DeadlineError, GatewayError, UpstreamError
 from shim.heap import Crowds
 from shim.protocol.commands import HttpRequest, StreamedBody
 from shim.transport.base import ConnectionKey, Deadlines
-from shim.transport.failures import ProxyState, failure_of_curl, refused_by_proxy
+from shim.transport.failures import ProxyState, failure_of_curl, not_begun, refused_by_proxy
 from shim.transport.handles import Easy, Multi
 from shim.transport.outgoing import OutgoingBody
 
@@ -182,14 +182,17 @@ class CurlResponse:
         self._timer = self._loop.call_at(self._began + soonest, self._check_deadlines)
         self._is_secure = session.proxy is not None and request.url.startswith("https:")
         self.outgoing: OutgoingBody | None = None
-        if isinstance(request.body, StreamedBody):
-            self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
-            self.easy.setopt(CurlOpt.READFUNCTION, self.outgoing.take)
-            self.easy.setopt(CurlOpt.SEEKDATA, self.outgoing)
         session.active.add(self)
         session.crowds.came()
-        self.easy.ask(request, self)
-        session.multi.begin(self)
+        try:
+            if isinstance(request.body, StreamedBody):
+                self.outgoing = OutgoingBody(request.body, max_buffered, self._unpause, self.fail)
+                self.easy.setopt(CurlOpt.READFUNCTION, self.outgoing.take)
+                self.easy.setopt(CurlOpt.SEEKDATA, self.outgoing)
+            self.easy.ask(request, self)
+            session.multi.begin(self)
+        except (CurlError, ValueError) as error:
+            self.fail(not_begun(error, running=self.running))
 
     # --- towards the reader -----------------------------------------------------------------------------------------
 

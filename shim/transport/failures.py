@@ -85,6 +85,18 @@ def refused_by_proxy() -> GatewayError:
     return UpstreamError(_REFUSED, code=_PROXY, about=About.PROXY, sent=Sent.DECLINED)
 
 
+def not_begun(error: CurlError | ValueError, *, running: bool) -> GatewayError:
+    """The error for a call that could not be handed to libcurl, or (`running`) was, and could not be begun."""
+    # The ValueError's own text would quote a header.
+    why = f"curl {int(error.code)}" if isinstance(error, CurlError) else "it holds what no HTTP request can"
+    return UpstreamError(
+        f"The call to upstream can't be made ({why})",
+        code="upstream_request",
+        about=About.UPSTREAM,
+        sent=Sent.MAYBE_TAKEN if running else Sent.NEVER,
+    )
+
+
 def failure_of_curl(error: CurlError, proxy: ProxyState | None = None) -> GatewayError:
     """The error for what libcurl reported of a call, through a proxy where there is one."""
     code = int(error.code)

@@ -233,16 +233,26 @@ class Easy(Curl):
         self.setopt(CurlOpt.NOPROXY, "")  # else NO_PROXY of the environment would send calls past PROXY_URL, silently
 
     def ask(self, request: HttpRequest, call: CarriedCall) -> None:
-        """Set everything in which calls differ: whatever is set here is set for every call. Raises CurlError."""
+        """Set everything in which calls differ: whatever is set here is set for every call. Raises CurlError, and
+        ValueError where the request's text is none that can be sent."""
         self._call, self._lines, self._head_bytes, self._exception = call, [], 0, None
         # Past `setopt`, which takes seven times as long, for bytes and what libcurl itself has made.
         curl, setopt, code = self._curl, lib._curl_easy_setopt, 0
-        slist, append = self._headers, lib.curl_slist_append
-        # All in one go: no header has a line break in it.
-        text = "\n".join([f"{name}: {value}" for name, value in request.headers.items()])
-        for line in text.encode().split(b"\n"):
+        headers, slist, append = request.headers, self._headers, lib.curl_slist_append
+        # All in one go. A line break would make two headers of one (or another request), and C reads until a NUL.
+        text = "\n".join(
+            [request.method, request.url, *[f"{name}: {value}" for name, value in headers.items()]]
+        ).encode()
+        method, url, *lines = text.split(b"\n")
+        if len(lines) != len(headers) or b"\r" in text or b"\0" in text:
+            raise ValueError("a line break or a NUL in the method, the URL or a header")
+        for line in lines:
             slist = append(slist, line)
         body = request.body
+        if body or request.method in _WITH_BODY:
+            # libcurl would ask whether a large body is welcome, and wait up to a second for the answer.
+            slist = append(slist, b"expect:")
+        self._headers = slist  # before anything that can fail: `let_go` frees it
         if isinstance(body, StreamedBody):
             self.setopt(CurlOpt.UPLOAD, 1)
             self.setopt(CurlOpt.UPLOAD_BUFFERSIZE, _LARGE_UPLOAD)  # until the handle is reset, as it is after an upload
@@ -256,14 +266,10 @@ class Easy(Curl):
         else:
             # The handle's last call may have had a body.
             self.setopt(CurlOpt.HTTPGET, 1)
-        if body or request.method in _WITH_BODY:
-            # libcurl would ask whether a large body is welcome, and wait up to a second for the answer.
-            slist = append(slist, b"expect:")
-        code = code or setopt(curl, _URL, request.url.encode())
+        code = code or setopt(curl, _URL, url)
         if request.method != self._method:
             self._method = request.method
-            code = code or setopt(curl, _CUSTOMREQUEST, request.method.encode())
-        self._headers = slist
+            code = code or setopt(curl, _CUSTOMREQUEST, method)
         code = code or setopt(curl, _HTTPHEADER, slist)
         if code:
             self._check_error(code, "setopt")

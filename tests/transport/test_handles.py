@@ -7,9 +7,9 @@ import random
 
 import pytest
 
-from shim.errors import UpstreamError
-from shim.protocol.commands import HttpRequest
-from shim.transport import ConnectionKey, Deadlines
+from shim.errors import Sent, UpstreamError
+from shim.protocol.commands import HttpRequest, StreamedBody
+from shim.transport import ConnectionKey, Deadlines, handles
 from shim.transport.base import read_reply
 from shim.transport.curl import CurlTransport
 from shim.transport.handles import Multi
@@ -151,3 +151,106 @@ async def test_what_was_held_back_and_cannot_be_decoded_fails_as_the_rest_of_a_b
         await until(lambda: released)
         assert not session.active
     await transport.close()
+
+
+class Faulty:
+    """libcurl, of which `fails(function, *begin)` is true for the calls that are to return an error; knows the lists of
+    headers that were not given back."""
+
+    def __init__(self, lib):
+        self._lib, self.lists, self.fails = lib, set(), lambda *_: False
+
+    def __getattr__(self, name):
+        real = getattr(self._lib, name)
+        return (lambda *given: 3 if self.fails(name, *given) else real(*given)) if callable(real) else real
+
+    def curl_slist_append(self, slist, line):
+        longer = self._lib.curl_slist_append(slist, line)
+        self.lists.add(longer)
+        return longer
+
+    def curl_slist_free_all(self, slist):
+        self.lists.discard(slist)
+        self._lib.curl_slist_free_all(slist)
+
+
+@pytest.fixture
+def libcurl(monkeypatch):
+    faulty = Faulty(handles.lib)
+    monkeypatch.setattr(handles, "lib", faulty)
+    return faulty
+
+
+async def answers(connection):
+    await connection.send(HELLO)
+
+
+async def fails_and_leaves_nothing(transport, libcurl, url, request, fails=lambda *_: False):
+    """The call fails at once, and the next one is none the worse for it. Returns what it failed with."""
+    await read_reply(await transport.send(post(url), CONNECTION))  # else the session would go with its only call
+    session = transport._sessions[CONNECTION]
+    libcurl.fails = fails
+    with pytest.raises(UpstreamError) as caught:
+        await transport.send(request, CONNECTION)
+    assert (session.active, session.multi._calls, libcurl.lists) == (set(), {}, set())
+    assert (len(session._spare), session._spare[0]._headers, session._spare[0]._call) == (1, handles.ffi.NULL, None)
+    libcurl.fails = lambda *_: False
+    assert (await read_reply(await transport.send(post(url), CONNECTION))).body == b"hello"
+    assert "secret" not in repr(caught.value)
+    return caught.value
+
+
+BAD = ["a\nx-other: b", "a\rx-other: b", "a\r\n\r\nGET / HTTP/1.1", "a\0b", "half \ud800 a pair", "a\n"]
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("place", ["name", "value", "url", "method"])
+async def test_what_would_be_another_request_is_sent_nowhere(raw_upstream, transport, libcurl, place, bad):
+    async with raw_upstream(answers) as upstream:
+        url, headers = upstream.base_url, {"x-a": "secret", "x-b": "b"}
+        request = {
+            "name": HttpRequest("POST", url, headers | {bad: "1"}, b"{}"),
+            "value": HttpRequest("POST", url, headers | {"x-bad": bad}, b"{}"),
+            "url": HttpRequest("GET", f"{url}/{bad}", headers),
+            "method": HttpRequest(bad, url, headers),
+        }[place]
+        error = await fails_and_leaves_nothing(transport, libcurl, url, request)
+        assert (error.code, error.sent) == ("upstream_request", Sent.NEVER)
+        assert len(upstream.requests) == 2
+
+
+async def test_a_call_without_headers_has_none_of_ours(raw_upstream, transport):
+    async with raw_upstream(answers) as upstream:
+        await read_reply(await transport.send(HttpRequest("GET", upstream.base_url, {}), CONNECTION))
+        names = [line.split(b":")[0].lower() for line in upstream.requests[0].head.splitlines()[1:-1]]
+        assert names == [b"host", b"accept-encoding"]
+
+
+FAULTS = {
+    "add": lambda name, *_: name == "curl_multi_add_handle",
+    "method": lambda name, _, option, *__: (name, option) == ("_curl_easy_setopt", handles._CUSTOMREQUEST),
+    "URL": lambda name, _, option, *__: (name, option) == ("_curl_easy_setopt", handles._URL),
+    "body": lambda name, _, option, *__: (name, option) == ("_curl_easy_setopt", handles._POSTFIELDS),
+    "headers": lambda name, _, option, *__: (name, option) == ("_curl_easy_setopt", handles._HTTPHEADER),
+    "begin": lambda name, *_: name == "curl_multi_socket_action",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_call_that_libcurl_does_not_take_leaves_nothing(raw_upstream, transport, libcurl, fault):
+    async with raw_upstream(answers) as upstream:
+        request = HttpRequest("PUT", upstream.base_url, {"x-a": "secret"}, b"{}")
+        error = await fails_and_leaves_nothing(transport, libcurl, upstream.base_url, request, FAULTS[fault])
+        sent = Sent.MAYBE_TAKEN if fault == "begin" else Sent.NEVER
+        assert (error.code, error.sent) == ("upstream_request", sent)
+
+
+async def test_an_upload_that_cannot_be_asked_for_reads_its_source_no_more(raw_upstream, transport, libcurl):
+    async def pieces():
+        while True:
+            yield b"x" * 1000
+
+    async with raw_upstream(answers) as upstream:
+        request = HttpRequest("PUT", upstream.base_url, {"x-a": "a\nb"}, StreamedBody(pieces))
+        await fails_and_leaves_nothing(transport, libcurl, upstream.base_url, request)
+        await until(lambda: not any("OutgoingBody" in repr(task) for task in asyncio.all_tasks()))
