@@ -54,6 +54,7 @@ T = TypeVar("T")
 SESSION_HEADER = "x-session-id"
 _LARGE = 256 * 1024  # bytes of a body
 _CHARACTERS = 4  # in a token, roughly, where counting them would take too long
+_JSON = {"content-type": "application/json"}
 SLOW_SECONDS = 45.0  # nginx gives up on an answer that does not begin after 60, others after 100
 
 
@@ -155,6 +156,14 @@ class ApiCall:
         headers, body = self.api.refuse(error)
         limits = headers_of(error.key, error.standing) if isinstance(error, KeyLimitError) else {}
         return error.http_status, {"x-request-id": self.id} | limits | headers, body
+
+    def broken_off(self, error: GatewayError) -> bytes:
+        """What is still told of a failure once the head is out: a stream's end, or what stands in a whole answer's
+        place."""
+        self.failure = error
+        if self.asked is None or not self.asked.prompt.stream:
+            return self.api.refuse(error)[1]
+        return self.exchange.cut_off(error) if self.exchange is not None else self.api.break_off(error)
 
     def end(self, error: GatewayError | None = None) -> None:
         """Let go of everything, and write the log line. `error` is what the call failed with before its answer began;
@@ -289,12 +298,11 @@ async def answer(request: Request[Any, Any, Any], api: Api, *, is_slow: bool = F
             asked = await beside_others(call.read, body)
             if asked.asked.background:
                 return await _in_background(request, call, asked, body)
-            if asked.asked.prompt.stream:
+            streams = asked.asked.prompt.stream
+            if streams or (is_slow and gateway.settings.early_head):
                 presence.keep()
-                return _streamed(request, call, asked, presence)
-            if is_slow and gateway.settings.early_head:
-                return await _slow(request, call, asked, presence)
-            whole = await _whole(call, asked)
+                return (_streamed if streams else _slow)(request, call, asked, presence)
+            whole = await (await call.open(asked)).whole()
     except GatewayError as error:
         return _refused(call, error)
     except BaseException as error:  # the outermost edge of a call, as there: cancelled, or what nobody foresaw
@@ -313,48 +321,7 @@ def _refused(call: ApiCall, error: GatewayError) -> BytesResponse:
 def _ended(call: ApiCall, whole: bytes) -> BytesResponse:
     """A whole answer, whose call is over."""
     call.end()
-    return BytesResponse(whole, call.answer_headers() | {"content-type": "application/json"})
-
-
-async def _whole(call: ApiCall, asked: ClientCall) -> bytes:
-    return await (await call.open(asked)).whole()
-
-
-async def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence) -> ASGIApp:
-    """A whole answer; or, where it takes longer than a proxy may wait (SLOW_SECONDS), its head with blanks until it is
-    there. What fails from then on is told by the body alone. Raises GatewayError."""
-    making = asyncio.ensure_future(_whole(call, asked))
-    await _wait_for(making, SLOW_SECONDS)
-    if making.done():
-        return _ended(call, making.result())
-    presence.keep()
-
-    def tell(error: GatewayError) -> bytes:
-        call.failure = error
-        return call.api.refuse(error)[1]
-
-    async def run(_send: Send) -> bytes:
-        await _wait_for(making)
-        try:
-            return making.result()
-        except GatewayError as error:
-            return tell(error)
-
-    def finish() -> None:
-        making.cancel()  # where the client left before `run` looked at it; else it is done, and this does nothing
-        call.end()
-
-    return EventStream(
-        request,
-        run,
-        finish,
-        headers=call.answer_headers() | {"content-type": "application/json"},
-        longest=call.gateway.settings.total_timeout,
-        break_off=tell,
-        late=True,
-        presence=presence,
-        filler=BLANK,
-    )
+    return BytesResponse(whole, call.answer_headers() | _JSON)
 
 
 async def _in_background(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, body: bytes) -> ASGIApp:
@@ -410,49 +377,50 @@ def _streamed(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall,
     """The stream, which is opened as it is sent: a task of its own for that would cost each request three turns of the
     loop. Where it takes longer than EARLY_HEAD its head goes out before, since proxies and clients on the way give up
     on an answer that does not begin, and ask again. What fails from then on is told in the stream."""
-
-    async def open_exchange(stream: EventStream) -> Run:
-        try:
-            return (await call.open(asked)).run
-        except GatewayError as error:
-            if not stream.has_begun:
-                raise
-            call.failure = error
-            last = call.api.break_off(error)
-
-            async def tell(_send: Send) -> bytes:
-                return last
-
-            return tell
-        except Exception:  # as in `answer`: it is raised on, and the line says what the client is told
-            call.end(unforeseen())
-            raise
-
-    def break_off(error: GatewayError) -> bytes:
-        call.failure = error
-        return call.exchange.cut_off(error) if call.exchange is not None else call.api.break_off(error)
-
     settings = call.gateway.settings
     return EventStream(
         request,
-        Opening(open_exchange, partial(_refused, call), call.answer_headers, settings.early_head),
+        Opening(partial(_opened, call, asked), partial(_refused, call), call.answer_headers, settings.early_head),
         call.end,
         headers={},
         longest=settings.total_timeout,
-        break_off=break_off,
+        break_off=call.broken_off,
         begun=call.begun,  # a call knows no stream: what goes in a circle waits for the collector
         presence=presence,
     )
 
 
-async def _wait_for(opening: "asyncio.Task[Any]", seconds: float | None = None) -> None:
-    """Wait for what is being opened, no longer than `seconds`, after which it goes on. Whoever is cancelled meanwhile
-    gives it up: it lets go of its account as it ends, and before the call's line is written."""
+def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, presence: Presence) -> EventStream:
+    """A whole answer; or, where it takes longer than a proxy may wait (SLOW_SECONDS), its head with blanks until it is
+    there. What fails from then on is told by the body alone."""
+    return EventStream(
+        request,
+        Opening(partial(_opened, call, asked), partial(_refused, call), call.answer_headers, SLOW_SECONDS),
+        call.end,
+        headers=_JSON,
+        longest=call.gateway.settings.total_timeout,
+        break_off=call.broken_off,
+        presence=presence,
+        filler=BLANK,
+    )
+
+
+async def _opened(call: ApiCall, asked: ClientCall, stream: EventStream) -> Run | bytes:
+    """What the stream runs; or a whole answer, which is no stream where its head is not out yet. What fails before its
+    head is raised."""
     try:
-        await asyncio.wait({opening}, timeout=seconds)
-    except asyncio.CancelledError:
-        opening.cancel()
-        await asyncio.wait({opening})
-        if not opening.cancelled():
-            opening.exception()  # nobody else asks for it, and asyncio would complain
+        exchange = await call.open(asked)
+        if asked.asked.prompt.stream:
+            return exchange.run
+        whole = await exchange.whole()
+    except GatewayError as error:
+        if not stream.has_begun:
+            raise
+        return call.broken_off(error)
+    except Exception:  # as in `answer`: it is raised on, and the line says what the client is told
+        call.end(unforeseen())
         raise
+    if not stream.has_begun:
+        call.end()
+        stream.headers = call.answer_headers() | _JSON | {"content-length": str(len(whole))}
+    return whole

@@ -212,11 +212,11 @@ class BytesResponse:
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """How a stream comes to what it runs: `open` gives it, and `headers` are asked for once it is there. Where that
-    takes longer than `early` seconds (0: never), the head goes out before; where it fails before its head, `refuse` is
-    the answer."""
+    """How a stream comes to what it runs: `open` gives it, or all of the answer at once, and `headers` are asked for
+    once it is there. Where that takes longer than `early` seconds (0: never), the head goes out before; where it fails
+    before its head, `refuse` is the answer."""
 
-    open: "Callable[[EventStream], Awaitable[Run]]"
+    open: "Callable[[EventStream], Awaitable[Run | bytes]]"
     refuse: Callable[[GatewayError], ASGIApp]
     headers: Callable[[], dict[str, str]]
     early: float
@@ -227,9 +227,9 @@ class EventStream:
     takes the stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
     byte, `finish` is called, once, and before it `begun`, when the answer's first bytes go out. `break_off` writes the
-    stream's end where the gateway itself ends, `longest` is in seconds, for a client that stops reading, and `late`
-    says that the client has waited long already. `presence` watches over the client from before. An `Opening` in
-    the place of `run` comes before the head, so that it can still fail with a status of its own."""
+    stream's end where the gateway itself ends, and `longest` is in seconds, for a client that stops reading. `presence`
+    watches over the client from before. An `Opening` in the place of `run` comes before the head, so that it can still
+    fail with a status of its own, or change `headers`."""
 
     def __init__(
         self,
@@ -241,18 +241,16 @@ class EventStream:
         longest: float,
         break_off: Callable[[GatewayError], bytes],
         begun: Callable[[], None] | None = None,
-        late: bool = False,
         presence: Presence | None = None,
         filler: bytes = KEEP_ALIVE,
     ) -> None:
         self.headers = {"x-request-id": request_id(request), **STREAM_HEADERS, **headers}
         self._start, self._finish, self._break_off = run, finish, break_off
-        self._longest, self._late, self._presence, self._filler = longest, late, presence, filler
+        self._longest, self._presence, self._filler = longest, presence, filler
         self.has_begun = False  # whether its head is out, or on its way
         self._begun = begun  # until it has been called
         self._comment: asyncio.Task[None] | None = None
         self._is_over = False  # whether the answer is; the client may not have read all of it
-        self._last = 0.0  # when something was last sent
         self._waiting_since: float | None = None  # for the client to take a piece
         self._passed = False  # whether that was too long
 
@@ -260,7 +258,7 @@ class EventStream:
         """Stream until the end or until the client leaves."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._send, self._send_head = scope["state"].get(PIECES, send), send
-        self._last = self._loop.time()
+        self._last = self._loop.time()  # when something was last sent
         self._until = self._last + self._longest
         start = self._start
         opening = start if isinstance(start, Opening) else None
@@ -270,22 +268,17 @@ class EventStream:
             if opening is None:
                 await self._begin()  # first: a gateway that ends lets nothing begin, and says so in band
             with self._presence or Presence(receive):
-                try:
-                    if isinstance(start, Opening):
-                        run = await start.open(self)
-                        # It may be on its way since `early`.
-                        await (self._comment or self._begin())
-                    else:
-                        run = start
-                        if self._late:
-                            await self._send_piece(self._filler)
-                    rest = await run(self._send_piece)
-                finally:
-                    self._is_over = True
-                    if self._comment is not None:
-                        self._comment.cancel()
+                if isinstance(start, Opening):
+                    answer = await start.open(self)
+                    # It may be on its way since `early`.
+                    await (self._comment if self._comment is not None and self.has_begun else self._begin())
+                else:
+                    answer = start
+                rest = answer if isinstance(answer, bytes) else await answer(self._send_piece)
+                self._stop_comments()
                 await self._send_piece(rest, more=False)
         except GatewayError as error:
+            self._stop_comments()
             if opening is not None and not self.has_begun:
                 await opening.refuse(error)(scope, receive, send)
             elif not isinstance(error, ClientGoneError):
@@ -294,18 +287,20 @@ class EventStream:
             if not self._passed or self._task is None or self._task.uncancel() > 0:
                 raise
         finally:
+            self._stop_comments()
             self._timer.cancel()
             self._finish()
 
     async def _begin(self) -> None:
-        self.has_begun = True
+        self.has_begun, self._early = True, math.inf
         if isinstance(self._start, Opening):
             self.headers |= self._start.headers()
         await self._send_head(_head(200, self.headers))
 
     async def _begin_early(self) -> None:
-        await self._begin()
-        await self._send_piece(self._filler)
+        if not self.has_begun:  # as it has where it was opened just now
+            await self._begin()
+            await self._send_piece(self._filler)
 
     async def _send_piece(self, data: bytes, *, more: bool = True) -> None:
         if self._begun is not None and (more or data):
@@ -326,8 +321,7 @@ class EventStream:
         now = self._loop.time()
         if now >= self._early:
             self._early = math.inf
-            if not self.has_begun and not self._is_over:  # else a refusal is on its way, with a head of its own
-                self._comment = self._loop.create_task(self._begin_early())
+            self._comment = self._loop.create_task(self._begin_early())
         if now >= self._last + KEEP_ALIVE_SECONDS:
             self._last = now
             # Else the client does not read, and has the last one yet.
@@ -345,6 +339,11 @@ class EventStream:
 
     async def _send_comment(self) -> None:
         await self._send(_body(self._filler, more=True))
+
+    def _stop_comments(self) -> None:
+        self._is_over, self._early = True, math.inf  # what refuses has a head of its own
+        if self._comment is not None:
+            self._comment.cancel()
 
 
 async def _last_words(send: Send, data: bytes) -> None:

@@ -353,3 +353,31 @@ async def test_an_opening_that_takes_long_is_waited_for_behind_an_early_head():
     async with asyncio.timeout(30):
         await opened(client, open_stream, refused, early=0.01)(SCOPE, client.receive, send)
     assert sent == [(200, None), (None, KEEP_ALIVE), (None, b"1"), (None, b"end")]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_all_of_an_answer_may_be_there_before_its_head_and_has_its_length_then(at_once):
+    """Also where the early head is due at that very moment: a blank more would not fit in the length."""
+    sent, filled = [], asyncio.Event()
+
+    async def open_stream(stream):
+        if at_once:
+            stream._look()  # as its timer does; what that begins has its turn after us
+        else:
+            await filled.wait()
+        if not stream.has_begun:
+            stream.headers = {"content-length": "5"}
+        return b"whole"
+
+    async def send(message):
+        headers = dict(message.get("headers", []))
+        sent.append((headers.get(b"content-length"), message.get("body")))
+        if message.get("body") == KEEP_ALIVE:
+            filled.set()
+        await asyncio.sleep(0)
+
+    client = request()
+    async with asyncio.timeout(30):
+        await opened(client, open_stream, refused, early=1e-9)(SCOPE, client.receive, send)
+    early = [(None, None), (None, KEEP_ALIVE), (None, b"whole")]
+    assert sent == ([(b"5", None), (None, b"whole")] if at_once else early)

@@ -300,7 +300,7 @@ def test_pictures_need_an_account(gateway, upstream, png):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_whole_answer_that_takes_long_begins_early(make, monkeypatch, fails):
-    monkeypatch.setattr(answering, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(answering, "SLOW_SECONDS", 0.001)
     answer = make("a cat [[script=image_refused]]" if fails else "a cat [[script=image_gen]]")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -309,3 +309,10 @@ def test_a_whole_answer_that_takes_long_begins_early(make, monkeypatch, fails):
         assert answer.json()["error"]["code"] == "no_image"
     else:
         assert is_png(answer.json()["data"][0]["b64_json"])
+
+
+def test_one_that_does_not_is_no_stream(make):
+    answer = make()
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert "cache-control" not in answer.headers
+    assert answer.content.startswith(b"{")
