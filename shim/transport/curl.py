@@ -109,7 +109,7 @@ class _Session:
         self.lingering = 0  # calls that only wait for their body's end
         self._drop = drop
         self.loop = asyncio.get_running_loop()
-        self.multi = Multi()
+        self.multi = Multi(self._lost)
         self.proxy = proxy
         self._ca_file = ca_file
         self._connect_timeout = connect_timeout
@@ -145,12 +145,21 @@ class _Session:
         if not self.active and not self.taken:
             self._drop(self)
 
-    def close(self) -> None:
-        """End every call and connection."""
+    def _lost(self) -> None:
+        """Libcurl can't go on with these connections: the next call begins with new ones."""
+        lost = "The gateway lost its connections to upstream"
+        self._fail(UpstreamError(lost, code="upstream_connection", about=About.GATEWAY))
+        self._drop(self)
+
+    def _fail(self, error: UpstreamError) -> None:
         # Else the last of these calls would have `drop` close it once more.
         self.taken = True
         for response in list(self.active):
-            response.fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
+            response.fail(error)
+
+    def close(self) -> None:
+        """End every call and connection."""
+        self._fail(UpstreamError("The gateway is shutting down", code="shutting_down", about=About.GATEWAY))
         self.multi.close()
         while self._spare:
             self._spare.pop().close()

@@ -8,9 +8,11 @@ Rule: libcurl's callbacks only note what happened; whatever calls back into libc
 """
 
 import asyncio
+import logging
 import math
 import socket
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from curl_cffi import Curl, CurlError, ffi, lib
 from curl_cffi.aio import CURL_CSELECT_IN, CURL_CSELECT_OUT, CURL_POLL_IN, CURL_POLL_OUT, CURL_POLL_REMOVE
@@ -18,6 +20,8 @@ from curl_cffi.const import CurlECode, CurlMOpt, CurlOpt
 from curl_cffi.curl import CURL_WRITEFUNC_ERROR
 
 from shim.protocol.commands import HttpRequest, StreamedBody
+
+log = logging.getLogger("chat2api")
 
 _MAX_HEADER_BYTES = 64 * 1024
 _BLANK = (b"\r\n", b"\n")
@@ -55,9 +59,12 @@ class CarriedCall(Protocol):
 
 
 class Multi:
-    """The connections of a session, and the calls that go over them. Make it in the loop it is to run in."""
+    """The connections of a session, and the calls that go over them. Make it in the loop it is to run in. `lost` is
+    told, outside of libcurl, when libcurl and the loop have lost sight of each other: then all is to be closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+        self._is_lost = False
         self._loop = asyncio.get_running_loop()
         self._curlm = lib.curl_multi_init()
         # Made once: libcurl writes into them whenever it is asked.
@@ -68,17 +75,19 @@ class Multi:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = self._due = math.inf  # when that ends; when libcurl wants to be asked
         self._starting = False
-        self.closes_sockets = ffi.callback("int(void *, int)", self._on_close)
+        onerror = self._note_exception
+        self.closes_sockets = ffi.callback("int(void *, int)", self._on_close, 0, onerror)
         """For its easy handles: each connection asks the one that opened it."""
+        of_socket, of_timer = "int(void *, int, int, void *, void *)", "int(void *, long, void *)"
         self._callbacks = {
-            CurlMOpt.SOCKETFUNCTION: ffi.callback("int(void *, int, int, void *, void *)", self._on_socket),
-            CurlMOpt.TIMERFUNCTION: ffi.callback("int(void *, long, void *)", self._on_timer),
+            CurlMOpt.SOCKETFUNCTION: ffi.callback(of_socket, self._on_socket, 0, onerror),
+            CurlMOpt.TIMERFUNCTION: ffi.callback(of_timer, self._on_timer, 0, onerror),
         }
         # Not by AsyncCurl.setopt: it hands libcurl the number's address, which libcurl then ignores as too large.
         most = ffi.cast("void *", _MAX_IDLE_CONNECTIONS)
         for option, value in (*self._callbacks.items(), (CurlMOpt.MAXCONNECTS, most)):
             if code := lib.curl_multi_setopt(self._curlm, option, value):
-                _fail(code)
+                raise _error(code)
 
     def begin(self, call: CarriedCall) -> None:
         """Hand a call to libcurl, which hears of its end: of a failure that shows at once, before this returns. Raises
@@ -87,7 +96,7 @@ class Multi:
         self._starting = True
         try:
             if code := lib.curl_multi_add_handle(self._curlm, call.easy._curl):
-                _fail(code)
+                raise _error(code)
         finally:
             self._starting = False
         self._calls[call.easy._curl] = call
@@ -99,7 +108,7 @@ class Multi:
     def end(self, easy: "Easy") -> None:
         """Take a call back, ended or not: a running one is closed towards upstream at once. Raises CurlError."""
         if code := lib.curl_multi_remove_handle(self._curlm, easy._curl):
-            _fail(code)
+            raise _error(code)
         del self._calls[easy._curl]
 
     def close(self) -> None:
@@ -125,7 +134,7 @@ class Multi:
             self._loop.remove_reader(fd)
             return
         if code := lib.curl_multi_socket_action(self._curlm, fd, what, self._running):
-            _fail(code)
+            self._lose(_error(code))
         if self._running[0] == len(self._calls):
             return  # nobody has ended; asking who has would cost each piece of a stream 0.6 us
         # Closed meanwhile, where a call that has ended was the last of a session of no use.
@@ -135,6 +144,18 @@ class Multi:
                 error = call.easy.failure(code)
             self.end(call.easy)
             call.on_end(error)
+
+    def _lose(self, error: BaseException) -> None:
+        # Once: closing what is left may well fail in the same way.
+        if not self._is_lost:
+            self._is_lost = True
+            log.error("connections to upstream are given up: libcurl can't follow them", exc_info=error)
+            if not self._loop.is_closed():
+                self._loop.call_soon(self._tell_lost)
+
+    def _tell_lost(self) -> None:
+        if self._curlm:  # else they have been closed meanwhile
+            self._lost()
 
     def _on_time(self) -> None:
         self._timer, self._timer_at = None, math.inf
@@ -180,9 +201,15 @@ class Multi:
     def _on_close(self, _ours: Any, fd: int) -> int:
         """Closes a socket, in libcurl's place: the number may be another's the next moment, and must have left the loop
         by then."""
-        self._unwatch(fd)
-        socket.close(fd)
+        try:
+            self._unwatch(fd)
+        finally:
+            socket.close(fd)
         return 0
+
+    def _note_exception(self, _kind: Any, error: BaseException, _traceback: Any) -> None:
+        """Of one of these three. Without it the calls under way would wait for their deadlines."""
+        self._lose(error)
 
     def _unwatch(self, fd: int) -> None:
         watched = self._watched.pop(fd, 0)
@@ -317,6 +344,6 @@ class Easy(Curl):
         self._exception = error
 
 
-def _fail(code: int) -> NoReturn:
+def _error(code: int) -> CurlError:
     """What a call of libcurl's multi interface returned."""
-    raise CurlError(f"libcurl's multi handle failed ({code}): {ffi.string(lib.curl_multi_strerror(code)).decode()}")
+    return CurlError(f"libcurl's multi handle failed ({code}): {ffi.string(lib.curl_multi_strerror(code)).decode()}")
