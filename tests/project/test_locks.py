@@ -46,6 +46,15 @@ def test_direct_dependencies_are_pinned_within_their_bounds(lock: str) -> None:
         assert all(version in wanted.specifier for version in versions), f"{lock} does not fit {wanted}"
 
 
+@pytest.mark.parametrize("name", ["curl-cffi", "prometheus-client"])
+def test_what_is_used_by_names_that_are_not_published_ends_with_the_minor_version_that_was_tested(name: str) -> None:
+    (wanted,) = (one for one in map(Requirement, RUNTIME) if canonicalize_name(one.name) == name)
+    for pin in (pin for lock in DIRECT for pin in pins(lock) if canonicalize_name(pin.name) == name):
+        major, minor, *_ = pinned_version(pin).release
+        assert f"{major}.{minor}.99" in wanted.specifier
+        assert f"{major}.{minor + 1}.0" not in wanted.specifier, f"test {name} {major}.{minor + 1} before it is allowed"
+
+
 @pytest.mark.parametrize("lock", DIRECT)
 def test_every_pin_has_hashes_and_no_address(lock: str) -> None:
     text = (PROJECT / lock).read_text()
