@@ -1,5 +1,6 @@
 """The servers of a run and what can be asked of them: make this load and tell what it cost you."""
 
+import http.client
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,16 @@ from statistics import median
 import msgspec
 
 from scripts.benchmark.load import Order, Outcome
-from scripts.benchmark.servers import PROJECT, Target, environment_of, gateway, libraries, pass_through, upstream
+from scripts.benchmark.servers import (
+    PROJECT,
+    ServerError,
+    Target,
+    environment_of,
+    gateway,
+    libraries,
+    pass_through,
+    upstream,
+)
 from scripts.benchmark.sizes import Sizes
 from scripts.benchmark.upstream import CHAT_PATH, PROOFS, TURN_PATH
 
@@ -123,7 +133,7 @@ def bench(
     upstream_port: int | None = None,
 ) -> Iterator[Bench]:
     """Upstream, both pass-throughs, the gateway and what it is made of. `others`: base URLs of gateways that run
-    already, in front of the upstream at `upstream_port`."""
+    already, in front of the upstream at `upstream_port`. Raises ServerError where one of all these does not answer."""
     with ExitStack() as stack:
         source = stack.enter_context(upstream(folder, upstream_port))
         servers: dict[str, Target] = {
@@ -133,7 +143,12 @@ def bench(
             GATEWAY: stack.enter_context(gateway(folder, source.port, prefix=PROOFS)),
             LIBRARIES: stack.enter_context(libraries(folder, source.port)),
         }
-        servers |= {name: Target(name, url) for name, url in (others or {}).items()}
+        for name, url in (others or {}).items():
+            servers[name] = Target(name, url)
+            try:
+                servers[name].get("/")
+            except (OSError, http.client.HTTPException) as error:
+                raise ServerError(f"nobody answers at {url}, where {name} should be: {error}") from error
         yield Bench(servers, sizes, folder, tell)
 
 

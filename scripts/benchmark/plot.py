@@ -18,6 +18,8 @@ _COLUMNS = 3
 # Largest to smallest bar: from here on the small ones could not be told apart.
 _LOG_FROM = 20.0
 _MEASURED, _OTHER, _BASELINE, _ELSEWHERE = "#1f5fa8", "#8fb3d9", "#7f8c99", "#d9dee4"
+# What is measured where that is not the gateway as a whole: a bar takes the place of another with the same name.
+_WHAT = {"pow": "solving", "hard": "solving", "addon": "mitmdump"}
 
 Bar = tuple[str, float, str]
 
@@ -57,7 +59,7 @@ def _bars(row: Row) -> list[Bar]:
         ("raw sockets", row.raw, _BASELINE),
         (row.baseline_name, row.baseline, _BASELINE),
         (
-            "search" if row.unit == "1/s" else "solving" if row.part in {"pow", "hard"} else "chat2api",
+            "search" if row.unit == "1/s" else _WHAT.get(row.part, "chat2api"),
             row.measured,
             _MEASURED,
         ),

@@ -94,11 +94,10 @@ def write_json(report: Report, path: Path) -> None:
 
 
 def write_markdown(report: Report, path: Path) -> None:
-    """The table against the pass-through, for docs/performance.md."""
+    """The table against the pass-through and that of what has another baseline, for docs/performance.md."""
     rows = [row for row in report.rows if row.baseline_name == PASS_THROUGH]
     others = list(dict.fromkeys(name for row in rows for name in row.others))
-    heads = ["", "raw sockets", PASS_THROUGH, "chat2api", "spread", "ratio", *others, "aim"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = _heads("", "raw sockets", PASS_THROUGH, "chat2api", "spread", "ratio", *others, "aim") if rows else []
     for row in rows:
         aim = row.beside_reference(row.aim)
         lines.append(
@@ -111,7 +110,17 @@ def write_markdown(report: Report, path: Path) -> None:
                 _figure(row.aim) if aim is None else _times(aim),
             ]
         )
-    path.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    own = [row for row in report.rows if row.baseline_name != PASS_THROUGH]
+    beside = _heads("", "baseline", "measured", "ratio", "aim") if own else []
+    for row in own:
+        baseline = f"{row.baseline_name} {_figure(row.baseline)}"
+        beside.append([_label(row), baseline, _figure(row.measured), f"**{_times(row.ratio)}**", _figure(row.aim)])
+    tables = ["".join(f"| {' | '.join(line)} |\n" for line in table) for table in (lines, beside) if table]
+    path.write_text("\n".join(tables))
+
+
+def _heads(*heads: str) -> list[list[str]]:
+    return [list(heads), ["---"] * len(heads)]
 
 
 def print_tables(report: Report, console: Console) -> None:

@@ -20,18 +20,19 @@ Admitting = Callable[..., Any]
 
 @pytest.fixture
 def admitting(open_house: Any, said: Any) -> Admitting:
-    """`async with admitting() as house`: one account, of an upstream whose requirements ask for nothing, and are good
-    for `life` seconds. `ahead` is the setting."""
+    """`async with admitting() as house`: so many accounts, of an upstream whose requirements ask for nothing, and are
+    good for `life` seconds. `ahead` is the setting."""
     numbers = itertools.count(1)
 
     @asynccontextmanager
-    async def make(*, ahead: bool = True, life: Any = 540, **more: Any) -> AsyncIterator[Any]:
+    async def make(*, ahead: bool = True, life: Any = 540, accounts: int = 1, **more: Any) -> AsyncIterator[Any]:
         def require() -> Any:
             number = next(numbers)
             told = {"token": f"token-{number}", "prepare_token": f"prepared-{number}", "expire_after": life}
             return said(json.dumps(told).encode(), content_type="application/json")
 
-        async with open_house(accounts=1, conversation_only=False, requirements_ahead=ahead, **more) as house:
+        settings = {"conversation_only": False, "requirements_ahead": ahead} | more
+        async with open_house(accounts=accounts, **settings) as house:
             listing = b'{"models": [{"slug": "auto"}]}'
             house.upstream.always = dict.fromkeys((REQUIREMENTS, *TWO_STEPS), require)
             house.upstream.always["/models"] = lambda: said(listing, content_type="application/json")
@@ -132,3 +133,20 @@ async def test_where_none_can_be_made_the_next_turn_asks_for_itself(admitting: A
         called(house)
         assert await answered(house, said) == "Hello there."
         assert called(house)[:2] == ["chat-requirements", "conversation"]
+
+
+@pytest.mark.parametrize(
+    ("accounts", "asked"), [(2, ["conversation", "chat-requirements"]), (3, ["chat-requirements", "conversation"])]
+)
+async def test_there_are_no_more_than_a_bound_of_them(
+    admitting: Admitting, said: Any, monkeypatch: pytest.MonkeyPatch, accounts: int, asked: list[str]
+) -> None:
+    """Turns go to the accounts one after the other, so that one account too many pushes out what each has next."""
+    monkeypatch.setattr("shim.exchange.ahead._MOST", 2)
+    async with admitting(accounts=accounts) as house:
+        for _ in range(accounts):
+            await answered(house, said)
+        for _ in range(accounts):
+            called(house)
+            assert await answered(house, said) == "Hello there."
+            assert called(house)[:2] == asked

@@ -9,6 +9,7 @@ import pytest
 
 from shim.apis.backend.relay import Client, Relay, SaidNoError
 from shim.apis.backend.table import BackendRequest, row_for
+from shim.apis.chat import ChatApi
 from shim.errors import GatewayError, Sent
 from shim.exchange import Exchange
 from shim.exchange.choice import Choice
@@ -326,6 +327,27 @@ async def test_the_last_of_20000_pieces_costs_no_more_than_the_first(open_house:
         exchange.close()
     # What happens once in a while (tokens are counted on the way, say) is spread over a thousand pieces.
     assert sum(costs[-1000:]) <= 1.1 * sum(costs[1000:2000])
+
+
+async def test_an_answer_in_one_piece_is_written_once_and_nothing_on_the_way(
+    open_house: Any, said: Any, monkeypatch: Any
+) -> None:
+    sent: list[bytes] = []
+
+    async def send(data: bytes) -> None:
+        sent.append(data)
+
+    def write(*_: object) -> None:
+        raise AssertionError("a chunk is written that nobody reads")
+
+    monkeypatch.setattr(ChatApi, "stream", write)
+    async with open_house() as house:
+        house.upstream.will_say(said(*ANSWER))
+        exchange = await house.open(stream=False)
+        assert await exchange.run(send) == b""
+        (choice,) = json.loads(await exchange.whole())["choices"]
+    assert choice["message"]["content"] == "Hello there."
+    assert not sent
 
 
 # --- an upstream that shows a page ------------------------------------------------------------------------------------

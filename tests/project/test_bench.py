@@ -8,9 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
+from scripts.benchmark.__main__ import main
 from scripts.benchmark.load import Order, run
+from scripts.benchmark.plot import _bars
+from scripts.benchmark.report import Report
 from scripts.benchmark.upstream import WORD
 
 PROJECT = Path(__file__).parents[2]
@@ -50,6 +55,30 @@ def test_every_part_is_reported_in_positive_numbers(folder: Path) -> None:
 
 def test_a_picture_is_drawn(folder: Path) -> None:
     assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
+    for row in msgspec.json.decode((folder / "bench.json").read_bytes(), type=Report).rows:
+        names = [name for name, _, _ in _bars(row)]
+        assert len(names) == len(set(names)), row  # else one bar lies on the other
+
+
+def test_every_row_is_in_the_tables_for_the_documents(folder: Path) -> None:
+    rows = json.loads((folder / "bench.json").read_text())["rows"]
+    written = [line for line in (folder / "bench.md").read_text().splitlines() if line.startswith("| ")]
+    assert len(written) == len(rows) + 4  # two tables, with two lines of heads each
+
+
+@pytest.mark.parametrize(
+    ("other", "complaint"),
+    [
+        ("another", "is not NAME=http://HOST:PORT"),
+        ("another=127.0.0.1:5005", "is not NAME=http://HOST:PORT"),
+        ("another=http://127.0.0.1:99999", "is not NAME=http://HOST:PORT"),
+        ("chat2api=http://127.0.0.1:5005", "there is a 'chat2api' already"),
+    ],
+)
+def test_what_cannot_be_another_gateway_is_refused_before_anything_is_measured(other: str, complaint: str) -> None:
+    outcome = CliRunner().invoke(main, ["--quick", "--other", other])
+    assert outcome.exit_code == 2
+    assert complaint in outcome.output
 
 
 @pytest.mark.parametrize(("fresh", "connections"), [(False, 2), (True, 6)])
