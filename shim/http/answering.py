@@ -32,6 +32,7 @@ from shim.http.presence import Presence
 from shim.http.provided import gateway_of
 from shim.http.responses import (
     BLANK,
+    JSON,
     LOGGED,
     BytesResponse,
     EventStream,
@@ -54,7 +55,6 @@ T = TypeVar("T")
 SESSION_HEADER = "x-session-id"
 _LARGE = 256 * 1024  # bytes of a body
 _CHARACTERS = 4  # in a token, roughly, where counting them would take too long
-_JSON = {"content-type": "application/json"}
 SLOW_SECONDS = 45.0  # nginx gives up on an answer that does not begin after 60, others after 100
 
 
@@ -321,7 +321,7 @@ def _refused(call: ApiCall, error: GatewayError) -> BytesResponse:
 def _ended(call: ApiCall, whole: bytes) -> BytesResponse:
     """A whole answer, whose call is over."""
     call.end()
-    return BytesResponse(whole, call.answer_headers() | _JSON)
+    return BytesResponse(whole, call.answer_headers() | JSON)
 
 
 async def _in_background(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, body: bytes) -> ASGIApp:
@@ -397,7 +397,7 @@ def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, pre
         request,
         Opening(partial(_opened, call, asked), partial(_refused, call), call.answer_headers, SLOW_SECONDS),
         call.end,
-        headers=_JSON,
+        headers=JSON,
         longest=call.gateway.settings.total_timeout,
         break_off=call.broken_off,
         presence=presence,
@@ -422,5 +422,5 @@ async def _opened(call: ApiCall, asked: ClientCall, stream: EventStream) -> Run 
         raise
     if not stream.has_begun:
         call.end()
-        stream.headers = call.answer_headers() | _JSON | {"content-length": str(len(whole))}
+        stream.headers = call.answer_headers() | JSON | {"content-length": str(len(whole))}
     return whole

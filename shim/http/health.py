@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Request, get
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim import __version__
 from shim.accounts.states import State
@@ -66,7 +66,7 @@ _UNUSABLE = frozenset({State.PARKED, State.EXPIRED, State.PAUSED})
 
 
 @get("/healthz")
-async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """Answer from what is known in this process."""
     health = gateway.leases.pool.health()
     answer = Health(
@@ -81,7 +81,7 @@ async def healthz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIR
 
 
 @get("/readyz")
-async def readyz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def readyz(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """Answer from what is known in this process. A store that is away is no reason: all gateways that share it would be
     taken away at once, while each goes on from memory."""
     why: list[Literal["no_account", "background_failing"]] = []

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim import __version__
 from shim.http.responses import json_answer
@@ -97,7 +97,7 @@ def openapi_route(
         return document(operations, errors, root_path, keyed=keyed)
 
     @get("/openapi.json")
-    async def get_openapi(request: Request[Any, Any, Any]) -> ASGIResponse:
+    async def get_openapi(request: Request[Any, Any, Any]) -> ASGIApp:
         """The document. It is made when it is first asked for."""
         return json_answer(request, encoded())
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.response.base import ASGIResponse
 from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -26,6 +25,7 @@ STREAM_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
+JSON = {"content-type": "application/json"}
 KEEP_ALIVE = b": keep-alive\n\n"
 KEEP_ALIVE_SECONDS = 15.0
 BLANK = b" "  # before JSON, where it means nothing
@@ -101,10 +101,9 @@ def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None
 
 def json_answer(
     request: Request[Any, Any, Any], body: bytes, *, headers: dict[str, str] | None = None, status: int = 200
-) -> ASGIResponse:
+) -> "BytesResponse":
     """A body that is JSON already."""
-    told = answer_headers(request, headers)
-    return ASGIResponse(body=body, status_code=status, media_type="application/json", headers=told)
+    return BytesResponse(body, answer_headers(request, headers) | JSON, status=status)
 
 
 class _Deadline:
@@ -203,11 +202,11 @@ class BytesResponse:
 
     def __init__(self, body: bytes, headers: Mapping[str, str], *, status: int = 200) -> None:
         self._body, self._status = body, status
-        self._headers = {**headers, "content-length": str(len(body))}
+        self.headers = {**headers, "content-length": str(len(body))}
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """See ASGI."""
-        await send(_head(self._status, self._headers))
+        await send(_head(self._status, self.headers))
         await send(_body(self._body, more=False))
 
 

@@ -12,7 +12,7 @@ import msgspec
 from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 from msgspec import UNSET, Meta, UnsetType
 
 from shim.accounts.pool import AccountPool
@@ -22,7 +22,7 @@ from shim.apis.admin.query import number
 from shim.apis.admin.usage import UsageList
 from shim.errors import GatewayError, RequestError
 from shim.http.provided import TheGateway
-from shim.http.responses import answer_headers, json_answer
+from shim.http.responses import JSON, BytesResponse, answer_headers, json_answer
 from shim.http.routing import AnyRequest
 from shim.settings import SettingError, check_proxy
 from shim.usage import add_up
@@ -89,13 +89,13 @@ class BackupRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @get("/api/accounts/{account_id:str}")
-async def show_account(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+async def show_account(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIApp:
     """One account."""
     return account_answer(request, pool.view(account_id))
 
 
 @get("/api/accounts/{account_id:str}/usage")
-async def show_account_usage(request: AnyRequest, gateway: TheGateway, account_id: FromPath[str]) -> ASGIResponse:
+async def show_account_usage(request: AnyRequest, gateway: TheGateway, account_id: FromPath[str]) -> ASGIApp:
     """What calls used of one account, day by day: `?days=14`. Days without any are left out."""
     days = number(request, "days", 14, 1, DAYS)
     rows = [row for row in await gateway.usage.usage(days) if row.account == account_id]
@@ -103,7 +103,7 @@ async def show_account_usage(request: AnyRequest, gateway: TheGateway, account_i
 
 
 @patch("/api/accounts/{account_id:str}")
-async def change_account(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+async def change_account(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIApp:
     """Change how an account is used: its label, its pause, its proxy, how many turns it may have at once."""
     wanted = await _body(request, AccountChange)
     changes: dict[str, Any] = {}
@@ -121,7 +121,7 @@ async def change_account(request: AnyRequest, pool: ThePool, account_id: FromPat
 
 
 @post("/api/accounts/actions", status_code=200)
-async def act_on_accounts(request: AnyRequest, pool: ThePool, prober: TheProber) -> ASGIResponse:
+async def act_on_accounts(request: AnyRequest, pool: ThePool, prober: TheProber) -> ASGIApp:
     """Do one thing to many accounts. One that fails does not stop the others."""
     wanted = await _body(request, AccountsAction)
 
@@ -150,7 +150,7 @@ async def act_on_accounts(request: AnyRequest, pool: ThePool, prober: TheProber)
 
 
 @post("/api/accounts/export", status_code=200)
-async def export_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
+async def export_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIApp:
     """All accounts with their tokens, readable: what `tokens export` writes. Asks for `{"confirm": true}`, and of who
     is logged in for the admin key once more."""
     wanted = await _body(request, BackupRequest)
@@ -163,13 +163,13 @@ async def export_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> 
     log.warning("a backup of %d accounts, with their tokens, was downloaded", len(pool))
     name = 'attachment; filename="chat2api-accounts.json"'
     headers = answer_headers(request, {"content-disposition": name})
-    return ASGIResponse(body=pool.export().encode(), media_type="application/json", headers=headers)
+    return BytesResponse(pool.export().encode(), headers | JSON)
 
 
 ROUTES = (show_account, show_account_usage, change_account, act_on_accounts, export_accounts)
 
 
-def account_answer(request: AnyRequest, view: AccountView | None) -> ASGIResponse:
+def account_answer(request: AnyRequest, view: AccountView | None) -> ASGIApp:
     """An account; RequestError (404) for none."""
     if view is None:
         raise RequestError("There is no account with this id", status=404, code="account_not_found")

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 from msgspec import Meta
 
 from shim.errors import RequestError
@@ -50,7 +50,7 @@ class KeyRequest(KeyLimits, frozen=True, omit_defaults=True, forbid_unknown_fiel
 
 
 @get("/api/keys")
-async def list_keys(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def list_keys(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """Every key, its limits, and what of them is used."""
     found = await gateway.keys.all()
     views = [KeyView(key.name, key.hint, key.created, key.expires, key.limits, use) for key, use in found]
@@ -58,7 +58,7 @@ async def list_keys(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
 
 
 @post("/api/keys", status_code=201)
-async def add_key(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def add_key(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """Make a key."""
     try:
         wanted = msgspec.json.decode(await request.body(), type=KeyRequest)
@@ -73,7 +73,7 @@ async def add_key(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
 
 
 @post("/api/keys/{name:str}/rotate", status_code=200)
-async def rotate_key(request: AnyRequest, gateway: TheGateway, name: FromPath[str]) -> ASGIResponse:
+async def rotate_key(request: AnyRequest, gateway: TheGateway, name: FromPath[str]) -> ASGIApp:
     """Another key in the place of one, with its name and limits. The old one is refused from now on."""
     secret = await gateway.keys.rotate(name)
     if secret is None:
@@ -82,7 +82,7 @@ async def rotate_key(request: AnyRequest, gateway: TheGateway, name: FromPath[st
 
 
 @delete("/api/keys/{name:str}", status_code=200)
-async def remove_key(request: AnyRequest, gateway: TheGateway, name: FromPath[str]) -> ASGIResponse:
+async def remove_key(request: AnyRequest, gateway: TheGateway, name: FromPath[str]) -> ASGIApp:
     """Refuse a key from now on."""
     if not await gateway.keys.remove(name):
         raise _unknown()
@@ -92,7 +92,7 @@ async def remove_key(request: AnyRequest, gateway: TheGateway, name: FromPath[st
 ROUTES = (list_keys, add_key, rotate_key, remove_key)
 
 
-def _answer(request: AnyRequest, value: object, status: int = 200) -> ASGIResponse:
+def _answer(request: AnyRequest, value: object, status: int = 200) -> ASGIApp:
     return json_answer(request, msgspec.json.encode(value), status=status)
 
 

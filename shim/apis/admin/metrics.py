@@ -3,12 +3,12 @@
 from typing import Any
 
 from litestar import Request, get
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from shim.apis.admin.door import Door
 from shim.http.provided import TheGateway
-from shim.http.responses import answer_headers
+from shim.http.responses import BytesResponse, answer_headers
 from shim.http.routing import Routes
 
 
@@ -18,7 +18,7 @@ def metrics_router(door: Door) -> Routes:
 
 
 @get("/metrics")
-async def metrics(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def metrics(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """Everything that was counted, of all workers."""
     headers = answer_headers(request, {"content-type": CONTENT_TYPE_PLAIN_0_0_4, "cache-control": "no-store"})
-    return ASGIResponse(body=await gateway.metrics.text(), headers=headers)
+    return BytesResponse(await gateway.metrics.text(), headers)

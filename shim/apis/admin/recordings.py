@@ -6,12 +6,12 @@ from typing import Annotated
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.errors import RequestError
 from shim.exchange.tapes import MOST_CASSETTES, MOST_MINUTES, RecordingOrder, TakenRecording
 from shim.http.provided import TheGateway
-from shim.http.responses import answer_headers, json_answer
+from shim.http.responses import JSON, BytesResponse, answer_headers, json_answer
 from shim.http.routing import AnyRequest
 
 _Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -44,7 +44,7 @@ class OrderList(msgspec.Struct, frozen=True):
 
 
 @get("/api/recordings")
-async def list_recordings(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def list_recordings(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """The orders, and what was recorded."""
     views = []
     for order in await gateway.tapes.orders():
@@ -55,7 +55,7 @@ async def list_recordings(request: AnyRequest, gateway: TheGateway) -> ASGIRespo
 
 
 @post("/api/recordings", status_code=201)
-async def order_recording(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def order_recording(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """Record the next calls that are as wanted. Raises RequestError."""
     try:
         given = msgspec.json.decode(await request.body() or b"{}", type=OrderRequest)
@@ -70,18 +70,18 @@ async def order_recording(request: AnyRequest, gateway: TheGateway) -> ASGIRespo
 @get("/api/recordings/{order_id:str}/{call_id:str}")
 async def get_cassette(
     request: AnyRequest, gateway: TheGateway, order_id: FromPath[str], call_id: FromPath[str]
-) -> ASGIResponse:
+) -> ASGIApp:
     """A cassette, as a file. Raises RequestError (404)."""
     found = await gateway.tapes.cassette(order_id, call_id)
     if found is None:
         raise _not_found()
     name = re.sub(r"[^A-Za-z0-9_.-]", "", call_id)[:80]
     headers = answer_headers(request, {"content-disposition": f'attachment; filename="{name}.json"'})
-    return ASGIResponse(body=found, media_type="application/json", headers=headers)
+    return BytesResponse(found, headers | JSON)
 
 
 @delete("/api/recordings/{order_id:str}", status_code=200)
-async def forget_recording(request: AnyRequest, gateway: TheGateway, order_id: FromPath[str]) -> ASGIResponse:
+async def forget_recording(request: AnyRequest, gateway: TheGateway, order_id: FromPath[str]) -> ASGIApp:
     """Forget an order and its cassettes. Raises RequestError (404)."""
     if not await gateway.tapes.forget(order_id):
         raise _not_found()

@@ -135,21 +135,21 @@ def hardened(app: ASGIApp) -> ASGIApp:
 
 
 @post("/login", status_code=200)
-async def log_in(request: AnyRequest, door: TheDoor) -> ASGIResponse:
+async def log_in(request: AnyRequest, door: TheDoor) -> ASGIApp:
     """Start a session, given the admin key."""
     info, cookies = door.log_in(request, await _given(request, "key"))
     return _answer(request, info, cookies)
 
 
 @get("/session")
-async def session(request: AnyRequest, door: TheDoor) -> ASGIResponse:
+async def session(request: AnyRequest, door: TheDoor) -> ASGIApp:
     """Whether this browser is logged in, and the value it has to send as `x-chat2api-csrf`."""
     info, cookies = door.session(request)
     return _answer(request, info, cookies)
 
 
 @post("/logout", status_code=200)
-async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
+async def log_out(request: AnyRequest, door: TheDoor) -> ASGIApp:
     """End the session."""
     return _answer(request, {"status": "success"}, door.log_out(request))
 
@@ -158,13 +158,13 @@ async def log_out(request: AnyRequest, door: TheDoor) -> ASGIResponse:
 
 
 @get("/api/summary")
-async def show_summary(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
+async def show_summary(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIApp:
     """How many accounts are in which state."""
     return _answer(request, _summary(pool, door))
 
 
 @get("/api/accounts")
-async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIResponse:
+async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> ASGIApp:
     """A page of the accounts, in the order they were added: `?state=cooling&q=words&offset=0&limit=100`."""
     name = request.query_params.get("state")
     try:
@@ -188,7 +188,7 @@ async def list_accounts(request: AnyRequest, pool: ThePool, door: TheDoor) -> AS
 
 
 @post(["/api/accounts", "/upload"], status_code=200)
-async def upload(request: AnyRequest, pool: ThePool) -> ASGIResponse:
+async def upload(request: AnyRequest, pool: ThePool) -> ASGIApp:
     """Add accounts: credentials one a line, or what other programs keep them in."""
     report = await pool.add(await _given(request, "text"))
     invalid = [BadLine(line, why) for line, why in report.invalid]
@@ -199,7 +199,7 @@ async def upload(request: AnyRequest, pool: ThePool) -> ASGIResponse:
 
 
 @delete("/api/accounts", status_code=200)
-async def clear_confirmed(request: AnyRequest, pool: ThePool) -> ASGIResponse:
+async def clear_confirmed(request: AnyRequest, pool: ThePool) -> ASGIApp:
     """Remove all accounts; `{"confirm": true}` is asked for, so that it does not happen by mistake."""
     if _json(await request.body()).get("confirm") is not True:
         raise RequestError('To remove all accounts send {"confirm": true}', param="confirm", code="not_confirmed")
@@ -207,26 +207,26 @@ async def clear_confirmed(request: AnyRequest, pool: ThePool) -> ASGIResponse:
 
 
 @post("/clear", status_code=200)
-async def clear(request: AnyRequest, pool: ThePool) -> ASGIResponse:
+async def clear(request: AnyRequest, pool: ThePool) -> ASGIApp:
     """Remove all accounts: the path and the answer that the original chat2api has."""
     removed = await pool.clear()
     return _answer(request, {"status": "success", "tokens_count": len(pool), "removed": removed})
 
 
 @get("/error")
-async def get_unusable(request: AnyRequest, pool: ThePool) -> ASGIResponse:
+async def get_unusable(request: AnyRequest, pool: ThePool) -> ASGIApp:
     """The accounts that can't be used, and why: the path that the original chat2api has."""
     return _unusable(request, pool)
 
 
 @post("/error", status_code=200)
-async def post_unusable(request: AnyRequest, pool: ThePool) -> ASGIResponse:
+async def post_unusable(request: AnyRequest, pool: ThePool) -> ASGIApp:
     """The same for POST, which the original chat2api uses."""
     return _unusable(request, pool)
 
 
 @delete("/api/accounts/{account_id:str}", status_code=200)
-async def remove(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+async def remove(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIApp:
     """Remove one account."""
     if not await pool.remove(account_id):
         return account_answer(request, None)
@@ -234,14 +234,14 @@ async def remove(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) 
 
 
 @post("/api/accounts/{account_id:str}/reset", status_code=200)
-async def reset(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIResponse:
+async def reset(request: AnyRequest, pool: ThePool, account_id: FromPath[str]) -> ASGIApp:
     """Make one account usable again: its limits, refusals and expiries are forgotten."""
     view = pool.view(account_id) if await pool.reset(account_id) else None
     return account_answer(request, view)
 
 
 @post("/api/accounts/{account_id:str}/probe", status_code=200)
-async def probe(request: AnyRequest, prober: TheProber, account_id: FromPath[str]) -> ASGIResponse:
+async def probe(request: AnyRequest, prober: TheProber, account_id: FromPath[str]) -> ASGIApp:
     """Ask upstream now for the state of one account."""
     return account_answer(request, await prober.probe(account_id))
 

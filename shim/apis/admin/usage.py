@@ -7,7 +7,7 @@ import re
 
 import msgspec
 from litestar import get
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.apis.admin.door import Door
 from shim.apis.admin.query import number
@@ -15,7 +15,7 @@ from shim.apis.admin.stores import STORES_AWAY
 from shim.errors import RequestError
 from shim.exchange import Gateway
 from shim.http.provided import TheGateway
-from shim.http.responses import answer_headers, json_answer
+from shim.http.responses import BytesResponse, answer_headers, json_answer
 from shim.http.routing import AnyRequest, Routes
 from shim.usage import CallRecord, UsageRow, add_up
 from shim.usage.book import DAYS, DIMENSIONS
@@ -51,7 +51,7 @@ def usage_router(door: Door) -> Routes:
 
 
 @get("/admin/usage")
-async def read_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def read_usage(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """The same as `/tokens/api/usage`."""
     answer = await _sums(request, gateway)
     answer.headers["cache-control"] = "no-store"
@@ -59,12 +59,12 @@ async def read_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
 
 
 @get("/api/usage")
-async def show_usage(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def show_usage(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """Sums of the last days: `?days=30&by=day,key&format=csv`."""
     return await _sums(request, gateway)
 
 
-async def _sums(request: AnyRequest, gateway: Gateway) -> ASGIResponse:
+async def _sums(request: AnyRequest, gateway: Gateway) -> BytesResponse:
     days = number(request, "days", 30, 1, DAYS)
     named = [word for word in request.query_params.get("by", "day").split(",") if word]
     by = [name for name in DIMENSIONS if name in named]
@@ -83,11 +83,11 @@ async def _sums(request: AnyRequest, gateway: Gateway) -> ASGIResponse:
     for row in rows:
         written.writerow([*(_unquoted(getattr(row, name)) for name in by), *(getattr(row, name) for name in sums)])
     told = {"content-type": "text/csv; charset=utf-8", "content-disposition": 'attachment; filename="usage.csv"'}
-    return ASGIResponse(body=text.getvalue().encode(), headers=answer_headers(request, told))
+    return BytesResponse(text.getvalue().encode(), answer_headers(request, told))
 
 
 @get("/api/calls")
-async def show_calls(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def show_calls(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """The last calls: `?limit=100&failed=true&key=ci&text=limit`, and `&before=` what the page before says is next."""
     limit = number(request, "limit", 100, 1, _MOST_CALLS)
     failed = request.query_params.get("failed")

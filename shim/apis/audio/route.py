@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from litestar import post
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim import tokenizer
 from shim.accounts.credentials import Caller
@@ -24,7 +24,7 @@ from shim.exchange.audio import Spoken
 from shim.http.answering import ApiCall, ending_failed, note_call
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.provided import TheGateway
-from shim.http.responses import LOGGED, STREAM_HEADERS, ByteStream, answer_headers, read_body, request_id
+from shim.http.responses import LOGGED, STREAM_HEADERS, BytesResponse, ByteStream, answer_headers, read_body, request_id
 from shim.http.routing import AnyRequest
 from shim.keys import Pass
 from shim.protocol.turn.audio import SoundFile
@@ -37,7 +37,7 @@ _SPEECH_FIELDS = {Field.PROMPT: "input", Field.MODEL: "model", Field.EFFORT: "mo
 
 
 @post("/v1/audio/speech", status_code=200)
-async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """A text read aloud."""
     call = _AudioCall(request, gateway, "speech")
     with _naming(_SPEECH_FIELDS), ending_failed(call.fail):
@@ -78,7 +78,7 @@ async def _sound(spoken: Spoken, asked: AskedSpeech, call: "_AudioCall") -> Asyn
 
 
 @post("/v1/audio/transcriptions", status_code=200)
-async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """A recording written down."""
     call = _AudioCall(request, gateway, "transcription")
     with _naming(TranslationApi.fields), ending_failed(call.fail):
@@ -89,11 +89,11 @@ async def create_transcription(request: AnyRequest, gateway: TheGateway) -> ASGI
     else:
         kind, content = transcript(asked, text)
         headers = {"content-type": kind}
-    return ASGIResponse(body=content, headers=answer_headers(request, headers | _ignored(asked.ignored)))
+    return BytesResponse(content, answer_headers(request, headers | _ignored(asked.ignored)))
 
 
 @post("/v1/audio/translations", status_code=200)
-async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """A recording written down in English."""
     call = _AudioCall(request, gateway, "translation")
     with _naming(TranslationApi.fields), ending_failed(call.fail):
@@ -103,7 +103,7 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
         call.end()
         kind, content = transcript(asked, "", translated=True)
         headers = {"content-type": kind} | _ignored(asked.ignored)
-        return ASGIResponse(body=content, headers=answer_headers(request, headers))
+        return BytesResponse(content, answer_headers(request, headers))
     api, headers = TranslationApi(asked, text), {"authorization": request.headers.get("authorization", "")}
     turn = ApiCall(gateway, api, id=request_id(request), headers=headers, address="")
     turn.go_on_for(*call.hand_over())  # its key has made one call, which has one line in the log
@@ -111,7 +111,7 @@ async def create_translation(request: AnyRequest, gateway: TheGateway) -> ASGIRe
         exchange = await while_present(request, turn.open(turn.read(b"")))
         content = await while_present(request, exchange.whole())
     turn.end()
-    return ASGIResponse(body=content, headers=turn.answer_headers() | {"content-type": api.media_type})
+    return BytesResponse(content, turn.answer_headers() | {"content-type": api.media_type})
 
 
 @contextmanager

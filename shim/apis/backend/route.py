@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, asgi
 from litestar.handlers import ASGIRouteHandler
-from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shim.accounts.credentials import Caller
 from shim.apis.backend.passing import Relaying
@@ -35,7 +34,7 @@ from shim.errors import GatewayError, RequestError
 from shim.exchange import Gateway
 from shim.exchange.next_account import Attempted
 from shim.http.presence import ClientGoneError, while_present
-from shim.http.responses import LOGGED, ByteStream, answer_headers, request_id
+from shim.http.responses import JSON, LOGGED, BytesResponse, ByteStream, answer_headers, request_id
 from shim.http.routing import AnyRequest
 from shim.logs import log_fields
 
@@ -43,7 +42,6 @@ log = logging.getLogger("chat2api.relay")
 
 # Browsers use the second one where nobody is logged in (protocol.md 1). Clients send either, whoever they are.
 PREFIXES = ("/backend-api", "/backend-anon")
-_JSON = "application/json"
 _WORKSPACE_ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # it goes upstream in a header, so nothing else may be in it
 
 Provide = Callable[[], Awaitable[Gateway]]
@@ -64,7 +62,7 @@ def backend_routes(provide: Provide) -> list[ASGIRouteHandler]:
 def on_gateway_error(request: AnyRequest, error: GatewayError) -> Response[bytes]:
     """A failure with a name."""
     headers = answer_headers(request, error.headers(time.time()) | HARMLESS)
-    return Response(detail_of(error), status_code=error.http_status, media_type=_JSON, headers=headers)
+    return Response(detail_of(error), status_code=error.http_status, media_type=JSON["content-type"], headers=headers)
 
 
 class Passage(ByteStream):
@@ -79,7 +77,7 @@ class Passage(ByteStream):
         self.status_code = relaying.status
 
 
-async def _answer(request: AnyRequest, provide: Provide) -> ASGIResponse:
+async def _answer(request: AnyRequest, provide: Provide) -> ASGIApp:
     path = request.scope["path"].strip("/")
     row = row_for(request.method, path)
     if row is None:
@@ -145,9 +143,10 @@ def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
     return Caller(msgspec.structs.replace(caller.own, workspace_id=workspace_id))
 
 
-def _in_one_piece(request: AnyRequest, status: int, body: bytes, headers: dict[str, str] | None = None) -> ASGIResponse:
-    headers = {"content-type": _JSON} | (headers or HARMLESS)
-    return ASGIResponse(body=body, status_code=status, headers=answer_headers(request, headers))
+def _in_one_piece(
+    request: AnyRequest, status: int, body: bytes, headers: dict[str, str] | None = None
+) -> BytesResponse:
+    return BytesResponse(body, answer_headers(request, JSON | (headers or HARMLESS)), status=status)
 
 
 class _CallLog:

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from litestar import delete, get, post
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.accounts.credentials import Caller
 from shim.apis.decoding import missing
@@ -29,7 +29,7 @@ _ANTHROPIC_PURPOSE = "user_data"  # the one that is meant by an API that knows n
 
 
 @post("/v1/files", status_code=200)
-async def create_file(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def create_file(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """Take a file upstream."""
     caller, settings = _caller(request, gateway), gateway.settings
     # The file is on disk as long as it is on its way: one of 100 MB in memory, times some clients, would end the
@@ -42,7 +42,7 @@ async def create_file(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
 
 
 @get("/v1/files")
-async def list_files(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def list_files(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """Those of the caller's key, the newest first."""
     caller, query = _caller(request, gateway), {name: str(value) for name, value in request.query_params.items()}
     kept, anthropic = gateway.stored_files.kept, _is_anthropics(request)
@@ -63,14 +63,14 @@ async def list_files(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
 
 
 @get("/v1/files/{file_id:str}")
-async def get_file_object(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
+async def get_file_object(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIApp:
     """What is known of one."""
     kept = await gateway.stored_files.kept.find(_caller(request, gateway).scope, file_id)
     return json_answer(request, write.file(kept, anthropic=_is_anthropics(request)))
 
 
 @get("/v1/files/{file_id:str}/content")
-async def get_file_content(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
+async def get_file_content(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIApp:
     """Its bytes, from upstream."""
     caller = _caller(request, gateway)
     async with _counted(gateway, caller):
@@ -80,7 +80,7 @@ async def get_file_content(request: AnyRequest, gateway: TheGateway, file_id: Fr
 
 
 @delete("/v1/files/{file_id:str}", status_code=200)
-async def delete_file(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIResponse:
+async def delete_file(request: AnyRequest, gateway: TheGateway, file_id: FromPath[str]) -> ASGIApp:
     """Forget it."""
     await gateway.stored_files.kept.forget(_caller(request, gateway).scope, file_id)
     return json_answer(request, write.deleted(file_id, anthropic=_is_anthropics(request)))

@@ -2,7 +2,6 @@
 
 import msgspec
 from litestar import post
-from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from shim.apis.messages import MESSAGES, MessagesApi
@@ -22,7 +21,7 @@ async def create_message(request: AnyRequest) -> ASGIApp:
 
 
 @post("/v1/messages/count_tokens", status_code=200)
-async def count_message_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def count_message_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """How many tokens a message would be asked with. Nothing goes upstream."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     caller = gateway.caller(MESSAGES.credential(headers))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from litestar import Request, get
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 from msgspec import UNSET
 
 from shim.accounts.model_lists import FetchedModels
@@ -25,7 +25,7 @@ ACCOUNT = "x-chat2api-account"
 
 
 @get("/v1/models")
-async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIResponse:
+async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> ASGIApp:
     """All of them, `auto` first, then the names that stand for one of them (MODEL_ALIASES); in the form of whoever
     asks."""
     caller = gateway.caller(_credential(request))
@@ -50,7 +50,7 @@ async def list_models(request: Request[Any, Any, Any], gateway: TheGateway) -> A
 
 
 @get("/v1/models/{model_path:path}")
-async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_path: FromPath[Path]) -> ASGIResponse:
+async def get_model(request: Request[Any, Any, Any], gateway: TheGateway, model_path: FromPath[Path]) -> ASGIApp:
     """One of them, by any name it answers to; that of a provider (`openai/gpt-4o`) has a slash."""
     model_id = without_provider(model_path.as_posix().removeprefix("/"))
     caller = gateway.caller(_credential(request))

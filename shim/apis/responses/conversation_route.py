@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.accounts.credentials import Caller
 from shim.apis.decoding import decode
@@ -40,7 +40,7 @@ from shim.http.routing import AnyRequest
 
 
 @post("/v1/conversations", status_code=200)
-async def create_conversation(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def create_conversation(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """A new one."""
     caller, id = who_calls(request, gateway), _new_id(gateway)
     created = int(gateway.clock.now())
@@ -56,13 +56,13 @@ async def create_conversation(request: AnyRequest, gateway: TheGateway) -> ASGIR
 
 
 @get("/v1/conversations/{conversation_id:str}")
-async def get_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIResponse:
+async def get_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIApp:
     """One without its items."""
     return json_answer(request, _shown(await _kept(gateway, who_calls(request, gateway), conversation_id)))
 
 
 @post("/v1/conversations/{conversation_id:str}", status_code=200)
-async def update_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIResponse:
+async def update_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIApp:
     """Other metadata."""
     asked = decode(_update_decoder, await request.body())
 
@@ -73,7 +73,7 @@ async def update_conversation(request: AnyRequest, gateway: TheGateway, conversa
 
 
 @delete("/v1/conversations/{conversation_id:str}", status_code=200)
-async def delete_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIResponse:
+async def delete_conversation(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIApp:
     """Forget one; what a response under way would add to it is not kept."""
     if not await gateway.conversations.delete(who_calls(request, gateway), conversation_id):
         raise no_conversation(conversation_id, "conversation_id")
@@ -81,18 +81,14 @@ async def delete_conversation(request: AnyRequest, gateway: TheGateway, conversa
 
 
 @get("/v1/conversations/{conversation_id:str}/items")
-async def list_conversation_items(
-    request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]
-) -> ASGIResponse:
+async def list_conversation_items(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIApp:
     """Its items, the newest first unless `order` is `asc`."""
     kept = await _kept(gateway, who_calls(request, gateway), conversation_id)
     return json_answer(request, msgspec.json.encode(page_of(kept.items, request.query_params)))
 
 
 @post("/v1/conversations/{conversation_id:str}/items", status_code=200)
-async def add_conversation_items(
-    request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]
-) -> ASGIResponse:
+async def add_conversation_items(request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str]) -> ASGIApp:
     """More items at its end."""
     id, before = _new_id(gateway), 0
 
@@ -113,7 +109,7 @@ async def add_conversation_items(
 @get("/v1/conversations/{conversation_id:str}/items/{item_id:str}")
 async def get_conversation_item(
     request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str], item_id: FromPath[str]
-) -> ASGIResponse:
+) -> ASGIApp:
     """One item."""
     kept = await _kept(gateway, who_calls(request, gateway), conversation_id)
     item = next((item for item in kept.items if name_of(item) == item_id), None)
@@ -125,7 +121,7 @@ async def get_conversation_item(
 @delete("/v1/conversations/{conversation_id:str}/items/{item_id:str}", status_code=200)
 async def delete_conversation_item(
     request: AnyRequest, gateway: TheGateway, conversation_id: FromPath[str], item_id: FromPath[str]
-) -> ASGIResponse:
+) -> ASGIApp:
     """Take one item out."""
 
     def changed(kept: KeptConversation) -> KeptConversation:

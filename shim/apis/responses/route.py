@@ -9,7 +9,6 @@ from functools import partial
 import msgspec
 from litestar import delete, get, post
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
 from shim.accounts.credentials import Caller
@@ -44,7 +43,7 @@ async def create_response(request: AnyRequest) -> ASGIApp:
 
 
 @post("/v1/responses/input_tokens", status_code=200)
-async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIResponse:
+async def count_input_tokens(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     """How many tokens a response would be asked with. Nothing goes upstream."""
     caller, body = who_calls(request, gateway), await request.body()
     prompt, names, conversation = await beside_others(read_countable, body)
@@ -151,7 +150,7 @@ async def _entered(call: ApiCall, asked: ClientCall) -> bool:
 
 
 @delete("/v1/responses/{response_id:str}", status_code=200)
-async def delete_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+async def delete_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIApp:
     """Forget a kept response; one that is under way is ended first, or it would be kept again."""
     caller = who_calls(request, gateway)
     # Ended before it is forgotten: its last words would be written after the removal, and bring it back.
@@ -163,7 +162,7 @@ async def delete_response(request: AnyRequest, gateway: TheGateway, response_id:
 
 
 @post("/v1/responses/{response_id:str}/cancel", status_code=200)
-async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIApp:
     """End what goes on without its client; everything else ends with its connection."""
     caller = who_calls(request, gateway)
     kept = await _kept(gateway, caller, response_id)
@@ -178,7 +177,7 @@ async def cancel_response(request: AnyRequest, gateway: TheGateway, response_id:
 
 
 @get("/v1/responses/{response_id:str}/input_items", status_code=200)
-async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIResponse:
+async def list_input_items(request: AnyRequest, gateway: TheGateway, response_id: FromPath[str]) -> ASGIApp:
     """The items that a kept response was asked with, the newest first unless `order` is `asc`."""
     kept = await _kept(gateway, who_calls(request, gateway), response_id)
     return json_answer(request, msgspec.json.encode(page_of(kept.input, request.query_params)))
