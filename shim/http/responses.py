@@ -51,13 +51,15 @@ def request_id(request: Request[Any, Any, Any]) -> str:
     return identifier
 
 
-async def read_body(request: Request[Any, Any, Any], limit: int, announced: str | None) -> bytes:
+async def read_body(
+    request: Request[Any, Any, Any], limit: int, announced: str | None, *, too_large: str = "request_too_large"
+) -> bytes:
     """The whole body; `announced` is its length as the client says. Raises RequestError where it is longer than
-    `limit` (413), and where it breaks off (400). Litestar's own `body` makes a dictionary of all headers to find
-    that one."""
+    `limit` (413, with the code `too_large`), and where it breaks off (400). Litestar's own `body` makes a dictionary of
+    all headers to find that one, and knows no limit for what is mounted."""
     # Refused by what it says of itself, before any of it is read.
     if announced is not None and announced.isdecimal() and int(announced) > limit:
-        raise _too_large()
+        raise _too_large(too_large)
     pieces: list[bytes] = []
     size, more = 0, True
     while more:
@@ -67,7 +69,7 @@ async def read_body(request: Request[Any, Any, Any], limit: int, announced: str 
         pieces.append(message["body"])
         size += len(pieces[-1])
         if size > limit:
-            raise _too_large()
+            raise _too_large(too_large)
         more = message["more_body"]
     return b"".join(pieces)
 
@@ -90,8 +92,8 @@ def incomplete() -> RequestError:
     return RequestError("The request body is not whole", code="incomplete_body")
 
 
-def _too_large() -> RequestError:
-    return RequestError("The request body is larger than this gateway accepts", status=413, code="request_too_large")
+def _too_large(code: str) -> RequestError:
+    return RequestError("The request body is larger than this gateway accepts", status=413, code=code)
 
 
 def answer_headers(request: Request[Any, Any, Any], extra: dict[str, str] | None = None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The gateway endpoints as a client of the web backend's own API sees them: real servers, real sockets."""
 
+import http.client
 import json
 import socket
 
@@ -228,6 +229,16 @@ def test_a_body_over_the_limit_is_413(pooled, answers, key):
         wire.sendall(f"{head}Authorization: {key['Authorization']}\r\n\r\n{{".encode())
         assert wire.recv(1000).startswith(b"HTTP/1.1 413")  # at once, not when the rest does not come
     assert "path=/backend-api/conversation code=413" in gateway.log
+
+
+def test_a_body_that_breaks_off_is_the_clients_failure(relay, key):
+    with socket.create_connection(("127.0.0.1", int(relay.base_url.rpartition(":")[2])), timeout=30) as wire:
+        head = "POST /backend-api/conversation HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
+        wire.sendall(f"{head}Authorization: {key['Authorization']}\r\n\r\n{{".encode())
+        wire.shutdown(socket.SHUT_WR)
+        answer = http.client.HTTPResponse(wire)
+        answer.begin()
+        assert (answer.status, json.loads(answer.read())["detail"]["code"]) == (400, "incomplete_body")
 
 
 # --- what goes up and comes down ------------------------------------------------------------------------------------

@@ -30,11 +30,11 @@ from shim.apis.backend.table import (
     row_for,
     sentinel_answer,
 )
-from shim.errors import GatewayError, RequestError
+from shim.errors import GatewayError
 from shim.exchange import Gateway
 from shim.exchange.next_account import Attempted
 from shim.http.presence import ClientGoneError, while_present
-from shim.http.responses import JSON, LOGGED, BytesResponse, ByteStream, answer_headers, request_id
+from shim.http.responses import JSON, LOGGED, BytesResponse, ByteStream, answer_headers, read_body, request_id
 from shim.http.routing import AnyRequest
 from shim.logs import log_fields
 
@@ -88,7 +88,8 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIApp:
     gateway.keys.check_unlimited(caller.key)
     query = request.scope["query_string"].decode("latin-1")
     headers = {name.lower(): value for name, value in request.headers.items()}
-    body = await _body(request.receive, gateway.settings.max_request_bytes, headers.get("content-length", ""))
+    length = headers.get("content-length")
+    body = await read_body(request, gateway.settings.max_request_bytes, length, too_large="too_large")
     # Only now, with the body read: an unread one would stand before the connection's next request.
     if row.kind is Kind.LOCAL:
         return _in_one_piece(request, 200, sentinel_answer(path, gateway.clock.new_id(), gateway.clock.now()))
@@ -110,26 +111,6 @@ async def _answer(request: AnyRequest, provide: Provide) -> ASGIApp:
         raise shown from error
     longest = gateway.settings.total_timeout
     return Passage(request, relaying, lambda: call_log.close(relaying), longest=longest)
-
-
-async def _body(receive: Receive, limit: int, announced: str) -> bytes:
-    """The whole body, of `limit` bytes at most: a turn that is tried again needs it again. `announced` is its length as
-    the client says: one that is too long is not waited for. (Litestar's own reader knows no limit for mounted
-    handlers.) Raises RequestError (413) and ClientGoneError."""
-    too_large = RequestError("The request body is larger than this gateway accepts", status=413, code="too_large")
-    # The length may be missing, or a lie: what comes is counted below, too.
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise ClientGoneError("The client closed the connection")
-        body += message["body"]
-        if len(body) > limit:
-            raise too_large
-        if not message.get("more_body", False):
-            return bytes(body)
 
 
 def _caller(request: AnyRequest, gateway: Gateway) -> Caller:
