@@ -4,11 +4,14 @@ Rule: the address is a credential: it is in no log and no error. A frame and the
 """
 
 import asyncio
-from contextlib import AsyncExitStack
-from typing import Protocol
+import math
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Protocol
 
-from curl_cffi import AsyncSession, CurlOpt, Response
-from curl_cffi.const import CurlWsFlag
+from curl_cffi import AsyncSession, Curl, CurlOpt, Response, ffi, lib
+from curl_cffi.const import CurlECode, CurlWsFlag
 from curl_cffi.curl import CurlError
 from curl_cffi.requests import WebSocketError
 from curl_cffi.requests.exceptions import RequestException
@@ -20,6 +23,11 @@ from shim.transport.base import ConnectionKey
 # A frame holds a batch of events of one answer (protocol.md 5.7); the largest are whole messages.
 _MAX_FRAME_BYTES = 4 * 1024 * 1024
 _WAITING_FRAMES = 64
+# Pings and pongs in a row. As long as some have come the library reads on without giving way to others, and so does
+# libcurl where it answers pings itself: an upstream that sends nothing else would hold up the loop all that time.
+_MAX_CONTROL_FRAMES = 500
+_NO_AUTO_PONG = 1 << 1  # of CURLOPT_WS_OPTIONS
+_DATA = CurlWsFlag.TEXT | CurlWsFlag.BINARY | CurlWsFlag.CONT | CurlWsFlag.CLOSE
 
 
 class FrameSocket(Protocol):
@@ -38,12 +46,52 @@ class FrameSocket(Protocol):
         ...
 
 
+class _Handle(Curl):
+    """What one socket is read by. It connects in a thread, until a time of `time.monotonic`: libcurl's own limits end
+    before upstream has answered, for which it would wait for ever."""
+
+    def __init__(self, cacert: str, until: float) -> None:
+        super().__init__(cacert=cacert)
+        self.until = until
+        self.on_ping: Callable[[bytes], None] = lambda data: None
+        self._control_frames = 0
+        self._on_progress = ffi.callback("int(void *, int64_t, int64_t, int64_t, int64_t)", self._is_late, 1)
+        self._check_error(lib._curl_easy_setopt(self._curl, CurlOpt.XFERINFOFUNCTION, self._on_progress), "setopt")
+        self.setopt(CurlOpt.NOPROGRESS, 0)
+        self.setopt(CurlOpt.WS_OPTIONS, _NO_AUTO_PONG)
+
+    def ws_recv(self) -> tuple[bytes, Any]:
+        """See Curl."""
+        data, frame = super().ws_recv()
+        self._control_frames = 0 if frame.flags & _DATA else self._control_frames + 1
+        if self._control_frames > _MAX_CONTROL_FRAMES:
+            raise CurlError("too many pings", code=CurlECode.RECV_ERROR)
+        if frame.flags & CurlWsFlag.PING:
+            self.on_ping(data)
+        return data, frame
+
+    def _is_late(self, *_: Any) -> int:
+        return int(time.monotonic() > self.until)
+
+
+class _Session(AsyncSession[Response]):
+    """A session of one socket."""
+
+    handle: _Handle
+
+    async def pop_curl(self) -> Curl:
+        """See AsyncSession."""
+        return self.handle
+
+
 class CurlWebSocket:
     """`FrameSocket` over libcurl. Use `open`."""
 
-    def __init__(self, session: "AsyncSession[Response]", socket: AsyncWebSocket) -> None:
+    def __init__(self, session: _Session, socket: AsyncWebSocket) -> None:
         self._session, self._socket = session, socket
         self._closed = False
+        self._answering: asyncio.Task[None] | None = None
+        session.handle.on_ping = self._on_ping
 
     @classmethod
     async def open(
@@ -57,9 +105,11 @@ class CurlWebSocket:
     ) -> "CurlWebSocket":
         """Connect, over the proxy of `connection`. Raises UpstreamError."""
         options = {CurlOpt.CAINFO: ca_file} if ca_file else {}
-        session: AsyncSession[Response] = AsyncSession(proxy=connection.proxy, trust_env=False, curl_options=options)
+        session = _Session(proxy=connection.proxy, trust_env=False, curl_options=options)
+        session.handle = handle = _Handle(ca_file or "", time.monotonic() + connect_timeout)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(session.close)
+            undo.callback(setattr, handle, "until", 0.0)  # cancelled: the thread is to end, too
             try:
                 socket = await session.ws_connect(
                     url,
@@ -68,10 +118,13 @@ class CurlWebSocket:
                     timeout=connect_timeout,
                     recv_queue_size=_WAITING_FRAMES,
                     max_message_size=_MAX_FRAME_BYTES,
+                    drain_on_error=True,  # what came before the end was said
+                    allow_redirects=False,
                 )
-            except (CurlError, RequestException, WebSocketError, OSError) as error:
+            except (CurlError, RequestException, WebSocketError, OSError, ValueError) as error:
                 raise _gone() from error
             undo.pop_all()
+        handle.until = math.inf
         return cls(session, socket)
 
     async def send(self, text: str) -> None:
@@ -98,8 +151,19 @@ class CurlWebSocket:
         """See `FrameSocket.close`."""
         if not self._closed:
             self._closed = True
+            if self._answering is not None:
+                self._answering.cancel()
             self._socket.terminate()
             await self._session.close()
+
+    def _on_ping(self, data: bytes) -> None:
+        # While one answer waits others need none (RFC 6455 5.5.3).
+        if self._answering is None or self._answering.done():
+            self._answering = asyncio.create_task(self._answer(data))
+
+    async def _answer(self, data: bytes) -> None:
+        with suppress(CurlError, RequestException, OSError):  # whoever reads hears that it is broken
+            await self._socket.send(data, CurlWsFlag.PONG)
 
 
 def _gone() -> UpstreamError:
