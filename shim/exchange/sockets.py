@@ -251,10 +251,11 @@ def _address(upstream: Upstream) -> Handshake[str]:
         raise refusal_of(reply.status, reply.headers, reply.body)
     try:
         url = _decoder.decode(reply.body).websocket_url
+        scheme = urlsplit(url).scheme
     except (ValueError, RecursionError) as error:
         raise UpstreamError("Upstream named no socket", code="upstream_socket") from error
     secure = urlsplit(upstream.base_url).scheme == "https"
-    if urlsplit(url).scheme not in ({"wss"} if secure else {"ws", "wss"}):
+    if scheme not in ({"wss"} if secure else {"ws", "wss"}):
         raise UpstreamError("Upstream named a socket at an address that is not secure", code="upstream_socket")
     return url
 

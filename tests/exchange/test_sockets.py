@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from pow import ClientProfile
 from shim.errors import UpstreamError
 from shim.exchange import sockets
 from shim.exchange.calls import Route
 from shim.exchange.sockets import SocketResponse, Sockets
 from shim.protocol.answer.follow_up import Socket
 from shim.protocol.answer.topic import DONE
+from shim.protocol.commands import HttpReply
+from shim.protocol.upstream import Identity, Upstream
 from shim.transport.base import ConnectionKey
 
 
@@ -210,6 +213,16 @@ async def test_a_socket_that_was_never_read_is_closed() -> None:
     response.close()
     await until(lambda: account.wires[0].closed)
     assert await response.chunk() == b""
+
+
+@pytest.mark.parametrize("url", ["wss://[", "wss://[x]y/", "ws://insecure.test/", "", 7])
+def test_an_address_that_is_none_is_upstreams_failure(url: Any) -> None:
+    profile = ClientProfile(user_agent="UA/1.0")
+    handshake = sockets._address(Upstream("https://chatgpt.test", Identity("device", "token"), profile))
+    next(handshake)
+    with pytest.raises(UpstreamError) as caught:
+        handshake.send(HttpReply(200, {}, json.dumps({"websocket_url": url}).encode()))
+    assert caught.value.code == "upstream_socket"
 
 
 async def test_a_socket_that_cannot_be_had_says_so() -> None:

@@ -96,6 +96,13 @@ def test_an_address_that_is_not_https_is_not_called(url: str) -> None:
     assert isinstance(asked(OLD, found(url))[1], UpstreamError)
 
 
+@pytest.mark.parametrize("url", ["https://[", "https://[x]y/", "https://\u2100.test/"])
+def test_an_address_that_cannot_be_read_is_upstreams_failure(url: str) -> None:
+    error = asked(OLD, found(url))[1]
+    assert isinstance(error, UpstreamError)
+    assert error.code == "upstream_file"
+
+
 def body(text: str) -> HttpReply:
     return HttpReply(200, {}, text.encode())
 

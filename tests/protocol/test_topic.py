@@ -79,6 +79,16 @@ def test_what_is_not_ours_says_and_ends_nothing(noise: Any) -> None:
     assert not reader.lost
 
 
+def test_replies_in_one_another_are_no_answer() -> None:
+    """As deep as JSON may be, and deeper than functions may call one another."""
+    begin = f'{{"type":"reply","reply":{{"type":"subscribe","topic_id":"{TOPIC}","catchups":['
+    assert read(f"[{begin * 1000}{']}}' * 1000}]".encode(), item(EVENTS[0], 1))[0] == EVENTS[0]
+
+
+def test_an_offset_that_is_none_is_not_gone_on_from() -> None:
+    assert read(item(EVENTS[0], 1) | {"offset": "9" * 5000})[1].offset == "0"
+
+
 @pytest.mark.parametrize(
     "end", [[message({"type": "done", "turn_id": TURN}, 9)], [item(DONE, 9), message({"type": "done"}, 10)]]
 )
@@ -109,7 +119,7 @@ def test_it_subscribes_from_where_it_was() -> None:
     assert json.loads(connecting(1))[0]["command"]["type"] == "connect"
     subscribe = {"id": 2, "command": {"type": "subscribe", "topic_id": TOPIC, "offset": "0"}}
     assert json.loads(reader.subscribing(2)) == [subscribe]
-    for number in ("1784872208758-0", "1784872208758-2", "1784872208758-1"):
+    for number in ("1784872208758-0", "1784872208758-2", "1784872208758-1", "9" * 5000, "9" * 21, "x", "-"):
         reader.receive(json.dumps(item(b"data: 1", 1) | {"offset": number}).encode())
     assert json.loads(reader.subscribing(3))[0]["command"]["offset"] == "1784872208758-2"
     assert json.loads(unsubscribing(4, TOPIC)) == [{"id": 4, "command": {"type": "unsubscribe", "topic_id": TOPIC}}]

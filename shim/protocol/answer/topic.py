@@ -67,14 +67,14 @@ class TopicReader:
         """The same of a frame that was read for several topics at once (`told_in`)."""
         return b"".join(self._messages(told))
 
-    def _messages(self, told: list[Any]) -> Iterator[bytes]:
+    def _messages(self, told: list[Any], *, caught_up: bool = False) -> Iterator[bytes]:
         for message in told:
             match message:
-                case {"type": "reply", "reply": {"type": "subscribe", "topic_id": topic, **reply}}:
+                case {"type": "reply", "reply": {"type": "subscribe", "topic_id": topic, **reply}} if not caught_up:
                     if topic == self._follow.topic_id:
                         self.lost = reply.get("recovered") is False
                         catchups = reply.get("catchups")
-                        yield from self._messages(catchups if isinstance(catchups, list) else [])
+                        yield from self._messages(catchups if isinstance(catchups, list) else [], caught_up=True)
                 case {"type": "message", "payload": {"type": "conversation-turn-stream", "payload": dict() as item}}:
                     topic, turn = self._follow.topic_id, self._follow.turn_id
                     is_of_turn = turn is not None and item.get("turn_id") == turn
@@ -131,7 +131,9 @@ class TopicReader:
 
 def _numbers(offset: str) -> tuple[int, ...]:
     parts = offset.split("-")
-    return tuple(int(part) for part in parts) if all(part.isdecimal() for part in parts) else ()
+    # Two numbers of 64 bits. `int` raises for thousands of digits.
+    plain = all(part.isdecimal() and len(part) <= 20 for part in parts)
+    return tuple(map(int, parts)) if plain else ()
 
 
 def _frame(id: int, command: dict[str, Any]) -> str:

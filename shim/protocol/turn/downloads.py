@@ -71,8 +71,11 @@ def bytes_of(upstream: Upstream, reply: HttpReply) -> HttpRequest:
     # 200 with `status: "error"` is how upstream says that a file is gone; "retry" says not yet (6.5).
     if not answer.download_url or answer.status not in {None, "success"}:
         raise _gone()
-    url = urljoin(f"{upstream.base_url}/", answer.download_url)
-    at_home = _origin(url) == _origin(upstream.base_url)
+    try:
+        url = urljoin(f"{upstream.base_url}/", answer.download_url)
+        at_home = _origin(url) == _origin(upstream.base_url)
+    except ValueError as error:
+        raise UpstreamError("Upstream named a file at an address that can't be read", code="upstream_file") from error
     if at_home and urlsplit(url).path.startswith(f"{upstream.prefix}/"):
         return upstream.get_url(url)  # the only address that is given the bearer
     if not at_home and urlsplit(url).scheme != "https":
