@@ -35,6 +35,7 @@ from shim.http.responses import (
     JSON,
     LOGGED,
     BytesResponse,
+    ByteStream,
     EventStream,
     Opening,
     Run,
@@ -405,7 +406,7 @@ def _slow(request: Request[Any, Any, Any], call: ApiCall, asked: ClientCall, pre
     )
 
 
-async def _opened(call: ApiCall, asked: ClientCall, stream: EventStream) -> Run | bytes:
+async def _opened(call: ApiCall, asked: ClientCall, stream: ByteStream) -> Run | bytes:
     """What the stream runs; or a whole answer, which is no stream where its head is not out yet. What fails before its
     head is raised."""
     try:

@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 from litestar import Request, get
 from litestar.params import FromPath
-from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp
 
 from shim.http.openapi import OpenApiOperation
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
-from shim.http.responses import ByteStream
+from shim.http.responses import ByteStream, each_of
 from shim.transport.base import Response
 
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -38,12 +38,12 @@ OPERATION = OpenApiOperation(
 
 
 @get("/files/{link:str}")
-async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: FromPath[str]) -> ASGIResponse:
+async def get_file(request: Request[Any, Any, Any], gateway: TheGateway, link: FromPath[str]) -> ASGIApp:
     """The bytes of one file."""
     file, response = await while_present(request, gateway.file(link))
     name = (file.sandbox_path or file.file_id or "").rpartition("/")[2]
     headers, longest = download_headers(name, response), gateway.settings.total_timeout
-    return ByteStream(request, bytes_of(response), response.close, headers=headers, longest=longest)
+    return ByteStream(request, each_of(bytes_of(response)), response.close, headers=headers, longest=longest)
 
 
 async def bytes_of(response: Response) -> AsyncGenerator[bytes]:

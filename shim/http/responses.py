@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import msgspec
 from litestar import Request
-from litestar.response.streaming import ASGIStreamingResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from shim.errors import GatewayError, RequestError
@@ -18,7 +18,6 @@ from shim.random_ids import random_hex
 Run = Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[bytes]]
 """Goes through an answer: gives its bytes to the function it is handed, and returns the last of them"""
 
-_CHARSET = "; charset=utf-8"  # which Litestar adds to text by itself
 # No proxy on the way may keep a stream, or parts of it, back.
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -108,97 +107,6 @@ def json_answer(
     return BytesResponse(body, answer_headers(request, headers) | JSON, status=status)
 
 
-class _Deadline:
-    """Bounds a response that is sent to a client that may not read it: one `send` that is still waiting when the time
-    is over, or has waited for a while after it, is broken off."""
-
-    def __init__(self, send: Send, seconds: float) -> None:
-        self._send = send
-        self._task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
-        self._waiting_since: float | None = None
-        self._passed = False
-        self._timer = self._loop.call_later(seconds, self._check)
-
-    async def send(self, message: Any) -> None:
-        """Send. Raises ClientGoneError where the client has not read for too long."""
-        self._waiting_since = self._loop.time()
-        try:
-            await self._send(message)
-        except asyncio.CancelledError:
-            # Only where nobody else has cancelled it: then it is theirs to end.
-            if self._passed and self._task is not None and self._task.uncancel() == 0:
-                raise ClientGoneError("The client does not read its answer") from None
-            raise
-        finally:
-            self._waiting_since = None
-
-    def close(self) -> None:
-        """The response is over."""
-        self._timer.cancel()
-
-    def _check(self) -> None:
-        now = self._loop.time()
-        if self._waiting_since is None:
-            # Over its time, but nothing is waiting to be read: the answer itself is what takes so long.
-            self._timer = self._loop.call_later(_UNREAD_SECONDS, self._check)
-        elif now < self._waiting_since + _UNREAD_SECONDS:
-            self._timer = self._loop.call_at(self._waiting_since + _UNREAD_SECONDS, self._check)
-        elif self._task is not None:
-            self._passed = True
-            self._task.cancel()
-
-
-class ByteStream(ASGIStreamingResponse):
-    """A body that is still to come. However it ends (also when the client is gone before its first piece), `pieces` is
-    closed and then `finish` is called, once. Litestar's own stream leaves a generator alone that stands at a `yield`,
-    or never began. `longest` is in seconds, for a client that stops reading; `break_off` writes what a stream of events
-    can still say where the gateway itself ends."""
-
-    def __init__(
-        self,
-        request: Request[Any, Any, Any],
-        pieces: AsyncGenerator[bytes],
-        finish: Callable[[], None],
-        *,
-        headers: dict[str, str],
-        longest: float,
-        break_off: Callable[[GatewayError], bytes] | None = None,
-    ) -> None:
-        super().__init__(
-            iterator=pieces,
-            media_type=headers.pop("content-type", "").removesuffix(_CHARSET) or None,
-            headers=answer_headers(request, headers),
-            status_code=200,
-        )
-        self._pieces = pieces
-        self._finish = finish
-        self._longest = longest
-        self._break_off = break_off
-
-    async def send_body(self, send: Send, receive: Receive) -> None:
-        """Stream until the end or until the client leaves."""
-        deadline = _Deadline(send, self._longest)
-        try:
-            with suppress(ClientGoneError):
-                try:
-                    with Presence(receive):
-                        async with aclosing(self._pieces):
-                            async for piece in self._pieces:
-                                await deadline.send(_body(piece, more=True))
-                except ClientGoneError:
-                    raise
-                except GatewayError as error:
-                    if self._break_off is None:
-                        raise
-                    await _last_words(send, self._break_off(error))
-                    return
-                await deadline.send(_body(b"", more=False))
-        finally:
-            deadline.close()
-            self._finish()
-
-
 class BytesResponse:
     """A body that is ready, with its headers. Litestar's own makes each header by six calls of functions."""
 
@@ -217,20 +125,24 @@ class Opening(msgspec.Struct, frozen=True):
     once it is there. Where that takes longer than `early` seconds (0: never), the head goes out before; where it fails
     before its head, `refuse` is the answer."""
 
-    open: "Callable[[EventStream], Awaitable[Run | bytes]]"
+    open: "Callable[[ByteStream], Awaitable[Run | bytes]]"
     refuse: Callable[[GatewayError], ASGIApp]
     headers: Callable[[], dict[str, str]]
     early: float
 
 
-class EventStream:
-    """Server-sent events, with a comment (`filler`) where nothing happens for a while, so that no proxy on the way
-    takes the stream for dead. `run` goes through the answer, gives its bytes to the function it is handed, and returns
+class ByteStream:
+    """A body that is still to come. `run` goes through it, gives its bytes to the function it is handed, and returns
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
-    byte, `finish` is called, once, and before it `begun`, when the answer's first bytes go out. `break_off` writes the
-    stream's end where the gateway itself ends, and `longest` is in seconds, for a client that stops reading. `presence`
-    watches over the client from before. An `Opening` in the place of `run` comes before the head, so that it can still
+    byte, `finish` is called, once, and before it `begun`, when the first bytes go out. `break_off` writes what can
+    still be said where the gateway itself ends: without it the answer just breaks off. `longest` is in seconds, for a
+    client that stops reading; `presence` watches over the client from before. A comment (`filler`, if any) goes out
+    where nothing happens for a while. An `Opening` in the place of `run` comes before the head, so that it can still
     fail with a status of its own, or change `headers`."""
+
+    always: ClassVar[Mapping[str, str]] = {}
+    """Headers that others may stand in the place of"""
+    filler = b""
 
     def __init__(
         self,
@@ -240,14 +152,15 @@ class EventStream:
         *,
         headers: dict[str, str],
         longest: float,
-        break_off: Callable[[GatewayError], bytes],
+        break_off: Callable[[GatewayError], bytes] | None = None,
         begun: Callable[[], None] | None = None,
         presence: Presence | None = None,
-        filler: bytes = KEEP_ALIVE,
+        filler: bytes | None = None,
     ) -> None:
-        self.headers = {"x-request-id": request_id(request), **STREAM_HEADERS, **headers}
+        self.status = 200
+        self.headers = {"x-request-id": request_id(request), **self.always, **headers}
         self._start, self._finish, self._break_off = run, finish, break_off
-        self._longest, self._presence, self._filler = longest, presence, filler
+        self._longest, self._presence, self._filler = longest, presence, filler or self.filler
         self.has_begun = False  # whether its head is out, or on its way
         self._begun = begun  # until it has been called
         self._comment: asyncio.Task[None] | None = None
@@ -283,6 +196,8 @@ class EventStream:
             if opening is not None and not self.has_begun:
                 await opening.refuse(error)(scope, receive, send)
             elif not isinstance(error, ClientGoneError):
+                if self._break_off is None:
+                    raise
                 await _last_words(send, self._break_off(error))
         except asyncio.CancelledError:
             if not self._passed or self._task is None or self._task.uncancel() > 0:
@@ -296,7 +211,7 @@ class EventStream:
         self.has_begun, self._early = True, math.inf
         if isinstance(self._start, Opening):
             self.headers |= self._start.headers()
-        await self._send_head(_head(200, self.headers))
+        await self._send_head(_head(self.status, self.headers))
 
     async def _begin_early(self) -> None:
         if not self.has_begun:  # as it has where it was opened just now
@@ -326,7 +241,8 @@ class EventStream:
         if now >= self._last + KEEP_ALIVE_SECONDS:
             self._last = now
             # Else the client does not read, and has the last one yet.
-            if self.has_begun and not self._is_over and (self._comment is None or self._comment.done()):
+            is_silent = self.has_begun and not self._is_over and (self._comment is None or self._comment.done())
+            if is_silent and self._filler:
                 self._comment = self._loop.create_task(self._send_comment())
         if now >= self._until:
             waiting = now if self._waiting_since is None else self._waiting_since
@@ -345,6 +261,25 @@ class EventStream:
         self._is_over, self._early = True, math.inf  # what refuses has a head of its own
         if self._comment is not None:
             self._comment.cancel()
+
+
+class EventStream(ByteStream):
+    """Server-sent events, with comments, so that no proxy on the way takes the stream for dead."""
+
+    always = STREAM_HEADERS
+    filler = KEEP_ALIVE
+
+
+def each_of(pieces: AsyncGenerator[bytes]) -> Run:
+    """Goes through pieces, and closes what gives them, wherever it stands."""
+    return partial(_send_each, pieces)
+
+
+async def _send_each(pieces: AsyncGenerator[bytes], send: Callable[[bytes], Awaitable[None]]) -> bytes:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            await send(piece)
+    return b""
 
 
 async def _last_words(send: Send, data: bytes) -> None:

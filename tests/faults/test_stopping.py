@@ -14,7 +14,7 @@ import pytest
 
 from shim.errors import UnavailableError
 from shim.http.presence import interrupt_all
-from shim.http.responses import ByteStream, EventStream
+from shim.http.responses import ByteStream, EventStream, each_of
 from shim.server.run import granian
 from shim.settings import Settings
 from tests.gateway.conftest import wait_until
@@ -134,8 +134,8 @@ async def test_the_same_of_bytes(monkeypatch):
         finally:
             ended.append("pieces")
 
-    answer = ByteStream(request(), pieces(), lambda: ended.append("finish"), headers={}, longest=0.1)
-    await asyncio.wait_for(answer.send_body(stuck, request().receive), 5)
+    answer = ByteStream(request(), each_of(pieces()), lambda: ended.append("finish"), headers={}, longest=0.1)
+    await asyncio.wait_for(answer(SCOPE, request().receive, stuck), 5)
     assert ended == ["pieces", "finish"]
 
 

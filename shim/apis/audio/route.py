@@ -24,7 +24,16 @@ from shim.exchange.audio import Spoken
 from shim.http.answering import ApiCall, ending_failed, note_call
 from shim.http.presence import ClientGoneError, while_present
 from shim.http.provided import TheGateway
-from shim.http.responses import LOGGED, STREAM_HEADERS, BytesResponse, ByteStream, answer_headers, read_body, request_id
+from shim.http.responses import (
+    LOGGED,
+    STREAM_HEADERS,
+    BytesResponse,
+    ByteStream,
+    answer_headers,
+    each_of,
+    read_body,
+    request_id,
+)
 from shim.http.routing import AnyRequest
 from shim.keys import Pass
 from shim.protocol.turn.audio import SoundFile
@@ -57,7 +66,7 @@ async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
     )
     return ByteStream(
         request,
-        _sound(spoken, asked, call),
+        each_of(_sound(spoken, asked, call)),
         finish,
         headers=headers,
         longest=gateway.settings.total_timeout,

@@ -34,7 +34,7 @@ from shim.errors import GatewayError
 from shim.exchange import Gateway
 from shim.exchange.next_account import Attempted
 from shim.http.presence import ClientGoneError, while_present
-from shim.http.responses import JSON, LOGGED, BytesResponse, ByteStream, answer_headers, read_body, request_id
+from shim.http.responses import JSON, LOGGED, BytesResponse, ByteStream, answer_headers, each_of, read_body, request_id
 from shim.http.routing import AnyRequest
 from shim.logs import log_fields
 
@@ -70,11 +70,14 @@ class Passage(ByteStream):
 
     def __init__(self, request: AnyRequest, relaying: Relaying, finish: Callable[[], None], *, longest: float) -> None:
         headers = {"content-type": "application/octet-stream"} | relaying.headers
+        kind = headers["content-type"]
+        if kind.startswith("text/") and "charset" not in kind:
+            headers["content-type"] = f"{kind}; charset=utf-8"
         if relaying.is_stream:
             headers["x-accel-buffering"] = "no"  # nginx would collect a stream until its buffer is full
         say = broken_off if relaying.is_stream else None
-        super().__init__(request, relaying.pieces(), finish, headers=headers, longest=longest, break_off=say)
-        self.status_code = relaying.status
+        super().__init__(request, each_of(relaying.pieces()), finish, headers=headers, longest=longest, break_off=say)
+        self.status = relaying.status
 
 
 async def _answer(request: AnyRequest, provide: Provide) -> ASGIApp:

@@ -21,7 +21,7 @@ from shim.http.downloads import bytes_of, download_headers
 from shim.http.multipart import FormStream
 from shim.http.presence import while_present
 from shim.http.provided import TheGateway
-from shim.http.responses import ByteStream, arriving, json_answer
+from shim.http.responses import ByteStream, arriving, each_of, json_answer
 from shim.http.routing import AnyRequest
 from shim.protocol.turn.uploads import LocalFile
 
@@ -76,7 +76,7 @@ async def get_file_content(request: AnyRequest, gateway: TheGateway, file_id: Fr
     async with _counted(gateway, caller):
         kept, response = await while_present(request, gateway.stored_files.content(caller, file_id))
     headers, longest = download_headers(kept.name, response), gateway.settings.total_timeout
-    return ByteStream(request, bytes_of(response), response.close, headers=headers, longest=longest)
+    return ByteStream(request, each_of(bytes_of(response)), response.close, headers=headers, longest=longest)
 
 
 @delete("/v1/files/{file_id:str}", status_code=200)
