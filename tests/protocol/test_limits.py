@@ -327,6 +327,27 @@ def test_nothing_is_counted_while_the_bytes_are_too_few() -> None:
     assert sum(map(len, counted)) > 0
 
 
+@pytest.mark.parametrize("text", ["word and word. ", "終わりの文です。"])
+def test_a_long_text_is_counted_on_the_way_and_not_all_at_once(text: str) -> None:
+    """The limit comes into sight only after 100,000 bytes, and the event loop waits for whoever counts."""
+    counted: list[int] = []
+
+    def count(text: str) -> int:
+        counted.append(len(text))
+        return tokenizer.count(text)
+
+    filter = TokenLimit(100_000, count, tokenizer.cut)
+    while not filter.decided:
+        filter.receive([TextDelta(text)])
+    assert sum(counted) > 100_000
+    assert max(counted) < 5000
+
+
+def test_one_piece_that_is_far_too_long_is_cut_all_the_same() -> None:
+    filter = limit_of(2)
+    assert outcome(filter.receive([TextDelta("one two three " * 1000)])) == ("one two", "", [FULL])
+
+
 @pytest.mark.parametrize(
     "text", ["word and word. " * 4000, "終わりの文です。" * 4000, "a" * 40_000, "\n" * 40_000, "12" * 20_000]
 )
