@@ -74,7 +74,7 @@ class _Handle(Curl):
         return int(time.monotonic() > self.until)
 
 
-class _Session(AsyncSession[Response]):
+class _SocketSession(AsyncSession[Response]):
     """A session of one socket."""
 
     handle: _Handle
@@ -87,7 +87,7 @@ class _Session(AsyncSession[Response]):
 class CurlWebSocket:
     """`FrameSocket` over libcurl. Use `open`."""
 
-    def __init__(self, session: _Session, socket: AsyncWebSocket) -> None:
+    def __init__(self, session: _SocketSession, socket: AsyncWebSocket) -> None:
         self._session, self._socket = session, socket
         self._closed = False
         self._answering: asyncio.Task[None] | None = None
@@ -105,7 +105,7 @@ class CurlWebSocket:
     ) -> "CurlWebSocket":
         """Connect, over the proxy of `connection`. Raises UpstreamError."""
         options = {CurlOpt.CAINFO: ca_file} if ca_file else {}
-        session = _Session(proxy=connection.proxy, trust_env=False, curl_options=options)
+        session = _SocketSession(proxy=connection.proxy, trust_env=False, curl_options=options)
         session.handle = handle = _Handle(ca_file or "", time.monotonic() + connect_timeout)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(session.close)

@@ -33,7 +33,7 @@ CLOCKS_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4", "urandom", "tok
 
 # Each layer sees those before it. A new module has to be given its place here.
 LAYERS = (
-    {"errors", "chatgpt", "heap", "surrogates"},
+    {"errors", "chatgpt", "heap", "random_ids", "surrogates"},
     {"protocol"},
     {"logs", "tokenizer", "schemas", "settings", "single_flight", "background"},
     {"databases"},
