@@ -36,7 +36,7 @@ class Parts(SimpleNamespace):
 def test_what_is_told(pool: PoolHealth, guests: PoolHealth, told: dict[str, object]) -> None:
     leases = SimpleNamespace(pool=SimpleNamespace(health=lambda: pool), guests=SimpleNamespace(health=lambda: guests))
     gateway = Provide(lambda: Parts(leases=leases), sync_to_thread=False)
-    with TestClient(Litestar([healthz], dependencies={"gateway": gateway})) as client:
+    with TestClient(Litestar([healthz], dependencies={"gateway": gateway}, logging_config=None)) as client:
         answer = client.get("/healthz")
     away = ["accounts"] if told["store"] == "away" else []
     assert answer.json() == {"status": "ok", "version": __version__, "away": away} | told
@@ -56,7 +56,7 @@ def test_readiness(counts: dict[State, int], background: dict[str, str], why: li
     pool = SimpleNamespace(counts=lambda: counts, health=lambda: PoolHealth({}, "no route", 0, background))
     leases = SimpleNamespace(pool=pool, guests=SimpleNamespace(health=lambda: WELL))
     gateway = Provide(lambda: Parts(leases=leases), sync_to_thread=False)
-    with TestClient(Litestar([readyz], dependencies={"gateway": gateway})) as client:
+    with TestClient(Litestar([readyz], dependencies={"gateway": gateway}, logging_config=None)) as client:
         answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["why"]) == (503 if why else 200, why)
 
@@ -67,6 +67,6 @@ def test_a_task_of_the_keys_or_the_usage_that_fails_is_seen(which: str) -> None:
     failing = {which: SimpleNamespace(failing={"write": "NotesError"}, is_away=False)}
     gateway = Parts(leases=SimpleNamespace(pool=pool, guests=pool), **failing)
     provided = {"gateway": Provide(lambda: gateway, sync_to_thread=False)}
-    with TestClient(Litestar([healthz, readyz], dependencies=provided)) as client:
+    with TestClient(Litestar([healthz, readyz], dependencies=provided, logging_config=None)) as client:
         assert client.get("/healthz").json()["background"] == "failing"
         assert client.get("/readyz").status_code == 503

@@ -29,7 +29,9 @@ async def echo(request: AnyRequest) -> ASGIApp:
 @pytest.fixture
 def client() -> TestClient[Litestar]:
     app = Litestar(
-        [Routes("/below", route_handlers=[echo])], exception_handlers=exception_handlers(lambda _scope: refuse)
+        [Routes("/below", route_handlers=[echo])],
+        exception_handlers=exception_handlers(lambda _scope: refuse),
+        logging_config=None,  # Litestar's takes the handlers away that gateways of other tests log by
     )
     return TestClient(app)
 
@@ -57,4 +59,4 @@ def test_a_guard_around_it_stops_the_start() -> None:
         raise NotAuthorizedException
 
     with pytest.raises(ImproperlyConfiguredException, match="Guards are not asked"):
-        Litestar([Routes("/below", route_handlers=[echo], guards=[guard])])
+        Litestar([Routes("/below", route_handlers=[echo], guards=[guard])], logging_config=None)
