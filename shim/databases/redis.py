@@ -27,6 +27,10 @@ answered none of them meanwhile."""
 MAX_CONNECTIONS = 32
 
 
+# The last two are what the library raises for replies that it can't read; the connection is closed then as well.
+FAILURES = (exceptions.RedisError, OSError, ValueError, RecursionError)
+
+
 class PatientPool(BlockingConnectionPool):
     """Connections of which one is waited for as long as the server answers those who have one: that a thousand calls
     come at once is no sign that it is away."""
@@ -95,7 +99,7 @@ class RedisScripts:
             return await self._scripts[script](keys, values)
         except DatabaseError as error:
             raise self._error(str(error)) from None
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise self._error(f"{self._name} {complaint(error)}") from None  # its text may quote a value
 
     async def close(self) -> None:
@@ -131,6 +135,7 @@ def complaint(error: Exception) -> str:
     return f"refused the call ({code if code.isupper() else type(error).__name__})"
 
 
+_NO_REDIS = "answers what is no reply of Redis"
 # The first that fits: the library's classes inherit from one another.
 _COMPLAINTS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.AuthenticationError, "refuses the user or password"),
@@ -141,4 +146,7 @@ _COMPLAINTS: tuple[tuple[type[Exception], str], ...] = (
     (OSError, "can't be reached"),
     (exceptions.OutOfMemoryError, "is out of memory"),
     (exceptions.ReadOnlyError, "is a replica that can't be written to"),
+    (exceptions.InvalidResponse, _NO_REDIS),
+    (ValueError, _NO_REDIS),
+    (RecursionError, _NO_REDIS),
 )

@@ -28,7 +28,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import msgspec
-from redis import exceptions
 from redis.asyncio import Redis
 
 from shim.accounts.account import Account, Condition
@@ -41,7 +40,7 @@ from shim.accounts.stores.records import (
 )
 from shim.accounts.stores.sealing import Sealing
 from shim.databases import DatabaseError
-from shim.databases.redis import client_of, complaint, server_name
+from shim.databases.redis import FAILURES, client_of, complaint, server_name
 
 # Raised by whoever changes what a row holds: older gateways then refuse the store, and do not write over it.
 FORMAT = 1
@@ -190,7 +189,7 @@ class RedisStore:
                 leases: Any = await self._client.zrange(key, 0, -1)
                 gone = [lease for lease in leases if holds(lease.decode().partition("/")[0])]
                 released += await self._client.zrem(key, *gone) if gone else 0
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise StoreError(f"{self._name} {complaint(error)}") from None
         return released
 
@@ -254,7 +253,7 @@ class RedisStore:
             raise StoreError(f"{self._name} is not open")
         try:
             return await self._scripts[script](keys, values)
-        except (exceptions.RedisError, OSError) as error:
+        except FAILURES as error:
             raise StoreError(f"{self._name} {complaint(error)}") from None  # its text may quote a value
 
 

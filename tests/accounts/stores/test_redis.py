@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import socket
 import time
@@ -26,6 +27,7 @@ from shim.accounts.stores.choose import open_store
 from shim.accounts.stores.redis import RedisStore
 from shim.accounts.stores.sqlite import SqliteStore
 from shim.databases import redis as database
+from shim.databases.redis import RedisScripts
 
 ANNA, BERT = Account("anna", refresh_token="refresh-a"), Account("bert", refresh_token="refresh-b")
 
@@ -389,3 +391,29 @@ async def test_one_row_that_can_not_be_read_is_left_out_and_told_of(
     assert len(told) == (1 if rubbish else 0)  # an empty one is one that is gone
     assert "anna" in "".join(told) or not rubbish
     assert await other.remove(["anna"]) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b":secret\r\n", b"$secret\r\n", b":" + b"9" * 5000 + b"\r\n", b"*1\r\n" * 5000, b"HTTP/1.1 400 secret\r\n"],
+)
+async def test_what_is_no_redis_is_told_as_such_and_nothing_of_its_answer_is_left_for_the_next_call(
+    reply: bytes,
+) -> None:
+    is_well = False
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while asked := await reader.read(65536):
+            commands = len(re.findall(rb"\*\d+\r\n", asked))
+            writer.write(b":7\r\n" * commands if is_well else reply)
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as peer:
+        url = f"redis://127.0.0.1:{peer.sockets[0].getsockname()[1]}"
+        scripts = RedisScripts(url, "", {"any": "return 7"}, StoreError)
+        with pytest.raises(StoreError, match="is no reply of Redis") as caught:
+            await scripts.run("any", [], [])
+        assert "secret" not in repr(caught.value)
+        is_well = True
+        assert await scripts.run("any", [], []) == 7
+        await scripts.close()
