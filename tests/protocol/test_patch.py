@@ -347,6 +347,9 @@ class PlainPatcher:
         value = operation.get("v")
         if at_root and op != "remove" and not isinstance(value, dict):
             raise MisfitError
+        if at_root and op == "remove":
+            holder[""] = None  # a root that is not there yet is null, and one that is gone is again
+            return
         self._one(where, keys[-1], op, value)
 
     def _at(self, where: Any, key: str) -> Any:
@@ -452,6 +455,7 @@ def text_at(root: Any, path: str) -> Any:
 
 @settings(max_examples=300)
 @given(ROOTS, st.lists(TOP, max_size=12))
+@example({"m": {}}, [{"p": "", "o": "patch", "v": [{"p": "", "o": "remove"}, {"p": "", "o": "remove"}]}])
 @example(
     {"m": {"t": "a", "l": [], "o": {}}}, [{"p": "/m/t", "o": "append", "v": "b"}, {"v": "c"}, {"p": "/m/t", "v": "d"}]
 )
