@@ -207,8 +207,9 @@ class RunningCount:
 
     def __init__(self) -> None:
         self._settled = 0
-        self._pieces: list[str] = []
-        self._size = 0
+        self._text, self._start = "", 0  # what has come, and where in it the part begins that is not counted
+        self._pieces: list[str] = []  # what has come behind it
+        self._size = 0  # characters that are not counted
         self._look_at = SLICE
 
     def add(self, text: str) -> None:
@@ -217,18 +218,22 @@ class RunningCount:
         self._size += len(text)
         if self._size < self._look_at:
             return
-        rest = "".join(self._pieces)
-        seam = _LAST_SEAM.match(rest, 0, SLICE)
-        if seam is not None:
-            self._settled += count(rest[: seam.end()])
-            rest = rest[seam.end() :]
-        else:  # nor will there be one: all the rest is left to the end
-            self._look_at = sys.maxsize
-        self._pieces, self._size = [rest], len(rest)
+        if len(self._text) - self._start < SLICE:  # else what one read brought, however much, would be copied each time
+            self._text, self._start, self._pieces = self._rest(), 0, []
+        seam = _LAST_SEAM.match(self._text, self._start, self._start + SLICE)
+        if seam is None:
+            self._look_at = sys.maxsize  # nor will there be one: all the rest is left to the end
+            return
+        self._settled += count(self._text[self._start : seam.end()])
+        self._size -= seam.end() - self._start
+        self._start = seam.end()
 
     async def total(self) -> int:
         """The tokens of all text so far. More may be added afterwards."""
-        return self._settled + await total(["".join(self._pieces)])
+        return self._settled + await total([self._rest()])
+
+    def _rest(self) -> str:
+        return "".join((self._text[self._start :], *self._pieces))
 
 
 def slices(text: str) -> Iterator[tuple[int, list[int]]]:

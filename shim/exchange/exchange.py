@@ -22,12 +22,13 @@ from shim.exchange.choice import Choice, FetchPicture, Repair
 from shim.exchange.clock import Clock
 from shim.exchange.continuations import KnownChat
 from shim.exchange.conversations import HeldConversation
+from shim.exchange.counting import AnswerTokens
 from shim.exchange.kept import KeptAnswers
 from shim.exchange.live_turn import Wanted
 from shim.exchange.next_account import Attempted
 from shim.exchange.services import AnswerServices
 from shim.protocol.api import AnsweredBy, AnswerPlace, Api, Asked, Writer
-from shim.protocol.counting.usage import Usage, answer_tokens, usage_of
+from shim.protocol.counting.usage import Usage, call_tokens, usage_of
 from shim.protocol.events import Event, Failed, FileRef
 from shim.protocol.transcript import Transcript
 
@@ -82,6 +83,7 @@ class Exchange:
         self._held, self._appending = call.held, call.asked.appending
         self._wanted = wanted
         self._usage: Usage | None = None  # counted, once everything has been said
+        self._counting: dict[int, AnswerTokens] = {}  # by choice, of those that are long
         self._counts_first = call.asked.counts_first
         self._prompt_tokens: int | None = None  # where they were counted before the answer began
         self._writer: Writer | None = None
@@ -261,12 +263,16 @@ class Exchange:
         between the two: each costs a streamed piece half a microsecond to a microsecond, of 20."""
         choice, others = self.choices[place], len(self.choices) > 1
         said, events = choice.transcript, choice.begin()
+        counted = tokenizer.SLICE  # characters from which it is counted on the way
         while True:
             if said.ended:
                 await self._before_last_bytes(choice)
                 return self._written(events, place)
             if data := self._written(events, place):
                 await send(data)
+            if said.size >= counted:
+                self._tokens(place).go_on()
+                counted = said.size + tokenizer.SLICE
             if others and self.error is not None:
                 return b""  # another choice has failed, and that was the stream's last line
             if choice.reads_on:
@@ -280,6 +286,11 @@ class Exchange:
                 events = await self._services.step(choice)
             if others and self.error is not None and not said.ended:
                 return b""
+
+    def _tokens(self, place: int) -> AnswerTokens:
+        if place not in self._counting:
+            self._counting[place] = AnswerTokens(self.transcripts[place])
+        return self._counting[place]
 
     async def _before_last_bytes(self, choice: Choice) -> None:
         if self._chat is not None:
@@ -295,9 +306,14 @@ class Exchange:
             prompt = self._prompt_tokens
             if prompt is None:
                 prompt = await tokenizer.total_by(self._wanted.tokens)
-            reasoning = await tokenizer.total(transcript.reasoning for transcript in self.transcripts)
-            answered = await tokenizer.total_by(lambda count: answer_tokens(self.transcripts, count))
-            self._usage = Usage(prompt, reasoning + answered, reasoning)
+            text = reasoning = 0
+            for place in range(len(self.choices)):
+                said, thought = await self._tokens(place).total()
+                text, reasoning = text + said, reasoning + thought
+            called = await tokenizer.total_by(
+                lambda count: sum(call_tokens(one.calls, count) for one in self.transcripts)
+            )
+            self._usage = Usage(prompt, reasoning + text + called, reasoning)
         if self._held is not None and self._appending is not None:
             await self._held.add(self._appending, self, self._known_place())
         if self._kept is not None and self._keeping is not None:

@@ -113,6 +113,10 @@ class Transcript:
         """The reasoning's text."""
         return "".join(self._reasoning)
 
+    def pieces(self, text: int, reasoning: int) -> tuple[list[str], list[str]]:
+        """What the text and the reasoning have got since each had so many pieces."""
+        return self._text[text:], self._reasoning[reasoning:]
+
     @property
     def asides(self) -> list[tuple[int, str | Picture | Searched]]:
         """The reasoning as it stands between pieces of the text, with pictures and searches, in the order they came:

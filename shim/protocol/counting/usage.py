@@ -73,7 +73,7 @@ def prompt_tokens(
     picture in the messages; their parts count nothing here."""
     tokens = _REPLY_PRIMER + function_tokens(functions, count) + sum(images)
     for message in messages:
-        tokens += _PER_MESSAGE + count(message.text) + _call_tokens(message.calls, count)
+        tokens += _PER_MESSAGE + count(message.text) + call_tokens(message.calls, count)
         if message.name:
             tokens += _PER_NAME + count(message.name)
     return tokens
@@ -103,12 +103,12 @@ def answer_tokens(answers: Sequence[Countable], count: Count) -> int:
     """Tokens of what was answered, without the reasoning before it."""
     tokens = 0
     for answer in answers:
-        tokens += count(answer.text) + _call_tokens(answer.calls, count)
+        tokens += count(answer.text) + call_tokens(answer.calls, count)
     return tokens
 
 
-def _call_tokens(calls: Sequence[Call | Called], count: Count) -> int:
-    """A call is its function's name and its arguments. Its id is between the client and us; no model reads it."""
+def call_tokens(calls: Sequence[Call | Called], count: Count) -> int:
+    """Each call is its function's name and its arguments. Its id is between the client and us; no model reads it."""
     return sum(_PER_CALL + count(call.name) + count(call.arguments) for call in calls) if calls else 0
 
 
