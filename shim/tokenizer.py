@@ -202,6 +202,12 @@ def cut(text: str, tokens: int) -> str:
     return text[: start + end]
 
 
+def certain(text: str) -> int:
+    """Of a text without a seam: how many of its characters are whole tokens, whatever may follow."""
+    # Where one slice ends and the next begins both have found the same tokens, and what follows is too far away.
+    return max((start for start, _ in slices(text) if start + 2 * _OVERLAP <= len(text)), default=0)
+
+
 class RunningCount:
     """The tokens of a text that comes in pieces: counted on the way, so that little is left for the end."""
 

@@ -108,7 +108,9 @@ async def open_gateway(
                     tapes=Tapes(notes, clock=clock.now, new_id=clock.new_id),
                     notes=notes,
                     line=Line(share(settings.max_streams), share(settings.max_waiting)),
-                    filter_needs=FilterDependencies(tokenizer.count, tokenizer.cut, clock.new_id, validate),
+                    filter_needs=FilterDependencies(
+                        tokenizer.count, tokenizer.cut, tokenizer.certain, clock.new_id, validate
+                    ),
                 )
                 # From here on the worker shows what it has; before, there was nothing to look at.
                 metrics.open(gateway.counts)

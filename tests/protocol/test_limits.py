@@ -22,7 +22,7 @@ BROKEN = Failed(UpstreamError("Upstream broke off", code="upstream_connection"))
 
 
 def limit_of(tokens: int) -> TokenLimit:
-    return TokenLimit(tokens, tokenizer.count, tokenizer.cut)
+    return TokenLimit(tokens, tokenizer.count, tokenizer.cut, tokenizer.certain)
 
 
 # --- what both filters are asked --------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_nothing_is_counted_while_the_bytes_are_too_few() -> None:
         counted.append(text)
         return tokenizer.count(text)
 
-    filter = TokenLimit(1000, count, tokenizer.cut)
+    filter = TokenLimit(1000, count, tokenizer.cut, tokenizer.certain)
     for _ in range(250):
         assert filter.receive([TextDelta("four")]) == [TextDelta("four")]
     assert counted == []
@@ -336,11 +336,34 @@ def test_a_long_text_is_counted_on_the_way_and_not_all_at_once(text: str) -> Non
         counted.append(len(text))
         return tokenizer.count(text)
 
-    filter = TokenLimit(100_000, count, tokenizer.cut)
+    filter = TokenLimit(100_000, count, tokenizer.cut, tokenizer.certain)
     while not filter.decided:
         filter.receive([TextDelta(text)])
     assert sum(counted) > 100_000
     assert max(counted) < 5000
+
+
+@pytest.mark.parametrize("limit", [100, 3000, 8000, 60_000])
+@pytest.mark.parametrize("text", ["-" * 120_000, "a" * 120_000, "天地" * 40_000, "ACGTTG" * 15_000, "𝟞" * 20_000])
+def test_one_endless_word_is_counted_on_the_way_too(text: str, limit: int) -> None:
+    """Nothing that reads a text reads much of it at once, and the end is where it is in the whole text."""
+    read: list[int] = []
+
+    def reading(reads: Any) -> Any:
+        def read_it(text: str, *more: int) -> Any:
+            read.append(len(text))
+            return reads(text, *more)
+
+        return read_it
+
+    filter = TokenLimit(limit, reading(tokenizer.count), reading(tokenizer.cut), reading(tokenizer.certain))
+    pieces = [TextDelta(text[start : start + 100]) for start in range(0, len(text), 100)]
+    kept, _, said = outcome([*filter.receive([]), *(e for piece in pieces for e in filter.receive([piece]))])
+    if not said:
+        kept, _, said = outcome([TextDelta(kept), *filter.receive([Finished("stop")])])
+    assert kept == tokenizer.cut(text, limit)
+    assert max(read) < 25_000
+    assert sum(read) < 12 * len(text)
 
 
 def test_one_piece_that_is_far_too_long_is_cut_all_the_same() -> None:
@@ -366,7 +389,7 @@ def test_counting_is_linear(text: str, limit: int) -> None:
         worked += len(text)
         return tokenizer.cut(text, tokens)
 
-    filter = TokenLimit(limit, count, cut)
+    filter = TokenLimit(limit, count, cut, tokenizer.certain)
     kept = outcome(ended(filter, *in_pieces([TextDelta(text), Finished("stop")], ones())))[0]
     assert kept == tokenizer.cut(text, limit)
     assert worked <= 6 * len(text)

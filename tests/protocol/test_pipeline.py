@@ -18,7 +18,7 @@ from shim.protocol.shaping.tool_calls import ToolCalls
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
-NEEDS = FilterDependencies(len, lambda text, tokens: text[:tokens], lambda: "0" * 32, lambda schema, value: None)
+NEEDS = FilterDependencies(len, lambda text, tokens: text[:tokens], len, lambda: "0" * 32, lambda schema, value: None)
 
 
 def prompt_of(**fields: Any) -> Prompt:

@@ -303,7 +303,7 @@ def _no_link(file: FileRef) -> str:
     raise AssertionError(f"no cassette has a file: {file}")
 
 
-_NEEDS = FilterDependencies(tokenizer.count, tokenizer.cut, lambda: "", validate)
+_NEEDS = FilterDependencies(tokenizer.count, tokenizer.cut, tokenizer.certain, lambda: "", validate)
 
 
 def by_core(cassette: Cassette, *, streamed: bool, api: str = "chat") -> list[Told]:

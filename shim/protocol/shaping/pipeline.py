@@ -18,7 +18,7 @@ from shim.protocol.shaping.filter import Filter
 from shim.protocol.shaping.json_answer import JsonText
 from shim.protocol.shaping.markdown import Markdown
 from shim.protocol.shaping.stop import StopSequences
-from shim.protocol.shaping.token_limit import Count, Cut, TokenLimit
+from shim.protocol.shaping.token_limit import Certain, Count, Cut, TokenLimit
 from shim.protocol.shaping.tool_calls import ToolCalls
 
 
@@ -27,6 +27,7 @@ class FilterDependencies(msgspec.Struct, frozen=True):
 
     count: Count
     cut: Cut
+    certain: Certain
     new_id: Callable[[], str]
     validate: Callable[[dict[str, Any], Any], str | None]
 
@@ -45,7 +46,7 @@ def filters_for(prompt: Prompt, needs: FilterDependencies) -> list[Filter]:
     if limits.stop:
         filters.append(StopSequences(limits.stop))
     if limits.max_tokens:
-        filters.append(TokenLimit(limits.max_tokens, needs.count, needs.cut))
+        filters.append(TokenLimit(limits.max_tokens, needs.count, needs.cut, needs.certain))
     if functions := prompt.callable_functions:
         filters.append(
             ToolCalls(
