@@ -135,10 +135,10 @@ class ByteStream:
     """A body that is still to come. `run` goes through it, gives its bytes to the function it is handed, and returns
     the last of them, which go out together with the end. However it ends, also when the client is gone before the first
     byte, `finish` is called, once, and before it `begun`, when the first bytes go out. `break_off` writes what can
-    still be said where the gateway itself ends: without it the answer just breaks off. `longest` is in seconds, for a
-    client that stops reading; `presence` watches over the client from before. A comment (`filler`, if any) goes out
-    where nothing happens for a while. An `Opening` in the place of `run` comes before the head, so that it can still
-    fail with a status of its own, or change `headers`."""
+    still be said where the gateway itself ends: without it the answer just breaks off, or is refused where nothing has
+    gone out. `longest` is in seconds, for a client that stops reading; `presence` watches over the client from before.
+    A comment (`filler`, if any) goes out where nothing happens for a while. An `Opening` in the place of `run` comes
+    before the head, so that it can still fail with a status of its own, or change `headers`."""
 
     always: ClassVar[Mapping[str, str]] = {}
     """Headers that others may stand in the place of"""
@@ -179,8 +179,10 @@ class ByteStream:
         self._early = self._last + opening.early if opening is not None and opening.early else math.inf
         self._look_later()
         try:
-            if opening is None:
-                await self._begin()  # first: a gateway that ends lets nothing begin, and says so in band
+            # First: a gateway that ends lets nothing begin, and says so in band. What has no such words waits for its
+            # first bytes, as the server would: what fails before them is refused as anything else.
+            if opening is None and self._break_off is not None:
+                await self._begin()
             with self._presence or Presence(receive):
                 if isinstance(start, Opening):
                     answer = await start.open(self)
@@ -222,6 +224,8 @@ class ByteStream:
         if self._begun is not None and (more or data):
             begun, self._begun = self._begun, None
             begun()
+        if not self.has_begun:
+            await self._begin()
         self._last = self._waiting_since = self._loop.time()
         try:
             await self._send({"type": "http.response.body", "body": data, "more_body": more})

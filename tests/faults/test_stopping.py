@@ -185,6 +185,22 @@ async def test_a_stream_that_begins_while_the_gateway_ends_says_so_too():
     assert (stream.began, stream.finished) == (0, 1)
 
 
+async def test_bytes_that_fail_before_the_first_of_them_have_no_head():
+    sent, ended = [], []
+
+    async def pieces():
+        raise UnavailableError("nothing came")
+        yield b""
+
+    async def send(message):
+        sent.append(message["type"])
+
+    answer = ByteStream(request(), each_of(pieces()), lambda: ended.append("finish"), headers={}, longest=60)
+    with pytest.raises(UnavailableError):
+        await answer(SCOPE, request().receive, send)
+    assert (sent, ended) == ([], ["finish"])
+
+
 # --- clients that would have to wait for a head -----------------------------------------------------------------------
 
 

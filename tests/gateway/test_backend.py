@@ -342,6 +342,16 @@ def test_any_other_body_upstream_breaks_off_is_broken_off(scripted, answers, key
         ask(scripted, "GET", "models", headers=key)
 
 
+def test_one_that_breaks_off_before_its_first_byte_is_refused(scripted, answers, key, said):
+    answers.say("GET", "/backend-api/models", cut=True, content_type="application/json")
+    answer = ask(scripted, "GET", "models", headers=key)
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (502, "upstream_connection")
+    said.wait_until(lambda: "path=models" in scripted.log, 60)
+    (line,) = [line for line in scripted.log.splitlines() if "path=models" in line]
+    assert "status=upstream_connection code=502" in line
+    assert "Traceback" not in scripted.log
+
+
 def test_a_client_that_leaves_ends_the_stream_upstream(bare, answers, key, said):
     endless = (b'data: {"v":"x"}\n\n' for _ in iter(int, 1))
     answers.say("POST", "/backend-api/conversation", endless, content_type="text/event-stream")

@@ -76,11 +76,13 @@ async def create_speech(request: AnyRequest, gateway: TheGateway) -> ASGIApp:
 
 async def _sound(spoken: Spoken, asked: AskedSpeech, call: "_AudioCall") -> AsyncGenerator[bytes]:
     """The sound as it comes, bare or as events. What breaks off bare sound breaks the answer off."""
+    begun = asked.events
     try:
         while chunk := await spoken.response.chunk():
+            begun = True
             yield sound_line(chunk) if asked.events else chunk
     except GatewayError as error:
-        call.failure = error
+        call.failure, call.has_begun = error, begun
         raise
     if asked.events:
         yield sound_end(sum(call.tokens))
@@ -163,7 +165,8 @@ class _AudioCall:
         request.scope["state"][LOGGED] = True
         self.gateway, self._request, self._api, self._began = gateway, request, api, time.perf_counter()
         self.account: str | None = None
-        self.failure: GatewayError | None = None  # of an answer that had begun
+        self.failure: GatewayError | None = None  # of an answer that was at its head
+        self.has_begun = True  # whether that answer's head was out
         self.tokens = 0, 0  # of the text to be read aloud, of the text written down; sound has none
         self._caller: Caller | None = None
         self._pass: Pass | None = None
@@ -204,7 +207,7 @@ class _AudioCall:
             self._api,
             "ok" if failed is None else failed.code or failed.error_type,
             (time.perf_counter() - self._began) * 1000,
-            code=error.http_status if error is not None else 200,
+            code=failed.http_status if failed is not None and (error is not None or not self.has_begun) else 200,
             failed=failed is not None,
             model=self._model,
             account=self.account,

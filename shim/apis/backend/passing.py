@@ -36,18 +36,22 @@ class Relaying:
 
     async def pieces(self) -> AsyncGenerator[bytes]:
         """The body. Where upstream breaks off, a stream ends with an error event, and any other body raises it."""
+        begun = False
         try:
             while chunk := await self._response.chunk():
                 if self._watch is not None:
                     self._watch.receive(chunk)
                 if passed := self._passed(chunk):
+                    begun = True
                     yield passed
         except GatewayError as error:
             self.failure = error
             if self._watch is not None:
                 self._watch.abort(error)
-            # The head has gone out with its status. A stream can still carry the error; any other body is cut off.
+            # The head of a stream has gone out with its status, and it can still carry the error. Any other body is cut
+            # off, or is refused in its place where none of it has gone out.
             if not self.is_stream:
+                self.status = self.status if begun else error.http_status
                 raise
             yield broken_off(error)
             return
