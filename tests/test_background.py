@@ -22,7 +22,6 @@ AWAITED = {
     "shim/exchange/jobs.py": "logs whatever fails, and keeps it as the job's end",
     "shim/exchange/sockets.py": "whoever listens is woken when the reader ends, however it does",
     "shim/files/together.py": "awaited by whoever wants the files",
-    "shim/http/answering.py": "the call awaits what it opens",
     "shim/http/presence.py": "the block ends its watcher, and looks at it",
     "shim/http/responses.py": "the stream awaits its comment",
     "shim/server/granian.py": "whoever serves awaits the server",
@@ -30,6 +29,7 @@ AWAITED = {
     "shim/server/replay.py": "awaited by the call",
     "shim/single_flight.py": "whoever asked awaits the flight",
     "shim/transport/outgoing.py": "the upload awaits its reader",
+    "shim/transport/websocket.py": "an answer to a ping ends with the socket; who reads hears what is broken",
     "addons/bridge.py": "logs whatever fails, and ends mitmproxy",
 }
 

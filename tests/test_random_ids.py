@@ -44,10 +44,9 @@ FORKED = """
 import os
 from shim.random_ids import random_hex
 random_hex()  # some are left now
-child = os.fork()
+if child := os.fork():
+    os.waitpid(child, 0)  # so that their lines do not mix
 print([random_hex() for _ in range(100)], flush=True)
-if child:
-    os.waitpid(child, 0)
 """
 
 
