@@ -29,6 +29,8 @@ _DEFAULT_MAX_BUFFERED = 256 * 1024  # bytes a call holds, each way, before the f
 _MAX_SPARE_HANDLES = 64  # easy handles kept per session
 _MAX_SESSIONS = 512
 _SET_COOKIE = "set-cookie"
+# Control characters are blanks (RFC 9110 5.5): no server of ours could send a header on that has one.
+_BLANKED = bytes(0x20 if (byte < 0x20 and byte not in b"\t\n") or byte == 0x7F else byte for byte in range(256))
 # A connection is used again only if its body was read to the end, which is mostly a packet away.
 _LINGER_SECONDS = 1.0
 # Calls of a session that wait for their body's end at once. Ends come within milliseconds; an upstream whose ends never
@@ -301,7 +303,7 @@ class CurlResponse:
         """The lines of a head, or one that follows the body."""
         self._touched = self._loop.time()
         # Any byte is a letter of latin-1, so that no head is refused for its letters.
-        lines = b"".join(raw).decode("latin-1").split("\n")
+        lines = b"".join(raw).translate(_BLANKED).decode("latin-1").split("\n")
         # Each head begins anew: those of 1xx come before the answer's own, and their headers are not its.
         if lines[0].startswith("HTTP/"):
             self.status, self.headers = int(lines[0].split(None, 2)[1]), {}

@@ -282,6 +282,13 @@ def test_headers_both_ways(scripted, answers, key):
     assert answer.headers["content-security-policy"].startswith("sandbox")
 
 
+def test_a_control_character_in_a_header_of_upstreams_is_a_blank(scripted, answers, key):
+    """No server sends one on: the answer was a bare 500."""
+    answers.say("GET", "/backend-api/me", b"{}", content_type="application/json", etag='"1\x01\x7f2"')
+    answer = ask(scripted, "GET", "me", headers=key)
+    assert (answer.status_code, answer.headers["etag"]) == (200, '"1  2"')
+
+
 def test_a_file_is_found_again_at_the_account_that_has_it(scripted, answers, key):
     answers.say(
         "POST", "/backend-api/files", b'{"status":"success","file_id":"file-AbC"}', content_type="application/json"
