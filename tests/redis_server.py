@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -21,9 +22,13 @@ class RedisServer:
     """One redis-server that appends to a file in `folder`. `options` are its command line's."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        # Kept, and never listening: a port that is free while the server is down may become another test's, or the
+        # other end of a client that tries to reach it.
+        self._reservation = socket.socket()
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reservation.bind(("127.0.0.1", 0))
+        self.port: int = self._reservation.getsockname()[1]
+        weakref.finalize(self, self._reservation.close)
         self.folder = folder
         self._options = options
         self.process: subprocess.Popen[bytes] | None = None
