@@ -8,6 +8,7 @@ import pytest
 from shim import tokenizer
 from shim.exchange import Exchange
 from shim.tokenizer import SLICE
+from tests.exchange.test_exchange import streamed
 from tests.upstream_says import DONE, ENDED, V1, added, append, delta
 
 PROSE = "It isn't the end, he said; 1,234 lines later.\n"
@@ -58,14 +59,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 async def usage_of(exchange: Exchange) -> Any:
     """What the last line but the end of a stream says was used."""
-    sent: list[bytes] = []
-
-    async def send(data: bytes) -> None:
-        sent.append(data)
-
-    sent.append(await exchange.run(send))
-    exchange.close()
-    *_, last, _done = b"".join(sent).rstrip().split(b"\n\n")
+    *_, last, _done = (await streamed(exchange)).rstrip().split(b"\n\n")
     return json.loads(last.removeprefix(b"data: "))["usage"]
 
 
